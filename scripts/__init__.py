@@ -1,0 +1,1 @@
+"""What nox and the workflows run; pure functions, tested in tests/."""

@@ -1,0 +1,78 @@
+"""Run the benchmarks and write docs/benchmarks.md from what they print: ``python -m scripts.benchmarks [NAME …]``.
+
+With names, only those run, and the page is left as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform
+import subprocess
+import sys
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+PEERS = ("opentelemetry-sdk", "opentelemetry-instrumentation", "logfire", "ddtrace", "sentry-sdk", "traceloop-sdk")
+_HEAD = """# Benchmarks
+
+Written by `nox -s bench`; every table is one run of the named script, with the peers in the same run, round by round in turn.
+Read the ratios: absolute figures belong to the machine. {where}
+
+"""
+
+
+def benchmarks() -> list[Path]:
+    """The scripts, by name."""
+    return sorted((ROOT / "benchmarks").glob("*.py"))
+
+
+def section(script: Path, printed: str) -> str:
+    """Return a script's part of the page."""
+    docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or script.stem
+    body = printed.strip()
+    shown = body if body.startswith("|") else f"```text\n{body}\n```"
+    return f"## {script.stem}\n\n{docstring.splitlines()[0]} [Script](../benchmarks/{script.name})\n\n{shown}\n"
+
+
+def run(script: Path) -> str:
+    """Run a script, its progress on stderr shown; return what it printed.
+
+    Raises:
+        CalledProcessError: It failed.
+    """
+    print(f"— {script.stem} …", flush=True)
+    done = subprocess.run([sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    print(done.stdout, flush=True)
+    return done.stdout
+
+
+def where() -> str:
+    """Say what was measured, on what."""
+    return f"{date.today().isoformat()}, CPython {platform.python_version()}, {os.cpu_count()} cores; {', '.join(_versions())}."
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in PEERS:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} absent")
+    return found
+
+
+def main(names: list[str]) -> int:
+    """Run all and write the page, or run the named ones."""
+    chosen = [script for script in benchmarks() if not names or script.stem in names]
+    parts = [section(script, run(script)) for script in chosen]
+    if not names:
+        PAGE.write_text(_HEAD.format(where=where()) + "\n".join(parts), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

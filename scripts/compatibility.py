@@ -1,0 +1,46 @@
+"""Generate docs/compatibility.md from what each package's pyproject.toml claims: ``--write`` writes it, else it is checked."""
+
+from __future__ import annotations
+
+import sys
+
+from scripts.matrix import ROOT, Package, cells, read_packages
+
+PAGE = ROOT / "docs" / "compatibility.md"
+_HEAD = """# Compatibility
+
+Generated from `[tool.obs.matrix]` and the classifiers of each package (`python -m scripts.compatibility --write`): what is
+claimed is what `nox -s matrix` runs. CI runs a sample that contains every pair of versions, and both ends.
+"""
+
+
+def section(package: Package) -> str:
+    """Return one package's table."""
+    axes = {"Python": package.pythons, **{axis: list(labels) for axis, labels in package.axes.items()}}
+    rows = [f"| {axis} | {', '.join(labels)} |" for axis, labels in axes.items()]
+    every, sample = sum(1 for _ in cells(package)), sum(1 for _ in cells(package, sample=True))
+    ranges = package.project.get("optional-dependencies", {}).get("instruments", [])
+    supports = f"Supports {', '.join(f'`{line}`' for line in ranges)}.\n\n" if ranges else ""
+    unsupported = [f"| not together: {pair} | {why} |" for pair, why in package.unsupported.items()]
+    table = "\n".join(["| axis | versions tested |", "|---|---|", *rows, *unsupported])
+    return f"## {package.name}\n\n{supports}{table}\n\n{every} cells, {sample} in the sample.\n"
+
+
+def render() -> str:
+    """Return the whole page."""
+    return "\n".join([_HEAD, *(section(package) for package in read_packages())])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or say that it is out of date."""
+    if "--write" in arguments:
+        PAGE.write_text(render(), encoding="utf-8")
+    if PAGE.read_text(encoding="utf-8") != render():
+        print("docs/compatibility.md is out of date: python -m scripts.compatibility --write")
+        return 1
+    print("docs/compatibility.md agrees with the packages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""The support matrix: what each package claims in ``[tool.obs.matrix]`` and its classifiers, as cells to test."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+_PYTHON = re.compile(r"Programming Language :: Python :: (3\.\d+)")
+Axes = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package of the workspace, as its pyproject.toml tells it.
+
+    Attributes:
+        folder: Where it lives.
+        project: Its ``[project]`` table.
+        axes: Axis name → label → requirements that put the axis there; without the Python versions.
+        unsupported: Pairs of labels that cannot go together → the reason, as ``"celery=5.3 & python=3.13" = "…"``.
+    """
+
+    folder: Path
+    project: Mapping[str, Any]
+    axes: Mapping[str, Mapping[str, Sequence[str]]]
+    unsupported: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The distribution's name."""
+        return str(self.project["name"])
+
+    @property
+    def import_name(self) -> str:
+        """The package to import."""
+        return next(path.parent.name for path in sorted(self.folder.glob("src/*/__init__.py")))
+
+    @property
+    def pythons(self) -> list[str]:
+        """The Python versions of the classifiers, oldest first."""
+        return [found[1] for found in map(_PYTHON.fullmatch, self.project.get("classifiers", ())) if found]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination to test: a package, a Python, and a label for each of its axes."""
+
+    package: Package
+    python: str
+    labels: tuple[tuple[str, str], ...]
+
+    @property
+    def requirements(self) -> list[str]:
+        """What to install beside the package."""
+        return [line for axis, label in self.labels for line in self.package.axes[axis][label]]
+
+    @property
+    def unsupported(self) -> str | None:
+        """Why this combination is not supported, or None."""
+        here = {f"{axis}={label}" for axis, label in (*self.labels, ("python", self.python))}
+        return next((why for pair, why in self.package.unsupported.items() if set(pair.split(" & ")) <= here), None)
+
+    def __str__(self) -> str:
+        labels = "".join(f" {axis}={label}" for axis, label in self.labels)
+        return f"{self.package.name} python={self.python}{labels}"
+
+
+def read_package(folder: Path) -> Package:
+    """Read one package's pyproject.toml."""
+    data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    matrix = data.get("tool", {}).get("obs", {}).get("matrix", {})
+    axes = {name: table for name, table in matrix.items() if name != "unsupported"}
+    return Package(folder, data["project"], axes, matrix.get("unsupported", {}))
+
+
+def read_packages(root: Path = ROOT) -> list[Package]:
+    """Read all packages of the workspace, sorted by name."""
+    return [read_package(path.parent) for path in sorted(root.glob("packages/*/pyproject.toml"))]
+
+
+def cells(package: Package, *, sample: bool = False) -> Iterator[Cell]:
+    """Yield the package's cells: all combinations, or with `sample` few that contain every pair of labels of two axes."""
+    axes: Axes = {"python": package.pythons, **{name: list(table) for name, table in package.axes.items()}}
+    for choice in pairwise(axes) if sample else _product(axes):
+        chosen = dict(choice)
+        yield Cell(package, chosen.pop("python"), tuple(chosen.items()))
+
+
+def _product(axes: Axes) -> Iterator[dict[str, str]]:
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def pairwise(axes: Axes) -> list[dict[str, str]]:
+    """Cover every pair of values of any two axes with few rows (greedy: each row takes the most pairs still open).
+
+    The first row is the newest of everything and the second the oldest, so that both ends are always run.
+    """
+    open_pairs = {pair for row in _product(axes) for pair in itertools.combinations(sorted(row.items()), 2)}
+    candidates = sorted(_product(axes), key=lambda row: tuple(row.values()))
+    rows: list[dict[str, str]] = []
+    ends = [{axis: values[end] for axis, values in axes.items()} for end in (-1, 0)]
+    for row in ends:
+        if row not in rows:
+            rows.append(row)
+            open_pairs -= set(itertools.combinations(sorted(row.items()), 2))
+    while open_pairs:
+        best = max(candidates, key=lambda row: len(open_pairs & set(itertools.combinations(sorted(row.items()), 2))))
+        rows.append(best)
+        open_pairs -= set(itertools.combinations(sorted(best.items()), 2))
+    return rows
