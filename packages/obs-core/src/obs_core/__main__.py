@@ -1,0 +1,26 @@
+"""``python -m obs_core doctor``: is tracing set up as it should be, and does the collector take spans?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from obs_core._doctor import examine
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 healthy, 1 not, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m obs_core", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    doctor = commands.add_parser("doctor", help="check settings, instrumentations, versions, the collector and fork hazards")
+    doctor.add_argument("--app", metavar="MODULE:APP", help="import this first, as the server would: its set-up is examined")
+    doctor.add_argument("--timeout", type=float, default=3.0, metavar="S", help="longest wait for the collector (default 3 s)")
+    options = parser.parse_args(arguments)
+    report = examine(options.app, options.timeout)
+    sys.stdout.write(report.render() + "\n")
+    return 0 if report.is_healthy else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

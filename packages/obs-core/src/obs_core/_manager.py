@@ -1,0 +1,168 @@
+"""The object that owns a set-up: its settings, its pipeline, its end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from obs_core._errors import warn_once
+from obs_core._export import BatchExportProcessor
+from obs_core._exporter import fork_hazard
+from obs_core._provider import SwitchableProvider
+from obs_core._settings import Settings
+from obs_core._stats import ExportStats
+
+if TYPE_CHECKING:
+    from obs_core._registry import InstrumentationHandle
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether tracing works as configured.
+
+    Attributes:
+        state: ``"active"``; ``"degraded"``: something of the environment was wrong, see `problems`; ``"disabled"``:
+            ``OTEL_SDK_DISABLED``; ``"skipped"``: someone else's provider is in force (``on_existing_provider="skip"``);
+            ``"stopped"``.
+        problems: What was wrong, a line each.
+    """
+
+    state: str
+    problems: tuple[str, ...] = ()
+
+
+class TracingManager:
+    """What `setup_tracing` returns: flush, shut down, look inside. Made by `setup_tracing` alone.
+
+    Thread-safe. After a fork, the child's manager is the same object with counts and an export queue of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        switchable: SwitchableProvider | None = None,
+        exporting: BatchExportProcessor | None = None,
+        problems: Sequence[str] = (),
+        state: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self._switchable = switchable
+        self._exporting = exporting
+        self._problems = [*settings.problems, *problems]
+        self._fixed_state = "disabled" if settings.disabled else state
+        self._stopped = False
+        if exporting:
+            _watch_forks(self)
+        atexit.register(self.shutdown)
+
+    @property
+    def status(self) -> Status:
+        """Whether tracing works as configured, and what was wrong where it does not."""
+        state = "stopped" if self._stopped else self._fixed_state or ("degraded" if self._problems else "active")
+        return Status(state, tuple(self._problems))
+
+    def describe(self) -> dict[str, tuple[object, str]]:
+        """Return each setting's name → (value in force, where it came from), secrets masked."""
+        return self.settings.describe()
+
+    def stats(self) -> ExportStats:
+        """Return what became of this process's spans so far; right without a MeterProvider."""
+        return self._exporting.stats() if self._exporting else ExportStats()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Export what is finished; return False, at the latest after `timeout_s`, when it was not all taken.
+
+        Args:
+            timeout_s: Seconds; default `exit_timeout_s`.
+        """
+        timeout_s = self.settings.exit_timeout_s if timeout_s is None else timeout_s
+        return self._exporting.force_flush(int(timeout_s * 1000)) if self._exporting else True
+
+    def shutdown(self, timeout_s: float | None = None) -> None:
+        """Export what is finished and stop, within `timeout_s` (seconds; default `exit_timeout_s`); later spans are dropped.
+
+        Runs by itself at interpreter exit. Never raises; a second call does nothing.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        atexit.unregister(self.shutdown)
+        if self._exporting:
+            self._exporting.shutdown(timeout_s)
+        if self._switchable:
+            self._shut_down_others()
+            self._switchable.switch_off()
+
+    def _shut_down_others(self) -> None:
+        from obs_core._errors import call_contained
+
+        assert self._switchable is not None
+        for processor in self._switchable.pipeline.processors:
+            if processor is not self._exporting:
+                call_contained("span processor's shutdown", processor.shutdown)
+
+    def instrument_all(self) -> list[InstrumentationHandle]:
+        """Instrument every installed library that an installed obs package covers; return the handles."""
+        from obs_core._discovery import instrument_all
+
+        handles, problems = instrument_all()
+        self._problems += problems
+        return handles
+
+    def flush_on_sigterm(self) -> None:
+        """On SIGTERM flush within `exit_timeout_s`, then do what would have happened without us: see `obs_core._exit`."""
+        from obs_core._exit import flush_on_sigterm
+
+        flush_on_sigterm(self.flush)
+
+    def flush_in_children(self) -> None:
+        """Let children of `multiprocessing` (fork) and `ProcessPoolExecutor` flush before they end by ``os._exit``."""
+        from obs_core._exit import flush_in_children
+
+        flush_in_children(self.flush, self)
+
+    def __repr__(self) -> str:
+        return f"<TracingManager {self.settings.service_name!r} {self.status.state}>"
+
+    def _before_fork(self) -> None:
+        if self._exporting and not self._stopped and (hazard := fork_hazard(self.settings)) and hazard not in self._problems:
+            self._problems.append(hazard)
+            warn_once(hazard, hazard)
+
+    def _after_fork_in_child(self) -> None:
+        if self._exporting:
+            self._exporting.after_fork_in_child()
+
+
+def _watch_forks(manager: TracingManager) -> None:
+    if not hasattr(os, "register_at_fork"):
+        return
+    alive = weakref.ref(manager)
+
+    def before() -> None:
+        if found := alive():
+            found._before_fork()
+
+    def after_in_child() -> None:
+        if found := alive():
+            found._after_fork_in_child()
+
+    os.register_at_fork(before=before, after_in_child=after_in_child)
+
+
+_current: TracingManager | None = None
+
+
+def current_manager() -> TracingManager | None:
+    """Return the manager of this process's set-up, or None before the first one."""
+    return _current
+
+
+def set_current_manager(manager: TracingManager | None) -> None:
+    """Make `manager` the one that `current_manager` returns."""
+    global _current
+    _current = manager

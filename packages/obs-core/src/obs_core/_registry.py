@@ -1,0 +1,108 @@
+"""Instrument once, however often asked; take it back exactly."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+
+Undo = Callable[[], None]
+
+
+class InstrumentationHandle:
+    """What `instrument_x` returns: says what is instrumented, and takes it back.
+
+    Thread-safe. `uninstrument` may be called any number of times; only the first does anything.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_undo", "name")
+
+    def __init__(self, name: str, undo: Undo) -> None:
+        self.name: str = name
+        self._undo: Undo | None = undo
+        self._lock = threading.Lock()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the instrumentation is still in place."""
+        return self._undo is not None
+
+    def uninstrument(self) -> None:
+        """Restore the library to what it was before."""
+        with self._lock:
+            undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
+
+    def __repr__(self) -> str:
+        return f"<InstrumentationHandle {self.name} {'active' if self.is_active else 'removed'}>"
+
+
+class _Registry:
+    """The active handles by (name, target); targets are held weakly where the type allows it."""
+
+    def __init__(self) -> None:
+        self._handles: dict[tuple[str, Hashable], InstrumentationHandle] = {}
+        self._lock = threading.RLock()
+
+    def instrument(self, name: str, target: object | None, install: Callable[[], Undo]) -> InstrumentationHandle:
+        key = (name, id(target) if target is not None else None)
+        with self._lock:
+            present = self._handles.get(key)
+            if present is not None and present.is_active:
+                return present
+            handle = InstrumentationHandle(name, self._undo(key, install()))
+            self._handles[key] = handle
+        self._forget_with(target, key)
+        return handle
+
+    def _undo(self, key: tuple[str, Hashable], undo: Undo) -> Undo:
+        def forget_and_undo() -> None:
+            self._forget(key)
+            undo()
+
+        return forget_and_undo
+
+    def _forget_with(self, target: object | None, key: tuple[str, Hashable]) -> None:
+        if target is not None:
+            with suppress(TypeError):
+                weakref.finalize(target, self._forget, key).atexit = False
+
+    def _forget(self, key: tuple[str, Hashable]) -> None:
+        with self._lock:
+            self._handles.pop(key, None)
+
+    def uninstrument(self, name: str, target: object | None) -> None:
+        handle = self._handles.get((name, id(target) if target is not None else None))
+        if handle is not None:
+            handle.uninstrument()
+
+    def active(self) -> list[str]:
+        with self._lock:
+            return sorted({handle.name for handle in self._handles.values() if handle.is_active})
+
+
+_registry = _Registry()
+
+
+def instrument_once(name: str, install: Callable[[], Undo], *, target: object | None = None) -> InstrumentationHandle:
+    """Run `install` unless `name` is already instrumented for `target`; return the handle of what is in place.
+
+    Args:
+        name: The instrumentation, for instance ``"celery"``.
+        install: Patches or connects, and returns the callable that undoes exactly that. What it raises passes through
+            and leaves nothing registered.
+        target: The object being instrumented (an engine, a client); None stands for "all of them". It is not kept alive.
+    """
+    return _registry.instrument(name, target, install)
+
+
+def uninstrument(name: str, *, target: object | None = None) -> None:
+    """Undo what `instrument_once` did for `name` and `target`; nothing to undo is not an error."""
+    _registry.uninstrument(name, target)
+
+
+def active_instrumentations() -> list[str]:
+    """The sorted names of all instrumentations in place in this process."""
+    return _registry.active()

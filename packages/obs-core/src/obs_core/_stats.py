@@ -1,0 +1,72 @@
+"""What became of the spans, in numbers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from itertools import count
+
+
+@dataclass(frozen=True, slots=True)
+class ExportStats:
+    """Counts of sampled spans in this process since set-up, or since the fork that made it.
+
+    Every ended span is in exactly one of the last four, or still queued.
+
+    Attributes:
+        started: Begun.
+        exported: Taken by the collector.
+        failed: Offered several times and not taken.
+        dropped_queue_full: Ended while the queue was full and the collector up: more spans a second than can be exported.
+        dropped_outage: Ended while the queue was full and the collector down, or not yet taken when tracing was stopped.
+    """
+
+    started: int = 0
+    exported: int = 0
+    failed: int = 0
+    dropped_queue_full: int = 0
+    dropped_outage: int = 0
+
+
+class Tally:
+    """A count that any thread, signal handler or finalizer may raise: `add_one` is a single step and takes no lock."""
+
+    __slots__ = ("_lock", "_reads", "add_one")
+
+    def __init__(self) -> None:
+        self.add_one = count().__next__
+        self._reads = 0
+        self._lock = threading.RLock()
+
+    @property
+    def value(self) -> int:
+        """The count so far; each look takes a number as well, which is taken off again."""
+        with self._lock:
+            found = self.add_one() - self._reads
+            self._reads += 1
+            return found
+
+
+class Counts:
+    """The running counts. `exported` and `failed` belong to the export thread, `abandoned` to the one that stops it."""
+
+    __slots__ = ("abandoned", "dropped_outage", "dropped_queue_full", "exported", "failed", "started")
+
+    def __init__(self) -> None:
+        self.started, self.dropped_queue_full, self.dropped_outage = Tally(), Tally(), Tally()
+        self.exported = self.failed = self.abandoned = 0
+
+    @property
+    def lost(self) -> int:
+        """All that will never arrive."""
+        return self.failed + self.abandoned + self.dropped_queue_full.value + self.dropped_outage.value
+
+    def snapshot(self) -> ExportStats:
+        """A copy that does not change any more."""
+        return ExportStats(
+            started=self.started.value,
+            exported=self.exported,
+            failed=self.failed,
+            dropped_queue_full=self.dropped_queue_full.value,
+            dropped_outage=self.dropped_outage.value + self.abandoned,
+        )

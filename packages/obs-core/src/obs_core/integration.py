@@ -1,0 +1,54 @@
+"""What an integration (``obs-yours``) builds on: public, documented, and versioned like any other API.
+
+See ``docs/writing-an-integration.md`` for one in fifty lines.
+"""
+
+from obs_core._correlation import attach_correlation, correlation_headers, is_valid_correlation_id
+from obs_core._errors import call_contained, error_message, error_type, log_failure, record_error, warn_once
+from obs_core._ids import draw_span_id, span_ids_can_be_set, use_span_id
+from obs_core._manager import current_manager
+from obs_core._process import is_worker_process, mark_worker_process
+from obs_core._redaction import REDACTED, Redactor
+from obs_core._registry import InstrumentationHandle, active_instrumentations, instrument_once, uninstrument
+from obs_core._semconv import stable_semconv
+from obs_core._shaping import ShapingTracerProvider, SpanShape, truncate
+from obs_core._versions import (
+    contrib_is_active,
+    require,
+    version_conflicts,
+    warn_if_contrib_is_active,
+    warn_unsupported_version,
+)
+
+__all__ = [
+    "InstrumentationHandle",
+    "REDACTED",
+    "Redactor",
+    "ShapingTracerProvider",
+    "SpanShape",
+    "active_instrumentations",
+    "attach_correlation",
+    "call_contained",
+    "contrib_is_active",
+    "correlation_headers",
+    "current_manager",
+    "draw_span_id",
+    "error_message",
+    "error_type",
+    "instrument_once",
+    "is_valid_correlation_id",
+    "is_worker_process",
+    "log_failure",
+    "mark_worker_process",
+    "record_error",
+    "require",
+    "span_ids_can_be_set",
+    "stable_semconv",
+    "truncate",
+    "uninstrument",
+    "use_span_id",
+    "version_conflicts",
+    "warn_if_contrib_is_active",
+    "warn_once",
+    "warn_unsupported_version",
+]

@@ -1,0 +1,10 @@
+"""Test your tracing: a `spans` fixture (in memory) and an `OtlpSink` (a real receiver, for other processes).
+
+The pytest plugin is loaded by itself where obs-core is installed.
+"""
+
+from obs_core.testing._sink import OtlpSink, SinkSpan
+from obs_core.testing._spans import SpanRecorder, record_spans
+from obs_core.testing._tree import TreeSpan, render_tree
+
+__all__ = ["OtlpSink", "SinkSpan", "SpanRecorder", "TreeSpan", "record_spans", "render_tree"]

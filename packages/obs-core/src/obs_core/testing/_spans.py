@@ -1,0 +1,155 @@
+"""Record this process's spans in memory, and put everything back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from textwrap import dedent
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
+
+from obs_core._correlation import CorrelationSpanProcessor
+from obs_core._manager import current_manager, set_current_manager
+from obs_core._provider import SwitchableProvider
+from obs_core._resource import ProcessResource
+from obs_core.testing._tree import render_tree
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A `ReadableSpan` as the tree wants it."""
+
+    span: ReadableSpan
+
+    @property
+    def name(self) -> str:
+        return self.span.name
+
+    @property
+    def kind(self) -> str:
+        return self.span.kind.name
+
+    @property
+    def status(self) -> str:
+        return self.span.status.status_code.name
+
+    @property
+    def trace_id(self) -> int:
+        return int(self.span.context.trace_id)
+
+    @property
+    def span_id(self) -> int:
+        return int(self.span.context.span_id)
+
+    @property
+    def parent_id(self) -> int:
+        return self.span.parent.span_id if self.span.parent else 0
+
+    @property
+    def start_time(self) -> int:
+        return self.span.start_time or 0
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        return self.span.attributes or {}
+
+
+class SpanRecorder:
+    """The finished spans of a test, in the order in which they ended. Thread-safe."""
+
+    def __init__(self, exporter: InMemorySpanExporter) -> None:
+        self._exporter = exporter
+
+    @property
+    def finished(self) -> list[ReadableSpan]:
+        """All finished spans."""
+        return list(self._exporter.get_finished_spans())
+
+    def named(self, name: str) -> list[ReadableSpan]:
+        """The finished spans of that name."""
+        return [span for span in self.finished if span.name == name]
+
+    def one(self, name: str) -> ReadableSpan:
+        """Return the one finished span of that name.
+
+        Raises:
+            AssertionError: There is none, or more than one; the message is the tree of what there is.
+        """
+        found = self.named(name)
+        if len(found) != 1:
+            raise AssertionError(f"{len(found)} spans are named {name!r}, not 1, in:\n{self.tree() or '(no spans)'}")
+        return found[0]
+
+    def tree(self, *, attributes: Iterable[str] = ()) -> str:
+        """Return the finished spans as a tree: see `render_tree`."""
+        return render_tree((_View(span) for span in self.finished), attributes=attributes)
+
+    def assert_tree(self, expected: str, *, attributes: Iterable[str] = ()) -> None:
+        """Compare the tree with `expected` (indentation common to all lines and outer blank lines do not count).
+
+        Raises:
+            AssertionError: They differ; the message shows both as a line-by-line diff.
+        """
+        from difflib import ndiff
+
+        wanted, actual = dedent(expected).strip(), self.tree(attributes=attributes)
+        if wanted != actual:
+            raise AssertionError("the spans differ:\n" + "\n".join(ndiff(wanted.splitlines(), actual.splitlines())))
+
+    def clear(self) -> None:
+        """Forget what has finished so far."""
+        self._exporter.clear()
+
+    def __len__(self) -> int:
+        return len(self.finished)
+
+    def __iter__(self) -> Iterator[ReadableSpan]:
+        return iter(self.finished)
+
+
+# Tracers that were made early resolve once and for all, so all recordings of a process share one provider.
+_shared: list[SwitchableProvider] = []
+
+
+@contextmanager
+def record_spans(*, sampling_rate: float = 1.0) -> Iterator[SpanRecorder]:
+    """Record every span that ends inside the block, whatever provider was set before; then put that one back.
+
+    A set-up made inside the block is undone with it. Blocks may be nested: the innermost records.
+
+    Args:
+        sampling_rate: Share of new traces to record, 0 … 1.
+    """
+    if not _shared:
+        _shared.append(SwitchableProvider(ProcessResource({"service.name": "test"})))
+    shared, exporter = _shared[0], InMemorySpanExporter()
+    outer = shared.sampler.inner, shared.pipeline.processors
+    shared.switch(sampling_rate, [CorrelationSpanProcessor(), SimpleSpanProcessor(exporter)])
+    before, once, manager = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE, current_manager()
+    _set_global(shared.provider, _done())
+    try:
+        yield SpanRecorder(exporter)
+    finally:
+        if (made := current_manager()) is not manager and made:
+            made.shutdown(0)
+            set_current_manager(manager)
+        shared.sampler.inner, shared.pipeline.processors = outer
+        _set_global(before, once)
+
+
+def _done() -> Once:
+    once = Once()
+    once.do_once(lambda: None)
+    return once
+
+
+def _set_global(provider: trace.TracerProvider | None, once: Once) -> None:
+    # OpenTelemetry has no public way to take a provider back: https://github.com/open-telemetry/opentelemetry-python/issues/3713
+    trace._TRACER_PROVIDER = provider
+    trace._TRACER_PROVIDER_SET_ONCE = once

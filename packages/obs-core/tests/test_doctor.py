@@ -1,0 +1,168 @@
+"""``python -m obs_core doctor``, run as people run it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Doctor = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, clean_environment) -> Doctor:
+    """Run the doctor in `tmp_path`; return its exit status and what it printed."""
+
+    def run(*arguments: str, **env: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "obs_core", "doctor", *arguments],
+            cwd=tmp_path,
+            env=clean_environment(**{"OTEL_SERVICE_NAME": "s", **env}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    return run
+
+
+def add_distribution(folder: Path, name: str, requires: str = "", entry_points: str = "") -> None:
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+    (info / "entry_points.txt").write_text(entry_points)
+
+
+@pytest.mark.promise("CORE-71")
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_healthy(doctor: Doctor, otlp_sink, grpc_sink, protocol: str) -> None:
+    """Status 0; each setting with its source; the collector really asked, and what it got is no span."""
+    url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_HEADERS": "x-key=hunter2"}
+    status, out = doctor(**env)
+    assert status == 0, out
+    assert out.endswith("\nhealthy\n")
+    assert f"ok    collector: {url} ({protocol}) took a request in" in out
+    assert "'s'  (OTEL_SERVICE_NAME)" in out
+    assert "hunter2" not in out
+    assert (grpc_sink.names, otlp_sink.spans) == ([], [])
+
+
+@pytest.mark.promise("CORE-71")
+@pytest.mark.parametrize("collector", ["refusing", "silent"])
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_collector_down(doctor: Doctor, request, collector: str, protocol: str) -> None:
+    """Status 1, in bounded time, with the reason where there is one."""
+    port = request.getfixturevalue(f"{collector}_port")
+    began = time.monotonic()
+    status, out = doctor(
+        "--timeout=3", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_PROTOCOL=protocol
+    )
+    assert time.monotonic() - began < 30
+    assert status == 1
+    assert f"FAIL  collector: http://127.0.0.1:{port} ({protocol}) does not take spans: " in out
+    assert collector == "silent" or any(word in out.lower() for word in ("refused", "unavailable"))
+    assert out.endswith("\nnot healthy: 1 failed\n")
+
+
+@pytest.mark.promise("CORE-71")
+def test_the_wrong_protocol_is_recognised(doctor: Doctor, otlp_sink) -> None:
+    """An HTTP receiver asked by gRPC: the fix is named."""
+    status, out = doctor("--timeout=2", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{otlp_sink.port}")
+    assert status == 1
+    assert "it speaks http: set collector_protocol='http'" in out
+
+
+@pytest.mark.promise("CORE-71")
+def test_version_conflict(doctor: Doctor, tmp_path: Path) -> None:
+    """Contrib's pins among themselves, a missing part, and a library outside the `instruments` range."""
+    add_distribution(tmp_path, "opentelemetry-instrumentation-old", "opentelemetry-api==1.2.3")
+    add_distribution(tmp_path, "opentelemetry-instrumentation-partial", "opentelemetry-nowhere==0.1")
+    add_distribution(tmp_path, "obs-old", "pytest<2; extra == 'instruments'")
+    status, out = doctor(OTEL_TRACES_EXPORTER="none")
+    assert status == 1
+    assert "opentelemetry-instrumentation-old 1.0 needs opentelemetry-api==1.2.3, but " in out
+    assert "opentelemetry-instrumentation-partial 1.0 needs opentelemetry-nowhere==0.1, which is not installed" in out
+    assert f"warn  versions: pytest {pytest.__version__} is outside <2" in out
+    assert "not healthy: 2 failed" in out
+
+
+DOUBLE = """
+from obs_core import TracingConfig, setup_tracing
+from obs_core.integration import instrument_once
+
+class LibInstrumentor:
+    is_instrumented_by_opentelemetry = True
+
+def instrument_lib():
+    return instrument_once("lib", lambda: lambda: None)
+
+setup_tracing(TracingConfig(service_name="double"))
+instrument_lib()
+"""
+
+
+@pytest.mark.promise("CORE-71")
+@pytest.mark.parametrize("is_built_on", [False, True])
+def test_double_instrumentation(doctor: Doctor, tmp_path: Path, is_built_on: bool) -> None:
+    """Both active for one library is a failure, unless ours drives contrib's."""
+    contrib = "opentelemetry-instrumentation-lib"
+    (tmp_path / "shop.py").write_text(DOUBLE)
+    add_distribution(tmp_path, contrib, entry_points="[opentelemetry_instrumentor]\nlib = shop:LibInstrumentor\n")
+    ours = "[obs_core.instrumentors]\nlib = shop:instrument_lib\n"
+    add_distribution(tmp_path, "obs-lib", f"{contrib}>=1" if is_built_on else "", entry_points=ours)
+    status, out = doctor("--app", "shop", OTEL_TRACES_EXPORTER="none")
+    assert "lib: obs-lib 1.0, active" in out
+    assert f"lib: {contrib} 1.0, active" in out
+    assert ("lib is instrumented twice, by obs-lib and by opentelemetry-instrumentation-lib" in out) is not is_built_on
+    assert status == (0 if is_built_on else 1)
+
+
+@pytest.mark.promise("CORE-71", "CORE-24")
+def test_prefork_with_grpc(doctor: Doctor, grpc_sink) -> None:
+    """A server that forks is installed, and gRPC was told not to survive it."""
+    status, out = doctor(OTEL_EXPORTER_OTLP_ENDPOINT=grpc_sink.url, GRPC_ENABLE_FORK_SUPPORT="0")
+    assert status == 1
+    assert "FAIL  fork: GRPC_ENABLE_FORK_SUPPORT=0 leaves forked children unable to use gRPC" in out
+    assert "(installed, and forks: gunicorn" in out
+
+
+@pytest.mark.promise("CORE-71")
+def test_uwsgi_without_threads(doctor: Doctor, tmp_path: Path) -> None:
+    """The export thread would never run."""
+    add_distribution(tmp_path, "uwsgi")
+    assert "warn  fork: uWSGI runs no Python threads" in doctor(OTEL_TRACES_EXPORTER="none")[1]
+    assert "uWSGI" not in doctor(OTEL_TRACES_EXPORTER="none", UWSGI_ENABLE_THREADS="1")[1]
+
+
+@pytest.mark.promise("CORE-71")
+def test_the_settings_are_the_applications(doctor: Doctor, tmp_path: Path, otlp_sink) -> None:
+    """What it gives in code, with secrets masked; an application that sets nothing up, or cannot be imported, fails."""
+    (tmp_path / "shop.py").write_text(
+        "from obs_core import TracingConfig, setup_tracing\n"
+        "class factory: app = object()\n"
+        f"setup_tracing(TracingConfig(service_name='shop', collector_url='{otlp_sink.url}', headers={{'x-key': 'hunter2'}}))\n"
+    )
+    status, out = doctor("--app=shop:factory.app")
+    assert status == 0, out
+    assert "'shop'  (argument)" in out
+    assert "hunter2" not in out
+    (tmp_path / "bare.py").write_text("app = object()\n")
+    assert "bare:app does not call setup_tracing" in doctor("--app=bare:app", OTEL_TRACES_EXPORTER="none")[1]
+    status, out = doctor("--app=shop:nowhere")
+    assert (status, "shop:nowhere cannot be imported: AttributeError" in out) == (1, True)
+
+
+@pytest.mark.promise("CORE-71", "CORE-09")
+def test_what_is_wrong_in_the_environment_is_a_finding(doctor: Doctor) -> None:
+    """The same line as the warning of the service."""
+    status, out = doctor(OTEL_TRACES_EXPORTER="none", OTEL_BSP_MAX_QUEUE_SIZE="many")
+    assert status == 1
+    assert "FAIL  settings: environment: OTEL_BSP_MAX_QUEUE_SIZE='many' is not valid" in out

@@ -1,0 +1,795 @@
+"""How calls run under spans: errors, contexts, generators stepped from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from obs_core import trace_function
+from obs_core.testing import OtlpSink, SpanRecorder, record_spans
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+tracer = trace.get_tracer("test")
+LIBRARY: contextvars.ContextVar[str] = contextvars.ContextVar("LIBRARY")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test here may log anything at all: "Failed to detach context", a contained failure, asyncio's complaints."""
+    with caplog.at_level(logging.WARNING):
+        yield
+    assert [record.getMessage() for record in caplog.get_records("call")] == []
+
+
+class OutOfStockError(Exception):
+    """An error of the application."""
+
+
+def of(span: ReadableSpan) -> dict[str, Any]:
+    """The attributes that say how the call went."""
+    return {key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")}
+
+
+def describe(span: ReadableSpan) -> tuple[str, str | None, dict[str, Any], list[str]]:
+    """Status, its description, attributes, events."""
+    return span.status.status_code.name, span.status.description, of(span), [event.name for event in span.events]
+
+
+OK: tuple[str, None, dict[str, Any], list[str]] = ("UNSET", None, {}, [])
+
+
+def _raising(kind: str, error: BaseException, **options: Any) -> Callable[[], None]:
+    """A decorated callable of `kind` that raises `error` when it is run."""
+
+    @trace_function(name="call", **options)
+    def call() -> None:
+        raise error
+
+    @trace_function(name="call", **options)
+    async def coroutine() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    @trace_function(name="call", **options)
+    def generator() -> Iterator[int]:
+        raise error
+        yield 1
+
+    @trace_function(name="call", **options)
+    async def async_generator() -> AsyncIterator[int]:
+        await asyncio.sleep(0)
+        raise error
+        yield 1
+
+    def run_coroutine(coroutine: Any) -> None:
+        # driven by hand: asyncio treats SystemExit and KeyboardInterrupt in a way of its own
+        with suppress(StopIteration):
+            while True:
+                coroutine.send(None)
+
+    return {
+        "call": call,
+        "coroutine": lambda: run_coroutine(coroutine()),
+        "generator": lambda: list(generator()),  # type: ignore[dict-item]
+        "async_generator": lambda: run_coroutine(async_generator().__anext__()),
+    }[kind]
+
+
+KINDS = ["call", "coroutine", "generator", "async_generator"]
+
+
+@pytest.mark.promise("CORE-42")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("error", "kind_name", "message"),
+    [
+        (OutOfStockError("no pears"), f"{__name__}.OutOfStockError", "no pears"),
+        (KeyError("pears"), "KeyError", "'pears'"),
+        (KeyboardInterrupt(), "KeyboardInterrupt", ""),
+        (SystemExit(3), "SystemExit", "3"),
+    ],
+)
+def test_an_error_is_recorded_once(spans: SpanRecorder, kind: str, error: BaseException, kind_name: str, message: str) -> None:
+    """One event, the qualified type, the message alone as description; the span ends whatever is raised."""
+    with pytest.raises(type(error)) as caught:
+        _raising(kind, error)()
+    assert caught.value is error
+    span = spans.one("call")
+    told = {**of(span), "obs.items.count": 0} if "generator" in kind else of(span)
+    assert told == of(span)
+    told.pop("obs.items.count", None)
+    assert (span.status.status_code.name, span.status.description or "") == ("ERROR", message)
+    assert told == {"error.type": kind_name}
+    (event,) = span.events
+    assert event.name == "exception"
+    assert event.attributes is not None
+    assert set(event.attributes) == {"exception.type", "exception.message", "exception.stacktrace"}
+    assert (event.attributes["exception.type"], event.attributes["exception.message"]) == (kind_name, message)
+
+
+@pytest.mark.promise("CORE-42")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("error", "mark"),
+    [
+        (OutOfStockError("expected"), {}),
+        (asyncio.CancelledError(), {"obs.cancelled": True}),
+        (SystemExit(0), {}),
+        (SystemExit(), {}),
+        (GeneratorExit(), {}),
+    ],
+)
+def test_what_is_no_error_leaves_none(spans: SpanRecorder, kind: str, error: BaseException, mark: dict[str, Any]) -> None:
+    """Expected exceptions, a cancellation, a clean exit and a close are not errors."""
+    with pytest.raises(type(error)):
+        _raising(kind, error, expected=OutOfStockError)()
+    status, description, attributes, events = describe(spans.one("call"))
+    attributes.pop("obs.items.count", None)
+    assert (status, description, attributes, events) == ("UNSET", None, mark, [])
+
+
+@pytest.mark.promise("CORE-42")
+def test_an_error_the_call_recorded_itself_is_not_recorded_again(spans: SpanRecorder) -> None:
+    """`span.record_exception` before `raise` leaves one event all the same, and the span fails."""
+
+    @trace_function(name="call")
+    def call() -> None:
+        try:
+            raise OutOfStockError("no pears")
+        except OutOfStockError as error:
+            trace.get_current_span().record_exception(error)
+            raise
+
+    with pytest.raises(OutOfStockError):
+        call()
+    status, description, attributes, events = describe(spans.one("call"))
+    assert (status, description, events) == ("ERROR", "no pears", ["exception"])
+    assert attributes == {"error.type": f"{__name__}.OutOfStockError"}
+
+
+@pytest.mark.promise("CORE-42")
+def test_nested_calls_record_the_error_once_each(spans: SpanRecorder) -> None:
+    """Every span that the exception passes has one event."""
+
+    @trace_function(name="inner")
+    def inner() -> None:
+        raise OutOfStockError
+
+    @trace_function(name="outer")
+    def outer() -> None:
+        inner()
+
+    with pytest.raises(OutOfStockError):
+        outer()
+    assert [len(span.events) for span in spans] == [1, 1]
+    spans.assert_tree("\nouter [INTERNAL] ERROR\n  inner [INTERNAL] ERROR")
+
+
+@pytest.mark.promise("CORE-42")
+def test_an_exception_whose_str_raises_passes_through(spans: SpanRecorder) -> None:
+    """The user's broken exception reaches the user, and the span says what could be said."""
+
+    class BrokenError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    @trace_function(name="call")
+    def call() -> None:
+        raise BrokenError
+
+    with pytest.raises(BrokenError):
+        call()
+    span = spans.one("call")
+    assert span.status.description is not None
+    assert span.status.description.endswith("__str__ raised RuntimeError>")
+
+
+@pytest.mark.promise("CORE-42")
+def test_a_process_that_is_interrupted_exports_its_span(otlp_sink: OtlpSink) -> None:
+    """KeyboardInterrupt and SystemExit end the process as ever, and the span arrives at the collector."""
+    program = f"""
+from obs_core import TracingConfig, setup_tracing, trace_function
+setup_tracing(TracingConfig(service_name="x", collector_url={otlp_sink.url!r}, collector_protocol="http"))
+@trace_function(name="call")
+def call(error):
+    raise error
+try:
+    call(KeyboardInterrupt())
+except KeyboardInterrupt:
+    pass
+call(SystemExit(7))
+"""
+    run = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert run.returncode == 7
+    arrived = otlp_sink.wait_for(2, timeout_s=20)
+    assert sorted((span.name, span.status, span.attributes["error.type"]) for span in arrived) == [
+        ("call", "ERROR", "KeyboardInterrupt"),
+        ("call", "ERROR", "SystemExit"),
+    ]
+
+
+def work(name: str) -> None:
+    """A span of the consumer or of the body."""
+    with tracer.start_as_current_span(name):
+        pass
+
+
+@trace_function(name="items")
+def items(count: int = 3) -> Generator[int, Any, str]:
+    """Open a span around each item, and one inside."""
+    for item in range(count):
+        work(f"before {item}")
+        with tracer.start_as_current_span(f"around {item}"):
+            yield item
+            work(f"inside {item}")
+    return "done"
+
+
+@trace_function(name="items")
+async def async_items(count: int = 3) -> AsyncIterator[int]:
+    """Do the same, asynchronously."""
+    for item in range(count):
+        await asyncio.sleep(0)
+        work(f"before {item}")
+        with tracer.start_as_current_span(f"around {item}"):
+            yield item
+            await asyncio.sleep(0)
+            work(f"inside {item}")
+
+
+WHOLE = """
+consumer [INTERNAL]
+  items [INTERNAL] obs.items.count=2
+    before 0 [INTERNAL]
+    around 0 [INTERNAL]
+      inside 0 [INTERNAL]
+    before 1 [INTERNAL]
+    around 1 [INTERNAL]
+      inside 1 [INTERNAL]
+  use 0 [INTERNAL]
+  use 1 [INTERNAL]
+"""
+
+
+def _consume() -> None:
+    with tracer.start_as_current_span("consumer"):
+        for item in items(2):
+            work(f"use {item}")
+
+
+async def _consume_async() -> None:
+    with tracer.start_as_current_span("consumer"):
+        async for item in async_items(2):
+            work(f"use {item}")
+
+
+@pytest.mark.promise("CORE-41")
+@pytest.mark.parametrize("consume", [_consume, lambda: asyncio.run(_consume_async())], ids=["sync", "async"])
+def test_a_generator_and_its_consumer_keep_apart(spans: SpanRecorder, consume: Callable[[], None]) -> None:
+    """The body's spans are the generator's children, the consumer's are not; the span lasts from first step to end."""
+    consume()
+    spans.assert_tree(WHOLE, attributes=["obs.items.count"])
+    span, first, last = spans.one("items"), spans.one("before 0"), spans.one("inside 1")
+    assert span.start_time is not None
+    assert span.end_time is not None
+    assert first.start_time is not None
+    assert last.end_time is not None
+    assert span.start_time < first.start_time
+    assert span.end_time > last.end_time
+    after = of(span)["obs.items.first_after"]
+    assert 0 < after < (span.end_time - span.start_time) / 1e9
+
+
+@pytest.mark.promise("CORE-41")
+def test_interleaved_generators_keep_apart(spans: SpanRecorder) -> None:
+    """Two generators stepped in turn are siblings, each with its own children."""
+    with tracer.start_as_current_span("consumer"):
+        for first, second in zip(items(1), items(1), strict=False):
+            work(f"use {first} {second}")
+    tree = spans.tree().splitlines()
+    around = "    around 0 [INTERNAL]"
+    assert tree[0] == "consumer [INTERNAL]"
+    assert [line for line in tree if line.startswith("  items")] == ["  items [INTERNAL]"] * 2
+    assert "  use 0 0 [INTERNAL]" in tree
+    assert tree.count(around) == 2
+
+
+@pytest.mark.promise("CORE-41")
+def test_an_early_break_ends_the_span_without_error(spans: SpanRecorder) -> None:
+    """A consumer that stops early is no error; the count is what it took."""
+    for item in items():
+        if item == 1:
+            break
+    gc.collect()
+    status, description, attributes, events = describe(spans.one("items"))
+    assert attributes.pop("obs.items.first_after") > 0
+    assert (status, description, attributes, events) == ("UNSET", None, {"obs.items.count": 2}, [])
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.promise("CORE-41")
+def test_send_throw_and_return_reach_the_generator(spans: SpanRecorder) -> None:
+    """send, throw, return values and close work as undecorated; what the body handles is no error."""
+
+    @trace_function(name="talk")
+    def talk() -> Generator[Any, Any, str]:
+        heard = []
+        while len(heard) < 3:
+            try:
+                heard.append((yield len(heard)))
+            except OutOfStockError as error:
+                heard.append(str(error))
+                yield "caught"
+        return ",".join(heard)
+
+    conversation = talk()
+    assert next(conversation) == 0
+    assert conversation.send("a") == 1
+    assert conversation.throw(OutOfStockError("b")) == "caught"
+    assert next(conversation) == 2
+    with pytest.raises(StopIteration) as stop:
+        conversation.send("c")
+    assert stop.value.value == "a,b,c"
+    assert spans.one("talk").status.is_unset
+    assert of(spans.one("talk"))["obs.items.count"] == 4
+
+
+@pytest.mark.promise("CORE-41")
+def test_an_error_thrown_in_and_not_handled_is_an_error(spans: SpanRecorder) -> None:
+    """`throw` that comes out again is recorded once."""
+    stepped = items()
+    next(stepped)
+    with pytest.raises(OutOfStockError):
+        stepped.throw(OutOfStockError("in"))
+    assert spans.one("items").status.description == "in"
+    assert len(spans.one("items").events) == 1
+
+
+@pytest.mark.promise("CORE-41")
+@pytest.mark.parametrize("sampled", [1.0, 0.0])
+def test_close_behaves_as_undecorated(sampled: float) -> None:
+    """close() returns what a generator's close returns, and raises where the body yields again."""
+
+    def closing(mode: str) -> Generator[int, None, str]:
+        try:
+            yield 1
+        except GeneratorExit:
+            if mode == "raise":
+                raise OutOfStockError from None
+            if mode == "yield":
+                yield 2
+            if mode == "exit":
+                raise
+        return "closed"
+
+    def outcome(make: Callable[[str], Generator[int, None, str]], mode: str) -> object:
+        stepped = make(mode)
+        next(stepped)
+        try:
+            return stepped.close()
+        except BaseException as error:
+            return repr(error)
+
+    with record_spans(sampling_rate=sampled):
+        traced = trace_function(closing)
+        for mode in ("return", "raise", "yield", "exit"):
+            assert outcome(traced, mode) == outcome(closing, mode), mode
+
+
+@pytest.mark.promise("CORE-41")
+def test_steps_on_different_threads(spans: SpanRecorder) -> None:
+    """Each step may be taken by another thread, as a web server does; parents are right and nothing is leaked."""
+    with tracer.start_as_current_span("consumer"):
+        stepped = items(2)
+        next(stepped)
+    left: list[object] = []
+
+    def step() -> None:
+        with suppress(StopIteration):
+            next(stepped)
+        left.append(trace.get_current_span())
+
+    for _ in range(2):
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join(10)
+    assert left == [trace.INVALID_SPAN] * 2
+    spans.assert_tree(
+        WHOLE.replace("  use 0 [INTERNAL]\n", "").replace("  use 1 [INTERNAL]\n", ""), attributes=["obs.items.count"]
+    )
+
+
+@pytest.mark.promise("CORE-41")
+def test_aclose_from_another_task(spans: SpanRecorder) -> None:
+    """A task that did not start the generator may close it."""
+
+    async def main() -> None:
+        stepped = async_items()
+        await asyncio.create_task(stepped.__anext__())  # type: ignore[arg-type]
+        await asyncio.create_task(stepped.aclose())  # type: ignore[attr-defined]
+        assert trace.get_current_span() is trace.INVALID_SPAN
+
+    asyncio.run(main())
+    assert spans.one("items").status.is_unset
+    assert of(spans.one("items"))["obs.items.count"] == 1
+    assert spans.one("around 0").parent == spans.one("items").context
+
+
+@pytest.mark.promise("CORE-41")
+def test_asend_and_athrow_reach_the_generator(spans: SpanRecorder) -> None:
+    """The two-way protocol of async generators works as undecorated."""
+
+    @trace_function(name="talk")
+    async def talk() -> Any:
+        try:
+            heard = yield "ready"
+            await asyncio.sleep(0)
+            yield heard
+        except OutOfStockError as error:
+            await asyncio.sleep(0)
+            yield f"caught {error}"
+
+    async def main() -> None:
+        conversation = talk()
+        assert await conversation.asend(None) == "ready"
+        assert await conversation.asend("x") == "x"
+        assert await conversation.athrow(OutOfStockError("y")) == "caught y"
+        with pytest.raises(StopAsyncIteration):
+            await conversation.asend(None)
+        with pytest.raises(StopAsyncIteration):
+            await conversation.asend(None)
+
+    asyncio.run(main())
+    assert spans.one("talk").status.is_unset
+    assert of(spans.one("talk"))["obs.items.count"] == 3
+
+
+@pytest.mark.promise("CORE-41", "CORE-42")
+def test_a_cancelled_async_generator(spans: SpanRecorder) -> None:
+    """Cancelling the consumer inside a step marks the span cancelled, no error, and the body's cleanup runs in its span."""
+
+    @trace_function(name="slow")
+    async def slow() -> AsyncIterator[int]:
+        yield 0
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            work("cleanup")
+
+    async def main() -> None:
+        async def consume() -> None:
+            async for _ in slow():
+                started.set()
+
+        started = asyncio.Event()
+        task = asyncio.create_task(consume())
+        await started.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    status, _, attributes, events = describe(spans.one("slow"))
+    assert (status, attributes["obs.cancelled"], attributes["obs.items.count"], events) == ("UNSET", True, 1, [])
+    spans.assert_tree("\nslow [INTERNAL]\n  cleanup [INTERNAL]")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is of 3.11")
+@pytest.mark.promise("CORE-41")
+def test_timeouts_around_and_inside_async_generators(spans: SpanRecorder) -> None:
+    """`asyncio.timeout` works on either side of a step."""
+
+    @trace_function(name="inside")
+    async def inside() -> AsyncIterator[str]:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(60)
+        except TimeoutError:
+            yield "timed out"
+
+    @trace_function(name="outside")
+    async def outside() -> AsyncIterator[str]:
+        await asyncio.sleep(60)
+        yield "never"
+
+    async def main() -> None:
+        assert [item async for item in inside()] == ["timed out"]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                [item async for item in outside()]
+
+    asyncio.run(main())
+    assert spans.one("inside").status.is_unset
+    assert of(spans.one("outside"))["obs.cancelled"] is True
+
+
+@pytest.mark.promise("CORE-41")
+@pytest.mark.parametrize("sampled", [1.0, 0.0])
+def test_abandoned_async_generators_are_closed_once(sampled: float) -> None:
+    """Left half-consumed, an async generator with an awaiting cleanup is closed by the event loop, once, without complaint."""
+    closed: list[str] = []
+
+    @trace_function(name="left")
+    async def left(name: str) -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0.01)
+            closed.append(name)
+            done.set()
+
+    async def main() -> list[object]:
+        kept = [left("at shutdown") for _ in range(10)]
+        for each in kept:
+            await each.__anext__()
+        async for _ in left("by the collector"):
+            break
+        gc.collect()
+        await asyncio.wait_for(done.wait(), 10)
+        return list(kept)
+
+    done = asyncio.Event()
+    with record_spans(sampling_rate=sampled) as spans:
+        kept = asyncio.run(main())
+        assert sorted(closed) == ["at shutdown"] * 10 + ["by the collector"]
+        assert [span.status.is_unset for span in spans.named("left")] == [True] * (11 if sampled else 0)
+    assert kept
+
+
+@pytest.mark.promise("CORE-41")
+def test_a_collected_generator_leaks_nothing(spans: SpanRecorder) -> None:
+    """Half-consumed generators collected in another thread end their spans and leave its context alone."""
+    stepped = [items() for _ in range(3)]
+    for generator in stepped:
+        next(generator)
+    del generator
+
+    def collect() -> None:
+        with tracer.start_as_current_span("other"):
+            stepped.clear()
+            gc.collect()
+            work("later")
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    thread.join(10)
+    assert [of(span)["obs.items.count"] for span in spans.named("items")] == [1, 1, 1]
+    assert spans.one("later").parent == spans.one("other").context
+
+
+@pytest.mark.promise("CORE-41")
+def test_recursive_generators(spans: SpanRecorder) -> None:
+    """A generator that runs itself has one span a level, each below the one that asked."""
+
+    @trace_function(name="walk")
+    def walk(depth: int) -> Iterator[int]:
+        if depth:
+            yield from walk(depth - 1)
+        yield depth
+
+    assert list(walk(2)) == [0, 1, 2]
+    spans.assert_tree("\nwalk [INTERNAL]\n  walk [INTERNAL]\n    walk [INTERNAL]")
+
+
+@pytest.mark.promise("CORE-41")
+@pytest.mark.parametrize("sampled", [1.0, 0.0])
+def test_variables_of_other_libraries_pass_both_ways(sampled: float) -> None:
+    """A context variable that the body sets reaches the consumer, and back, as undecorated, sampled or not."""
+
+    @contextmanager
+    @trace_function
+    def scope(name: str) -> Iterator[None]:
+        token = LIBRARY.set(name)
+        try:
+            yield
+        finally:
+            seen.append(LIBRARY.get())
+            LIBRARY.reset(token)
+
+    @trace_function
+    def listen() -> Iterator[str | None]:
+        while True:
+            yield LIBRARY.get(None)
+
+    seen: list[str] = []
+    with record_spans(sampling_rate=sampled):
+        with scope("outer"):
+            assert LIBRARY.get() == "outer"
+            with scope("inner"):
+                assert LIBRARY.get() == "inner"
+            assert LIBRARY.get() == "outer"
+        assert LIBRARY.get(None) is None
+        assert seen == ["inner", "outer"]
+        listening = listen()
+        assert next(listening) is None
+        token = LIBRARY.set("heard")
+        assert next(listening) == "heard"
+        LIBRARY.reset(token)
+        assert next(listening) is None
+        listening.close()
+
+
+@pytest.mark.promise("CORE-41")
+def test_variables_of_other_libraries_pass_both_ways_async() -> None:
+    """The same for async generators, across suspensions."""
+
+    @trace_function
+    async def scope() -> AsyncIterator[None]:
+        await asyncio.sleep(0)
+        token = LIBRARY.set("set")
+        await asyncio.sleep(0)
+        yield
+        LIBRARY.reset(token)
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        stepped = scope()
+        await stepped.__anext__()
+        assert LIBRARY.get() == "set"
+        with pytest.raises(StopAsyncIteration):
+            await stepped.__anext__()
+        assert LIBRARY.get(None) is None
+
+    with record_spans():
+        asyncio.run(main())
+
+
+@pytest.mark.promise("CORE-40")
+def test_concurrent_coroutines_keep_apart(spans: SpanRecorder) -> None:
+    """Tasks gathered below one span are siblings, each with its own child."""
+
+    @trace_function(name="task")
+    async def task(number: int) -> None:
+        await asyncio.sleep(0)
+        work(f"child {number}")
+
+    @trace_function(name="parent")
+    async def main() -> None:
+        await asyncio.gather(*(task(number) for number in range(3)))
+
+    asyncio.run(main())
+    spans.assert_tree(
+        "\nparent [INTERNAL]\n" + "\n".join(f"  task [INTERNAL]\n    child {number} [INTERNAL]" for number in range(3))
+    )
+
+
+@pytest.mark.promise("CORE-40")
+def test_a_coroutine_closed_in_another_context(spans: SpanRecorder) -> None:
+    """A half-run coroutine that the collector closes elsewhere ends its span and complains of nothing."""
+
+    @trace_function(name="left")
+    async def left() -> None:
+        await asyncio.sleep(60)
+
+    coroutine = left()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    contextvars.Context().run(lambda: _step_with_loop(coroutine, loop))
+    coroutine.close()
+    asyncio.set_event_loop(None)
+    loop.close()
+    assert describe(spans.one("left")) == OK
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def _step_with_loop(coroutine: Any, loop: asyncio.AbstractEventLoop) -> None:
+    async def step() -> None:
+        coroutine.send(None)
+
+    runner = step()
+    asyncio._set_running_loop(loop)
+    try:
+        with suppress(StopIteration):
+            runner.send(None)
+    finally:
+        asyncio._set_running_loop(None)
+
+
+def test_below_an_unsampled_root_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root's decision holds for all calls below it, of every kind, and no span object is made for them."""
+    made: list[str] = []
+
+    @trace_function(name="child")
+    def child() -> int:
+        return trace.get_current_span().get_span_context().span_id
+
+    @trace_function(name="root")
+    def root() -> tuple[int, list[int], list[int]]:
+        return child(), list(children()), asyncio.run(_all(async_children()))
+
+    @trace_function(name="root of items")
+    def children() -> Iterator[int]:
+        yield child()
+
+    @trace_function(name="async items")
+    async def async_children() -> AsyncIterator[int]:
+        yield child()
+
+    async def _all(found: AsyncIterator[int]) -> list[int]:
+        return [item async for item in found]
+
+    with record_spans(sampling_rate=0.0) as spans:
+        current = trace.get_tracer("x").__class__
+        start = current.start_span
+
+        def spy(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+            made.append(name)
+            return start(self, name, *args, **kwargs)
+
+        monkeypatch.setattr(current, "start_span", spy)
+        one, (two,), (three,) = root()
+        assert one == two == three != 0
+        assert made == ["root"]
+        list(children())
+        assert made == ["root", "root of items"]
+        assert len(spans) == 0
+
+
+def test_a_sampler_that_is_not_parent_based_is_asked() -> None:
+    """Where a foreign provider samples below unsampled parents, its answer counts."""
+    from obs_core.testing._spans import _done, _set_global
+
+    before, once = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE
+    _set_global(TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False), _done())
+    try:
+        parent = trace.NonRecordingSpan(trace.SpanContext(1, 2, True, trace.TraceFlags(0)))
+        with trace.use_span(parent):
+            assert trace_function(lambda: trace.get_current_span().is_recording())()
+    finally:
+        _set_global(before, once)
+
+
+@pytest.mark.promise("CORE-45")
+def test_without_a_provider_calls_run_as_undecorated() -> None:
+    """No provider: every kind works, and nothing is current."""
+    program = """
+import asyncio
+from opentelemetry import trace
+from obs_core import trace_function
+@trace_function
+def call(): return trace.get_current_span()
+@trace_function
+def items(): yield 1
+@trace_function
+async def async_items(): yield 2
+async def main(): return [item async for item in async_items()]
+assert call() is trace.INVALID_SPAN
+assert list(items()) == [1] and asyncio.run(main()) == [2]
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+assert call().get_span_context().is_valid
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.promise("CORE-42")
+def test_a_message_without_utf8_does_not_cost_the_batch(otlp_sink: OtlpSink) -> None:
+    """A lone surrogate in an exception's message makes OTLP's encoder refuse the whole batch: it is replaced."""
+    program = f"""
+from obs_core import TracingConfig, setup_tracing, trace_function
+setup_tracing(TracingConfig(service_name="x", collector_url={otlp_sink.url!r}, collector_protocol="http"))
+@trace_function(name="call")
+def call():
+    raise ValueError("a" + chr(0xDC80))
+try:
+    call()
+except ValueError:
+    pass
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+    (span,) = otlp_sink.wait_for(1, timeout_s=10)
+    assert (span.description, span.events[0][1]["exception.message"]) == ("a?", "a?")
+    assert "ValueError: a" in span.events[0][1]["exception.stacktrace"]

@@ -1,0 +1,80 @@
+"""The fixtures that every package's tests stand on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from obs_core import TracingConfig, setup_tracing
+from obs_core.testing import OtlpSink, SpanRecorder, record_spans
+from opentelemetry import trace
+
+TREE = """
+    outer [SERVER]
+      inner [INTERNAL]
+    """
+
+
+def make_tree() -> None:
+    tracer = trace.get_tracer("test")
+    with tracer.start_as_current_span("outer", kind=trace.SpanKind.SERVER), tracer.start_as_current_span("inner"):
+        pass
+
+
+@pytest.mark.promise("CORE-70")
+def test_spans_records_a_tree(spans: SpanRecorder) -> None:
+    """The tree shows nesting, kind and status, and is compared as a whole."""
+    make_tree()
+    spans.assert_tree(TREE)
+
+
+@pytest.mark.promise("CORE-70")
+def test_a_difference_is_shown_line_by_line(spans: SpanRecorder) -> None:
+    """What is missing and what is too much stand under each other; a missing name shows the tree."""
+    make_tree()
+    with pytest.raises(AssertionError) as caught:
+        spans.assert_tree(TREE.replace("inner", "other"))
+    assert "-   other [INTERNAL]" in str(caught.value)
+    assert "+   inner [INTERNAL]" in str(caught.value)
+    with pytest.raises(AssertionError, match=r"0 spans are named 'nobody', not 1, in:\nouter"):
+        spans.one("nobody")
+
+
+@pytest.mark.promise("CORE-70")
+def test_everything_global_is_put_back() -> None:
+    """Provider and set-up, also one that is made inside; nested recordings record for themselves."""
+    before = trace.get_tracer_provider()
+    with record_spans() as outer:
+        manager, _ = setup_tracing(TracingConfig(service_name="s"), span_exporter=None)
+        with record_spans() as inner:
+            make_tree()
+        trace.get_tracer("test").start_span("after").end()
+    assert trace.get_tracer_provider() is before
+    assert manager.status.state == "stopped"
+    assert [len(inner), [span.name for span in outer]] == [2, ["after"]]
+    with record_spans() as again:
+        setup_tracing(TracingConfig(service_name="another"))
+        make_tree()
+    assert len(again) == 2
+
+
+@pytest.mark.promise("CORE-70")
+def test_the_plugin_is_loaded_by_itself(tmp_path: Path) -> None:
+    """Where obs-core is installed, a test asks for `spans` and has it."""
+    (tmp_path / "test_mine.py").write_text(
+        "from opentelemetry import trace\n"
+        "def test_mine(spans, otlp_sink):\n"
+        "    trace.get_tracer('t').start_span('mine').end()\n"
+        "    spans.assert_tree('mine [INTERNAL]')\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.promise("CORE-70")
+def test_a_sink_that_waits_in_vain_shows_what_has_come(otlp_sink: OtlpSink) -> None:
+    """The message is the tree."""
+    with pytest.raises(AssertionError, match=r"after 0 s only 0 spans have come"):
+        otlp_sink.wait_for(1, timeout_s=0)
