@@ -1,0 +1,123 @@
+"""The command ``obs-view``: what each subcommand does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from obs_view._follow import Finished, Follower
+from obs_view._model import Trace
+from obs_view._options import parse_options
+from obs_view._receiver import Receiver
+from obs_view._render import render_trace
+from obs_view._store import Store
+from obs_view._text import plural
+from obs_view._wire import BadRequestError, parse_json, to_json
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with `argv` (default: the process's arguments); return the exit status."""
+    options = parse_options(argv)
+    try:
+        _COMMANDS[options.command](options)
+    except BrokenPipeError:
+        # whoever reads us, as `head`, has enough; the interpreter must not flush into the closed pipe on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, BadRequestError) as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+def _say(text: str) -> None:
+    """Tell the user; standard output is for traces alone."""
+    sys.stderr.write(f"obs-view: {text}\n")
+    sys.stderr.flush()
+
+
+def _serve(options: argparse.Namespace) -> None:
+    requests = [request for file in options.files for request in _read(file)]
+    with _receiver(options) as (receiver, stop):
+        for request in requests:
+            receiver.store.add(request)
+        # a signal's handler runs between two waits
+        while not stop.wait(0.5):
+            pass
+
+
+def _tail(options: argparse.Namespace) -> None:
+    with _receiver(options) as (receiver, stop):
+        for finished in Follower(receiver.store).follow(stop):
+            _print(finished, receiver.store, options)
+
+
+@contextmanager
+def _receiver(options: argparse.Namespace) -> Iterator[tuple[Receiver, threading.Event]]:
+    """Run a receiver, and say where; the event is set by SIGINT and SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    receiver = Receiver(
+        options.port,
+        options.grpc_port,
+        host=options.host,
+        allowed_hosts=options.allow_host,
+        max_spans=options.max_spans,
+        max_age_s=options.max_age,
+        db=options.db,
+    )
+    with receiver:
+        _say(f"OTLP/gRPC on {receiver.grpc_url}, OTLP/HTTP and the page on {receiver.http_url}; Ctrl-C ends")
+        if options.open:
+            webbrowser.open(receiver.http_url)
+        yield receiver, stop
+
+
+def _show(options: argparse.Namespace) -> None:
+    store = Store(max_spans=sys.maxsize)
+    for request in _read(options.file):
+        store.add(request)
+    for trace in store.traces():
+        _print(Finished(trace, 0), store, options)
+
+
+def _read(file: Path) -> list[ExportTraceServiceRequest]:
+    """Read OTLP-JSON: one document a line, or else one in all."""
+    content = file.read_bytes()
+    lines = content.strip().splitlines()
+    one_a_line = all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
+    return [parse_json(document) for document in (lines if lines and one_a_line else [content])]
+
+
+def _print(finished: Finished, store: Store, options: argparse.Namespace) -> None:
+    trace, before = finished
+    if not _wanted(trace, options):
+        return
+    if options.json:
+        sys.stdout.write(json.dumps(to_json(store.export(trace.trace_id)), separators=(",", ":")) + "\n")
+    else:
+        note = f"again, with {plural(len(trace.spans) - before, 'span')} more" if before else ""
+        render_trace(trace, note=note)
+        sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _wanted(trace: Trace, options: argparse.Namespace) -> bool:
+    return (
+        (options.service is None or options.service in trace.services)
+        and (not options.errors or trace.errors > 0)
+        and trace.duration >= options.min_duration
+    )
+
+
+_COMMANDS = {"serve": _serve, "tail": _tail, "show": _show}

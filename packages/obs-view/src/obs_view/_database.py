@@ -1,0 +1,94 @@
+"""Traces that outlive the process, in an SQLite file beside the memory."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
+_log = logging.getLogger(__name__)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS obs_view_spans (
+    trace_id BLOB, span_id BLOB, seen REAL, resource BLOB, scope BLOB, span BLOB, PRIMARY KEY (trace_id, span_id)
+)"""
+_SAVE = "INSERT OR REPLACE INTO obs_view_spans VALUES (?, ?, ?, ?, ?, ?)"
+_LOAD = "SELECT resource, scope, span FROM obs_view_spans ORDER BY rowid"
+
+Saved = tuple[bytes, bytes, bytes, bytes, bytes]
+
+
+class DatabaseError(OSError):
+    """The file cannot be used; the message says why and what to do."""
+
+
+class Database:
+    """The spans of one store in a file, used by one process at a time; to be used under the store's lock."""
+
+    def __init__(self, path: str) -> None:
+        """Open or make the SQLite file at `path`.
+
+        Raises:
+            DatabaseError: It is in use by another process, is no SQLite file, or cannot be written.
+        """
+        self._failed = False
+        try:
+            self._connection = _open(path)
+        except sqlite3.Error as error:
+            fix = "stop the obs-view that uses it, or name another file with --db"
+            raise DatabaseError(f"cannot use {path} as database ({error}): {fix}") from error
+
+    def load(self, max_age_s: float) -> Iterator[ExportTraceServiceRequest]:
+        """Drop what came longer than `max_age_s` seconds ago, and yield the rest."""
+        with self._connection:
+            self._connection.execute("DELETE FROM obs_view_spans WHERE seen < ?", (time.time() - max_age_s,))
+        rows = self._connection.execute(_LOAD)
+        for (resource, scope), spans in groupby(rows, key=lambda row: (row[0], row[1])):
+            request = ExportTraceServiceRequest()
+            group = request.resource_spans.add(resource=Resource.FromString(resource))
+            held = group.scope_spans.add(scope=InstrumentationScope.FromString(scope)).spans
+            held.extend(ProtoSpan.FromString(span) for _, _, span in spans)
+            yield request
+
+    def save(self, spans: Iterable[Saved]) -> None:
+        """Keep (trace id, span id, resource, scope, span); a span that is there already is replaced."""
+        now = time.time()
+        self._run(_SAVE, [(trace_id, span_id, now, *rest) for trace_id, span_id, *rest in spans])
+
+    def forget(self, spans: Iterable[tuple[bytes, bytes]]) -> None:
+        """Remove spans by trace id and span id."""
+        self._run("DELETE FROM obs_view_spans WHERE trace_id = ? AND span_id = ?", list(spans))
+
+    def _run(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        try:
+            with self._connection:
+                self._connection.executemany(statement, rows)
+        except sqlite3.Error:
+            if not self._failed:
+                _log.exception("obs-view cannot write its database; traces are kept in memory alone from now on")
+            self._failed = True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _open(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=0.5, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # a power cut may cost the last traces, never the file
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with connection:
+            connection.execute(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

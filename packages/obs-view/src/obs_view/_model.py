@@ -1,0 +1,180 @@
+"""What a trace is made of, as the terminal and the page show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+_MAX_GUIDES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened during a span; `time` is nanoseconds since the epoch."""
+
+    name: str
+    time: int
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A pointer from one span to another, often in another trace; ids are lower-case hex."""
+
+    trace_id: str
+    span_id: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span as it arrived; ids are lower-case hex, `parent_id` is empty for a root, times are nanoseconds since the epoch."""
+
+    name: str
+    service: str
+    kind: str
+    status: str
+    description: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    start_time: int
+    end_time: int
+    attributes: Mapping[str, Any]
+    resource: Mapping[str, Any]
+    scope: str
+    events: tuple[Event, ...] = ()
+    links: tuple[Link, ...] = ()
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds from start to end; 0 where the end is missing or before the start."""
+        return max(0, self.end_time - self.start_time)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the status is ERROR."""
+        return self.status == "ERROR"
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1: ``celery.retries`` or ``http.request.resend_count`` plus one."""
+        for key in ("celery.retries", "http.request.resend_count"):
+            retries = self.attributes.get(key)
+            if isinstance(retries, int):
+                return retries + 1
+        return 1
+
+    @property
+    def exceptions(self) -> list[tuple[str, str]]:
+        """Type and message of each recorded exception."""
+        return [
+            (str(event.attributes.get("exception.type", "")), str(event.attributes.get("exception.message", "")))
+            for event in self.events
+            if event.name == "exception"
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A span's place in the tree; `depth` is 0 for a root.
+
+    `guides` tells for each of the innermost levels, 32 at most, whether its branch ends there.
+    """
+
+    span: Span
+    depth: int
+    guides: tuple[bool, ...]
+    has_children: bool
+
+
+class Trace:
+    """All spans of one trace that have come so far; immutable, usable from any thread."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        """Take the `spans` (at least one) of one trace, in any order."""
+        self.spans: tuple[Span, ...] = tuple(sorted(spans, key=lambda span: (span.start_time, -span.end_time, span.span_id)))
+        self.trace_id: str = self.spans[0].trace_id
+
+    def __repr__(self) -> str:
+        return f"<Trace {self.trace_id}: {self.root.name!r}, {len(self.spans)} spans>"
+
+    @cached_property
+    def by_id(self) -> dict[str, Span]:
+        """The spans by their id."""
+        return {span.span_id: span for span in self.spans}
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The spans in the order of the tree, siblings by start time. Every span is there once, also orphans and cycles."""
+        return tuple(_rows(self.spans, self.by_id))
+
+    @property
+    def root(self) -> Span:
+        """The span without a parent, or else the first one whose parent is missing."""
+        return next((row.span for row in self.rows if not row.span.parent_id), self.rows[0].span)
+
+    @cached_property
+    def start_time(self) -> int:
+        """Nanoseconds since the epoch; spans without a start time do not count."""
+        return min((span.start_time for span in self.spans if span.start_time), default=0)
+
+    @cached_property
+    def end_time(self) -> int:
+        """Nanoseconds since the epoch."""
+        return max(max(span.end_time, span.start_time) for span in self.spans)
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds from the first start to the last end."""
+        return self.end_time - self.start_time
+
+    @cached_property
+    def services(self) -> tuple[str, ...]:
+        """The services' names in the order of their first span in the tree."""
+        return tuple(dict.fromkeys(row.span.service for row in self.rows))
+
+    @property
+    def errors(self) -> int:
+        """How many spans failed."""
+        return sum(span.failed for span in self.spans)
+
+    @cached_property
+    def correlation_ids(self) -> tuple[str, ...]:
+        """The values of ``correlation_id``; more than one means that it was replaced on the way."""
+        values = (row.span.attributes.get("correlation_id") for row in self.rows)
+        return tuple(dict.fromkeys(str(value) for value in values if value))
+
+    @property
+    def missing_parents(self) -> int:
+        """How many spans name a parent that has not come."""
+        return sum(bool(span.parent_id) and span.parent_id not in self.by_id for span in self.spans)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a root has come and every span's parent too."""
+        return not self.missing_parents and any(not span.parent_id for span in self.spans)
+
+
+def _rows(spans: Iterable[Span], known: Mapping[str, Span]) -> Iterable[Row]:
+    children: dict[str, list[Span]] = {}
+    for span in spans:
+        children.setdefault(span.parent_id if span.parent_id in known else "", []).append(span)
+    seen: set[str] = set()
+    yield from _walk(children.get("", []), children, seen)
+    for span in spans:  # whatever no root leads to stands in a cycle: enter it at its earliest span
+        if span.span_id not in seen:
+            yield from _walk([span], children, seen)
+
+
+def _walk(roots: list[Span], children: Mapping[str, list[Span]], seen: set[str]) -> Iterable[Row]:
+    stack: list[tuple[Span, int, tuple[bool, ...]]] = [(span, 0, ()) for span in reversed(roots)]
+    seen.update(span.span_id for span in roots)
+    while stack:
+        span, depth, guides = stack.pop()
+        below = [child for child in children.get(span.span_id, ()) if child.span_id not in seen]
+        seen.update(child.span_id for child in below)
+        yield Row(span, depth, guides, bool(below))
+        stack += [(child, depth + 1, (*guides[1 - _MAX_GUIDES :], child is below[-1])) for child in reversed(below)]

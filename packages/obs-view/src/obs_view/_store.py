@@ -1,0 +1,203 @@
+"""The traces that have come, in memory, bounded by count and age."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
+from obs_view._database import Database
+from obs_view._entry import Entry, Origin
+from obs_view._model import Trace
+from obs_view._wire import valid_ids
+
+MAX_SPANS, MAX_AGE_S = 100_000, 24 * 3600.0
+_MAX_LINKED = 50
+
+_T = TypeVar("_T")
+
+
+class Store:
+    """Traces by id, the most recently changed last; all methods may be called from any thread."""
+
+    def __init__(self, max_spans: int = MAX_SPANS, max_age_s: float = MAX_AGE_S, database: Database | None = None) -> None:
+        """Keep at most `max_spans` (default 100,000), none whose trace had nothing new for `max_age_s` seconds (a day).
+
+        `database` holds the same spans in a file; what it has already is loaded.
+        """
+        self.max_spans: int = max_spans
+        self.max_age_s: float = max_age_s
+        self.evicted: int = 0
+        self.count: int = 0
+        self.sequence: int = 0
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._incoming: dict[bytes, set[bytes]] = {}
+        self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = WeakValueDictionary()
+        self._changed = threading.Condition()
+        self._database: Database | None = None
+        for request in database.load(max_age_s) if database else ():
+            self._take(request)
+        self._database = database
+        self._evict()
+
+    def add(self, request: ExportTraceServiceRequest) -> int:
+        """Keep the request's spans; return how many were rejected for an invalid trace or span id."""
+        with self._changed:
+            rejected = self._take(request)
+            self._evict()
+            self._changed.notify_all()
+        return rejected
+
+    def _take(self, request: ExportTraceServiceRequest) -> int:
+        rejected = 0
+        for group in request.resource_spans:
+            for scope in group.scope_spans:
+                origin = self._origin(group.resource, scope.scope)
+                added = [span for span in scope.spans if self._add(span, origin)]
+                rejected += len(scope.spans) - len(added)
+                self._save(added, origin)
+        return rejected
+
+    def _save(self, spans: Iterable[ProtoSpan], origin: Origin) -> None:
+        if self._database:
+            self._database.save(
+                (span.trace_id, span.span_id, origin.resource, origin.scope, span.SerializeToString()) for span in spans
+            )
+
+    def _origin(self, resource: Resource, scope: InstrumentationScope) -> Origin:
+        origin = Origin(resource, scope)
+        return self._origins.setdefault((origin.resource, origin.scope), origin)
+
+    def _add(self, span: ProtoSpan, origin: Origin) -> bool:
+        if not valid_ids(span):
+            return False
+        entry = self._entries.get(span.trace_id)
+        if entry is None:
+            entry = self._entries[span.trace_id] = Entry(span.trace_id)
+        before = len(entry.spans)
+        entry.add(span, origin)
+        self.count += len(entry.spans) - before
+        self.sequence += 1
+        entry.sequence, entry.seen = self.sequence, time.monotonic()
+        self._entries.move_to_end(span.trace_id)
+        for link in span.links:
+            if link.trace_id != span.trace_id:
+                entry.links.add(link.trace_id)
+                self._incoming.setdefault(link.trace_id, set()).add(span.trace_id)
+        return True
+
+    def _evict(self) -> None:
+        oldest = time.monotonic() - self.max_age_s
+        while self._entries:
+            entry = next(iter(self._entries.values()))
+            if self.count <= self.max_spans and entry.seen >= oldest:
+                return
+            if len(self._entries) == 1 and entry.seen >= oldest:
+                gone = entry.shorten(self.count - self.max_spans)
+            else:
+                gone = list(entry.spans)
+                self._remove(entry)
+            self._forget(entry, gone)
+            self.evicted += len(gone)
+
+    def _forget(self, entry: Entry, gone: list[bytes]) -> None:
+        self.count -= len(gone)
+        if self._database:
+            self._database.forget((entry.trace_id, span_id) for span_id in gone)
+
+    def _remove(self, entry: Entry) -> None:
+        del self._entries[entry.trace_id]
+        for target in entry.links:
+            sources = self._incoming[target]
+            sources.discard(entry.trace_id)
+            if not sources:
+                del self._incoming[target]
+
+    def clear(self) -> None:
+        """Forget all traces."""
+        with self._changed:
+            for entry in list(self._entries.values()):
+                self._remove(entry)
+                self._forget(entry, list(entry.spans))
+            self.sequence += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close the database; what comes after that is kept in memory alone."""
+        with self._changed:
+            database, self._database = self._database, None
+        if database:
+            database.close()
+
+    def changed(self, after: int = -1) -> list[tuple[str, int, float]]:
+        """Return id, sequence number and ``time.monotonic()`` of each trace that changed after `after`, the latest first."""
+        with self._changed:
+            self._evict()
+            return [(entry.trace_id.hex(), entry.sequence, entry.seen) for entry in self._newer(after)]
+
+    def _newer(self, after: int) -> Iterator[Entry]:
+        for entry in reversed(self._entries.values()):
+            if entry.sequence <= after:
+                return
+            yield entry
+
+    def read(self, function: Callable[[Collection[Entry]], _T]) -> _T:
+        """Return what `function` makes of the traces, the latest changed last; it is called under the lock."""
+        with self._changed:
+            self._evict()
+            return function(self._entries.values())
+
+    def get(self, trace_id: str) -> Trace | None:
+        """Return the trace of that hex id, or None."""
+        with self._changed:
+            entry = self._entries.get(_key(trace_id))
+            return entry.trace() if entry else None
+
+    def linked(self, trace_id: str) -> list[str]:
+        """Return the ids of the traces that links lead to from `trace_id`, either way and on, itself first; 50 at most."""
+        found: list[bytes] = []
+        queue = [_key(trace_id)]
+        with self._changed:
+            while queue and len(found) < _MAX_LINKED:
+                key = queue.pop(0)
+                if key in self._entries and key not in found:
+                    found.append(key)
+                    queue += sorted(self._entries[key].links | self._incoming.get(key, set()))
+        return [key.hex() for key in found]
+
+    def newest(self, trace_ids: Iterable[str]) -> int:
+        """Return the sequence number of the last change to any of these traces."""
+        with self._changed:
+            entries = (self._entries.get(_key(trace_id)) for trace_id in trace_ids)
+            return max((entry.sequence for entry in entries if entry), default=-1)
+
+    def export(self, trace_id: str) -> ExportTraceServiceRequest:
+        """Return the trace of that hex id as the OTLP request that would bring it; empty where there is none."""
+        with self._changed:
+            entry = self._entries.get(_key(trace_id))
+            return entry.export() if entry else ExportTraceServiceRequest()
+
+    def traces(self) -> list[Trace]:
+        """Return all traces, decoded, in the order of their start."""
+        decoded = self.read(lambda entries: [entry.trace() for entry in entries])
+        return sorted(decoded, key=lambda trace: trace.start_time)
+
+    def wait(self, satisfied: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `satisfied`, asked after every change; return whether it was so within `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(satisfied, timeout_s)
+
+
+def _key(trace_id: str) -> bytes:
+    try:
+        return bytes.fromhex(trace_id)
+    except ValueError:
+        return b""

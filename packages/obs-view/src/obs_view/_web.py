@@ -1,0 +1,79 @@
+"""The web page and what it asks for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from obs_view._search import find
+from obs_view._store import Store
+from obs_view._story import story
+from obs_view._wire import to_json
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def web_routes(store: Store) -> list[BaseRoute]:
+    """Return the routes of the page: its files, and ``/api/traces``."""
+    api = _Api(store)
+    return [
+        Route("/api/traces", api.traces, methods=["GET"]),
+        Route("/api/traces", api.clear, methods=["DELETE"]),
+        Route("/api/traces/{trace_id}", api.trace, methods=["GET"]),
+        Route("/api/traces/{trace_id}/otlp", api.otlp, methods=["GET"]),
+        Route("/", _page, methods=["GET"]),
+        Mount("/static", StaticFiles(directory=_STATIC)),
+    ]
+
+
+async def _page(request: Request) -> Response:
+    return FileResponse(_STATIC / "index.html")
+
+
+class _Api:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def traces(self, request: Request) -> Response:
+        if request.query_params.get("after") == str(self._store.sequence):
+            return Response(status_code=204)
+        try:
+            return _json(await run_in_threadpool(find, self._store, request.query_params))
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
+
+    async def clear(self, request: Request) -> Response:
+        await run_in_threadpool(self._store.clear)
+        return Response(status_code=204)
+
+    async def trace(self, request: Request) -> Response:
+        trace_id, query = request.path_params["trace_id"], request.query_params
+        if query.get("after") == str(self._store.newest(self._store.linked(trace_id))):
+            return Response(status_code=204)
+        told = await run_in_threadpool(story, self._store, trace_id, query.get("linked") == "true")
+        return _json(told) if told else _not_here()
+
+    async def otlp(self, request: Request) -> Response:
+        trace_id = request.path_params["trace_id"]
+        exported = self._store.export(trace_id)
+        if not exported.resource_spans:
+            return _not_here()
+        answer = _json(to_json(exported))
+        answer.headers["Content-Disposition"] = f'attachment; filename="trace-{trace_id.lower()}.json"'
+        return answer
+
+
+def _not_here() -> Response:
+    return _json({"error": "no such trace: it was never here, or has been forgotten"}, 404)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    content = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Response(content, status, media_type="application/json")

@@ -1,0 +1,178 @@
+"""OTLP as bytes: requests in (protobuf or JSON), spans out, and OTLP-JSON again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
+from obs_view._model import Event, Link, Span
+
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+_KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+_STATUS = ("UNSET", "OK", "ERROR")
+_HEX = re.compile(r"[0-9a-fA-F]*")
+_IDS = ("traceId", "spanId", "parentSpanId")
+
+
+class BadRequestError(Exception):
+    """The sender's mistake: `status` is the HTTP status to answer with."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def parse(body: bytes, content_type: str) -> ExportTraceServiceRequest:
+    """Parse an export request.
+
+    Raises:
+        BadRequestError: 400 where the body is not what `content_type` says, 415 for a type that OTLP does not have.
+    """
+    if content_type == PROTOBUF:
+        return _parse_protobuf(body)
+    if content_type == JSON:
+        return parse_json(body)
+    raise BadRequestError(415, f"content type {content_type!r} is not OTLP: send {PROTOBUF} or {JSON}")
+
+
+def _parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
+    try:
+        request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise BadRequestError(400, f"the body is no ExportTraceServiceRequest: {error}") from error
+    return request
+
+
+def parse_json(body: bytes | str) -> ExportTraceServiceRequest:
+    """Parse OTLP-JSON, whose ids are hex where protobuf's own JSON has base64.
+
+    Raises:
+        BadRequestError: 400 where `body` is not OTLP-JSON.
+    """
+    try:
+        document = json.loads(body)
+        for span in _json_spans(document):
+            for item in (span, *span.get("links", ())):
+                item.update({key: _base64_id(item[key]) for key in _IDS if key in item})
+        request = ExportTraceServiceRequest()
+        json_format.ParseDict(document, request, ignore_unknown_fields=True)
+    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BadRequestError(400, f"the body is not OTLP-JSON: {error}") from error
+    return request
+
+
+def _json_spans(document: Any) -> list[dict[str, Any]]:
+    return [
+        span
+        for group in document.get("resourceSpans", ())
+        for scope in group.get("scopeSpans", ())
+        for span in scope.get("spans", ())
+    ]
+
+
+def _base64_id(value: str) -> str:
+    # an id that is not hex becomes an empty one, so that only its own span is rejected
+    raw = bytes.fromhex(value) if _HEX.fullmatch(value) and len(value) % 2 == 0 else b""
+    return base64.b64encode(raw).decode()
+
+
+def to_json(request: ExportTraceServiceRequest) -> dict[str, Any]:
+    """Return `request` as OTLP-JSON, the inverse of `parse_json`."""
+    document: dict[str, Any] = json_format.MessageToDict(request, use_integers_for_enums=True)
+    for span in _json_spans(document):
+        for item in (span, *span.get("links", ())):
+            item.update({key: base64.b64decode(item[key]).hex() for key in _IDS if key in item})
+    return document
+
+
+def gunzip(body: bytes, limit: int) -> bytes:
+    """Return `body` decompressed.
+
+    Raises:
+        BadRequestError: 400 for damaged gzip, 413 for more than `limit` bytes (the rest is not decompressed).
+    """
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise BadRequestError(400, f"the body is not gzip: {error}") from error
+    if len(plain) > limit:
+        raise BadRequestError(413, f"the body has more than {limit} bytes when decompressed: send smaller batches")
+    if not inflater.eof:
+        raise BadRequestError(400, "the gzip body is truncated")
+    return plain
+
+
+def status_message(code: int, message: str, content_type: str) -> bytes:
+    """Encode a ``google.rpc.Status``, what OTLP/HTTP answers errors with."""
+    if content_type == JSON:
+        return json.dumps({"code": code, "message": message}).encode()
+    text = message.encode()[:500]
+    length = bytes([len(text)]) if len(text) < 128 else bytes([len(text) & 127 | 128, len(text) >> 7])
+    return b"\x08" + bytes([code]) + b"\x12" + length + text
+
+
+def valid_ids(span: ProtoSpan) -> bool:
+    """Whether the span has a 16-byte trace id and an 8-byte span id, neither all zero."""
+    return len(span.trace_id) == 16 and len(span.span_id) == 8 and any(span.trace_id) and any(span.span_id)
+
+
+def to_span(raw: bytes, resource: Mapping[str, Any], scope: str) -> Span:
+    """Decode a stored span; `resource` are its resource's attributes, `scope` is the instrumentation's name."""
+    span = ProtoSpan.FromString(raw)
+    return Span(
+        name=span.name,
+        service=str(resource.get("service.name", "unknown_service")),
+        kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "UNSPECIFIED",
+        status=_STATUS[span.status.code] if 0 <= span.status.code < len(_STATUS) else "UNSET",
+        description=span.status.message,
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_id=span.parent_span_id.hex() if any(span.parent_span_id) else "",
+        start_time=span.start_time_unix_nano,
+        end_time=span.end_time_unix_nano,
+        attributes=_attributes(span.attributes),
+        resource=resource,
+        scope=scope,
+        events=tuple(Event(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events),
+        links=tuple(Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes)) for link in span.links),
+    )
+
+
+def service_name(resource: Resource) -> str:
+    """Return ``service.name``, or ``unknown_service``."""
+    names = (str(_value(pair.value)) for pair in resource.attributes if pair.key == "service.name")
+    return next(names, "unknown_service")
+
+
+def attributes_of(resource: Resource) -> dict[str, Any]:
+    """Decode a resource's attributes."""
+    return _attributes(resource.attributes)
+
+
+def _attributes(pairs: Any) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: Any) -> Any:
+    which = value.WhichOneof("value")
+    if which == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    if which == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    if which == "bytes_value":
+        return base64.b64encode(value.bytes_value).decode()
+    plain = getattr(value, which) if which else None
+    # JSON has no NaN and no infinity
+    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
