@@ -1,0 +1,34 @@
+"""Export what is finished before a process goes, within a bound."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from obs_core.integration import call_contained, current_manager
+from opentelemetry import metrics, trace
+
+
+def flush(timeout_s: float) -> None:
+    """Flush spans and metrics; return after `timeout_s` seconds at the latest, whatever the provider and the collector do."""
+    flushing = threading.Thread(target=_flush, args=(timeout_s,), name="obs-celery-flush", daemon=True)
+    try:
+        flushing.start()
+    except RuntimeError:
+        return  # the interpreter is too far gone for a thread; its own exit hooks flush
+    flushing.join(timeout_s)
+
+
+def _flush(timeout_s: float) -> None:
+    manager = current_manager()
+    if manager is not None:
+        call_contained("flush", manager.flush, timeout_s)
+    else:
+        _force_flush(trace.get_tracer_provider(), timeout_s)
+    _force_flush(metrics.get_meter_provider(), timeout_s)
+
+
+def _force_flush(provider: Any, timeout_s: float) -> None:
+    force_flush = getattr(provider, "force_flush", None)
+    if force_flush is not None:
+        call_contained("flush", force_flush, int(timeout_s * 1000))

@@ -1,0 +1,188 @@
+"""The headers of a message: what the producer writes, what whoever executes or supervises the task reads."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, MutableMapping
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any
+
+from obs_core.integration import call_contained
+from opentelemetry import baggage, propagate
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
+
+#: Epoch seconds, stamped just before sending.
+SENT_AT = "obs-sent-at"
+#: ``traceid-spanid`` of the attempt before a retry.
+PREVIOUS = "obs-previous"
+#: ``"parent"`` or ``"link"``: set by the user for one call, or by a chord for its body.
+RELATION_HEADER = "obs-relation"
+#: Never on the wire: the main process gives it to the child within the request, see `obs_celery._supervise`.
+ATTEMPT = "obs-attempt"
+
+_TRACEPARENT = "traceparent"
+_SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_TRACEPARENT_FORMAT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_W3C = frozenset({"traceparent", "tracestate", "baggage"})
+
+
+class _RequestGetter(Getter[Any]):
+    """Reads a task's request: headers stand at its top level (protocol 2), or nested (protocol 1, Sentry, eager)."""
+
+    def get(self, carrier: Any, key: str) -> list[str] | None:
+        value = header(carrier, key)
+        return [value] if isinstance(value, str) else None
+
+    def keys(self, carrier: Any) -> list[str]:
+        return [*vars(carrier), *(carrier.headers or ())]
+
+
+_getter = _RequestGetter()
+
+
+def header(request: Any, key: str) -> Any:
+    """Return the header `key` of a task's request, or None."""
+    value = vars(request).get(key)
+    if value is None:
+        nested = request.headers
+        value = nested.get(key) if isinstance(nested, dict) else None
+    return value
+
+
+def extract(request: Any) -> Context:
+    """Return the producer's context, by the global propagator; an empty one when there is none or it is malformed.
+
+    Nothing of the context that happens to be current in a pool's thread gets in.
+    """
+    return _extract_alone(request) or call_contained("propagator", propagate.extract, request, Context(), _getter) or Context()
+
+
+@lru_cache(maxsize=8)
+def _fields(propagator: TextMapPropagator) -> frozenset[str]:
+    return frozenset(propagator.fields)
+
+
+def _extract_alone(request: Any) -> Context | None:
+    """Read a ``traceparent`` that comes alone, the usual case, at a tenth of what two propagators take."""
+    found = _TRACEPARENT_FORMAT.fullmatch(str(vars(request).get(_TRACEPARENT)))
+    if found is None or header(request, "baggage") or header(request, "tracestate"):
+        return None
+    if _fields(propagate.get_global_textmap()) != _W3C:
+        return None
+    context = SpanContext(int(found[1], 16), int(found[2], 16), True, TraceFlags(int(found[3], 16)))
+    return set_span_in_context(NonRecordingSpan(context), Context()) if context.is_valid else None
+
+
+def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str | None) -> None:
+    """Write the current context and the time into a message's `headers`, in place.
+
+    A retry keeps the context of the message it repeats, so that attempts are siblings, and tells its previous attempt:
+    `previous` where it is known, else by the span id that the main process had drawn for it.
+    """
+    drawn = headers.pop(ATTEMPT, None)
+    headers.pop(PREVIOUS, None)
+    if retries and (previous or drawn) and _has_context(headers):
+        previous = previous or _drawn_attempt(headers, str(drawn))
+        if previous:
+            headers[PREVIOUS] = previous
+    else:
+        without_context(headers)
+        call_contained("propagator", _inject, headers)
+    headers[SENT_AT] = time.time()
+
+
+def _inject(headers: MutableMapping[str, Any]) -> None:
+    """Write the current context by the global propagator; a span that comes alone, the usual case, by hand."""
+    span = get_current_span().get_span_context()
+    if span.trace_state or baggage.get_all() or _fields(propagate.get_global_textmap()) != _W3C:
+        propagate.inject(headers)
+    elif span.is_valid:
+        headers[_TRACEPARENT] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+
+
+def without_context(headers: MutableMapping[str, Any]) -> None:
+    """Take the propagator's own keys out of `headers`, in place."""
+    for key in _fields(propagate.get_global_textmap()):
+        headers.pop(key, None)
+
+
+def _has_context(headers: Mapping[str, Any]) -> bool:
+    return any(key in headers for key in _fields(propagate.get_global_textmap()))
+
+
+def _drawn_attempt(headers: Mapping[str, Any], drawn: str) -> str | None:
+    parent = _TRACEPARENT_FORMAT.fullmatch(str(headers.get(_TRACEPARENT)))
+    return f"{parent[1]}-{drawn}" if parent and len(drawn) == 16 else None
+
+
+def lost_attempt(headers: object) -> Context | None:
+    """Return a context in the attempt that the main process sends again since its child was lost; else None."""
+    if not isinstance(headers, Mapping) or ATTEMPT not in headers:
+        return None
+    parent = _TRACEPARENT_FORMAT.fullmatch(str(headers.get(_TRACEPARENT)))
+    if parent is None:
+        return None
+    lost = SpanContext(int(parent[1], 16), int(headers[ATTEMPT], 16), True, TraceFlags(int(parent[3], 16)))
+    return set_span_in_context(NonRecordingSpan(lost))
+
+
+def told_attempt(span: SpanContext) -> str:
+    """Return how `PREVIOUS` names `span`."""
+    return f"{span.trace_id:032x}-{span.span_id:016x}"
+
+
+def previous_attempt(request: Any) -> SpanContext | None:
+    """Return the span of the attempt that `request` repeats, or None."""
+    value = header(request, PREVIOUS)
+    if not isinstance(value, str) or len(value) != 49:
+        return None
+    try:
+        found = SpanContext(int(value[:32], 16), int(value[33:], 16), True, TraceFlags(TraceFlags.SAMPLED))
+    except ValueError:
+        return None
+    return found if found.is_valid else None
+
+
+def drawn_span_id(request: Any) -> int | None:
+    """Return the span id that the main process drew for this attempt, or None where it draws none."""
+    value = vars(request).get(ATTEMPT)
+    # a stranger's message may say anything under our key
+    return int(value, 16) or None if isinstance(value, str) and _SPAN_ID.fullmatch(value) else None
+
+
+def waits_s(request: Any, now_s: float) -> tuple[float | None, float]:
+    """Return (queue wait, delay that the ETA asked for), in seconds and never below zero; no stamp: no wait."""
+    sent = header(request, SENT_AT)
+    if not isinstance(sent, (int, float)):
+        return None, 0.0
+    due = _epoch_s(request.eta)
+    delay = max(0.0, due - sent) if due is not None else 0.0
+    return max(0.0, now_s - sent - delay), delay
+
+
+def _epoch_s(eta: object) -> float | None:
+    if isinstance(eta, str):
+        try:
+            eta = datetime.fromisoformat(eta.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    if not isinstance(eta, datetime):
+        return None
+    return (eta if eta.tzinfo else eta.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def chord_id(chord: Any) -> str | None:
+    """Return the task id of a chord's body, given the request's or message's ``chord``."""
+    options = chord.get("options") if isinstance(chord, Mapping) else None
+    found = options.get("task_id") if isinstance(options, Mapping) else None
+    return str(found) if found else None
+
+
+def is_unsampled(context: Context | None) -> bool:
+    """Whether `context` belongs to a trace that is not recorded: a span in it would not be either (parent-based sampling)."""
+    parent = get_current_span(context).get_span_context()
+    return parent.is_valid and not parent.trace_flags.sampled

@@ -1,0 +1,101 @@
+"""What the user chose, checked when it is said; the same in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args
+
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import Redactor
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Span, TracerProvider
+
+Relation = Literal["parent", "link"]
+ErrorState = Literal["REVOKED", "EXPIRED", "REJECTED"]
+PublishHook = Callable[[Span, str, Mapping[str, Any]], None]
+StartHook = Callable[[Span, Any], None]
+EndHook = Callable[[Span, Any, str], None]
+
+#: Tasks of Celery's own that carry its canvas; hidden by default, with the context passing through them.
+INTERNAL = frozenset({"celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of `instrument_celery`, described there. Immutable, so one may be shared by all threads."""
+
+    relation: Relation = "parent"
+    task_relations: Mapping[str, Relation] = field(default_factory=dict)
+    link_after_s: float | None = None
+    exclude: Collection[str] = ()
+    show_internal: bool = False
+    error_states: Collection[ErrorState] = ()
+    capture_args: Collection[str] = ()
+    max_value_bytes: int = 1024
+    redact: Collection[str] = ()
+    publish_hook: PublishHook | None = None
+    start_hook: StartHook | None = None
+    end_hook: EndHook | None = None
+    flush_timeout_s: float = 2.0
+    tracer_provider: TracerProvider | None = None
+    meter_provider: MeterProvider | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("relation", self.relation, get_args(Relation))
+        for name, relation in self.task_relations.items():
+            _one_of(f"task_relations[{name!r}]", relation, get_args(Relation))
+        for state in _names("error_states", self.error_states):
+            _one_of("error_states", state, get_args(ErrorState))
+        for name in ("exclude", "capture_args", "redact"):
+            _names(name, getattr(self, name))
+        for name in ("link_after_s", "flush_timeout_s"):
+            _seconds(name, getattr(self, name), optional=name == "link_after_s")
+        _positive("max_value_bytes", self.max_value_bytes)
+        for name in ("publish_hook", "start_hook", "end_hook"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise _wrong(name, getattr(self, name), "give a callable")
+        object.__setattr__(self, "redactor", Redactor(self.redact))
+
+    redactor: Redactor = field(init=False, repr=False, compare=False)
+
+    def hides(self, name: str) -> bool:
+        """Whether the task `name` gets no span on either side; the context passes through it all the same."""
+        return (name in INTERNAL and not self.show_internal) or any(fnmatchcase(name, glob) for glob in self.exclude)
+
+    def relation_of(self, name: str) -> Relation:
+        """The relation of task `name` to its producer, when neither the message nor its ETA says otherwise."""
+        found = (relation for glob, relation in self.task_relations.items() if fnmatchcase(name, glob))
+        return next(found, self.relation)
+
+    def captures(self, argument: str) -> bool:
+        """Whether the value of `argument` may be recorded (if it is not secret by its name)."""
+        return any(fnmatchcase(argument, glob) for glob in self.capture_args)
+
+
+def _wrong(name: str, value: object, fix: str) -> ConfigurationError:
+    return ConfigurationError(f"instrument_celery: {name}={value!r} is not valid: {fix}")
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise _wrong(name, value, f"use {' or '.join(map(repr, known))}")
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Collection) or not all(isinstance(item, str) for item in value):
+        raise _wrong(name, value, "give a list of names or globs, for instance ['reports.*']")
+    return tuple(value)
+
+
+def _positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _wrong(name, value, "give a whole number, 1 or more")
+
+
+def _seconds(name: str, value: object, *, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise _wrong(name, value, "give a number of seconds, 0 or more")

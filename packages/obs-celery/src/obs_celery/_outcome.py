@@ -1,0 +1,90 @@
+"""How an attempt's end is told: Celery's final state → status, attributes, error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import Ignore, Reject, Retry
+from obs_core.integration import error_message, error_type, record_error, truncate
+from opentelemetry.trace import Span, Status, StatusCode
+
+from obs_celery._options import Options
+
+#: States that a task asks for by raising; none of them is a failure by itself.
+_ASKED_FOR = {Retry: "RETRY", Reject: "REJECTED", Ignore: "IGNORED"}
+
+
+class Outcome:
+    """The final `state`, and the exception behind it: `error` is set for a failure alone."""
+
+    __slots__ = ("cause", "error", "state")
+
+    def __init__(self, state: str, cause: BaseException | None, error: BaseException | None = None) -> None:
+        self.state = state
+        self.cause = cause
+        self.error = error
+
+    @property
+    def error_type(self) -> str | None:
+        """``error.type`` of a failure."""
+        return error_type(self.error) if self.error is not None else None
+
+    def tell(self, span: Span, options: Options) -> None:
+        """Write the outcome on `span`."""
+        span.set_attribute("celery.state", self.state)
+        if self.error is not None:
+            record_error(span, self.error)
+        elif self.state in ("RETRY", "REJECTED", "IGNORED", "FAILURE"):
+            self._tell_reason(span, options)
+
+    def _tell_reason(self, span: Span, options: Options) -> None:
+        assert self.cause is not None
+        reason = getattr(self.cause, "reason", None) if isinstance(self.cause, Reject) else None
+        text = str(reason) if reason is not None else error_message(self.cause)
+        if text:
+            span.set_attribute("celery.reason", truncate(text, options.max_value_bytes))
+        if isinstance(self.cause, Reject):
+            span.set_attribute("celery.requeue", bool(self.cause.requeue))
+            if not self.cause.requeue and "REJECTED" in options.error_states:
+                fail(span, self.cause, text)
+
+
+def fail(span: Span, cause: BaseException | type[BaseException], reason: str) -> None:
+    """Mark `span` as failed without an exception record: nothing was raised in the task."""
+    span.set_attribute("error.type", error_type(cause))
+    span.set_status(Status(StatusCode.ERROR, reason))
+
+
+def outcome_of(task: Any, state: str | None, result: object, raised: BaseException | None) -> Outcome:
+    """Tell how an execution ended.
+
+    Args:
+        task: The task, for the exceptions that it declares as expected (`throws`).
+        state: What ``task_postrun`` says; None when the execution was left by an exception.
+        result: The return value, or the exception behind `state`.
+        raised: The exception that is leaving the execution right now.
+    """
+    if state == "SUCCESS" and raised is None:
+        return Outcome("SUCCESS", None)
+    cause = raised if raised is not None else unwrapped(result)
+    if cause is None:
+        return _stateless(state)
+    for kind, asked in _ASKED_FOR.items():
+        if isinstance(cause, kind):
+            return Outcome(asked, cause)
+    # with a state of SUCCESS the task itself was fine, and what failed is keeping its result or sending its callbacks
+    expected = state != "SUCCESS" and isinstance(cause, tuple(task.throws or ()))
+    return Outcome("FAILURE", cause, None if expected else cause)
+
+
+def _stateless(state: str | None) -> Outcome:
+    if state is not None:
+        return Outcome(state, None)
+    lost = RuntimeError("the execution ended without a state")
+    return Outcome("FAILURE", lost, lost)
+
+
+def unwrapped(result: object) -> BaseException | None:
+    """Return the exception in `result`, out of the ExceptionWithTraceback that a pool wraps it in; None for a value."""
+    inner = getattr(result, "exc", None) if type(result).__name__ == "ExceptionWithTraceback" else result
+    return inner if isinstance(inner, BaseException) else None

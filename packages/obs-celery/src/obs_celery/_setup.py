@@ -1,0 +1,91 @@
+"""Which app is instrumented with what; the one piece of state that publish, execute and supervise share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from obs_core.integration import call_contained
+from opentelemetry import trace
+
+from obs_celery._broker import Broker, describe_broker
+from obs_celery._metrics import Labels, Metrics
+from obs_celery._options import Options
+
+#: Names beyond this many are forgotten and worked out again: `send_task` takes any string.
+_MAX_TASKS = 1024
+
+
+class TaskFacts:
+    """What is the same for every message of a task: worked out once, since it is needed several times a message."""
+
+    __slots__ = ("consumed", "hidden", "labels", "processes", "published", "publishes", "relation")
+
+    def __init__(self, options: Options, broker: Broker, name: str) -> None:
+        self.hidden = options.hides(name)
+        self.relation = options.relation_of(name)
+        self.publishes, self.processes = f"publish {name}", f"process {name}"
+        known: Labels = {"messaging.system": broker.system, "celery.task.name": name}
+        self.labels: Labels = {**known, "messaging.operation.name": "process"}
+        known |= broker.attributes()
+        self.published = {**known, "messaging.operation.name": "publish", "messaging.operation.type": "send"}
+        self.consumed = {**known, "messaging.operation.name": "process", "messaging.operation.type": "process"}
+
+
+class Setup:
+    """One `instrument_celery`: its options, tracer and instruments. Thread-safe, fork-safe."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        own_version = version("obs-celery")
+        self.tracer = trace.get_tracer("obs_celery", own_version, options.tracer_provider)
+        self.metrics = Metrics(options.meter_provider, own_version)
+        self._apps: WeakKeyDictionary[Any, tuple[Broker, dict[str, TaskFacts]]] = WeakKeyDictionary()
+
+    def facts(self, app: Any, name: str) -> TaskFacts:
+        """What is known of the task `name` of `app`."""
+        broker, tasks = self._apps.get(app) or self._describe(app)
+        found = tasks.get(name)
+        if found is None:
+            if len(tasks) >= _MAX_TASKS:
+                tasks.clear()
+            found = tasks[name] = TaskFacts(self.options, broker, name)
+        return found
+
+    def _describe(self, app: Any) -> tuple[Broker, dict[str, TaskFacts]]:
+        broker = call_contained("describing the broker", describe_broker, app) or Broker()
+        return self._apps.setdefault(app, (broker, {}))
+
+
+class Setups:
+    """The setups in force: one for all apps, and one for each app that was named; the latter go first."""
+
+    def __init__(self) -> None:
+        self._of_app: WeakKeyDictionary[Any, Setup] = WeakKeyDictionary()
+        self._of_all: Setup | None = None
+
+    def find(self, app: Any) -> Setup | None:
+        """The setup for `app`, or None when it is not instrumented."""
+        return self._of_app.get(app, self._of_all) if self._of_app else self._of_all
+
+    def put(self, app: Any | None, setup: Setup) -> None:
+        """Instrument `app` (None: every app without a setup of its own) with `setup`."""
+        if app is None:
+            self._of_all = setup
+        else:
+            self._of_app[app] = setup
+
+    def take(self, app: Any | None) -> Setup | None:
+        """Stop instrumenting `app`; return the setup that it had."""
+        if app is not None:
+            return self._of_app.pop(app, None)
+        setup, self._of_all = self._of_all, None
+        return setup
+
+    def __bool__(self) -> bool:
+        return self._of_all is not None or bool(self._of_app)
+
+    def __iter__(self) -> Iterator[Setup]:
+        return iter([*self._of_app.values(), *([self._of_all] if self._of_all else [])])

@@ -1,0 +1,153 @@
+"""Real workers, and the whole story of a trace: what this process recorded and what the worker sent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.canvas import Signature
+from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder, render_tree
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
+
+HERE = Path(__file__).parent
+MODULE = "obs_celery_app"
+
+StartWorker = Callable[..., AbstractContextManager["Worker"]]
+
+
+class Worker:
+    """A ``celery worker`` process on a queue of its own, the spans it sends, and an app to send it tasks with."""
+
+    def __init__(self, sink: OtlpSink, env: dict[str, str], pool: str, concurrency: int, arguments: tuple[str, ...]) -> None:
+        self.sink = sink
+        self.queue = env["TEST_QUEUE"]
+        self.hostname = f"{self.queue}@test"
+        self.app = client(env)
+        self.log = Path(env["TEST_LOG"])
+        command = [sys.executable, "-m", "celery", "-A", MODULE, "worker", "--pool", pool, "-c", str(concurrency)]
+        command += ["-n", self.hostname, "-l", "INFO", "--without-mingle", "--without-gossip", *arguments]
+        environ = {**os.environ, "PYTHONPATH": str(HERE), **env}
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(command, cwd=HERE, env=environ, stdout=output, stderr=output)
+        self._wait_ready()
+
+    def _wait_ready(self, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while " ready." not in self.log.read_text():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the worker did not start:\n{self.log.read_text()}")
+            time.sleep(0.05)
+
+    def signature(self, name: str, *args: object, **kwargs: object) -> Signature:
+        """A signature of one of the app's tasks."""
+        return self.app.signature(f"{MODULE}.{name}", args=args, kwargs=kwargs)
+
+    def send(self, name: str, *args: object, **options: Any) -> Any:
+        """Send one of the app's tasks."""
+        return self.app.send_task(f"{MODULE}.{name}", args=args, **options)
+
+    def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 40) -> None:
+        """Send `signum` and wait for the end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise AssertionError(f"the worker did not stop:\n{self.log.read_text()}") from None
+        # a result unsubscribes when it is collected, which may be when the backend is long gone
+        self.app.backend.remove_pending_result = lambda result: result
+        self.app.close()
+
+    def spans(self, trace_id: int, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 40) -> list[SinkSpan]:
+        """Wait for the worker's spans of one trace; return them by start."""
+
+        def of_trace(spans: list[SinkSpan]) -> list[SinkSpan]:
+            return [span for span in spans if span.trace_id == trace_id]
+
+        satisfied = enough if callable(enough) else lambda spans: len(spans) >= enough
+        try:
+            self.sink.wait_for(lambda spans: satisfied(of_trace(spans)), timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log.read_text()[-8000:]}") from None
+        return sorted(of_trace(self.sink.spans), key=lambda span: span.start_time)
+
+
+@contextmanager
+def running_worker(
+    sink: OtlpSink,
+    broker: str,
+    backend: str,
+    folder: Path,
+    *arguments: str,
+    pool: str = "prefork",
+    concurrency: int = 2,
+    **env: str,
+) -> Iterator[Worker]:
+    """Run a worker until the end of the block."""
+    queue = f"q{uuid.uuid4().hex[:10]}"
+    settings = {"TEST_BROKER": broker, "TEST_BACKEND": backend, "TEST_QUEUE": queue, "TEST_COLLECTOR": sink.url}
+    worker = Worker(sink, {**settings, "TEST_LOG": str(folder / f"{queue}.log"), **env}, pool, concurrency, arguments)
+    try:
+        yield worker
+    finally:
+        worker.stop(signal.SIGKILL)
+
+
+def client(env: dict[str, str]) -> Celery:
+    """Return an app that sends to the worker of `env`, without its tasks."""
+    app = Celery("client", broker=env["TEST_BROKER"], backend=env.get("TEST_BACKEND") or None, set_as_current=False)
+    app.conf.update(
+        task_default_queue=env["TEST_QUEUE"], task_protocol=int(env.get("TEST_PROTOCOL", "2")), task_publish_retry=False
+    )
+    if "TEST_FOLDER" in env:
+        app.conf.broker_transport_options = folder_options(env["TEST_FOLDER"])
+    return app
+
+
+def folder_options(folder: str) -> dict[str, str]:
+    """Transport options of kombu's filesystem transport."""
+    return {"data_folder_in": f"{folder}/q", "data_folder_out": f"{folder}/q", "control_folder": f"{folder}/control"}
+
+
+@contextmanager
+def root() -> Iterator[int]:
+    """Run the block under a span named root; yield its trace id."""
+    with trace.get_tracer("tests").start_as_current_span("root") as span:
+        yield span.get_span_context().trace_id
+
+
+def as_sink_span(span: ReadableSpan) -> SinkSpan:
+    """A span of this process in the shape of a received one."""
+    return SinkSpan(
+        name=span.name,
+        service="client",
+        kind=span.kind.name,
+        status=span.status.status_code.name,
+        description=span.status.description or "",
+        trace_id=span.context.trace_id,
+        span_id=span.context.span_id,
+        parent_id=span.parent.span_id if span.parent else 0,
+        start_time=span.start_time or 0,
+        end_time=span.end_time or 0,
+        attributes=dict(span.attributes or {}),
+        resource={},
+        events=tuple((event.name, dict(event.attributes or {})) for event in span.events),
+        links=tuple((link.context.trace_id, link.context.span_id) for link in span.links),
+    )
+
+
+def story(recorder: SpanRecorder, received: list[SinkSpan], *attributes: str) -> str:
+    """Render both sides of a trace as one tree, without the module's name."""
+    mine = [as_sink_span(span) for span in recorder.finished]
+    return render_tree([*mine, *received], attributes=attributes).replace(f"{MODULE}.", "")

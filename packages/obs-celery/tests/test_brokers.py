@@ -1,0 +1,95 @@
+"""Other brokers, message protocols and backends: the same story on each of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from celery import chord
+from obs_celery_worker import StartWorker, Worker, root, story
+from obs_core.testing import SpanRecorder
+
+
+def assert_whole_story(worker: Worker, spans: SpanRecorder, system: str, *attributes: str) -> None:
+    """A task that retries and one that is killed, on any broker."""
+    with root() as trace_id:
+        worker.send("retries", 1)
+    received = worker.spans(trace_id, 5)
+    assert (
+        story(spans, received)
+        == """\
+root [INTERNAL]
+  publish retries [PRODUCER]
+    process retries [CONSUMER]
+      body [INTERNAL]
+      publish retries [PRODUCER]
+    process retries [CONSUMER]
+      body [INTERNAL]"""
+    )
+    for span in received:
+        if span.kind == "CONSUMER":
+            assert (span.attributes["messaging.system"], span.attributes["messaging.destination.name"]) == (
+                system,
+                worker.queue,
+            )
+            assert set(attributes) <= span.attributes.keys()
+    with root() as trace_id:
+        worker.send("killed")
+    (span,) = [span for span in worker.spans(trace_id, 2) if span.kind == "CONSUMER"]
+    assert (span.status, span.attributes["error.type"]) == ("ERROR", "billiard.exceptions.WorkerLostError")
+
+
+@pytest.mark.services
+@pytest.mark.promise("CEL-30", "CEL-13")
+def test_rabbitmq(start_worker: StartWorker, spans: SpanRecorder, amqp_url: str) -> None:
+    """With the routing key and the server's address, never the credentials."""
+    with start_worker(TEST_BROKER=amqp_url) as worker:
+        assert_whole_story(
+            worker, spans, "rabbitmq", "messaging.rabbitmq.destination.routing_key", "server.address", "server.port"
+        )
+        published = spans.finished[0].attributes or {}
+        assert published["messaging.rabbitmq.destination.routing_key"] == worker.queue
+        assert "guest" not in repr(worker.sink.spans) + repr([span.attributes for span in spans.finished])
+        with worker.app.connection_for_write() as connection:
+            worker.app.amqp.queues[worker.queue](connection.default_channel).delete()
+
+
+@pytest.mark.promise("CEL-16")
+def test_no_server_at_all(start_worker: StartWorker, spans: SpanRecorder, tmp_path: Path) -> None:
+    """Kombu's filesystem transport, whose chords need ``celery.chord_unlock``: hidden, with the context passing through."""
+    folder = tmp_path / "broker"
+    for name in ("q", "control", "results"):
+        (folder / name).mkdir(parents=True)
+    with start_worker(TEST_BROKER="filesystem://", TEST_BACKEND=f"file://{folder}/results", TEST_FOLDER=str(folder)) as worker:
+        assert_whole_story(worker, spans, "filesystem")
+        with root() as trace_id:
+            chord([worker.signature("add", 1, 2), worker.signature("add", 3, 4)], app=worker.app)(worker.signature("total"))
+        received = worker.spans(trace_id, lambda spans: len([span for span in spans if "total" in span.name]) == 2)
+        assert not [span for span in [*received] if "unlock" in span.name]
+        (body,) = [span for span in received if span.name.startswith("publish") and "total" in span.name]
+        assert body.parent_id in {span.context.span_id for span in spans.finished}
+    shutil.rmtree(folder)
+
+
+@pytest.mark.promise("CEL-03", "CEL-10")
+def test_protocol_1(start_worker: StartWorker, spans: SpanRecorder) -> None:
+    """Its headers stand inside the body's request; retries and kills are told all the same."""
+    with start_worker(TEST_PROTOCOL="1") as worker:
+        assert_whole_story(worker, spans, "redis")
+
+
+def test_the_broker_is_described_without_connecting() -> None:
+    """By kombu's driver, from the configuration alone; credentials stay out."""
+    from celery import Celery
+    from kombu import Exchange
+    from obs_celery._broker import Broker, describe_broker, destination
+
+    def of(url: str) -> Broker:
+        return describe_broker(Celery("app", broker=url, set_as_current=False))
+
+    assert of("amqp://user:secret@rabbit.example:5673/v") == Broker("rabbitmq", "rabbit.example", 5673)
+    assert of("redis://:secret@cache.example/1") == Broker("redis", "cache.example", 6379)
+    assert of("memory://host") == Broker("memory")
+    assert "secret" not in repr(of("amqp://user:secret@rabbit.example//").attributes())
+    assert (destination("", "q"), destination(Exchange("x"), "q"), destination(None, None)) == ("q", "x", None)

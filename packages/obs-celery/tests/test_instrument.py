@@ -1,0 +1,156 @@
+"""Once, and exactly back again."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from celery import Celery, signals
+from celery.canvas import Signature
+from obs_celery import CeleryInstrumentor, instrument_celery, uninstrument_celery
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import is_worker_process
+from obs_core.testing import SpanRecorder
+from opentelemetry import trace
+
+SIGNALS = [signal for signal in vars(signals).values() if isinstance(signal, signals.Signal)]
+
+
+def footprint() -> object:
+    """Everything of Celery that instrumenting may touch."""
+    canvas = [Signature.TYPES[name].apply for name in ("chain", "group", "chord")]
+    return Celery.send_task, canvas, [list(signal.receivers) for signal in SIGNALS]
+
+
+def eager(name: str) -> Celery:
+    """An app with one task that executes eagerly."""
+    app = Celery(name, broker="memory://", set_as_current=False)
+
+    @app.task(shared=False, name=name)
+    def work() -> None:
+        pass
+
+    return app
+
+
+@pytest.mark.promise("CEL-41")
+def test_twice_is_once_and_back_is_back(spans: SpanRecorder) -> None:
+    """One span a task; afterwards Celery is what it was."""
+    before = footprint()
+    app = eager("once")
+    first, second = instrument_celery(app), instrument_celery(app)
+    assert first is second
+    app.tasks["once"].apply()
+    assert len(spans.named("process once")) == 1
+    uninstrument_celery(app)
+    uninstrument_celery(app)
+    assert footprint() == before
+    app.tasks["once"].apply()
+    assert len(spans.finished) == 1
+
+
+@pytest.mark.promise("CEL-41")
+def test_two_apps_can_differ(spans: SpanRecorder) -> None:
+    """One hides its task, one shows it, a third is not instrumented at all."""
+    shown, hidden, left_alone = eager("shown"), eager("hidden"), eager("left_alone")
+    handles = [instrument_celery(shown), instrument_celery(hidden, exclude=["hidden"])]
+    for app in (shown, hidden, left_alone):
+        app.tasks[app.main].apply()
+        app.send_task(app.main)
+    assert sorted(span.name for span in spans.finished) == ["process shown", "publish shown"]
+    handles[0].uninstrument()
+    shown.tasks["shown"].apply()
+    assert len(spans.finished) == 2
+    handles[1].uninstrument()
+
+
+@pytest.mark.promise("CEL-41")
+def test_uninstrumenting_ends_live_spans_and_leaves_no_context(spans: SpanRecorder) -> None:
+    """A task that is running meanwhile: its span ends now, its thread's context is restored when it is done."""
+    before = footprint()
+    started, go_on = threading.Event(), threading.Event()
+    app = Celery("live", broker="memory://", set_as_current=False)
+    after: list[trace.Span] = []
+
+    @app.task(shared=False, name="live")
+    def live() -> None:
+        started.set()
+        assert go_on.wait(30)
+
+    def run() -> None:
+        live.apply()
+        after.append(trace.get_current_span())
+
+    handle = instrument_celery(app)
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert started.wait(30)
+    handle.uninstrument()
+    assert [span.name for span in spans.finished] == ["process live"]
+    go_on.set()
+    thread.join(30)
+    assert after == [trace.INVALID_SPAN]
+    assert len(spans.finished) == 1
+    assert footprint() == before
+
+
+def test_the_process_is_marked_while_it_is_a_worker() -> None:
+    """By Celery's own signals, and unmarked afterwards."""
+    handle = instrument_celery()
+    assert not is_worker_process()
+    signals.celeryd_init.send(sender="w@h")
+    signals.worker_init.send(sender=None)
+    assert is_worker_process()
+    handle.uninstrument()
+    assert not is_worker_process()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"relation": "child"},
+        {"task_relations": {"x": "y"}},
+        {"link_after_s": -1},
+        {"exclude": "name"},
+        {"error_states": ["FAILURE"]},
+        {"capture_args": [1]},
+        {"max_value_bytes": 0},
+        {"flush_timeout_s": "2"},
+        {"start_hook": 1},
+    ],
+)
+def test_wrong_options_raise_at_set_up(options: dict[str, object]) -> None:
+    """With the option's name, its value and the fix."""
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        instrument_celery(**options)  # type: ignore[arg-type]
+
+
+def test_the_otel_entry_point() -> None:
+    """``opentelemetry-instrument`` finds a class with the usual two methods."""
+    from importlib.metadata import entry_points
+
+    (found,) = (e for e in entry_points(group="opentelemetry_instrumentor") if e.dist and e.dist.name == "obs-celery")
+    assert found.load() is CeleryInstrumentor
+    before = footprint()
+    CeleryInstrumentor().instrument(skip_dep_check=True)
+    assert footprint() != before
+    CeleryInstrumentor().uninstrument()
+    assert footprint() == before
+
+
+def test_contrib_active_as_well_gives_one_warning_and_no_doubles(
+    spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """We stand back: the other one traces."""
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.celery")
+    contrib = instrumentation.CeleryInstrumentor()
+    contrib.instrument()
+    try:
+        app = eager("both")
+        handle = instrument_celery(app)
+        app.tasks["both"].apply()
+        handle.uninstrument()
+    finally:
+        contrib.uninstrument()
+    assert len([span for span in spans.finished if "both" in span.name]) == 1
+    assert len([record for record in caplog.records if "CeleryInstrumentor is active" in record.getMessage()]) == 1

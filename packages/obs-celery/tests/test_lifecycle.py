@@ -1,0 +1,114 @@
+"""Nothing finished is lost when a worker or a child goes: real processes and signals, an export never due by itself."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from obs_celery_worker import StartWorker, root
+from obs_core.testing import SinkSpan
+
+NEVER = {"TEST_SCHEDULE_DELAY_S": "300"}
+
+
+def finished(spans: list[SinkSpan]) -> list[SinkSpan]:
+    """The successful executions."""
+    return [span for span in spans if span.attributes.get("celery.state") == "SUCCESS"]
+
+
+@pytest.mark.promise("CEL-40")
+@pytest.mark.parametrize(
+    ("signum", "pool"), [(signal.SIGTERM, "prefork"), (signal.SIGQUIT, "prefork"), (signal.SIGQUIT, "threads")]
+)
+def test_a_stop_loses_no_finished_span(start_worker: StartWorker, signum: int, pool: str) -> None:
+    """Right after the last of ten tasks."""
+    with start_worker(pool=pool, **NEVER) as worker:
+        with root():
+            results = [worker.send("ok") for _ in range(10)]
+        assert [result.get(timeout=30) for result in results] == [1] * 10
+        worker.stop(signum)
+        assert len(finished(worker.sink.spans)) == 10
+        assert len([span for span in worker.sink.spans if span.name == "body"]) == 10
+
+
+@pytest.mark.promise("CEL-40")
+def test_recycled_children_lose_no_span(start_worker: StartWorker) -> None:
+    """`max_tasks_per_child=1`, twenty times: the spans arrive while the worker runs on."""
+    with start_worker("--max-tasks-per-child", "1", **NEVER) as worker:
+        with root():
+            results = [worker.send("ok") for _ in range(20)]
+        [result.get(timeout=60) for result in results]
+        worker.sink.wait_for(lambda spans: len(finished(spans)) == 20 and len(spans) == 40)
+
+
+@pytest.mark.promise("CEL-40")
+def test_shrinking_the_pool_loses_no_span(start_worker: StartWorker) -> None:
+    """As autoscale does."""
+    with start_worker(concurrency=4, **NEVER) as worker:
+        with root():
+            results = [worker.send("pid") for _ in range(20)]
+        children = {result.get(timeout=30) for result in results}
+        worker.app.control.pool_shrink(3, destination=[worker.hostname], reply=True, timeout=10)
+        deadline = time.monotonic() + 30
+        while sum(Path(f"/proc/{pid}").exists() for pid in children) > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        worker.stop()
+        assert len(finished(worker.sink.spans)) == 20
+
+
+@pytest.mark.promise("CEL-40", "CEL-13")
+def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker) -> None:
+    """SIGQUIT with a task running: one error span for it, told by the main process."""
+    with start_worker(**NEVER) as worker:
+        with root() as trace_id:
+            worker.send("sleeps")
+        deadline = time.monotonic() + 20
+        while not any(worker.app.control.inspect([worker.hostname]).active().values()):
+            assert time.monotonic() < deadline
+        worker.stop(signal.SIGQUIT)
+        told = [span for span in worker.sink.spans if span.kind == "CONSUMER"]
+        assert [(span.trace_id, span.status) for span in told] == [(trace_id, "ERROR")]
+
+
+@pytest.mark.promise("CEL-40")
+def test_the_flush_is_bounded(start_worker: StartWorker) -> None:
+    """With a collector that is gone, stopping takes no longer than the bound on top of Celery's own time."""
+    with start_worker(
+        TEST_COLLECTOR="http://127.0.0.1:9/v1/traces", TEST_OPTIONS="dict(flush_timeout_s=1.0)", **NEVER
+    ) as worker:
+        with root():
+            worker.send("ok").get(timeout=30)
+        begin = time.monotonic()
+        worker.stop()
+        assert time.monotonic() - begin < 12
+
+
+@pytest.mark.promise("CEL-10", "CEL-40")
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent", "eventlet"])
+def test_every_pool(start_worker: StartWorker, pool: str) -> None:
+    """Many tasks at a time: each body's span stands below its own execution, attempts are siblings, revoked ones are told."""
+    with start_worker(pool=pool, concurrency=1 if pool == "solo" else 10, **NEVER) as worker:
+        with root() as trace_id:
+            results = [worker.send("naps", 0.05) for _ in range(10)]
+            retried = worker.send("retries", 2)
+            failed = worker.send("fails")
+            revoked = worker.send("ok", countdown=1)
+            worker.app.control.revoke(revoked.id)
+        [result.get(timeout=30) for result in results]
+        assert retried.get(timeout=30) == 2
+        assert isinstance(failed.get(timeout=30, propagate=False), ValueError)
+        deadline = time.monotonic() + 20
+        while not revoked.ready():
+            assert time.monotonic() < deadline
+        worker.stop()
+        spans = [span for span in worker.sink.spans if span.trace_id == trace_id]
+        naps = {span.span_id for span in spans if "naps" in span.name}
+        assert len(naps) == 10
+        assert {span.parent_id for span in spans if span.name == "nap"} == naps
+        attempts = [span for span in spans if span.name.startswith("process") and "retries" in span.name]
+        assert (len(attempts), len({span.parent_id for span in attempts})) == (3, 1)
+        assert [s.attributes["celery.state"] for s in spans if s.status == "ERROR"] == ["FAILURE"]
+        assert [s.attributes["celery.state"] for s in spans if s.attributes.get("celery.task.id") == revoked.id] == ["REVOKED"]

@@ -1,0 +1,119 @@
+"""What the main process tells of attempts whose child cannot: a real prefork worker on Redis."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from celery import VERSION
+from obs_celery_worker import StartWorker, Worker, root, story
+from obs_core.testing import SpanRecorder
+
+
+@pytest.mark.promise("CEL-13")
+@pytest.mark.parametrize(
+    ("task", "error", "reason"),
+    [
+        ("unclean", "billiard.exceptions.TimeLimitExceeded", "TimeLimitExceeded"),
+        ("hard", "billiard.exceptions.TimeLimitExceeded", "TimeLimitExceeded"),
+        ("killed", "billiard.exceptions.WorkerLostError", "SIGKILL"),
+    ],
+)
+def test_a_killed_attempt_is_one_error_span(worker: Worker, spans: SpanRecorder, task: str, error: str, reason: str) -> None:
+    """Under its producer, with the true start and end, and the child's finished spans below it."""
+    before = time.time()
+    with root() as trace_id:
+        worker.send(task)
+    received = worker.spans(trace_id, 2)
+    time.sleep(0.5)  # a second span for the same attempt would have come by now
+    assert len(worker.spans(trace_id, 2)) == 2
+    assert (
+        story(spans, received)
+        == f"""\
+root [INTERNAL]
+  publish {task} [PRODUCER]
+    process {task} [CONSUMER] ERROR
+      body [INTERNAL]"""
+    )
+    (span,) = [span for span in received if span.kind == "CONSUMER"]
+    body = next(span for span in received if span.name == "body")
+    assert span.attributes["error.type"] == error
+    assert reason in span.attributes["celery.reason"]
+    assert "celery.lost" not in span.attributes
+    assert before < span.start_time / 1e9 <= body.start_time / 1e9
+    assert 0.3 < (span.end_time - span.start_time) / 1e9 < 20
+
+
+@pytest.mark.skipif(VERSION < (5, 7), reason="retry_on_worker_lost came with Celery 5.7")
+@pytest.mark.promise("CEL-12")
+def test_a_lost_attempt_that_is_retried_is_no_error(worker: Worker, spans: SpanRecorder) -> None:
+    """`retry_on_worker_lost`: the same trace, siblings, linked; the message was sent again by the main process."""
+    with root() as trace_id:
+        worker.send("killed_once")
+    received = worker.spans(trace_id, lambda spans: len([span for span in spans if span.kind != "INTERNAL"]) == 3)
+    first, second = (span for span in received if span.kind == "CONSUMER")
+    assert [(span.status, span.attributes["celery.state"]) for span in (first, second)] == [
+        ("UNSET", "RETRY"),
+        ("UNSET", "SUCCESS"),
+    ]
+    assert "SIGKILL" in first.attributes["celery.reason"]
+    assert first.parent_id == second.parent_id
+    assert (first.links, second.links) == ((), ((trace_id, first.span_id),))
+    assert [span.parent_id for span in received if span.kind == "PRODUCER"] == [first.span_id]
+
+
+@pytest.mark.promise("CEL-13")
+def test_a_terminated_attempt_is_one_error_span(worker: Worker) -> None:
+    """`revoke(terminate=True)` while it runs."""
+    with root() as trace_id:
+        result = worker.send("sleeps")
+    body = worker.spans(trace_id, 1)[0]
+    worker.app.control.revoke(result.id, terminate=True, signal="SIGTERM")
+    received = worker.spans(trace_id, 2)
+    (span,) = [span for span in received if span.kind == "CONSUMER"]
+    assert (span.status, span.span_id) == ("ERROR", body.parent_id)
+    assert span.attributes["celery.state"] == "REVOKED"
+    assert span.attributes["celery.reason"] == "terminated by SIGTERM"
+    assert span.attributes["error.type"] == "billiard.exceptions.Terminated"
+    assert span.end_time > span.start_time
+
+
+@pytest.mark.promise("CEL-14")
+def test_a_revoked_task_leaves_a_span(worker: Worker) -> None:
+    """Revoked while it waits for its ETA: no error, the reason on it."""
+    with root() as trace_id:
+        result = worker.send("ok", countdown=2)
+        worker.app.control.revoke(result.id)
+    (span,) = worker.spans(trace_id, 1)
+    assert (span.name.partition(".")[2], span.kind, span.status) == ("ok", "CONSUMER", "UNSET")
+    assert (span.attributes["celery.state"], span.attributes["celery.reason"]) == ("REVOKED", "revoked")
+
+
+@pytest.mark.promise("CEL-14")
+def test_an_expired_task_leaves_a_span(worker: Worker) -> None:
+    """It came too late: no error, the reason on it."""
+    with root() as trace_id:
+        worker.send("ok", countdown=0.1, expires=0.01)
+    (span,) = worker.spans(trace_id, 1)
+    assert (span.status, span.attributes["celery.state"], span.attributes["celery.reason"]) == ("UNSET", "REVOKED", "expired")
+
+
+@pytest.mark.promise("CEL-14")
+def test_an_unknown_task_leaves_a_span(worker: Worker) -> None:
+    """No such task in the worker: the message is thrown away, which is an error."""
+    with root() as trace_id:
+        worker.send("no_such_task")
+    (span,) = worker.spans(trace_id, 1)
+    assert (span.status, span.attributes["celery.state"]) == ("ERROR", "REJECTED")
+    assert span.attributes["error.type"] == "celery.exceptions.NotRegistered"
+
+
+@pytest.mark.promise("CEL-13")
+def test_with_a_foreign_provider_the_span_says_that_it_stands_in(start_worker: StartWorker) -> None:
+    """Ids cannot be agreed on: still one error span under the producer, marked, and none from the child."""
+    with start_worker(TEST_FOREIGN_PROVIDER="1") as worker:
+        with root() as trace_id:
+            worker.send("killed")
+        received = worker.spans(trace_id, lambda spans: len([span for span in spans if span.kind == "CONSUMER"]) == 1)
+        (span,) = [span for span in received if span.kind == "CONSUMER"]
+        assert (span.status, span.attributes["celery.lost"]) == ("ERROR", True)
