@@ -1,0 +1,59 @@
+"""What ``opentelemetry-instrument`` calls: both instrumentations with their defaults."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from importlib.metadata import entry_points
+
+from obs_core.exceptions import MissingDependencyError
+from obs_core.integration import version_conflicts, warn_once
+
+from obs_db._redis import instrument_redis, uninstrument_redis
+from obs_db._sqlalchemy import instrument_sqlalchemy, uninstrument_sqlalchemy
+
+_GROUP = "opentelemetry_instrumentor"
+_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+
+
+class SQLAlchemyInstrumentor:
+    """`instrument_sqlalchemy` for every engine; steps aside, with one warning, where contrib's would run as well."""
+
+    def instrument(self, **_: object) -> None:
+        """Switch it on; the options that ``opentelemetry-instrument`` passes concern its own checks."""
+        if not _contrib_comes_too("sqlalchemy"):
+            # either library is enough, and an exception here would end the launcher's round
+            with suppress(MissingDependencyError):
+                instrument_sqlalchemy()
+
+    def uninstrument(self, **_: object) -> None:
+        """Switch it off."""
+        uninstrument_sqlalchemy()
+
+
+class RedisInstrumentor:
+    """`instrument_redis` for every client; steps aside, with one warning, where contrib's would run as well."""
+
+    def instrument(self, **_: object) -> None:
+        """Switch it on; the options that ``opentelemetry-instrument`` passes concern its own checks."""
+        if not _contrib_comes_too("redis"):
+            with suppress(MissingDependencyError):
+                instrument_redis()
+
+    def uninstrument(self, **_: object) -> None:
+        """Switch it off."""
+        uninstrument_redis()
+
+
+def _contrib_comes_too(name: str) -> bool:
+    """Whether ``opentelemetry-instrument`` runs contrib's instrumentation of that name, before us or after."""
+    contrib = f"opentelemetry-instrumentation-{name}"
+    installed = any(found.dist and found.dist.name == contrib for found in entry_points(group=_GROUP, name=name))
+    disabled = {word.strip() for word in os.environ.get(_DISABLED, "").split(",")}
+    if not installed or disabled & {name, "*"} or version_conflicts(contrib):
+        return False
+    warn_once(
+        f"auto:{name}",
+        f"{contrib} is installed as well as obs-db: not instrumenting {name} twice. Uninstall it, or set {_DISABLED}={name}.",
+    )
+    return True

@@ -1,0 +1,85 @@
+"""What a Redis command or pipeline is called and what may be told of it: never an argument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from obs_core.integration import truncate
+
+MAX_TEXT_BYTES = 2048
+PIPELINE = "PIPELINE"
+_MAX_NAME_CHARS = 64
+_NAME = re.compile(r"[A-Z][A-Z0-9_.\-]{0,31}")
+#: Commands whose second word is part of their name; redis-py sends both as one argument.
+_CONTAINERS = frozenset(
+    {"ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY", "MODULE", "OBJECT", "PUBSUB"}
+    | {"SCRIPT", "SENTINEL", "SLOWLOG", "XGROUP", "XINFO"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command's name, in upper case, its text with a ``?`` for each argument, and both as attributes."""
+
+    name: str
+    text: str
+    attributes: Mapping[str, str]
+
+
+def describe_command(args: tuple[Any, ...]) -> Command:
+    """Return what may be exported of the command `args`. Thread-safe; the last 1,024 shapes are remembered."""
+    first = args[0] if args else ""
+    if type(first) is str and len(first) <= _MAX_NAME_CHARS and len(args) <= MAX_TEXT_BYTES:
+        return _described(first, len(args))
+    if isinstance(first, bytes):
+        first = first.decode("utf-8", "replace")
+    if not isinstance(first, str):
+        first = ""
+    return _described(first[:_MAX_NAME_CHARS], min(len(args), MAX_TEXT_BYTES))
+
+
+@lru_cache(maxsize=1024)
+def _described(first: str, length: int) -> Command:
+    # redis-py splits the first argument at blanks, so that it may hold more than the name
+    words = first.upper().split()
+    taken = 2 if words[:1] and words[0] in _CONTAINERS else 1
+    name = " ".join(word if _NAME.fullmatch(word) else "?" for word in words[:taken]) or "?"
+    masked = ["?"] * (len(words[taken:]) + length - 1)
+    text = truncate(" ".join([name, *masked]), MAX_TEXT_BYTES)
+    return Command(name, text, {"db.operation.name": name, "db.query.text": text})
+
+
+def queued_commands(pipeline: Any) -> list[Any]:
+    """Return the list in which `pipeline` keeps its commands; it stays as it is when the pipeline is reset.
+
+    In a cluster's pipeline it has no public name before redis-py 8, and none in asyncio.
+    """
+    holder = getattr(pipeline, "_execution_strategy", pipeline)
+    for name in ("command_queue", "_command_queue", "command_stack", "_command_stack"):
+        found = getattr(holder, name, None)
+        if isinstance(found, list):
+            return found
+    return []
+
+
+def pipeline_attributes(commands: list[Any]) -> dict[str, str | int]:
+    """Return operation, size and text of a pipeline of `commands`; the text is cut at 2 KiB, whatever the size."""
+    attributes: dict[str, str | int] = {"db.operation.name": PIPELINE, "db.query.text": _pipeline_text(commands)}
+    if len(commands) > 1:
+        attributes["db.operation.batch.size"] = len(commands)
+    return attributes
+
+
+def _pipeline_text(commands: Iterable[Any]) -> str:
+    lines, size = [], 0
+    for command in commands:
+        text = describe_command(command[0] if type(command) is tuple else command.args).text
+        lines.append(text)
+        size += len(text) + 1
+        if size > MAX_TEXT_BYTES:
+            break
+    return truncate("\n".join(lines), MAX_TEXT_BYTES)

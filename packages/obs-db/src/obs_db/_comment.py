@@ -1,0 +1,22 @@
+"""The trace, told to the database in a comment: https://google.github.io/sqlcommenter/spec/."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+
+
+def add_comment(statement: str) -> str:
+    """Append the current span's ``traceparent`` to `statement`; without a span, or beside a comment, leave it as it is.
+
+    The comment has no ``%``, ``?``, ``:`` or ``$``, so no paramstyle takes any of it for a placeholder.
+    """
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid or "/*" in statement:
+        return statement
+    body = statement.rstrip()
+    end = ";" if body.endswith(";") else ""
+    body = body.removesuffix(";").rstrip()
+    # a comment behind `--` would be part of that comment
+    gap = "\n" if "--" in body.rpartition("\n")[2] else " "
+    parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+    return f"{body}{gap}/*traceparent='{parent}'*/{end}"

@@ -1,0 +1,71 @@
+"""Pool gauges that cannot drift: they read the pool when they are read.
+
+Contrib counts events, and misses detach, invalidate and dispose: https://github.com/open-telemetry/opentelemetry-python-contrib/issues/1158.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakSet
+
+from obs_core.integration import call_contained
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+from obs_db._engine import pool_name
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+
+class PoolGauges:
+    """Observes ``db.client.connection.count`` (idle and used) of the engines added; they are held weakly. Thread-safe.
+
+    In a forked child it tells of the child's own pools.
+    """
+
+    def __init__(self, provider: MeterProvider | None) -> None:
+        self._engines: WeakSet[Engine] = WeakSet()
+        metrics.get_meter("obs_db", meter_provider=provider).create_observable_up_down_counter(
+            "db.client.connection.count",
+            callbacks=[self._observe],
+            unit="{connection}",
+            description="The number of connections that are currently in the state described by the state attribute.",
+        )
+
+    def add(self, engine: Engine) -> None:
+        """Observe the pool of `engine` from now on."""
+        self._engines.add(engine)
+
+    def discard(self, engine: Engine) -> None:
+        """Leave `engine` alone from now on."""
+        self._engines.discard(engine)
+
+    def _observe(self, _: CallbackOptions) -> Iterable[Observation]:
+        for engine in list(self._engines):
+            yield from call_contained("pool gauges", _observations, engine) or ()
+
+
+def _observations(engine: Engine) -> list[Observation]:
+    observations = []
+    for state, count in (("used", "checkedout"), ("idle", "checkedin")):
+        read = getattr(engine.pool, count, None)
+        if read is not None:
+            attributes = {"db.client.connection.pool.name": pool_name(engine), "db.client.connection.state": state}
+            observations.append(Observation(read(), attributes))
+    return observations
+
+
+_of_provider: WeakKeyDictionary[MeterProvider, PoolGauges] = WeakKeyDictionary()
+_global: list[PoolGauges] = []
+
+
+def pool_gauges(provider: MeterProvider | None) -> PoolGauges:
+    """Return the gauges of `provider` (None: the global one), always the same: an instrument cannot be taken back."""
+    if provider is None:
+        if not _global:
+            _global.append(PoolGauges(None))
+        return _global[0]
+    found = _of_provider.get(provider)
+    return found if found is not None else _of_provider.setdefault(provider, PoolGauges(provider))

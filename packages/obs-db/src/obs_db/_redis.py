@@ -1,0 +1,169 @@
+"""redis-py: one span a command or pipeline, on the methods that every command goes through.
+
+Contrib's wrappers name a pipeline by all its commands, record FT.SEARCH's query and documents, have no server in a cluster
+(https://github.com/open-telemetry/opentelemetry-python-contrib/issues/2505) and take a script-cache miss for an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from time import time_ns
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from obs_core.integration import (
+    InstrumentationHandle,
+    call_contained,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_if_contrib_is_active,
+    warn_unsupported_version,
+)
+from opentelemetry.trace import Span, TracerProvider
+
+from obs_db._chosen import forgetting
+from obs_db._clients import TracedClient, TracedClients, key_of
+from obs_db._commands import PIPELINE, describe_command, pipeline_attributes, queued_commands
+from obs_db._options import Options, Roots
+from obs_db._patches import Patches, Shared
+from obs_db._redis_errors import error_code, is_expected
+from obs_db._spans import Call, record_failure
+
+if TYPE_CHECKING:
+    import redis
+    import redis.asyncio
+    import redis.asyncio.cluster
+    import redis.cluster
+
+    Client = redis.Redis | redis.asyncio.Redis | redis.cluster.RedisCluster | redis.asyncio.cluster.RedisCluster
+
+_CONTRIB = "opentelemetry.instrumentation.redis:RedisInstrumentor"
+R = TypeVar("R")
+_clients = TracedClients()
+
+
+def instrument_redis(
+    client: Client | None = None,
+    *,
+    service_name: str | None = None,
+    roots: Roots = "auto",
+    tracer_provider: TracerProvider | None = None,
+) -> InstrumentationHandle:
+    """Give each command of redis-py one span named as the command, and each pipeline one named ``PIPELINE``.
+
+    Args:
+        client: The client to trace, sync or asyncio, standalone or cluster, its pipelines included; None: every client of
+            this process, made before or after. What a client was told of its own wins over what all clients were told.
+        service_name: What your team calls the server; recorded as ``service.peer.name`` and ``peer.service``.
+        roots: Whether a command outside any span gets one: True, False, or ``"auto"`` (default): in ordinary processes
+            yes; in a process that takes its work from a queue no, where such commands are the queue's own.
+        tracer_provider: Default: the global one.
+
+    Returns:
+        A handle; its ``uninstrument()`` takes this call back. A second call for the same client changes nothing.
+
+    Raises:
+        ConfigurationError: An option or `client` is not what it should be.
+        MissingDependencyError: redis-py is not installed.
+
+    Thread-safe. Clients are held weakly.
+    """
+    require("redis", package="obs-db")
+    options = Options(service_name=service_name, roots=roots, tracer_provider=tracer_provider)
+    warn_unsupported_version("obs-db", "redis")
+    key = key_of(client) if client is not None else None
+    return instrument_once("redis", lambda: _install(key, options), target=key)
+
+
+def uninstrument_redis(client: Client | None = None) -> None:
+    """Undo `instrument_redis` of the same `client`; what was told of other clients stays."""
+    uninstrument("redis", target=key_of(client) if client is not None else None)
+
+
+def _install(key: Any, options: Options) -> Callable[[], None]:
+    if warn_if_contrib_is_active(_CONTRIB, package="obs-db"):
+        return lambda: None
+    _clients.choose(key, options)
+    _methods.acquire()
+    forget = forgetting(_clients.forget, key)
+
+    def undo() -> None:
+        _methods.release()
+        forget()
+
+    return undo
+
+
+def _traced(call: Callable[..., R], *, is_pipeline: bool) -> Callable[..., R]:
+    @wraps(call)
+    def run(self: Any, *args: Any, **options: Any) -> R:
+        what, started = queued_commands(self) if is_pipeline else args, time_ns()
+        try:
+            result = call(self, *args, **options)
+        except BaseException as error:
+            call_contained("redis span", _record, self, what, started, error)
+            raise
+        call_contained("redis span", _record, self, what, started)
+        return result
+
+    return run
+
+
+def _traced_async(call: Callable[..., Awaitable[R]], *, is_pipeline: bool) -> Callable[..., Awaitable[R]]:
+    @wraps(call)
+    async def run(self: Any, *args: Any, **options: Any) -> R:
+        what, started = queued_commands(self) if is_pipeline else args, time_ns()
+        try:
+            result = await call(self, *args, **options)
+        except BaseException as error:
+            call_contained("redis span", _record, self, what, started, error)
+            raise
+        call_contained("redis span", _record, self, what, started)
+        return result
+
+    return run
+
+
+_patches = Patches(
+    (path, method, partial(_traced_async if path.startswith("redis.asyncio") else _traced, is_pipeline=is_pipeline))
+    for path, method, is_pipeline in (
+        ("redis.client:Redis", "execute_command", False),
+        ("redis.client:Pipeline", "immediate_execute_command", False),
+        ("redis.client:Pipeline", "execute", True),
+        ("redis.cluster:RedisCluster", "execute_command", False),
+        ("redis.cluster:ClusterPipeline", "execute", True),
+        ("redis.asyncio.client:Redis", "execute_command", False),
+        ("redis.asyncio.client:Pipeline", "immediate_execute_command", False),
+        ("redis.asyncio.client:Pipeline", "execute", True),
+        ("redis.asyncio.cluster:RedisCluster", "execute_command", False),
+        ("redis.asyncio.cluster:ClusterPipeline", "execute", True),
+    )
+)
+_methods = Shared(_patches.apply, _patches.take_back)
+
+
+def _record(client: Any, what: Any, started: int, error: BaseException | None = None) -> None:
+    """Make the span of `what`: a command's arguments (a tuple) or a pipeline's commands (a list)."""
+    key = key_of(client)
+    traced = _clients.get(key)
+    if traced is None or what == []:
+        return
+    ended, call = time_ns(), Call()
+    if call.is_left_out(traced):
+        return
+    span = _start(call, traced, key, what, started)
+    if error is not None and span.is_recording():
+        record_failure(span, error, error_code(error), expected=is_expected(error))
+    span.end(ended)
+
+
+def _start(call: Call, traced: TracedClient, key: Any, what: Any, started: int) -> Span:
+    attributes = traced.attributes(key)
+    if isinstance(what, tuple):
+        command = describe_command(what)
+        return call.start_span(traced, command.name, started, {**attributes, **command.attributes})
+    span = call.start_span(traced, PIPELINE, started, attributes)
+    if span.is_recording():
+        span.set_attributes(pipeline_attributes(what))
+    return span

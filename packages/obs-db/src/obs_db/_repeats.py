@@ -1,0 +1,42 @@
+"""N+1: the same statement again and again under one span."""
+
+from __future__ import annotations
+
+from itertools import count
+from weakref import WeakKeyDictionary
+
+from opentelemetry.trace import Span
+
+from obs_db._statement import Statement
+
+_MAX_SHAPES = 128
+
+
+class Repeats:
+    """Counts shapes under each parent, for as long as the parent span lives; at most 128 shapes a parent. Thread-safe.
+
+    Args:
+        threshold: At how many statements of one shape the parent gets its event.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+        self._shapes: WeakKeyDictionary[Span, dict[str, count[int]]] = WeakKeyDictionary()
+
+    def note(self, parent: Span, statement: Statement) -> None:
+        """Count `statement` under `parent`, which gets an event ``obs.db.n_plus_one`` when the threshold is reached."""
+        shapes = self._shapes.get(parent)
+        if shapes is None:
+            shapes = self._shapes.setdefault(parent, {})
+        counter = shapes.get(statement.text)
+        if counter is None:
+            if len(shapes) >= _MAX_SHAPES:
+                return
+            counter = shapes.setdefault(statement.text, count(1))
+        # next() of a counter is atomic, so exactly one thread sees the threshold
+        if next(counter) == self._threshold:
+            self._tell(parent, statement)
+
+    def _tell(self, parent: Span, statement: Statement) -> None:
+        attributes: dict[str, str | int] = {**statement.attributes, "obs.db.repetitions": self._threshold}
+        parent.add_event("obs.db.n_plus_one", attributes)

@@ -1,0 +1,90 @@
+"""Which engines are traced, and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakSet
+
+from obs_db._chosen import Chosen
+from obs_db._engine import engine_attributes
+from obs_db._options import SqlOptions
+from obs_db._pool import PoolGauges, pool_gauges
+from obs_db._repeats import Repeats
+from obs_db._spans import Origin, peer_attributes
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine.interfaces import Dialect
+
+
+class TracedEngine(Origin):
+    """An engine's options and everything about its spans that does not change."""
+
+    __slots__ = ("attributes", "dialect", "fallback_name", "repeats", "sql_options")
+
+    def __init__(self, engine: Engine, options: SqlOptions, repeats: Repeats | None) -> None:
+        super().__init__(options)
+        self.sql_options = options
+        self.dialect = engine.dialect.name
+        self.attributes = {**engine_attributes(engine), **peer_attributes(options)}
+        self.fallback_name = str(self.attributes["db.system.name"])
+        self.repeats = repeats
+
+
+class _Choice:
+    """One call of `instrument_sqlalchemy`: its options and what its engines share."""
+
+    def __init__(self, options: SqlOptions) -> None:
+        self.options = options
+        self.repeats = Repeats(options.n_plus_one_threshold) if options.n_plus_one_threshold else None
+        self.gauges: PoolGauges = pool_gauges(options.meter_provider)
+        self.engines: WeakSet[Engine] = WeakSet()
+
+
+class TracedEngines:
+    """Engines by their dialect, which is each engine's own and shared with its ``execution_options()`` copies; held weakly.
+
+    Thread-safe: each change replaces or clears as a whole, and what is cleared is found again.
+    """
+
+    def __init__(self) -> None:
+        self._chosen: Chosen[Dialect, _Choice] = Chosen()
+        self._found: WeakKeyDictionary[Dialect, TracedEngine | None] = WeakKeyDictionary()
+
+    def choose(self, engine: Engine | None, options: SqlOptions) -> None:
+        """Trace `engine` with `options`; None: every engine that has no options of its own."""
+        self._chosen.set(engine.dialect if engine is not None else None, _Choice(options))
+        self._found = WeakKeyDictionary()
+        if engine is not None:
+            self._find(engine)
+
+    def forget(self, dialect: Dialect | None) -> None:
+        """Take the choice for that engine, or for every engine, back."""
+        choice = self._chosen.take_back(dialect)
+        self._found = WeakKeyDictionary()
+        if choice is not None:
+            for engine in list(choice.engines):
+                choice.gauges.discard(engine)
+                self._find(engine)
+
+    def get(self, engine: Engine) -> TracedEngine | None:
+        """Return how `engine` is traced; None: not at all."""
+        try:
+            return self._found[engine.dialect]
+        except KeyError:
+            return self._find(engine)
+
+    def _find(self, engine: Engine) -> TracedEngine | None:
+        choice, traced = self._chosen.of(engine.dialect), None
+        if choice is not None:
+            traced = TracedEngine(engine, choice.options, choice.repeats)
+            choice.engines.add(_root(engine))
+            choice.gauges.add(_root(engine))
+        self._found[engine.dialect] = traced
+        return traced
+
+
+def _root(engine: Engine) -> Engine:
+    """Return the engine that `execution_options()` made `engine` of: the copy may go while the pool stays."""
+    inner: Engine | None = getattr(engine, "_proxied", None)
+    return engine if inner is None else _root(inner)
