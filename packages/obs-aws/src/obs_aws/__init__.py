@@ -1,0 +1,15 @@
+"""Trace boto3, botocore, aioboto3 and aiobotocore on OpenTelemetry, and the processing of SQS messages."""
+
+from obs_aws._instrument import instrument_boto3, uninstrument_boto3
+from obs_aws._options import EXPECTED_ERRORS, RequestHook, ResponseHook
+from obs_aws._process import MessageScope, process_message
+
+__all__ = [
+    "EXPECTED_ERRORS",
+    "MessageScope",
+    "RequestHook",
+    "ResponseHook",
+    "instrument_boto3",
+    "process_message",
+    "uninstrument_boto3",
+]

@@ -1,0 +1,116 @@
+"""One client call and its span, from the caller's parameters to AWS's answer; each service adds to it what it must."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, ClassVar
+
+from obs_core.integration import call_contained, is_worker_process
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, Context, attach, detach, set_value
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, get_current_span, set_span_in_context
+from opentelemetry.util.types import AttributeValue
+
+from obs_aws._outcome import record_answer, record_failure
+from obs_aws._plan import Plan
+
+Attributes = dict[str, AttributeValue]
+Params = Mapping[str, Any]
+
+
+class Call:
+    """A call in progress: a context manager around the real one.
+
+    Attributes:
+        params: What to call AWS with: the caller's own parameters, or a copy that carries the context.
+        span: The call's span, without effect where the call is not recorded.
+    """
+
+    kind: ClassVar[SpanKind] = SpanKind.CLIENT
+
+    def __init__(self, plan: Plan, operation: str, params: Params) -> None:
+        self.plan = plan
+        self.operation = operation
+        self.params = params
+        self.span: Span = INVALID_SPAN
+
+    def span_name(self) -> str:
+        """Name the span."""
+        return f"{self.plan.service_id}.{self.operation}"
+
+    def attributes(self) -> Attributes:
+        """Tell what the parameters say, as start attributes."""
+        return {}
+
+    def carry(self, context: Context | None) -> Params:
+        """Return the parameters with `context` in them, as a copy; the caller's own where they cannot carry it."""
+        return self.params
+
+    def read(self, result: Mapping[str, Any]) -> None:
+        """Record what a successful answer says; called for a recording span only."""
+
+    def replace(self, result: Any) -> Any:
+        """Return what the caller gets; called for a recording span only."""
+        return result
+
+    def begin(self) -> Call:
+        """Start the span, put the context into the parameters, and make the span the current one."""
+        if self.is_wanted():
+            self.start()
+        self.enter(set_span_in_context(self.span) if self.span is not INVALID_SPAN else None)
+        return self
+
+    def is_wanted(self) -> bool:
+        """Whether the options want a span for a call in this context."""
+        roots = self.plan.options.roots
+        if roots is True or get_current_span().get_span_context().is_valid:
+            return True
+        return roots == "auto" and not is_worker_process()
+
+    def start(self, start_time: int | None = None, context: Context | None = None) -> None:
+        """Start the span below that of `context` (default: the current one), with all that is known so far."""
+        attributes = self.plan.attributes(self.operation)
+        if special := call_contained("AWS request attributes", self.attributes):
+            attributes = {**attributes, **special}
+        name = self.span_name()
+        self.span = self.plan.tracer.start_span(name, context, self.kind, attributes, None, start_time)
+        if (hook := self.plan.options.request_hook) and self.span.is_recording():
+            call_contained("request_hook", hook, self.span, self.plan.service, self.operation, self.params)
+
+    def enter(self, context: Context | None) -> None:
+        """Run the call in `context` (default: the current one), where AWS's transport makes no spans of its own."""
+        self.params = call_contained("carrying context to AWS", self.carry, context) or self.params
+        self._token = attach(set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context))
+
+    def answer(self, result: Any) -> Any:
+        """Record a successful answer; return what the caller gets."""
+        if not self.span.is_recording():
+            return result
+        call_contained("AWS response attributes", record_answer, self.span, result)
+        call_contained("AWS response attributes", self.read, result)
+        self._call_response_hook(result)
+        return call_contained("AWS response", self.replace, result) or result
+
+    def fail(self, error: BaseException) -> None:
+        """Record that the call came to nothing."""
+        if self.span.is_recording():
+            outcome = f"{self.plan.service_id}.{self.operation}"
+            call_contained("AWS error", record_failure, self.span, outcome, error, self.plan.options)
+            self._call_response_hook(getattr(error, "response", None) or {})
+
+    def end(self) -> None:
+        """End the span; a stream's is ended by its reader."""
+        self.span.end()
+
+    def _call_response_hook(self, response: Mapping[str, Any]) -> None:
+        if hook := self.plan.options.response_hook:
+            call_contained("response_hook", hook, self.span, self.plan.service, self.operation, response)
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        detach(self._token)
+        if error is not None:
+            self.fail(error)
+        self.end()
