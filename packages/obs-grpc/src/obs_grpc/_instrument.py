@@ -1,0 +1,175 @@
+"""The four functions: instrument and take back, client and server. grpc is imported only when they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar, overload
+
+from obs_core.integration import InstrumentationHandle, instrument_once, require, uninstrument, warn_unsupported_version
+from opentelemetry.trace import SpanKind, TracerProvider
+
+from obs_grpc._options import EXCLUDED_SERVICES, Filter, Options
+
+if TYPE_CHECKING:
+    from obs_grpc._tracing import Tracing
+
+T = TypeVar("T")
+CLIENT, SERVER = "grpc_client", "grpc_server"
+
+
+@overload
+def instrument_grpc_client(
+    channel: None = None,
+    *,
+    filter_: Filter | None = None,
+    exclude_services: Iterable[str] = EXCLUDED_SERVICES,
+    message_events: bool = False,
+    tracer_provider: TracerProvider | None = None,
+) -> InstrumentationHandle: ...
+@overload
+def instrument_grpc_client(
+    channel: T,
+    *,
+    filter_: Filter | None = None,
+    exclude_services: Iterable[str] = EXCLUDED_SERVICES,
+    message_events: bool = False,
+    tracer_provider: TracerProvider | None = None,
+) -> T: ...
+def instrument_grpc_client(
+    channel: object | None = None,
+    *,
+    filter_: Filter | None = None,
+    exclude_services: Iterable[str] = EXCLUDED_SERVICES,
+    message_events: bool = False,
+    tracer_provider: TracerProvider | None = None,
+) -> object:
+    """Trace the RPCs of `channel`, or of every channel that is created from now on; once, however often called.
+
+    Args:
+        channel: A ``grpc.Channel`` or ``grpc.aio.Channel``; go on with the channel that is returned. None: all channels that
+            ``grpc.insecure_channel`` and ``grpc.secure_channel``, of ``grpc`` and ``grpc.aio``, create from now on.
+        filter_: Answers whether to trace the RPCs of a method; the filters of ``opentelemetry.instrumentation.grpc.filters``
+            fit. Asked once for a method, in addition to `exclude_services`. Default: trace all.
+        exclude_services: Full names of services that are not traced, beside those which
+            ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES`` names. Default: health and reflection.
+        message_events: Add an event ``rpc.message`` for every message. Default: False.
+        tracer_provider: Default: the global one, also when it is only set later.
+
+    Returns:
+        The channel to use from now on, or a handle with ``.uninstrument()`` where none was given.
+
+    Raises:
+        MissingDependencyError: grpcio is not installed.
+        ConfigurationError: `channel` is no channel, or an option is wrong.
+
+    Thread-safe; to be called at set-up. A channel that is instrumented already keeps the options of the first call.
+    """
+    options = _check(filter_, exclude_services, message_events, tracer_provider)
+    from obs_grpc import _targets
+
+    if channel is not None:
+        return _targets.traced_channel(channel, lambda: _tracing(SpanKind.CLIENT, options))
+    return instrument_once(CLIENT, lambda: _targets.patch_channels(_tracing(SpanKind.CLIENT, options)))
+
+
+@overload
+def instrument_grpc_server(
+    server: None = None,
+    *,
+    filter_: Filter | None = None,
+    exclude_services: Iterable[str] = EXCLUDED_SERVICES,
+    message_events: bool = False,
+    tracer_provider: TracerProvider | None = None,
+) -> InstrumentationHandle: ...
+@overload
+def instrument_grpc_server(
+    server: T,
+    *,
+    filter_: Filter | None = None,
+    exclude_services: Iterable[str] = EXCLUDED_SERVICES,
+    message_events: bool = False,
+    tracer_provider: TracerProvider | None = None,
+) -> T: ...
+def instrument_grpc_server(
+    server: object | None = None,
+    *,
+    filter_: Filter | None = None,
+    exclude_services: Iterable[str] = EXCLUDED_SERVICES,
+    message_events: bool = False,
+    tracer_provider: TracerProvider | None = None,
+) -> object:
+    """Trace the RPCs that `server` serves, or every server that is created from now on; once, however often called.
+
+    Args:
+        server: A ``grpc.Server`` or ``grpc.aio.Server``. None: all servers that ``grpc.server`` and ``grpc.aio.server`` create
+            from now on.
+        filter_: As for `instrument_grpc_client`.
+        exclude_services: As for `instrument_grpc_client`.
+        message_events: As for `instrument_grpc_client`.
+        tracer_provider: As for `instrument_grpc_client`.
+
+    Returns:
+        `server` itself, or a handle with ``.uninstrument()`` where none was given.
+
+    Raises:
+        MissingDependencyError: grpcio is not installed.
+        ConfigurationError: `server` is no server, or an option is wrong.
+
+    Thread-safe; to be called at set-up. A server that is instrumented already keeps the options of the first call.
+    """
+    options = _check(filter_, exclude_services, message_events, tracer_provider)
+    from obs_grpc import _targets
+
+    if server is not None:
+        return _targets.traced_server(server, lambda: _tracing(SpanKind.SERVER, options))
+    return instrument_once(SERVER, lambda: _targets.patch_servers(_tracing(SpanKind.SERVER, options)))
+
+
+def uninstrument_grpc_client(channel: T | None = None) -> T | None:
+    """Take `instrument_grpc_client` back, for `channel` or for all channels; nothing to undo is no error.
+
+    Args:
+        channel: Either one: that which was given, or that which was returned.
+
+    Returns:
+        The channel as it was before, or None where none was given. What was made of the traced one goes on working, untraced.
+    """
+    if channel is None:
+        uninstrument(CLIENT)
+        return None
+    from obs_grpc import _targets
+
+    plain: T = _targets.plain_channel(channel)
+    return plain
+
+
+def uninstrument_grpc_server(server: T | None = None) -> T | None:
+    """Take `instrument_grpc_server` back, for `server` or for all servers; nothing to undo is no error.
+
+    Returns:
+        `server`. RPCs that are being served end their spans.
+    """
+    if server is None:
+        uninstrument(SERVER)
+        return None
+    uninstrument(SERVER, target=server)
+    return server
+
+
+def _check(
+    filter_: Filter | None, exclude_services: Iterable[str], message_events: bool, tracer_provider: TracerProvider | None
+) -> Options:
+    require("grpc", package="obs-grpc")
+    warn_unsupported_version("obs-grpc", "grpcio")
+    return Options.check(
+        filter_=filter_,
+        exclude_services=exclude_services,
+        message_events=message_events,
+        tracer_provider=tracer_provider,
+    )
+
+
+def _tracing(kind: SpanKind, options: Options) -> Tracing:
+    from obs_grpc._tracing import Tracing
+
+    return Tracing(kind, options)
