@@ -1,0 +1,211 @@
+"""What the HTTP clients have in common: a CLIENT span for each time a request is sent, and the headers that carry on its trace.
+
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Any, NamedTuple
+
+from obs_core import CorrelationConfig
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import Redactor, call_contained, correlation_headers, current_manager, record_error
+from opentelemetry import context, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from obs_http._headers import HeaderCapture, RawHeaders
+from obs_http._request import KNOWN_METHODS
+
+RequestHook = Callable[[Span, Any], None]
+ResponseHook = Callable[[Span, Any, Any], None]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_USERINFO = re.compile(r"//[^/\s@'\"]+@")
+_PARAMETER = re.compile(r"([?&])([^=&#\s'\"]+=[^&#\s'\")]*)")
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a client's ``send``: all the requests that it leads to belong together.
+
+    Attributes:
+        sent: How many requests it has sent so far: redirects and authentication send more than one.
+        first: The first one's span, the parent of the others where the call itself has none: one trace in any case.
+        busy: Whether a request is being sent just now, so that a second instrumentation stands aside.
+    """
+
+    sent: int = 0
+    first: SpanContext | None = None
+    busy: bool = field(default=False)
+
+
+current_call: ContextVar[Call | None] = ContextVar("obs_http_call", default=None)
+
+
+class Target(NamedTuple):
+    """Where a request goes."""
+
+    method: str
+    url: str
+    host: str
+    port: int | None
+
+
+class Hop:
+    """A request on its way: its span, current until the response's headers are there."""
+
+    __slots__ = ("_call", "_token", "span")
+
+    def __init__(self, span: Span, inner: Context, call: Call) -> None:
+        self.span = span
+        self._call = call
+        self._token: Token[Context] = context.attach(inner)
+        call.busy = True
+
+    def end(self) -> None:
+        """End the span and restore the context."""
+        self._call.busy = False
+        context.detach(self._token)
+        call_contained("ending a request's span", self.span.end)
+
+
+class ClientTracer:
+    """Starts and ends the CLIENT spans of one instrumented library or client.
+
+    Args:
+        library: For messages, for instance ``"httpx"``.
+        The others: see `instrument_httpx`.
+
+    Thread-safe; it holds nothing of any request.
+    """
+
+    def __init__(
+        self,
+        library: str,
+        *,
+        request_hook: RequestHook | None,
+        response_hook: ResponseHook | None,
+        capture_request_headers: Sequence[str],
+        capture_response_headers: Sequence[str],
+        excluded_urls: Sequence[str],
+        propagate_to: Sequence[str],
+        redact: Sequence[str],
+        correlation: CorrelationConfig | None,
+        tracer_provider: trace.TracerProvider | None,
+    ) -> None:
+        manager = current_manager()
+        redactor = Redactor((*redact, *(manager.settings.redact if manager else ())))
+        self._library = library
+        self._request_hook = request_hook
+        self._response_hook = response_hook
+        self._request_capture = HeaderCapture(
+            "capture_request_headers", capture_request_headers, "http.request.header.", redactor
+        )
+        self._response_capture = HeaderCapture(
+            "capture_response_headers", capture_response_headers, "http.response.header.", redactor
+        )
+        self._excluded = _any_glob("excluded_urls", excluded_urls)
+        self._propagate_to = _any_glob("propagate_to", propagate_to)
+        self._redactor = redactor
+        self._correlation = correlation
+        self._tracer = trace.get_tracer("obs_http", tracer_provider=tracer_provider)
+
+    def begin(self, request: Any, target: Target, headers: MutableMapping[str, str]) -> Hop | None:
+        """Start the span of `request` and write its context into `headers`; None: leave this one alone."""
+        call = current_call.get()
+        if call is None or call.busy or not is_http_instrumentation_enabled():
+            return None
+        if self._excluded is not None and self._excluded.match(target.url):
+            return None
+        return self._begin(call, request, target, headers)
+
+    def _begin(self, call: Call, request: Any, target: Target, headers: MutableMapping[str, str]) -> Hop:
+        outer = context.get_current()
+        if call.first is not None and not trace.get_current_span(outer).get_span_context().is_valid:
+            outer = trace.set_span_in_context(trace.NonRecordingSpan(call.first), outer)
+        name = target.method if target.method in KNOWN_METHODS else "HTTP"
+        span = self._tracer.start_span(name, outer, SpanKind.CLIENT, self._attributes(call, *target))
+        inner = trace.set_span_in_context(span, outer)
+        call.first = call.first or span.get_span_context()
+        call.sent += 1
+        if self._propagate_to is None or self._propagate_to.match(target.host):
+            self._inject(headers, inner)
+        if span.is_recording():
+            if self._request_capture:
+                span.set_attributes(self._request_capture.attributes(raw_headers(headers)))
+            if self._request_hook is not None:
+                call_contained(f"{self._library} request_hook", self._request_hook, span, request)
+        return Hop(span, inner, call)
+
+    def _attributes(self, call: Call, method: str, url: str, host: str, port: int | None) -> dict[str, AttributeValue]:
+        known = method in KNOWN_METHODS
+        attributes: dict[str, AttributeValue] = {
+            "http.request.method": method if known else "_OTHER",
+            "url.full": self._redactor.url(url) if "@" in url or "?" in url else url,
+            "server.address": host,
+        }
+        if not known:
+            attributes["http.request.method_original"] = method
+        port = port or _DEFAULT_PORTS.get(url.partition(":")[0])
+        if port is not None:
+            attributes["server.port"] = port
+        if call.sent:
+            attributes["http.request.resend_count"] = call.sent
+        return attributes
+
+    def _inject(self, headers: MutableMapping[str, str], inner: Context) -> None:
+        call_contained("the propagator", propagate.inject, headers, inner)
+        for name, value in correlation_headers(self._correlation, inner).items():
+            if name not in headers:
+                headers[name] = value
+
+    def succeed(self, hop: Hop, request: Any, response: Any, status: int, headers: RawHeaders) -> None:
+        """Note the response; 4xx and 5xx are errors of the client's span."""
+        span = hop.span
+        if not span.is_recording():
+            return
+        span.set_attribute("http.response.status_code", status)
+        if status >= 400:
+            span.set_attribute("error.type", str(status))
+            span.set_status(Status(StatusCode.ERROR))
+        if self._response_capture:
+            span.set_attributes(self._response_capture.attributes(headers))
+        if self._response_hook is not None:
+            call_contained(f"{self._library} response_hook", self._response_hook, span, request, response)
+
+    def fail(self, hop: Hop, error: BaseException) -> None:
+        """Note that sending raised `error`. Never raises."""
+        if isinstance(error, Exception):
+            record_error(hop.span, error, scrub=self._scrub)
+        elif type(error).__name__ == "CancelledError":
+            hop.span.set_attribute("obs.cancelled", True)
+
+    def _scrub(self, text: str) -> str:
+        """Mask the credentials of every URL that an error message or a stack trace quotes."""
+        return _PARAMETER.sub(self._parameter, _USERINFO.sub("//REDACTED:REDACTED@", text))
+
+    def _parameter(self, match: re.Match[str]) -> str:
+        return match[1] + self._redactor.query(match[2])
+
+
+def _any_glob(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:
+    if isinstance(patterns, str):
+        raise ConfigurationError(f"{option}={patterns!r} is not a list of globs: write [{patterns!r}]")
+    return re.compile("|".join(map(translate, patterns))) if patterns else None
+
+
+def raw_headers(headers: Mapping[str, str | bytes]) -> RawHeaders:
+    """Return `headers` as pairs of bytes."""
+    return [(_bytes(name), _bytes(value)) for name, value in headers.items()]
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")

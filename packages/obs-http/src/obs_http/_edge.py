@@ -1,0 +1,132 @@
+"""Look at a request before the application does.
+
+A middleware stands inside its application: FastAPI (0.142 and later) opens its span before any middleware runs, and the
+answer to an unhandled exception is written around them all. So the application's class is wrapped, at its public
+``__call__``, for the applications that have our middleware; there we leave out what is excluded, hide from FastAPI's
+tracing the context that must not be trusted (https://www.w3.org/TR/trace-context-2/), and see the last resort's answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from obs_core.integration import instrument_once, uninstrument
+from opentelemetry.trace import Link
+
+from obs_http._headers import by_name
+from obs_http._patch import Patches
+from obs_http._remote import propagation_fields, put_right, remote_context
+from obs_http._types import EDGE, MARK, TRACED, Message, Receive, Scope, Send
+
+_NAME = "asgi-edge"
+_FASTAPI_TRACING = "fastapi.telemetry"
+Headers = Iterable[tuple[bytes, bytes]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Edge:
+    """What was seen of a request at the edge.
+
+    Attributes:
+        hidden: The request's headers as they came, where FastAPI was shown others; else None.
+        links: To the caller's span, where its trace is not gone on with.
+    """
+
+    __slots__ = ("_scope", "_send", "hidden", "links")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self.hidden: Headers | None = None
+        self.links: list[Link] = []
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; an answer that our middleware did not see, from around it, gets its headers here."""
+        if message["type"] == "http.response.start" and (exchange := self._scope.get(MARK)) is not None:
+            exchange.response_starts(message)
+        await self._send(message)
+
+    def hide_context(self, *, trusted: bool) -> None:
+        """Show the application a trace context that is put right, or none where it is not `trusted`."""
+        fields = propagation_fields()
+        headers = self._scope.get("headers", ())
+        carrier = by_name(headers, fields)
+        if not carrier:
+            return
+        right = dict(carrier)
+        put_right(right)
+        if trusted and right == carrier:
+            return
+        if not trusted:
+            _, self.links = remote_context(right, trusted=False)
+            right = {}
+        shown = [(name.encode(), value.encode("latin-1")) for name in right for value in right[name]]
+        self.hidden = headers
+        self._scope["headers"] = [*(pair for pair in headers if pair[0] not in fields), *shown]
+
+    def show_headers(self) -> None:
+        """Give the application the headers as they came."""
+        if self.hidden is not None:
+            self._scope["headers"] = self.hidden
+
+    def close(self) -> None:
+        """The application has returned, or raised."""
+        if (exchange := self._scope.get(MARK)) is not None:
+            exchange.finish()
+
+
+class Guard(Protocol):
+    """What stands at the edge."""
+
+    async def at_edge(self, app: Application, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool) -> None:
+        """Handle a request in front of `app`; `traces_itself` says whether that may open a span before any middleware."""
+
+
+# the guard hangs on its application, not in a table: it knows the application, and would keep it alive from there
+_GUARD = "_obs_http_guard"
+_guarded: WeakSet[Any] = WeakSet()
+
+
+def stand_at_edge(app: Any, guard: Guard) -> None:
+    """Let `guard` see the requests of `app`, an instance of Starlette or FastAPI, from now on; the first one stays."""
+    if _GUARD not in vars(app):
+        setattr(app, _GUARD, guard)
+        _guarded.add(app)
+        cls = type(app)
+        instrument_once(_NAME, functools.partial(_wrap, cls), target=cls)
+
+
+def leave_edge(app: Any, guard: Guard) -> None:
+    """Undo `stand_at_edge`; the last application of a class takes the class's wrapper with it."""
+    if vars(app).get(_GUARD) is guard:
+        delattr(app, _GUARD)
+        _guarded.discard(app)
+        if not any(type(other) is type(app) for other in _guarded):
+            uninstrument(_NAME, target=type(app))
+
+
+def _wrap(cls: type[Any]) -> Callable[[], None]:
+    patches = Patches()
+    traces_itself = _FASTAPI_TRACING in sys.modules and issubclass(cls, sys.modules["fastapi"].FastAPI)
+    patches.replace(cls, "__call__", _guarding(cls.__call__, traces_itself))
+    return patches.undo
+
+
+def _guarding(
+    original: Callable[[Any, Scope, Receive, Send], Awaitable[None]], traces_itself: bool
+) -> Callable[..., Awaitable[None]]:
+    # servers look closely: uvicorn calls an application without arguments to see whether it is a factory, and asgiref asks
+    # whether it is a coroutine function; so this has the very signature of what it replaces
+    @functools.wraps(original)
+    async def call(self: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        guard = vars(self).get(_GUARD)
+        if guard is None or scope["type"] not in TRACED or MARK in scope or EDGE in scope:
+            await original(self, scope, receive, send)
+        else:
+            await guard.at_edge(functools.partial(original, self), scope, receive, send, traces_itself=traces_itself)
+
+    return call

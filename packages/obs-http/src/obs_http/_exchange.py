@@ -1,0 +1,216 @@
+"""One request and its response, as they pass by: what is put on the span, on the response, and when the span ends."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+from obs_core.integration import call_contained, log_failure, record_error
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
+
+from obs_http._options import ServerOptions
+from obs_http._request import span_method
+from obs_http._route import route_template
+from obs_http._types import EDGE, Message, Receive, Scope, Send
+
+_MASKED_URLS = ("url.full", "http.url", "http.target")
+
+
+class Exchange:
+    """A request under way. Nothing of it outlives the request.
+
+    Args:
+        options: The middleware's.
+        scope: The request's.
+        receive: The server's.
+        send: The server's.
+        span: The request's SERVER span.
+        owned: Whether we made `span`, and so are the ones to name it, to judge it and to end it.
+        records_errors: Whether nobody else writes an escaping exception on `span`.
+    """
+
+    __slots__ = (
+        "_complete", "_disconnected", "_failed", "_options", "_path", "_receive", "_received", "_root_path", "_scope", "_send",
+        "_sent", "_started", "_trailers", "correlation_id", "owned", "records_errors", "span", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        span: Span,
+        *,
+        owned: bool,
+        records_errors: bool,
+        correlation_id: str | None,
+    ) -> None:
+        self._started = perf_counter()
+        self._options = options
+        self._scope = scope
+        self._path = scope.get("path", "")
+        self._root_path = scope.get("root_path", "")
+        self._receive = receive
+        self._send = send
+        self.span = span
+        self.owned = owned
+        self.records_errors = records_errors
+        self.correlation_id = correlation_id
+        self.status: int | None = None
+        self._trailers = self._complete = self._disconnected = self._failed = False
+        self._received = self._sent = 0
+
+    def enrich(self) -> None:
+        """Put on the span what the request says beyond the standard attributes."""
+        if self._options.request_capture:
+            self.span.set_attributes(self._options.request_capture.attributes(self._scope.get("headers", ())))
+        if not self.owned:
+            self._mask_foreign()
+        if self.correlation_id is not None:
+            if not self.owned:
+                # whoever opened the span did so before the id was known, so obs-core's processor could not stamp it
+                self.span.set_attribute("correlation_id", self.correlation_id)
+            if self._options.legacy_attributes:
+                self.span.set_attributes(self._options.legacy(self.correlation_id))
+
+    def _mask_foreign(self) -> None:
+        """Mask the secrets in what somebody else has recorded of the URL, in either convention."""
+        redactor, recorded = self._options.redactor, getattr(self.span, "attributes", None) or {}
+        if "url.query" in recorded:
+            self.span.set_attribute("url.query", redactor.query(self._scope.get("query_string", b"").decode("latin-1")))
+        for key in _MASKED_URLS:
+            if "?" in str(recorded.get(key, "")):
+                self.span.set_attribute(key, redactor.url(str(recorded[key])))
+
+    async def receive(self) -> Message:
+        """Pass a message of the client on, noting what it means for the span."""
+        message = await self._receive()
+        kind = message["type"]
+        if kind == "websocket.receive":
+            self._received += 1
+        elif kind == "http.disconnect" and not self._complete:
+            self._disconnected = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the application on, with our headers, and end the span after the last one."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.response_starts(message)
+        elif kind == "websocket.send":
+            self._sent += 1
+        elif kind.startswith("websocket."):
+            self._handshake(kind, message)
+        await self._send(message)
+        if self._is_last(kind, message):
+            self._complete = True
+            self.finish()
+
+    def response_starts(self, message: Message) -> None:
+        """Take note of the response's status, and add our headers; a second call does nothing. Never raises."""
+        if self.status is not None:
+            return
+        try:
+            self.status = message["status"]
+            self._trailers = bool(message.get("trailers"))
+            self._add_headers(message)
+            if self.span.is_recording():
+                self.span.set_attributes(self._options.captured_response(message.get("headers", ())))
+                if not self.owned:
+                    self._name_span()
+        except Exception:  # noqa: BLE001 - telemetry's failure is not the response's
+            log_failure("tracing a response")
+
+    def _add_headers(self, message: Message) -> None:
+        added = self._options.response_headers(self.correlation_id, self.span, perf_counter() - self._started)
+        if added:
+            present = [*message.get("headers", ())]
+            names = {name.lower() for name, _ in present}
+            message["headers"] = present + [pair for pair in added if pair[0] not in names]
+
+    def _handshake(self, kind: str, message: Message) -> None:
+        if kind == "websocket.http.response.start":
+            self.status = message["status"]
+        elif self.status is None:
+            # what the server answers: 101 Switching Protocols, or 403 where the session is closed before it is open
+            self.status = 101 if kind == "websocket.accept" else 403
+
+    def _is_last(self, kind: str, message: Message) -> bool:
+        if kind == "http.response.body":
+            return not self._trailers and not message.get("more_body", False)
+        if kind == "http.response.trailers":
+            return not message.get("more_trailers", False)
+        return kind == "http.response.pathsend"
+
+    def failed(self, error: BaseException, tracer: trace.Tracer) -> None:
+        """Note what the application raised; the caller raises it on. Never raises."""
+        try:
+            self._note(error, tracer)
+        except Exception:  # noqa: BLE001 - telemetry's failure is not the request's
+            log_failure("recording an application's exception")
+
+    def _note(self, error: BaseException, tracer: trace.Tracer) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self.span.set_attribute("obs.cancelled", True)
+        elif type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect") or self._disconnected:
+            self._disconnected = True
+        elif isinstance(error, Exception):
+            self._failed = True
+            if self._complete and self.owned:
+                _record_late(error, self.span, tracer)
+            elif self.records_errors:
+                record_error(self.span, error)
+
+    def close(self) -> None:
+        """The application has returned, or raised."""
+        if self._failed and self.status is None and EDGE not in self._scope and self._scope["type"] == "http":
+            # the error handler around us is about to answer, and nobody will tell us
+            self.status = 500
+        if not self._failed or EDGE not in self._scope:
+            self.finish()
+
+    def finish(self) -> None:
+        """Say on the span what the request came to; end it where it is ours. A second call does nothing. Never raises."""
+        if not self.span.is_recording():
+            return
+        try:
+            self._count()
+            if self.owned:
+                self._name_span()
+                self._judge()
+        except Exception:  # noqa: BLE001 - telemetry's failure is not the request's
+            log_failure("finishing a request's span")
+        if self.owned:
+            call_contained("ending a request's span", self.span.end)
+
+    def _count(self) -> None:
+        if self._scope["type"] == "websocket":
+            counts = {"obs.websocket.messages.received": self._received, "obs.websocket.messages.sent": self._sent}
+            self.span.set_attributes(counts)
+        if self._disconnected and not self._complete:
+            self.span.set_attribute("obs.disconnected", True)
+
+    def _name_span(self) -> None:
+        before = {**self._scope, "path": self._path, "root_path": self._root_path, "path_params": {}}
+        route = route_template(self._scope, before)
+        if route is not None:
+            self.span.set_attribute("http.route", route)
+        method = span_method(self._scope)
+        self.span.update_name(f"{method} {route}" if route else method)
+
+    def _judge(self) -> None:
+        if self.status is None:
+            return
+        self.span.set_attribute("http.response.status_code", self.status)
+        if self.status >= 500 and not (self._failed and self.records_errors):
+            self.span.set_attribute("error.type", str(self.status))
+            self.span.set_status(Status(StatusCode.ERROR))
+
+
+def _record_late(error: Exception, request_span: Span, tracer: trace.Tracer) -> None:
+    """Record what was raised after the response was complete, by a background task, for the request's span has ended."""
+    span = tracer.start_span("background", trace.set_span_in_context(request_span))
+    record_error(span, error)
+    span.end()

@@ -1,0 +1,135 @@
+"""Put the middleware around an application that exists, also one that has served requests already, and take it off again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from obs_core import CorrelationConfig
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import (
+    InstrumentationHandle,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_unsupported_version,
+)
+from opentelemetry import trace
+
+from obs_http._edge import leave_edge, stand_at_edge
+from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
+from obs_http._identity import Identify
+from obs_http._middleware import RequestTracingMiddleware
+from obs_http._patch import Patches
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+_NAME = "fastapi"
+
+
+def instrument_fastapi(
+    app: Starlette,
+    *,
+    service_name: str | None = None,
+    correlation: CorrelationConfig | None = None,
+    redact: Sequence[str] = (),
+    capture_request_headers: Sequence[str] = (),
+    capture_response_headers: Sequence[str] = (),
+    excluded_paths: Sequence[str] = DEFAULT_EXCLUDED_PATHS,
+    identify: Identify | Literal["aws_alb"] | None = None,
+    identity_hash_key: str | None = None,
+    identity_in_baggage: bool = False,
+    trust_remote_context: bool = True,
+    response_headers: bool = True,
+    traceresponse: bool = False,
+    legacy_attributes: bool = False,
+    tracer_provider: trace.TracerProvider | None = None,
+) -> InstrumentationHandle:
+    """Trace the requests of `app`, a FastAPI or Starlette application; at any time, not only before its first request.
+
+    The same as ``app.add_middleware(RequestTracingMiddleware, …)``, but outermost: around every other middleware and
+    around the answer to an unhandled exception.
+
+    Args:
+        app: The application.
+        service_name: For the response header ``X-Service-Name``. Default: that of the set-up.
+        correlation: How correlation ids come in and go out. Default: that of the set-up.
+        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        capture_response_headers: The same for response headers.
+        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths.
+        identify: Says who a request is for: see `RequestTracingMiddleware`.
+        identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
+        identity_in_baggage: Send the identity on to the services called, as baggage. Default False.
+        trust_remote_context: Go on with the caller's trace. Default True.
+        response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default True.
+        traceresponse: Set the W3C ``traceresponse`` header. Default False.
+        legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default False.
+        tracer_provider: Default: the global one.
+
+    Returns:
+        A handle with ``.uninstrument()``; the same one when called again.
+
+    Raises:
+        MissingDependencyError: Starlette is not installed.
+        ConfigurationError: `app` is no such application, or an option is wrong.
+    """
+    require("starlette", package="obs-http")
+    from starlette.applications import Starlette
+
+    for library in ("starlette", "fastapi"):
+        warn_unsupported_version("obs-http", library)
+    if not isinstance(app, Starlette):
+        raise ConfigurationError(f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}")
+    build = functools.partial(
+        RequestTracingMiddleware,
+        service_name=service_name,
+        correlation=correlation,
+        redact=redact,
+        capture_request_headers=capture_request_headers,
+        capture_response_headers=capture_response_headers,
+        excluded_paths=excluded_paths,
+        identify=identify,
+        identity_hash_key=identity_hash_key,
+        identity_in_baggage=identity_in_baggage,
+        trust_remote_context=trust_remote_context,
+        response_headers=response_headers,
+        traceresponse=traceresponse,
+        legacy_attributes=legacy_attributes,
+        tracer_provider=tracer_provider,
+    )
+    return instrument_once(_NAME, functools.partial(_install, app, build), target=app)
+
+
+def uninstrument_fastapi(app: Starlette) -> None:
+    """Undo `instrument_fastapi` for `app`; requests under way are traced to their end."""
+    uninstrument(_NAME, target=app)
+
+
+def _install(app: Starlette, build: Callable[[Any], RequestTracingMiddleware]) -> Callable[[], None]:
+    middleware = build(app.middleware_stack)  # also says at once what is wrong with the options
+    patches = Patches()
+    patches.wrap(app, "build_middleware_stack", functools.partial(_around, middleware))
+    if app.middleware_stack is not None:
+        app.middleware_stack = middleware
+    stand_at_edge(app, middleware)
+    return functools.partial(_remove, app, middleware, patches)
+
+
+def _around(middleware: RequestTracingMiddleware, build_stack: Callable[[], Any]) -> RequestTracingMiddleware:
+    middleware.app = build_stack()
+    return middleware
+
+
+def _remove(app: Starlette, middleware: RequestTracingMiddleware, patches: Patches) -> None:
+    patches.undo()
+    leave_edge(app, middleware)
+    if app.middleware_stack is middleware:
+        app.middleware_stack = middleware.app
+    outer: Any = app.middleware_stack
+    while outer is not None and getattr(outer, "app", None) is not middleware:
+        outer = getattr(outer, "app", None)
+    if outer is not None:
+        outer.app = middleware.app

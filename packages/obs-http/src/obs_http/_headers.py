@@ -1,0 +1,97 @@
+"""Read HTTP headers: the few that are needed from an ASGI scope, and those the user wants on the span."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import translate
+
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import REDACTED, Redactor
+from opentelemetry.propagators.textmap import Getter
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+MAX_VALUE_CHARACTERS = 1024
+
+
+def text(raw: bytes) -> str:
+    """Decode a header's name or value; every byte sequence is valid."""
+    return raw.decode("latin-1")
+
+
+def by_name(headers: RawHeaders, wanted: Mapping[bytes, str]) -> dict[str, list[str]]:
+    """Return the values of the `wanted` headers by name; ASGI has the names in lower case."""
+    found: dict[str, list[str]] = {}
+    for raw, value in headers:
+        name = wanted.get(raw)
+        if name is not None:
+            found.setdefault(name, []).append(value.decode("latin-1"))
+    return found
+
+
+def first_by_name(headers: RawHeaders) -> dict[str, str]:
+    """Return the first value of every header by its lower-case name."""
+    return {text(name).lower(): text(value) for name, value in reversed([*headers])}
+
+
+class CarrierGetter(Getter[Mapping[str, list[str]]]):
+    """Reads a mapping of lower-case names to lists of values, as propagators want it."""
+
+    def get(self, carrier: Mapping[str, list[str]], key: str) -> list[str] | None:
+        """Return the values of `key`, or None."""
+        return carrier.get(key.lower())
+
+    def keys(self, carrier: Mapping[str, list[str]]) -> list[str]:
+        """Return the names."""
+        return list(carrier)
+
+
+class HeaderCapture:
+    """Puts the headers of a list of names and globs on a span, secret ones masked.
+
+    Args:
+        option: The option's name, for error messages.
+        patterns: Names and globs (``"x-*"``), without regard to case.
+        prefix: ``http.request.header.`` or ``http.response.header.``.
+        redactor: Decides which values are secret; it wins over every pattern.
+
+    Raises:
+        ConfigurationError: A pattern is not a header name or glob.
+    """
+
+    __slots__ = ("_keys", "_pattern", "_prefix", "_redactor")
+
+    def __init__(self, option: str, patterns: Sequence[str], prefix: str, redactor: Redactor) -> None:
+        if isinstance(patterns, str) or not all(name.strip() for name in patterns):
+            raise ConfigurationError(f'{option}={patterns!r} is not a list of header names: write for instance ["x-*"]')
+        globs = "|".join(translate(name.strip().lower()) for name in patterns)
+        self._pattern = re.compile(globs) if globs else None
+        self._prefix = prefix
+        self._redactor = redactor
+        self._keys: dict[bytes, str | None] = {}
+
+    def __bool__(self) -> bool:
+        return self._pattern is not None
+
+    def _key(self, name: bytes) -> str | None:
+        try:
+            return self._keys[name]
+        except KeyError:
+            key = self._decide(text(name).lower())
+            # names come from strangers, so what is remembered has a bound
+            if len(self._keys) < 512:
+                self._keys[name] = key
+            return key
+
+    def _decide(self, name: str) -> str | None:
+        return self._prefix + name if self._pattern is not None and self._pattern.match(name) else None
+
+    def attributes(self, headers: RawHeaders) -> dict[str, list[str]]:
+        """Return the attributes of those of `headers` that were asked for."""
+        found: dict[str, list[str]] = {}
+        for name, value in headers:
+            key = self._key(name)
+            if key is not None:
+                secret = self._redactor.is_sensitive(key[len(self._prefix) :])
+                found.setdefault(key, []).append(REDACTED if secret else text(value)[:MAX_VALUE_CHARACTERS])
+        return found

@@ -1,0 +1,165 @@
+"""httpx, sync and async: every client or one, whatever its transport.
+
+``_send_single_request`` is the one place that each request passes on every transport (network, ASGI, WSGI, mock, one's
+own), each redirect and each authentication round included. Contrib wraps the network transports' ``handle_request``, and of
+others only those of a client that it is handed (https://github.com/open-telemetry/opentelemetry-python-contrib/issues/1742).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from obs_core import CorrelationConfig
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import (
+    InstrumentationHandle,
+    call_contained,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_if_contrib_is_active,
+    warn_unsupported_version,
+)
+from opentelemetry import trace
+
+from obs_http._client import Call, ClientTracer, Hop, RequestHook, ResponseHook, Target, current_call
+from obs_http._patch import Patches
+
+if TYPE_CHECKING:
+    import httpx
+
+_NAME = "httpx"
+_CONTRIB = "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor"
+
+
+def instrument_httpx(
+    client: httpx.Client | httpx.AsyncClient | None = None,
+    *,
+    request_hook: RequestHook | None = None,
+    response_hook: ResponseHook | None = None,
+    capture_request_headers: Sequence[str] = (),
+    capture_response_headers: Sequence[str] = (),
+    excluded_urls: Sequence[str] = (),
+    propagate_to: Sequence[str] = (),
+    redact: Sequence[str] = (),
+    correlation: CorrelationConfig | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+) -> InstrumentationHandle:
+    """Trace the requests of `client`, or of every httpx client of this process, those that exist already included.
+
+    Args:
+        client: The client; None: all, sync and async.
+        request_hook: Called with the recording span and the request before it is sent; what it raises is logged.
+        response_hook: Called with the recording span, the request and the response; what it raises is logged. An
+            AsyncClient's hook is a plain function as well.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        capture_response_headers: The same for response headers.
+        excluded_urls: Globs of whole URLs (``"http://localhost:9200/*"``) that are neither traced nor given headers.
+        propagate_to: Globs of host names that are sent the trace's headers. Default: all.
+        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
+        correlation: How the correlation id goes out. Default: that of the set-up.
+        tracer_provider: Default: the global one.
+
+    Returns:
+        A handle with ``.uninstrument()``; the same one when called again.
+
+    Raises:
+        MissingDependencyError: httpx is not installed.
+        ConfigurationError: An option is wrong.
+    """
+    require("httpx", package="obs-http")
+    import httpx
+
+    warn_unsupported_version("obs-http", "httpx")
+    if client is not None and not isinstance(client, (httpx.Client, httpx.AsyncClient)):
+        raise ConfigurationError(f"instrument_httpx takes an httpx client, not {client!r}; without one, all are traced")
+    tracer = ClientTracer(
+        _NAME,
+        request_hook=request_hook,
+        response_hook=response_hook,
+        capture_request_headers=capture_request_headers,
+        capture_response_headers=capture_response_headers,
+        excluded_urls=excluded_urls,
+        propagate_to=propagate_to,
+        redact=redact,
+        correlation=correlation,
+        tracer_provider=tracer_provider,
+    )
+    return instrument_once(_NAME, functools.partial(_install, client, tracer), target=client)
+
+
+def uninstrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> None:
+    """Undo `instrument_httpx` for the same `client`."""
+    uninstrument(_NAME, target=client)
+
+
+def _install(client: httpx.Client | httpx.AsyncClient | None, tracer: ClientTracer) -> Callable[[], None]:
+    import httpx
+
+    patches = Patches()
+    if warn_if_contrib_is_active(_CONTRIB, package="obs-http"):
+        return patches.undo
+    for owner in (httpx.Client, httpx.AsyncClient) if client is None else (client,):
+        is_async = owner is httpx.AsyncClient or isinstance(owner, httpx.AsyncClient)
+        patches.wrap(owner, "send", _call_async if is_async else _call)
+        patches.wrap(owner, "_send_single_request", functools.partial(_hop_async if is_async else _hop, tracer))
+    return patches.undo
+
+
+def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    token = current_call.set(Call())
+    try:
+        return send(*args, **kwargs)
+    finally:
+        current_call.reset(token)
+
+
+async def _call_async(send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    token = current_call.set(Call())
+    try:
+        return await send(*args, **kwargs)
+    finally:
+        current_call.reset(token)
+
+
+def _hop(tracer: ClientTracer, send: Callable[..., Any], *args: Any) -> Any:
+    hop = call_contained("tracing a request of httpx", _begin, tracer, args[-1])
+    if hop is None:
+        return send(*args)
+    try:
+        response = send(*args)
+        call_contained("tracing a response of httpx", _succeed, tracer, hop, args[-1], response)
+        return response
+    except BaseException as error:
+        tracer.fail(hop, error)
+        raise
+    finally:
+        hop.end()
+
+
+async def _hop_async(tracer: ClientTracer, send: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    hop = call_contained("tracing a request of httpx", _begin, tracer, args[-1])
+    if hop is None:
+        return await send(*args)
+    try:
+        response = await send(*args)
+        call_contained("tracing a response of httpx", _succeed, tracer, hop, args[-1], response)
+        return response
+    except BaseException as error:
+        tracer.fail(hop, error)
+        raise
+    finally:
+        hop.end()
+
+
+def _begin(tracer: ClientTracer, request: httpx.Request) -> Hop | None:
+    url = request.url
+    return tracer.begin(request, Target(request.method, str(url), url.host, url.port), request.headers)
+
+
+def _succeed(tracer: ClientTracer, hop: Hop, request: httpx.Request, response: httpx.Response) -> None:
+    if hop.span.is_recording():
+        hop.span.set_attribute("network.protocol.version", response.http_version.removeprefix("HTTP/"))
+        tracer.succeed(hop, request, response, response.status_code, response.headers.raw)

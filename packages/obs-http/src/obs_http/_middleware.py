@@ -1,0 +1,222 @@
+"""The ASGI middleware: one SERVER span a request, whoever opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from obs_core import CorrelationConfig, get_correlation_id
+from obs_core.integration import attach_correlation, call_contained
+from opentelemetry import baggage, context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind
+
+from obs_http._edge import Edge, stand_at_edge
+from obs_http._exchange import Exchange
+from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
+from obs_http._headers import by_name, first_by_name
+from obs_http._identity import Identify
+from obs_http._lifespan import run_lifespan
+from obs_http._options import ServerOptions
+from obs_http._remote import Carrier, propagation_fields, remote_context
+from obs_http._request import RequestAttributes, span_method
+from obs_http._server_span import claim, keep_to_ourselves, native_span, present_span, unsampled_context
+from obs_http._types import EDGE, MARK, TRACED, ASGIApp, Receive, Scope, Send
+
+
+class RequestTracingMiddleware:
+    """Trace the requests and WebSocket sessions of an ASGI application: enrich the SERVER span there is, or open it.
+
+    Pure ASGI: bodies stream through, background tasks run on, the handler runs exactly once, and what it raises comes
+    out unchanged. A failure of telemetry is logged and not felt.
+
+    Args:
+        app: The application to wrap.
+        service_name: For the response header ``X-Service-Name``. Default: that of the set-up; none, no header.
+        correlation: How correlation ids come in and go out. Default: that of the set-up.
+        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        capture_response_headers: The same for response headers.
+        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths.
+        identify: Says who a request is for, given its headers (lower-case names): an `Identity`, a user id or None; or
+            ``"aws_alb"`` for the headers of an AWS Application Load Balancer.
+        identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
+        identity_in_baggage: Send the identity on to the services called, as baggage. Default False.
+        trust_remote_context: Go on with the caller's trace; False, for edges that strangers reach: start a new one, with
+            a link to the caller's. Default True.
+        response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default True.
+        traceresponse: Set the W3C ``traceresponse`` header. Default False.
+        legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default False.
+        tracer_provider: Default: the global one.
+
+    Raises:
+        ConfigurationError: An option is wrong.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        service_name: str | None = None,
+        correlation: CorrelationConfig | None = None,
+        redact: Sequence[str] = (),
+        capture_request_headers: Sequence[str] = (),
+        capture_response_headers: Sequence[str] = (),
+        excluded_paths: Sequence[str] = DEFAULT_EXCLUDED_PATHS,
+        identify: Identify | Literal["aws_alb"] | None = None,
+        identity_hash_key: str | None = None,
+        identity_in_baggage: bool = False,
+        trust_remote_context: bool = True,
+        response_headers: bool = True,
+        traceresponse: bool = False,
+        legacy_attributes: bool = False,
+        tracer_provider: trace.TracerProvider | None = None,
+    ) -> None:
+        self.app = app
+        self._options = ServerOptions(
+            service_name=service_name,
+            correlation=correlation,
+            redact=redact,
+            capture_request_headers=capture_request_headers,
+            capture_response_headers=capture_response_headers,
+            excluded_paths=excluded_paths,
+            identify=identify,
+            identity_hash_key=identity_hash_key,
+            identity_in_baggage=identity_in_baggage,
+            trust_remote_context=trust_remote_context,
+            response_headers=response_headers,
+            traceresponse=traceresponse,
+            legacy_attributes=legacy_attributes,
+        )
+        self._tracer = trace.get_tracer("obs_http", tracer_provider=tracer_provider)
+
+        self._names = {
+            name.lower().encode(): name.lower() for name in (*self._options.correlation.headers, "host", "user-agent")
+        }
+        self._fields: dict[bytes, str] = {}
+        self._wanted = self._names
+        self._is_known = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI scope."""
+        app = scope.get("app")
+        if app is not None and not self._is_known:
+            self._is_known = True
+            call_contained("looking ahead of the application", stand_at_edge, app, self)
+        if scope["type"] == "lifespan":
+            await run_lifespan(self.app, scope, receive, send)
+        elif scope["type"] not in TRACED or MARK in scope:
+            await self.app(scope, receive, send)
+        elif EDGE not in scope and self._excludes(scope):
+            await self._leave_alone(self.app, scope, receive, send)
+        else:
+            await self._trace(scope, receive, send)
+
+    async def at_edge(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool) -> None:
+        """Handle a request in front of the application `app` that this middleware stands in."""
+        if self._excludes(scope):
+            await self._leave_alone(app, scope, receive, send)
+            return
+        edge = scope[EDGE] = Edge(scope, send)
+        if traces_itself:
+            call_contained("looking ahead of the application", self._look, edge, scope)
+        try:
+            await app(scope, receive, edge.send)
+        finally:
+            edge.close()
+
+    def _look(self, edge: Edge, scope: Scope) -> None:
+        if present_span(scope) is not None:
+            keep_to_ourselves(scope)
+        else:
+            edge.hide_context(trusted=self._options.trust_remote_context)
+
+    def _excludes(self, scope: Scope) -> bool:
+        return self._options.excluded(scope.get("path", ""), scope.get("root_path", ""))
+
+    async def _leave_alone(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[MARK] = None
+        if present_span(scope) is not None:
+            await app(scope, receive, send)
+            return
+        keep_to_ourselves(scope)
+        token = context.attach(unsampled_context())
+        try:
+            await app(scope, receive, send)
+        finally:
+            context.detach(token)
+
+    async def _trace(self, scope: Scope, receive: Receive, send: Send) -> None:
+        opened = call_contained("opening a request's span", self._open, scope, receive, send)
+        if opened is None:
+            await self.app(scope, receive, send)
+            return
+        exchange, inner = opened
+        token = context.attach(inner)
+        try:
+            await self.app(scope, exchange.receive if exchange.span.is_recording() else receive, exchange.send)
+        except BaseException as error:
+            exchange.failed(error, self._tracer)
+            raise
+        finally:
+            exchange.close()
+            context.detach(token)
+
+    def _open(self, scope: Scope, receive: Receive, send: Send) -> tuple[Exchange, Context]:
+        edge: Edge | None = scope.get(EDGE)
+        if edge is not None:
+            edge.show_headers()
+        fields = propagation_fields()
+        if fields is not self._fields:
+            self._fields, self._wanted = fields, {**fields, **self._names}
+        headers = by_name(scope.get("headers", ()), self._wanted)
+        present = present_span(scope)
+        base, links = self._surroundings({name: headers[name] for name in fields.values() if name in headers}, present)
+        inner = attach_correlation(_first_of(headers), base, self._options.correlation)
+        span = present or self._start(scope, headers, inner, links)
+        foreign = present is not None and native_span(scope) is not present
+        exchange = Exchange(
+            self._options, scope, receive, send, span,
+            owned=present is None, records_errors=not foreign, correlation_id=get_correlation_id(inner),
+        )  # fmt: skip
+        scope[MARK] = exchange
+        keep_to_ourselves(scope)
+        if present is not None and edge is not None:
+            _add_links(span, edge.links)
+        if span.is_recording():
+            exchange.enrich()
+        return exchange, claim(span, self._with_identity(span, scope, inner))
+
+    def _surroundings(self, carrier: Carrier, present: Span | None) -> tuple[Context, list[Link]]:
+        trusted = self._options.trust_remote_context
+        if present is not None:
+            return (context.get_current() if trusted else baggage.clear()), []
+        return remote_context(carrier, trusted=trusted)
+
+    def _start(self, scope: Scope, headers: Carrier, inner: Context, links: list[Link]) -> Span:
+        attributes = RequestAttributes(scope, headers, self._options.redactor)
+        return self._tracer.start_span(span_method(scope), inner, SpanKind.SERVER, attributes, links)
+
+    def _with_identity(self, span: Span, scope: Scope, inner: Context) -> Context:
+        reader = self._options.identity
+        if reader is None or not (span.is_recording() or self._options.identity_in_baggage):
+            return inner
+        identity = call_contained("identify", reader.attributes, first_by_name(scope.get("headers", ()))) or {}
+        span.set_attributes(identity)
+        if self._options.identity_in_baggage:
+            for name, value in identity.items():
+                inner = baggage.set_baggage(name, value, inner)
+        return inner
+
+
+def _first_of(headers: Carrier) -> Callable[[str], str | None]:
+    def first(name: str) -> str | None:
+        values = headers.get(name.lower())
+        return values[0] if values else None
+
+    return first
+
+
+def _add_links(span: Span, links: list[Link]) -> None:
+    for link in links:
+        span.add_link(link.context)

@@ -1,0 +1,90 @@
+"""The middleware's options, checked once, at set-up, and ready for use at each request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from obs_core import CorrelationConfig
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import Redactor, current_manager
+from opentelemetry.trace import Span
+from opentelemetry.util.types import AttributeValue
+
+from obs_http._exclusion import PathExclusion
+from obs_http._headers import HeaderCapture, RawHeaders
+from obs_http._identity import Identify, IdentityReader
+
+
+class ServerOptions:
+    """What `RequestTracingMiddleware` was told; see there."""
+
+    __slots__ = (
+        "_response_capture", "_service_name", "_traceresponse", "_writes_headers", "correlation", "excluded",
+        "identity", "identity_in_baggage", "legacy_attributes", "redactor", "request_capture", "trust_remote_context",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        service_name: str | None,
+        correlation: CorrelationConfig | None,
+        redact: Sequence[str],
+        capture_request_headers: Sequence[str],
+        capture_response_headers: Sequence[str],
+        excluded_paths: Sequence[str],
+        identify: Identify | Literal["aws_alb"] | None,
+        identity_hash_key: str | None,
+        identity_in_baggage: bool,
+        trust_remote_context: bool,
+        response_headers: bool,
+        traceresponse: bool,
+        legacy_attributes: bool,
+    ) -> None:
+        if correlation is not None and not isinstance(correlation, CorrelationConfig):
+            raise ConfigurationError(f"correlation={correlation!r} is not a CorrelationConfig")
+        manager = current_manager()
+        settings = manager.settings if manager is not None else None
+        self.redactor = Redactor((*redact, *(settings.redact if settings else ())))
+        self.correlation = correlation or (settings.correlation if settings else CorrelationConfig())
+        self.excluded = PathExclusion(excluded_paths)
+        self.request_capture = HeaderCapture(
+            "capture_request_headers", capture_request_headers, "http.request.header.", self.redactor
+        )
+        self._response_capture = HeaderCapture(
+            "capture_response_headers", capture_response_headers, "http.response.header.", self.redactor
+        )
+        self.identity = IdentityReader(identify, identity_hash_key) if identify is not None else None
+        self.identity_in_baggage = identity_in_baggage
+        self.trust_remote_context = trust_remote_context
+        self.legacy_attributes = legacy_attributes
+        name = service_name or (settings.service_name if settings else None) or ""
+        # a header's value takes no line break, and servers refuse the whole response for one
+        self._service_name = re.sub(r"[^\x20-\x7e]", "?", name).encode()
+        self._writes_headers = response_headers
+        self._traceresponse = traceresponse
+
+    def captured_response(self, headers: RawHeaders) -> dict[str, list[str]]:
+        """Return the attributes of the response headers that were asked for."""
+        return self._response_capture.attributes(headers) if self._response_capture else {}
+
+    def response_headers(self, correlation_id: str | None, span: Span, elapsed_s: float) -> list[tuple[bytes, bytes]]:
+        """Return the headers to add to a response."""
+        headers = []
+        if self._writes_headers:
+            if correlation_id is not None:
+                headers.append((self.correlation.headers[0].lower().encode(), correlation_id.encode()))
+            if self._service_name:
+                headers.append((b"x-service-name", self._service_name))
+            headers.append((b"x-processing-time", b"%.6f" % elapsed_s))
+        context = span.get_span_context()
+        if self._traceresponse and context.is_valid:
+            ids = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+            headers.append((b"traceresponse", ids.encode()))
+        return headers
+
+    def legacy(self, correlation_id: str) -> dict[str, AttributeValue]:
+        """Return the names that 1.0.0 of distributed-observability-tools gave the correlation id."""
+        header = "http.request.header.x-correlation-id"
+        return {"correlation.id": correlation_id, "x-correlation-id": correlation_id, header: [correlation_id]}

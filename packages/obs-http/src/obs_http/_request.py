@@ -1,0 +1,98 @@
+"""What a request says about itself: the attributes of its span, in the stable HTTP conventions.
+
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from obs_core.integration import Redactor
+from opentelemetry.util.types import AttributeValue
+
+from obs_http._headers import text
+from obs_http._types import Scope
+
+KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def span_method(scope: Scope) -> str:
+    """Return the part of the span's name that stands for the method: bounded, whatever the caller writes."""
+    if scope["type"] == "websocket":
+        return "WS"
+    method = scope.get("method", "")
+    return method if method in KNOWN_METHODS else "HTTP"
+
+
+class RequestAttributes(Mapping[str, AttributeValue]):
+    """The attributes to start a request's span with; put together only if the sampler or the span looks at them."""
+
+    __slots__ = ("_found", "_given")
+
+    def __init__(self, scope: Scope, headers: Mapping[str, list[str]], redactor: Redactor) -> None:
+        self._given = (scope, headers, redactor)
+        self._found: dict[str, AttributeValue] | None = None
+
+    def copy(self) -> dict[str, AttributeValue]:
+        """Return them as a new dict."""
+        if self._found is None:
+            self._found = request_attributes(*self._given)
+        return self._found.copy()
+
+    def __getitem__(self, key: str) -> AttributeValue:
+        return self.copy()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.copy())
+
+    def __len__(self) -> int:
+        return len(self.copy())
+
+
+def request_attributes(scope: Scope, headers: Mapping[str, list[str]], redactor: Redactor) -> dict[str, AttributeValue]:
+    """Return the attributes to start the span with."""
+    scheme = scope.get("scheme") or ("http" if scope["type"] == "http" else "ws")
+    attributes: dict[str, AttributeValue] = {"url.scheme": scheme, "url.path": scope.get("path", "")}
+    if scope["type"] == "http":
+        _add_method(attributes, scope.get("method", ""))
+    else:
+        attributes["network.protocol.name"] = "websocket"
+    query = scope.get("query_string")
+    if query:
+        attributes["url.query"] = redactor.query(text(query))
+    version = scope.get("http_version")
+    if version:
+        attributes["network.protocol.version"] = version
+    _add_server(attributes, scope, headers.get("host"), scheme)
+    client = scope.get("client")
+    if client:
+        attributes["client.address"] = client[0]
+    if "user-agent" in headers:
+        attributes["user_agent.original"] = headers["user-agent"][0]
+    return attributes
+
+
+def _add_method(attributes: dict[str, AttributeValue], method: str) -> None:
+    if method in KNOWN_METHODS:
+        attributes["http.request.method"] = method
+    else:
+        attributes["http.request.method"] = "_OTHER"
+        attributes["http.request.method_original"] = method
+
+
+def _add_server(attributes: dict[str, AttributeValue], scope: Scope, host: list[str] | None, scheme: str) -> None:
+    address, port = _authority(host[0], scheme) if host else (scope.get("server") or (None, None))
+    if address:
+        attributes["server.address"] = address
+        if port is not None:
+            attributes["server.port"] = port
+
+
+def _authority(host: str, scheme: str) -> tuple[str | None, int | None]:
+    try:
+        parts = urlsplit("//" + host)
+        return parts.hostname, parts.port or _DEFAULT_PORTS.get(scheme)
+    except ValueError:
+        return None, None

@@ -1,0 +1,167 @@
+"""requests: every session or one, whatever its adapters.
+
+``Session.get_adapter`` is asked for each request that is sent, redirects included; what it answers there sends through us.
+Contrib wraps ``Session.send``, of all sessions alone, and makes one span of all the redirects.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from obs_core import CorrelationConfig
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import (
+    InstrumentationHandle,
+    call_contained,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_if_contrib_is_active,
+    warn_unsupported_version,
+)
+from opentelemetry import trace
+from opentelemetry.instrumentation.utils import suppress_http_instrumentation
+
+from obs_http._client import Call, ClientTracer, Hop, RequestHook, ResponseHook, Target, current_call, raw_headers
+from obs_http._patch import Patches
+
+if TYPE_CHECKING:
+    import requests
+    from requests.adapters import BaseAdapter
+
+_NAME = "requests"
+_CONTRIB = "opentelemetry.instrumentation.requests:RequestsInstrumentor"
+
+
+def instrument_requests(
+    session: requests.Session | None = None,
+    *,
+    request_hook: RequestHook | None = None,
+    response_hook: ResponseHook | None = None,
+    capture_request_headers: Sequence[str] = (),
+    capture_response_headers: Sequence[str] = (),
+    excluded_urls: Sequence[str] = (),
+    propagate_to: Sequence[str] = (),
+    redact: Sequence[str] = (),
+    correlation: CorrelationConfig | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+) -> InstrumentationHandle:
+    """Trace the requests of `session`, or of every session of this process, ``requests.get`` and its kin included.
+
+    Attempts that urllib3 makes on its own (``HTTPAdapter(max_retries=…)``) are one span, with their number as
+    ``http.request.resend_count``; each redirect is a span of its own, in the same trace.
+
+    Args:
+        session: The session; None: all.
+        request_hook: Called with the recording span and the ``PreparedRequest``; what it raises is logged.
+        response_hook: Called with the recording span, the request and the ``Response``; what it raises is logged.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        capture_response_headers: The same for response headers.
+        excluded_urls: Globs of whole URLs that are neither traced nor given headers.
+        propagate_to: Globs of host names that are sent the trace's headers. Default: all.
+        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
+        correlation: How the correlation id goes out. Default: that of the set-up.
+        tracer_provider: Default: the global one.
+
+    Returns:
+        A handle with ``.uninstrument()``; the same one when called again.
+
+    Raises:
+        MissingDependencyError: requests is not installed.
+        ConfigurationError: An option is wrong.
+    """
+    require("requests", package="obs-http")
+    import requests
+
+    warn_unsupported_version("obs-http", "requests")
+    if session is not None and not isinstance(session, requests.Session):
+        raise ConfigurationError(f"instrument_requests takes a requests.Session, not {session!r}; without one, all are traced")
+    tracer = ClientTracer(
+        _NAME,
+        request_hook=request_hook,
+        response_hook=response_hook,
+        capture_request_headers=capture_request_headers,
+        capture_response_headers=capture_response_headers,
+        excluded_urls=excluded_urls,
+        propagate_to=propagate_to,
+        redact=redact,
+        correlation=correlation,
+        tracer_provider=tracer_provider,
+    )
+    return instrument_once(_NAME, functools.partial(_install, session, tracer), target=session)
+
+
+def uninstrument_requests(session: requests.Session | None = None) -> None:
+    """Undo `instrument_requests` for the same `session`."""
+    uninstrument(_NAME, target=session)
+
+
+def _install(session: requests.Session | None, tracer: ClientTracer) -> Callable[[], None]:
+    import requests
+
+    patches = Patches()
+    if not warn_if_contrib_is_active(_CONTRIB, package="obs-http"):
+        owner = requests.Session if session is None else session
+        patches.wrap(owner, "send", _call)
+        patches.wrap(owner, "get_adapter", functools.partial(_adapter, tracer))
+    return patches.undo
+
+
+def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if kwargs.get("allow_redirects") is False and (call := current_call.get()) is not None and call.sent and not call.busy:
+        # requests follows a redirect by calling `send` from within `send`
+        return send(*args, **kwargs)
+    token = current_call.set(Call())
+    try:
+        return send(*args, **kwargs)
+    finally:
+        current_call.reset(token)
+
+
+def _adapter(tracer: ClientTracer, get_adapter: Callable[..., BaseAdapter], *args: Any, **kwargs: Any) -> Any:
+    adapter = get_adapter(*args, **kwargs)
+    return adapter if current_call.get() is None else _TracingAdapter(adapter, tracer)
+
+
+class _TracingAdapter:
+    """Stands in for a session's adapter while `Session.send` runs."""
+
+    __slots__ = ("_adapter", "_tracer")
+
+    def __init__(self, adapter: BaseAdapter, tracer: ClientTracer) -> None:
+        self._adapter = adapter
+        self._tracer = tracer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        hop = call_contained("tracing a request of requests", _begin, self._tracer, request)
+        if hop is None:
+            return self._adapter.send(request, **kwargs)
+        try:
+            with suppress_http_instrumentation():
+                response = self._adapter.send(request, **kwargs)
+            call_contained("tracing a response of requests", _succeed, self._tracer, hop, request, response)
+            return response
+        except BaseException as error:
+            self._tracer.fail(hop, error)
+            raise
+        finally:
+            hop.end()
+
+
+def _begin(tracer: ClientTracer, request: requests.PreparedRequest) -> Hop | None:
+    url = request.url or ""
+    parts = urlsplit(url)
+    return tracer.begin(request, Target(request.method or "GET", url, parts.hostname or "", parts.port), request.headers)
+
+
+def _succeed(tracer: ClientTracer, hop: Hop, request: requests.PreparedRequest, response: requests.Response) -> None:
+    retries = getattr(getattr(response.raw, "retries", None), "history", ())
+    if retries:
+        hop.span.set_attribute("http.request.resend_count", len(retries))
+    tracer.succeed(hop, request, response, response.status_code, raw_headers(response.headers))

@@ -1,0 +1,53 @@
+"""Find the SERVER span that a request has already, so that there is never a second one."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
+
+from obs_http._types import Scope
+
+_CLAIMED = create_key("obs_http.claimed_span")
+
+
+def native_span(scope: Scope) -> Span | None:
+    """Return the span of FastAPI's own tracing (0.142 and later), or None."""
+    span = getattr(scope.get("fastapi.telemetry"), "span", None)
+    return span if isinstance(span, Span) else None
+
+
+def present_span(scope: Scope) -> Span | None:
+    """Return the span that FastAPI, Starlette or contrib has opened for this very request, or None.
+
+    A SERVER span that an outer request has claimed is not this one's: a handler may call another application in process.
+    """
+    native = native_span(scope)
+    if native is not None:
+        return native
+    span = trace.get_current_span()
+    found = span.get_span_context()
+    if not found.is_valid or found.is_remote or get_value(_CLAIMED) == found.span_id:
+        return None
+    if not span.is_recording():
+        return span if scope.get("starlette.opentelemetry") else None
+    return span if getattr(span, "kind", None) is SpanKind.SERVER else None
+
+
+def keep_to_ourselves(scope: Scope) -> None:
+    """Tell FastAPI and Starlette, further in, that this request has its span already."""
+    scope.setdefault("fastapi.telemetry", None)
+    scope.setdefault("starlette.opentelemetry", True)
+
+
+def unsampled_context() -> Context:
+    """Return the current context with a span in it that is not sampled, so that nothing below is recorded."""
+    ids = RandomIdGenerator()
+    nothing = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False)
+    return trace.set_span_in_context(NonRecordingSpan(nothing))
+
+
+def claim(span: Span, context: Context) -> Context:
+    """Return `context` with `span` current, and known to belong to a request."""
+    return set_value(_CLAIMED, span.get_span_context().span_id, trace.set_span_in_context(span, context))

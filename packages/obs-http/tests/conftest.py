@@ -1,0 +1,53 @@
+"""A real server for each test that wants one: uvicorn on a free loopback port, in a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+TIMEOUT_S = 10.0
+
+
+@contextmanager
+def running(app: Any) -> Iterator[str]:
+    """Serve `app`, lifespan included; yield its base URL."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="auto"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + TIMEOUT_S
+    while not server.started:
+        assert thread.is_alive(), "uvicorn has stopped before it started"
+        assert time.monotonic() < deadline, "uvicorn does not start"
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(TIMEOUT_S)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], str]]:
+    """A function that serves an application until the end of the test, and returns its base URL."""
+    with ExitStack() as stack:
+        yield lambda app: stack.enter_context(running(app))
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], Any]:
+    """Wait until a condition holds, and return what it returned; fail at the deadline."""
+
+    def wait(condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"{condition} did not come true within {TIMEOUT_S:g} s"
+            time.sleep(0.01)
+        return found
+
+    return wait

@@ -1,0 +1,154 @@
+"""`instrument_fastapi` and its inverse, and that nothing of an application is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from obs_core.exceptions import ConfigurationError
+from obs_core.testing import SpanRecorder
+from obs_http import RequestTracingMiddleware, instrument_fastapi, uninstrument_fastapi
+from obs_http._edge import _guarded
+from opentelemetry.trace import SpanKind
+from starlette.applications import Starlette
+
+NATIVE_OFF: dict[str, Any] = {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+
+
+def application() -> FastAPI:
+    app = FastAPI(**NATIVE_OFF)
+
+    @app.get("/")
+    async def answer() -> str:
+        return "ok"
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise ValueError("no")
+
+    return app
+
+
+def ask(app: Any, path: str = "/") -> httpx.Response:
+    async def run() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            return await client.get(path)
+
+    return asyncio.run(run())
+
+
+def servers(spans: SpanRecorder) -> list[str]:
+    return [span.name for span in spans if span.kind is SpanKind.SERVER]
+
+
+@pytest.mark.promise("HTTP-01")
+def test_it_works_before_and_after_the_first_request(spans: SpanRecorder) -> None:
+    """Unlike contrib's `instrument_app`, which is silent once the middleware stack is built."""
+    app = application()
+    ask(app)
+    assert servers(spans) == []
+    instrument_fastapi(app)
+    ask(app)
+    assert servers(spans) == ["GET /"]
+    fresh = application()
+    instrument_fastapi(fresh)
+    ask(fresh)
+    assert servers(spans) == ["GET /", "GET /"]
+
+
+@pytest.mark.promise("HTTP-01")
+def test_uninstrument_is_the_exact_inverse(spans: SpanRecorder) -> None:
+    """The application, its class and its stack are what they were; instrumenting twice is instrumenting once."""
+    app = application()
+    ask(app)
+    before, stack, call = dict(vars(app)), app.middleware_stack, vars(FastAPI)["__call__"]
+    handle = instrument_fastapi(app)
+    assert instrument_fastapi(app) is handle
+    ask(app)
+    assert servers(spans) == ["GET /"]
+    uninstrument_fastapi(app)
+    others = [other for other in _guarded if type(other) is FastAPI]
+    assert app.middleware_stack is stack
+    assert {name: value for name, value in vars(app).items() if name != "middleware_stack"} == {
+        name: value for name, value in before.items() if name != "middleware_stack"
+    }
+    assert others or vars(FastAPI)["__call__"] is call
+    ask(app)
+    assert servers(spans) == ["GET /"]
+    assert not handle.is_active
+
+
+@pytest.mark.promise("HTTP-01")
+def test_uninstrument_finds_it_below_what_came_later(spans: SpanRecorder) -> None:
+    """Where another middleware has been put around ours since, ours is taken out from under it."""
+
+    class Around:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self.app(scope, receive, send)
+
+    app = application()
+    instrument_fastapi(app)
+    ask(app)
+    app.middleware_stack = Around(app.middleware_stack)
+    uninstrument_fastapi(app)
+    assert ask(app).text == '"ok"'
+    assert servers(spans) == ["GET /"]
+
+
+@pytest.mark.promise("HTTP-06")
+def test_a_500_has_the_correlation_id_whatever_server_and_place() -> None:
+    """The answer to an unhandled exception is written around all middlewares, and still is ours to complete."""
+    outermost, inside = application(), application()
+    instrument_fastapi(outermost)
+    inside.add_middleware(RequestTracingMiddleware)
+    ask(inside)
+    for app in (outermost, inside, RequestTracingMiddleware(application())):
+        answer = ask(app, "/fails")
+        assert (answer.status_code, len(answer.headers["X-Correlation-ID"])) == (500, 36)
+
+
+@pytest.mark.promise("HTTP-04")
+def test_the_status_is_that_of_the_error_handlers_answer(spans: SpanRecorder) -> None:
+    """A handler of one's own for unhandled exceptions answers 503: so says the span."""
+    from fastapi import Request, Response
+
+    app = application()
+
+    @app.exception_handler(Exception)
+    async def sorry(request: Request, error: Exception) -> Response:
+        return Response(status_code=503)
+
+    app.add_middleware(RequestTracingMiddleware)
+    ask(app)
+    assert ask(app, "/fails").status_code == 503
+    assert [span.attributes["http.response.status_code"] for span in spans if span.attributes] == [200, 503]
+
+
+def test_an_application_is_not_kept_alive(spans: SpanRecorder) -> None:
+    """Neither the middleware, nor the edge, nor the registry holds an application that its owner has let go."""
+    app = application()
+    app.add_middleware(RequestTracingMiddleware)
+    ask(app)
+    gone = weakref.ref(app)
+    del app
+    gc.collect()
+    assert gone() is None
+
+
+def test_only_applications_are_taken() -> None:
+    """Anything else is refused, with what was given; so is an option that is wrong, before anything is changed."""
+    with pytest.raises(ConfigurationError, match="application"):
+        instrument_fastapi("app")  # type: ignore[arg-type]
+    app = Starlette()
+    with pytest.raises(ConfigurationError):
+        instrument_fastapi(app, excluded_paths=["health"])
+    assert "build_middleware_stack" not in vars(app)
