@@ -1,0 +1,64 @@
+"""The bootstrap: obs-core's, with the middleware that takes 1.0's options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import obs_core
+from obs_core import TracingConfig, TracingManager
+
+from distributed_observability._optional import deprecated, missing
+from distributed_observability.core.config import FastAPIConfig
+from distributed_observability.framework.fastapi import RequestTracingMiddleware, middleware_options
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["TracingConfig", "TracingManager", "instrument_fastapi_app", "setup_tracing"]
+
+
+class LegacySetup(NamedTuple):
+    """What `setup_tracing` returns: the manager, and the middleware in any form that ``add_middleware`` takes."""
+
+    manager: TracingManager
+    middleware_config: Any
+
+
+def setup_tracing(
+    config: TracingConfig, app: FastAPI | None = None, fastapi_config: FastAPIConfig | None = None
+) -> LegacySetup:
+    """Set up tracing and trace `app` when it is given: see `obs_core.setup_tracing`.
+
+    Args:
+        config: The settings.
+        app: A FastAPI application to trace; the middleware may be added all the same, a request has one span.
+        fastapi_config: What to capture of its requests.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+    manager, middleware = obs_core.setup_tracing(config)
+    if app is not None:
+        instrument_fastapi_app(app, config, fastapi_config)
+    legacy = middleware._replace(cls=RequestTracingMiddleware, kwargs={"tracing_config": config})
+    return LegacySetup(manager, legacy)
+
+
+def instrument_fastapi_app(
+    app: FastAPI, config: TracingConfig | None = None, fastapi_config: FastAPIConfig | None = None
+) -> bool:
+    """Trace the requests of `app`; deprecated, `obs_http.instrument_fastapi` is its successor.
+
+    Returns:
+        True.
+
+    Raises:
+        MissingDependencyError: The extra ``fastapi`` is not installed.
+    """
+    deprecated("instrument_fastapi_app", "obs_http.instrument_fastapi")
+    try:
+        from obs_http import instrument_fastapi
+    except ModuleNotFoundError as error:
+        raise missing("fastapi") from error
+    instrument_fastapi(app, **middleware_options(config, fastapi_config))
+    return True
