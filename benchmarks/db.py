@@ -1,0 +1,143 @@
+"""What a SQLite execute, a Redis GET and a 100-command pipeline cost: bare, under contrib, under obs-db, in one run.
+
+Run: ``python benchmarks/db.py`` (a Redis is brought along; ``REDIS_URL`` names another). The contestants take turns in each
+round; a figure is the least of all rounds, in µs of the calling thread's CPU time; the ratio of overheads is what DB-30 bounds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import redis
+from obs_core.integration import stable_semconv
+from obs_db import instrument_redis, instrument_sqlalchemy
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from sqlalchemy import text
+from sqlalchemy.pool import StaticPool
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.services import embedded_redis
+
+ROUNDS = 25
+PROVIDERS = {
+    "sampled": TracerProvider(sampler=ParentBased(TraceIdRatioBased(1.0))),
+    "unsampled": TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.0))),
+}
+
+
+@contextmanager
+def contrib(provider: TracerProvider) -> Iterator[None]:
+    """Contrib's instrumentations as they are, with stable names."""
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    SQLAlchemyInstrumentor().instrument(tracer_provider=provider, skip_dep_check=True)
+    RedisInstrumentor().instrument(tracer_provider=provider)
+    try:
+        yield
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()
+        RedisInstrumentor().uninstrument()
+
+
+@contextmanager
+def ours(provider: TracerProvider) -> Iterator[None]:
+    """obs-db with its defaults."""
+    handles = [instrument_sqlalchemy(tracer_provider=provider), instrument_redis(tracer_provider=provider)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.uninstrument()
+
+
+@contextmanager
+def sqlite_execute(url: str) -> Iterator[Callable[[], Any]]:
+    """One ``SELECT`` by primary key on an open connection."""
+    import sqlalchemy
+
+    # looked up just now: contrib only traces engines that its replacement of this function makes
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
+    query = text("SELECT id, name FROM users WHERE id = :id")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"))
+        yield lambda: connection.execute(query, {"id": 1})
+    engine.dispose()
+
+
+@contextmanager
+def redis_get(url: str) -> Iterator[Callable[[], Any]]:
+    """One GET."""
+    with redis.Redis.from_url(url) as client:
+        yield lambda: client.get("key")
+
+
+@contextmanager
+def redis_pipeline(url: str) -> Iterator[Callable[[], Any]]:
+    """A pipeline of 100 SETs."""
+
+    def run() -> None:
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(100):
+            pipeline.set("key", "value")
+        pipeline.execute()
+
+    with redis.Redis.from_url(url) as client:
+        yield run
+
+
+CONTESTANTS: dict[str, Callable[[TracerProvider], Any]] = {"bare": lambda _: nullcontext(), "contrib": contrib, "obs-db": ours}
+SCENARIOS: dict[str, tuple[Callable[[str], Any], int]] = {
+    "SQLite execute": (sqlite_execute, 400),
+    "Redis GET": (redis_get, 400),
+    "Redis pipeline": (redis_pipeline, 20),
+}
+
+
+def measure(run: Callable[[], Any], provider: TracerProvider, calls: int) -> float:
+    """Return the least µs a call of four parent spans, a quarter of the calls under each."""
+    tracer = provider.get_tracer("benchmark")
+    best = float("inf")
+    for _ in range(4):
+        with tracer.start_as_current_span("parent"):
+            started = time.thread_time()
+            for _ in range(calls // 4):
+                run()
+            best = min(best, (time.thread_time() - started) / (calls // 4))
+    return best * 1e6
+
+
+def main() -> None:
+    """Print the table."""
+    stable_semconv()
+    print(f"{'':18}{'':11}{'bare':>8}{'contrib':>10}{'obs-db':>10}{'overhead':>12}")
+    with embedded_redis() as url:
+        for name, (scenario, calls) in SCENARIOS.items():
+            for sampling, provider in PROVIDERS.items():
+                bare, theirs, mine = contest(scenario, url, provider, calls)
+                ratio = (mine - bare) / (theirs - bare)
+                print(f"{name:18}{sampling:11}{bare:8.1f}{theirs - bare:+10.1f}{mine - bare:+10.1f}{ratio:11.2f}x", flush=True)
+
+
+def contest(
+    scenario: Callable[[str], Any], url: str, provider: TracerProvider, calls: int, rounds: int = ROUNDS
+) -> list[float]:
+    """Return each contestant's least µs a call, the contestants taking turns."""
+    least = dict.fromkeys(CONTESTANTS, float("inf"))
+    for _ in range(rounds):
+        for name, instrumented in CONTESTANTS.items():
+            with instrumented(provider), scenario(url) as run:
+                least[name] = min(least[name], measure(run, provider, calls))
+    return list(least.values())
+
+
+if __name__ == "__main__":
+    trace.set_tracer_provider(PROVIDERS["sampled"])
+    main()

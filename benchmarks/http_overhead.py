@@ -1,0 +1,129 @@
+"""What tracing costs a request: obs-http beside contrib, round by round in one run.
+
+    python benchmarks/http_overhead.py [rounds]
+
+A round calls each contestant in turn, so that a busy machine is busy for all of them. Overhead is the contestant's CPU time
+less the untraced time of the same round; the ratio is ours to contrib's, the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import httpx
+from obs_http import RequestTracingMiddleware, instrument_httpx
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+REQUESTS = 20
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{}"
+HEADERS = {
+    "host": "shop.example.com", "user-agent": "bench/1.0", "accept": "*/*", "accept-encoding": "gzip, deflate",
+    "connection": "keep-alive", "content-type": "application/json", "x-forwarded-for": "10.0.0.1", "x-request-id": "r-1",
+}  # fmt: skip
+
+
+def provider(rate: float) -> TracerProvider:
+    made = TracerProvider(sampler=ParentBased(TraceIdRatioBased(rate)), shutdown_on_exit=False)
+    made.add_span_processor(SpanProcessor())
+    return made
+
+
+def application() -> Starlette:
+    async def item(request: object) -> JSONResponse:
+        return JSONResponse({"id": 7})
+
+    return Starlette(routes=[Route("/items/{id}", item)])
+
+
+def scope(flags: str) -> dict[str, object]:
+    pairs = {**HEADERS, "traceparent": TRACEPARENT.format(flags)}
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": "/items/7", "raw_path": b"/items/7", "query_string": b"page=2", "root_path": "",
+        "client": ("127.0.0.1", 5000), "server": ("127.0.0.1", 80),
+        "headers": [(name.encode(), value.encode()) for name, value in pairs.items()],
+    }  # fmt: skip
+
+
+async def receive() -> dict[str, object]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def send(message: object) -> None:
+    pass
+
+
+async def serve(app: Callable[..., object], flags: str) -> float:
+    """Return the CPU seconds that one request takes, the mean of `REQUESTS`."""
+    scopes = [scope(flags) for _ in range(REQUESTS)]
+    start = time.thread_time()
+    for each in scopes:
+        await app(each, receive, send)  # type: ignore[misc]
+    return (time.thread_time() - start) / REQUESTS
+
+
+def servers(rate: float) -> dict[str, Callable[..., object]]:
+    ours, theirs = application(), application()
+    ours.add_middleware(RequestTracingMiddleware, tracer_provider=provider(rate))
+    theirs.add_middleware(OpenTelemetryMiddleware, tracer_provider=provider(rate), exclude_spans=["send", "receive"])
+    return {"bare": application(), "contrib": theirs, "ours": ours}
+
+
+def clients(rate: float) -> dict[str, httpx.Client]:
+    made = {
+        name: httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) for name in ("bare", "contrib", "ours")
+    }
+    HTTPXClientInstrumentor().instrument_client(made["contrib"], tracer_provider=provider(rate))
+    instrument_httpx(made["ours"], tracer_provider=provider(rate))
+    return made
+
+
+def fetch(client: httpx.Client) -> float:
+    """Return the CPU seconds that one request takes, the mean of `REQUESTS`."""
+    start = time.thread_time()
+    for _ in range(REQUESTS):
+        client.get("https://shop.example.com/items/7?page=2")
+    return (time.thread_time() - start) / REQUESTS
+
+
+def measure(title: str, rounds: int) -> list[dict[str, float]]:
+    """Return each round's seconds a request by contestant."""
+    kind, sampling = title.split(", ")
+    rate, flags = (1.0, "01") if sampling == "sampled" else (0.0, "00")
+    if kind == "httpx":
+        contestants = clients(rate)
+        return [{name: fetch(client) for name, client in contestants.items()} for _ in range(rounds + 1)][1:]
+    apps, loop = servers(rate), asyncio.new_event_loop()
+    try:
+        found = [{name: loop.run_until_complete(serve(app, flags)) for name, app in apps.items()} for _ in range(rounds + 1)]
+    finally:
+        loop.close()
+    return found[1:]
+
+
+def ratio(rounds: list[dict[str, float]]) -> float:
+    """Return our overhead to contrib's, the median over the rounds."""
+    return statistics.median((each["ours"] - each["bare"]) / (each["contrib"] - each["bare"]) for each in rounds)
+
+
+def report(title: str, rounds: list[dict[str, float]]) -> None:
+    micro = {name: min(each[name] for each in rounds) * 1e6 for name in rounds[0]}
+    print(
+        f"{title:<18} bare {micro['bare']:6.1f} µs   contrib +{micro['contrib'] - micro['bare']:6.1f}   "
+        f"ours +{micro['ours'] - micro['bare']:6.1f}   ours/contrib {ratio(rounds):.2f}"
+    )
+
+
+if __name__ == "__main__":
+    for name in ("ASGI, sampled", "ASGI, unsampled", "httpx, sampled", "httpx, unsampled"):
+        report(name, measure(name, int(sys.argv[1]) if len(sys.argv) > 1 else 300))

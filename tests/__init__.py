@@ -1,0 +1,1 @@
+"""What crosses packages: the repository's shape, scripts, servers for tests, the whole system."""

@@ -1,0 +1,75 @@
+"""Every package has the same shape, and nothing reaches where it should not."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.matrix import ROOT, Package, read_packages
+
+PACKAGES = read_packages()
+SOURCES = [path for package in PACKAGES for path in sorted(package.folder.glob("src/**/*.py"))]
+each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+@each_package
+def test_has_the_same_files_in_the_same_places(package: Package) -> None:
+    """README, changelog, licence, types marker, tests."""
+    expected = ["README.md", "CHANGELOG.md", "LICENSE", "tests", f"src/{package.import_name}/py.typed"]
+    assert [name for name in expected if not (package.folder / name).exists()] == []
+    assert len((package.folder / "README.md").read_text().splitlines()) <= 120
+
+
+@each_package
+def test_init_holds_names_only(package: Package) -> None:
+    """``__init__`` is imports and a sorted ``__all__`` whose names exist, in at most 50 lines."""
+    path = package.folder / "src" / package.import_name / "__init__.py"
+    tree = ast.parse(path.read_text())
+    assert len(path.read_text().splitlines()) <= 50
+    kinds = {type(node) for node in tree.body[1:]}
+    assert kinds <= {ast.Import, ast.ImportFrom, ast.Assign}, kinds
+    module = importlib.import_module(package.import_name)
+    assert list(module.__all__) == sorted(module.__all__)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+@each_package
+def test_declares_its_matrix_and_its_entry_points(package: Package) -> None:
+    """Pythons come from the classifiers, support claims from ``[tool.obs.matrix]``, versions are static."""
+    assert package.pythons == ["3.10", "3.11", "3.12", "3.13"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", package.project["version"])
+    groups = package.project.get("entry-points", {})
+    for entries in groups.values():
+        for target in entries.values():
+            module, _, name = target.partition(":")
+            assert not name or hasattr(importlib.import_module(module), name), target
+
+
+@each_source
+def test_imports_no_sibling_and_no_private_part(path: Path) -> None:
+    """A package imports no sibling but obs_core, and of obs_core only what is public."""
+    package = path.relative_to(ROOT).parts[3]
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        for name in names:
+            root = name.split(".")[0]
+            if root == package or not root.startswith(("obs_", "distributed_observability")):
+                continue
+            if package == "distributed_observability":
+                assert not any(part.startswith("_") for part in name.split(".")), f"{path}:{node.lineno}: {name}"
+            else:
+                assert name in {"obs_core", "obs_core.integration", "obs_core.exceptions"}, f"{path}:{node.lineno}: {name}"
+
+
+def test_requires_ranges_of_siblings_never_a_pin() -> None:
+    """``obs-core>=1.0,<2``: each package is released at its own pace."""
+    for package in PACKAGES:
+        for line in package.project.get("dependencies", []):
+            if line.startswith("obs-"):
+                assert re.fullmatch(r"obs-[a-z]+>=\d+\.\d+,<\d+", line), f"{package.name}: {line}"
