@@ -224,3 +224,16 @@ def on_error(task_id: str) -> None:
 def naps(for_s: float) -> None:
     with tracer.start_as_current_span("nap"):
         time.sleep(for_s)
+
+
+class Lingering(Task):
+    """A task whose result is out before it is over."""
+
+    def on_success(self, retval: object, task_id: str, args: object, kwargs: object) -> None:
+        time.sleep(0.5)
+
+
+@app.task(base=Lingering)
+def lingers() -> int:
+    touch()
+    return 1

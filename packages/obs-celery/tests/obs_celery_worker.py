@@ -56,6 +56,12 @@ class Worker:
         """Send one of the app's tasks."""
         return self.app.send_task(f"{MODULE}.{name}", args=args, **options)
 
+    def wait_idle(self, timeout_s: float = 30) -> None:
+        """Wait until no task is active: a result is out before its task is over."""
+        deadline = time.monotonic() + timeout_s
+        while self.app.control.inspect(destination=[self.hostname], timeout=5).active() != {self.hostname: []}:
+            assert time.monotonic() < deadline
+
     def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 40) -> None:
         """Send `signum` and wait for the end."""
         if self.process.poll() is None:

@@ -28,9 +28,24 @@ def test_a_stop_loses_no_finished_span(start_worker: StartWorker, signum: int, p
         with root():
             results = [worker.send("ok") for _ in range(10)]
         assert [result.get(timeout=30) for result in results] == [1] * 10
+        if signum == signal.SIGQUIT:
+            worker.wait_idle()
         worker.stop(signum)
         assert len(finished(worker.sink.spans)) == 10
         assert len([span for span in worker.sink.spans if span.name == "body"]) == 10
+
+
+@pytest.mark.promise("CEL-40")
+def test_a_cold_stop_after_the_result_tells_of_the_task_once(start_worker: StartWorker) -> None:
+    """Killed between its result and its end: the child is silent, and the main process says what Celery made of it."""
+    with start_worker(**NEVER) as worker:
+        with root():
+            result = worker.send("lingers")
+        assert result.get(timeout=30) == 1
+        worker.stop(signal.SIGQUIT)
+        body, execution = sorted(worker.sink.spans, key=lambda span: span.name)
+        assert (body.name, body.parent_id) == ("body", execution.span_id)
+        assert execution.attributes["celery.state"] in ("RETRY", "FAILURE")
 
 
 @pytest.mark.promise("CEL-40")

@@ -116,7 +116,7 @@ def _is_being_killed(state: str | None, raised: BaseException | None) -> bool:
     report of that (https://github.com/celery/billiard/issues/427), and then it is told here.
     """
     if _terminate_handler_fired is not None and _terminate_handler_fired():
-        return state != "SUCCESS"
+        return state != "SUCCESS" or raised is not None
     leaves = raised is not None and not isinstance(raised, Exception)
     return leaves and (_terminate_handler_fired is None or _CELERY >= (5, 7))
 
