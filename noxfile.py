@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.matrix import Cell, Package, cells, read_packages  # noqa: E402 - nox runs this file from anywhere
+from scripts.cells import run_cells  # noqa: E402 - nox runs this file from anywhere
+from scripts.matrix import Cell, Package, cells, lowest_cell, read_packages  # noqa: E402
 from scripts.release import bump, check_release  # noqa: E402
 
 nox.needs_version = ">=2024.10"
@@ -20,7 +21,6 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "typing", "tests"]
 
 PACKAGES = read_packages()
-CORE = next(package for package in PACKAGES if package.name == "obs-core")
 
 
 def install(session: nox.Session, packages: list[Package], *groups: str) -> None:
@@ -72,11 +72,24 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build every package; install each wheel alone, elsewhere, and use it (``-- obs-celery`` takes just that one)."""
+    """Rehearse each package's release: check its version, build it, type-check a consumer of its wheel (``-- obs-db``)."""
     wheels = _build_wheels(session, PACKAGES)
-    for package in PACKAGES:
-        if not session.posargs or package.name in session.posargs:
-            _use_alone(session, package, wheels)
+    session.install("mypy")
+    for package in _chosen(session):
+        check_release(package)
+        _type_check_consumer(session, package, wheels)
+
+
+@nox.session
+def minimal(session: nox.Session) -> None:
+    """Use each package's wheel alone, with nothing optional, where the repository cannot be seen (``-- obs-db``)."""
+    wheels = _build_wheels(session, PACKAGES)
+    for package in _chosen(session):
+        home = wheels.parent / f"only-{package.name}"
+        python = _fresh_environment(session, home, "--find-links", str(wheels), package.name)
+        with session.chdir(home):
+            alone = str(ROOT / "scripts" / "alone.py")
+            session.run(python, "-W", "error", alone, package.name, package.import_name, external=True)
 
 
 def _build_wheels(session: nox.Session, packages: list[Package]) -> Path:
@@ -89,16 +102,17 @@ def _build_wheels(session: nox.Session, packages: list[Package]) -> Path:
     return wheels
 
 
-def _use_alone(session: nox.Session, package: Package, wheels: Path) -> None:
-    """Use the built wheel in a fresh environment with nothing optional, where the repository cannot be seen."""
-    home = wheels.parent / f"only-{package.name}"
-    shutil.rmtree(home, ignore_errors=True)
+def _type_check_consumer(session: nox.Session, package: Package, wheels: Path) -> None:
+    home = wheels.parent / f"consumer-{package.name}"
     python = _fresh_environment(session, home, "--find-links", str(wheels), package.name)
+    consumer = home / "consumer.py"
+    consumer.write_text(f"import {package.import_name} as package\n\nnames: list[str] = package.__all__\n", encoding="utf-8")
     with session.chdir(home):
-        session.run(python, "-W", "error", str(ROOT / "scripts" / "alone.py"), package.name, package.import_name, external=True)
+        session.run("mypy", "--strict", "--python-executable", python, str(consumer), silent=True)
 
 
 def _fresh_environment(session: nox.Session, home: Path, *requirements: str) -> str:
+    shutil.rmtree(home, ignore_errors=True)
     session.run("uv", "venv", "--quiet", "--python", str(session.python or sys.executable), str(home), external=True)
     python = str(home / "bin" / "python")
     session.run("uv", "pip", "install", "--quiet", "--python", python, *requirements, external=True)
@@ -124,52 +138,38 @@ def rehearsal(session: nox.Session) -> None:
         session.run(python, "-m", "pytest", "-q", "tests/mixed_versions.py", external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def matrix(session: nox.Session) -> None:
-    """Run each package's suite in every cell of its matrix (``-- --sample``: a pairwise cover; ``-- obs-db``: that package)."""
+    """Run each package's suite in every cell of its matrix.
+
+    ``-- --sample``: a pairwise cover, without the tests that are long for reasons of their own (marked soak);
+    ``-- obs-db``: that package; ``-- --jobs=4``: of four packages at a time; ``-- --resume``: what has not passed yet.
+    """
     sample = "--sample" in session.posargs
-    names = [argument for argument in session.posargs if not argument.startswith("-")]
-    chosen = [cell for package in PACKAGES if not names or package.name in names for cell in cells(package, sample=sample)]
-    results = {str(cell): _run_cell(session, cell) for cell in chosen}
-    for name, result in results.items():
-        session.log("%-11s %s", result, name)
-    failed = [name for name, result in results.items() if not result.startswith(("passed", "unsupported"))]
-    if failed:
-        session.error(f"{len(failed)} of {len(results)} cells failed: {'; '.join(failed)}")
+    _run_cells(session, [cell for package in _chosen(session) for cell in cells(package, sample=sample)])
 
 
-def _run_cell(session: nox.Session, cell: Cell) -> str:
-    if cell.unsupported:
-        return f"unsupported: {cell.unsupported}"
-    home = Path(session.create_tmp()) / "cell"
-    shutil.rmtree(home, ignore_errors=True)
-    session.log("cell: %s", cell)
-    folders = dict.fromkeys((CORE.folder, cell.package.folder))
-    editables = [argument for folder in folders for argument in ("-e", str(folder))]
-    groups = ["--group", "test", "--group", f"{cell.package.folder}/pyproject.toml:test"]
-    steps = {
-        "no such Python": ["uv", "venv", "--quiet", "--python", cell.python, str(home)],
-        "does not resolve": [
-            *("uv", "pip", "install", "--quiet", "--python", f"{home}/bin/python"),
-            *editables,
-            *groups,
-            *cell.requirements,
-        ],
-        "failed": [f"{home}/bin/python", "-m", "pytest", "-q", "-x", "--no-header", str(cell.package.folder)],
-    }
-    for outcome, command in steps.items():
-        if subprocess.run(command, cwd=ROOT).returncode:
-            return outcome
-    return "passed"
-
-
-@nox.session
+@nox.session(venv_backend="none")
 def lowest(session: nox.Session) -> None:
-    """Run the suites with the lowest direct dependencies that the packages declare."""
-    for package in PACKAGES:
-        arguments = ["-e", str(CORE.folder), "-e", str(package.folder), "--group", f"{package.folder / 'pyproject.toml'}:test"]
-        session.install("--resolution", "lowest-direct", *arguments, "--group", "test")
-        session.run("pytest", "-q", str(package.folder))
+    """Run each suite on the oldest Python with the lowest direct dependencies that the package declares."""
+    _run_cells(session, [lowest_cell(package) for package in _chosen(session)])
+
+
+def _chosen(session: nox.Session) -> list[Package]:
+    names = [argument for argument in session.posargs if not argument.startswith("-")]
+    return [package for package in PACKAGES if not names or package.name in names]
+
+
+def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
+    jobs = next((int(argument[7:]) for argument in session.posargs if argument.startswith("--jobs=")), os.cpu_count() or 1)
+    marks = "not soak" if "--sample" in session.posargs else ""
+    results = run_cells(chosen, jobs=jobs, marks=marks, resume="--resume" in session.posargs)
+    failed = [result for result in results if not result.good]
+    for result in failed:
+        session.log("%s", result)
+    session.log("%d of %d cells passed or are unsupported with a reason", len(results) - len(failed), len(results))
+    if failed:
+        session.error(f"{len(failed)} cells failed")
 
 
 @nox.session

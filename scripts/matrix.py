@@ -54,11 +54,12 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One combination to test: a package, a Python, and a label for each of its axes."""
+    """One combination to test: a package, a Python, a label for each of its axes, and how uv resolves the rest."""
 
     package: Package
     python: str
-    labels: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...] = ()
+    resolution: str = "highest"
 
     @property
     def requirements(self) -> list[str]:
@@ -73,7 +74,8 @@ class Cell:
 
     def __str__(self) -> str:
         labels = "".join(f" {axis}={label}" for axis, label in self.labels)
-        return f"{self.package.name} python={self.python}{labels}"
+        resolution = "" if self.resolution == "highest" else f" {self.resolution}"
+        return f"{self.package.name} python={self.python}{labels}{resolution}"
 
 
 def read_package(folder: Path) -> Package:
@@ -97,6 +99,11 @@ def cells(package: Package, *, sample: bool = False) -> Iterator[Cell]:
         yield Cell(package, chosen.pop("python"), tuple(chosen.items()))
 
 
+def lowest_cell(package: Package) -> Cell:
+    """Return the cell of the oldest Python with the lowest direct dependencies that the package declares."""
+    return Cell(package, package.pythons[0], resolution="lowest-direct")
+
+
 def _product(axes: Axes) -> Iterator[dict[str, str]]:
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
@@ -107,16 +114,20 @@ def pairwise(axes: Axes) -> list[dict[str, str]]:
 
     The first row is the newest of everything and the second the oldest, so that both ends are always run.
     """
-    open_pairs = {pair for row in _product(axes) for pair in itertools.combinations(sorted(row.items()), 2)}
+
+    def pairs(row: dict[str, str]) -> set[tuple[tuple[str, str], ...]]:
+        return set(itertools.combinations(sorted(row.items()), min(2, len(axes))))
+
     candidates = sorted(_product(axes), key=lambda row: tuple(row.values()))
+    open_pairs = {pair for row in candidates for pair in pairs(row)}
     rows: list[dict[str, str]] = []
     ends = [{axis: values[end] for axis, values in axes.items()} for end in (-1, 0)]
     for row in ends:
         if row not in rows:
             rows.append(row)
-            open_pairs -= set(itertools.combinations(sorted(row.items()), 2))
+            open_pairs -= pairs(row)
     while open_pairs:
-        best = max(candidates, key=lambda row: len(open_pairs & set(itertools.combinations(sorted(row.items()), 2))))
+        best = max(candidates, key=lambda row: len(open_pairs & pairs(row)))
         rows.append(best)
-        open_pairs -= set(itertools.combinations(sorted(best.items()), 2))
+        open_pairs -= pairs(best)
     return rows

@@ -1,0 +1,131 @@
+"""Run cells of the matrix, each in an environment of its own, and tell what became of them and why."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+from scripts.matrix import ROOT, Cell
+
+HOME = ROOT / ".nox" / "matrix"
+RECORD = HOME / "results.jsonl"
+_LIMIT_S = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a cell.
+
+    Attributes:
+        cell: The cell, as it prints.
+        outcome: passed, unsupported, or what went wrong: no such Python, does not resolve, failed.
+        reason: Why, in a line; of a cell that passed, how many tests did.
+        duration_s: How long it took, in seconds, its installation included.
+    """
+
+    cell: str
+    outcome: str
+    reason: str
+    duration_s: float
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing needs to be done about it."""
+        return self.outcome in ("passed", "unsupported")
+
+    def __str__(self) -> str:
+        return f"{self.outcome:<11} {self.duration_s:4.0f} s  {self.cell}: {self.reason}"
+
+
+def run_cells(cells: Iterable[Cell], *, jobs: int, marks: str = "", resume: bool = False) -> list[Result]:
+    """Run `cells`, those of `jobs` packages at a time, and print and record each result as it comes.
+
+    The cells of one package run one after the other, for their tests share databases.
+
+    Args:
+        cells: What to run.
+        jobs: How many packages to test at a time.
+        marks: A pytest expression of marks to run; empty for all tests.
+        resume: Leave out the cells that passed in the recorded run.
+    """
+    HOME.mkdir(parents=True, exist_ok=True)
+    known = {result.cell: result for result in _recorded() if result.good} if resume else {}
+    RECORD.write_text("".join(_line(result) for result in known.values()), encoding="utf-8")
+    by_package = [list(group) for _, group in groupby(cells, key=lambda cell: cell.package.name)]
+    longest_first = sorted(by_package, key=len, reverse=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        done = pool.map(lambda group: [known.get(str(cell)) or _told(cell, marks) for cell in group], longest_first)
+        return [result for results in done for result in results]
+
+
+def _told(cell: Cell, marks: str) -> Result:
+    start = time.monotonic()
+    outcome, reason = ("unsupported", cell.unsupported) if cell.unsupported else _run(cell, marks)
+    result = Result(str(cell), outcome, reason, round(time.monotonic() - start, 1))
+    print(result, flush=True)
+    with RECORD.open("a", encoding="utf-8") as record:
+        record.write(_line(result))
+    return result
+
+
+def _run(cell: Cell, marks: str) -> tuple[str, str]:
+    home = HOME / re.sub(r"[^\w.-]+", "-", str(cell))
+    shutil.rmtree(home, ignore_errors=True)
+    log = home.with_suffix(".log")
+    try:
+        for outcome, command in _steps(cell, home, marks).items():
+            with log.open("w", encoding="utf-8") as output:
+                code = _exit_code(command, output.fileno())
+            if code:
+                return outcome, f"{_last_words(log)} ({log.relative_to(ROOT)})"
+        return "passed", _last_words(log)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _steps(cell: Cell, home: Path, marks: str) -> dict[str, list[str]]:
+    python, folder = str(home / "bin" / "python"), cell.package.folder
+    folders = dict.fromkeys((ROOT / "packages" / "obs-core", folder))
+    editables = [argument for package in folders for argument in ("-e", str(package))]
+    groups = ["--group", f"{ROOT}/pyproject.toml:test", "--group", f"{folder}/pyproject.toml:test"]
+    resolution = ["--resolution", cell.resolution]
+    return {
+        "no such Python": ["uv", "venv", "--quiet", "--python", cell.python, str(home)],
+        "does not resolve": [
+            *("uv", "pip", "install", "--quiet", "--python", python, *resolution),
+            *(*editables, *groups, *cell.requirements),
+        ],
+        "failed": [python, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-m", marks, str(folder)],
+    }
+
+
+def _exit_code(command: list[str], output: int) -> int:
+    try:
+        return subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, timeout=_LIMIT_S).returncode
+    except subprocess.TimeoutExpired:
+        return -1
+
+
+def _last_words(log: Path) -> str:
+    """The line that says most: the first failed test, the resolver's reason, or else the last line."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("FAILED ", "ERROR ", "error: ", "╰─▶"))]
+    return (telling or lines[-1:] or [""])[0].strip("= ")[:300]
+
+
+def _line(result: Result) -> str:
+    return json.dumps(asdict(result)) + "\n"
+
+
+def _recorded() -> Iterator[Result]:
+    if RECORD.exists():
+        for line in RECORD.read_text(encoding="utf-8").splitlines():
+            yield Result(**json.loads(line))
