@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -79,7 +80,7 @@ def _told(cell: Cell, marks: str) -> Result:
 def _run(cell: Cell, marks: str) -> tuple[str, str]:
     home = HOME / re.sub(r"[^\w.-]+", "-", str(cell))
     shutil.rmtree(home, ignore_errors=True)
-    log = home.with_suffix(".log")
+    log = home.parent / f"{home.name}.log"
     try:
         for outcome, command in _steps(cell, home, marks).items():
             with log.open("w", encoding="utf-8") as output:
@@ -109,7 +110,10 @@ def _steps(cell: Cell, home: Path, marks: str) -> dict[str, list[str]]:
 
 def _exit_code(command: list[str], output: int) -> int:
     try:
-        return subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, timeout=_LIMIT_S).returncode
+        # pytest cuts the reasons of its summary to the terminal's width
+        environment = {**os.environ, "COLUMNS": "400"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=_LIMIT_S)
+        return done.returncode
     except subprocess.TimeoutExpired:
         return -1
 
@@ -117,8 +121,8 @@ def _exit_code(command: list[str], output: int) -> int:
 def _last_words(log: Path) -> str:
     """The line that says most: the first failed test, the resolver's reason, or else the last line."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("FAILED ", "ERROR ", "error: ", "╰─▶"))]
-    return (telling or lines[-1:] or [""])[0].strip("= ")[:300]
+    telling = [line for line in lines if line.startswith(("FAILED ", "ERROR ", "cause: ", "╰─▶"))]
+    return (telling or lines[-1:] or [""])[0].strip("= ")[:400]
 
 
 def _line(result: Result) -> str:

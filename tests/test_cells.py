@@ -1,0 +1,85 @@
+"""A run of the matrix says of each cell what became of it, and why: real environments, packages of three lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scripts import cells as cells_module
+from scripts.cells import Result, run_cells
+from scripts.matrix import Cell, read_package
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+_PROJECT = """
+[project]
+name = "obs-trial"
+version = "1.0.0"
+classifiers = ["Programming Language :: Python :: {python}"]
+dependencies = []
+
+[dependency-groups]
+test = ["pytest"]
+
+[tool.obs.matrix.thing]
+here = ["iniconfig"]
+nowhere = ["iniconfig==0.0.0.dev999"]
+
+[tool.obs.matrix.unsupported]
+"thing=never & python={python}" = "they quarrel"
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/obs_trial"]
+"""
+pytestmark = pytest.mark.timeout(600)
+MakeCell = Callable[..., Cell]
+
+
+@pytest.fixture
+def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCell:
+    """Return what makes a cell of a package of one test; records go to a temporary folder."""
+    monkeypatch.setattr(cells_module, "HOME", cells_module.HOME / f"test-{tmp_path.name}")
+    monkeypatch.setattr(cells_module, "RECORD", tmp_path / "results.jsonl")
+
+    def make(label: str = "here", test: str = "assert True", python: str = HERE) -> Cell:
+        source = tmp_path / "src" / "obs_trial" / "__init__.py"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("")
+        (tmp_path / "pyproject.toml").write_text(_PROJECT.format(python=HERE))
+        (tmp_path / "test_trial.py").write_text(f"import iniconfig, obs_trial\ndef test_it():\n    {test}\n")
+        return Cell(read_package(tmp_path), python, (("thing", label),))
+
+    return make
+
+
+def _run(cell: Cell, *, resume: bool = False) -> Result:
+    [result] = run_cells([cell], jobs=1, resume=resume)
+    return result
+
+
+def test_each_outcome_has_its_reason(make_cell: MakeCell) -> None:
+    """Passed, failed, not resolved, no such Python, unsupported."""
+    assert _run(make_cell()).reason.startswith("1 passed")
+    failed = _run(make_cell(test="assert 1 == 2"))
+    assert (failed.outcome, failed.good) == ("failed", False)
+    assert "test_it - assert 1 == 2" in failed.reason
+    unresolved = _run(make_cell("nowhere"))
+    assert unresolved.outcome == "does not resolve"
+    assert "iniconfig" in unresolved.reason
+    assert _run(make_cell(python="3.3")).outcome == "no such Python"
+    unsupported = _run(make_cell("never"))
+    assert (unsupported.outcome, unsupported.reason, unsupported.good) == ("unsupported", "they quarrel", True)
+
+
+def test_resume_runs_what_has_not_passed(make_cell: MakeCell) -> None:
+    """The cell that passed would fail now, and is not run again; the one that failed is."""
+    assert _run(make_cell()).outcome == "passed"
+    assert _run(make_cell(test="assert False"), resume=True).outcome == "passed"
+    assert _run(make_cell(test="assert False")).outcome == "failed"
+    assert _run(make_cell(), resume=True).outcome == "passed"
