@@ -1,6 +1,6 @@
 """What tracing adds to a Celery publish and execution: obs-celery against its peers, side by side in one run.
 
-    python benchmarks/celery.py [rounds]
+    python benchmarks/celery_overhead.py [rounds]
 
 Needs ``obs-celery[instruments]`` and, for each peer that is to take part, opentelemetry-instrumentation-celery, sentry-sdk,
 ddtrace. Every contestant runs in processes of its own, round by round in turn, so that a busy machine hits them alike;

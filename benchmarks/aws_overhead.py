@@ -1,7 +1,7 @@
 """What a call costs: bare, with contrib, with obs-aws; a DynamoDB GetItem answered without a network.
 
 Each contestant runs in its own process, round by round in turn; the figures are the processor time of its best batch, which is
-the least disturbed by whatever else the machine does. Run it as ``python benchmarks/aws.py [rounds]``.
+the least disturbed by whatever else the machine does. Run it as ``python benchmarks/aws_overhead.py [rounds]``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """obs-view with 100,000 spans: how fast it takes them in, answers, and how much memory it needs.
 
-python benchmarks/view.py; needs obs-view, httpx, psutil. The receiver runs in a process of its own.
+python benchmarks/view_receiver.py; needs obs-view, httpx, psutil. The receiver runs in a process of its own.
 """
 
 from __future__ import annotations
