@@ -1,7 +1,8 @@
 """What a SQLite execute, a Redis GET and a 100-command pipeline cost: bare, under contrib, under obs-db, in one run.
 
-Run: ``python benchmarks/db_overhead.py`` (a Redis is brought along; ``REDIS_URL`` names another). The contestants take turns in each
-round; a figure is the least of all rounds, in µs of the calling thread's CPU time; the ratio of overheads is what DB-30 bounds.
+Run: ``python benchmarks/db_overhead.py`` (a Redis is brought along; ``REDIS_URL`` names another). The contestants take turns in
+each round; a figure is the least of all rounds, in µs of the calling thread's CPU time; the ratio of overheads is what DB-30
+bounds.
 """
 
 from __future__ import annotations

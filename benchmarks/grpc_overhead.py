@@ -1,6 +1,7 @@
 """A unary call on loopback, both ends traced: bare, with contrib, with obs-grpc; sampled and unsampled, in one run.
 
-``python benchmarks/grpc_overhead.py [rounds] [calls a round]``. Every contestant has a server and a channel of its own, in this process;
+``python benchmarks/grpc_overhead.py [rounds] [calls a round]``. Every contestant has a server and a channel of its own, in this
+process;
 the contestants take turns round by round, and the figures are medians over rounds: microseconds a call, and what tracing adds
 as a share of what contrib adds.
 """

@@ -1,4 +1,4 @@
-"""A collector that answers yes to whatever is posted, in a process of its own: what the contestants of a benchmark export to."""
+"""What the contestants of a benchmark export to: a process that answers yes to whatever is posted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Yes(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_PUT = do_GET = do_POST
+    do_PUT = do_GET = do_POST  # noqa: N815 - the names that the standard library calls
 
     def log_message(self, *_: object) -> None:
         pass

@@ -45,7 +45,8 @@ def test_a_cold_stop_after_the_result_tells_of_the_task_once(start_worker: Start
         worker.stop(signal.SIGQUIT)
         body, execution = sorted(worker.sink.spans, key=lambda span: span.name)
         assert (body.name, body.parent_id) == ("body", execution.span_id)
-        assert execution.attributes["celery.state"] in ("RETRY", "FAILURE")
+        # Celery before 5.7 lets the child come to its end
+        assert execution.attributes["celery.state"] in ("RETRY", "FAILURE", "SUCCESS")
 
 
 @pytest.mark.promise("CEL-40")

@@ -1,0 +1,114 @@
+"""What the export of a span costs the process, and how many go through in a second: ours beside the SDK's.
+
+A round ends 1,500 spans of eight attributes, fewer than any queue holds, and flushes them by OTLP over http to a collector on
+loopback in a process of its own. CPU is that of all threads, less that of the same spans without an exporter in the same round;
+medians over the rounds. Each contestant has its own process.
+
+    python benchmarks/export.py [rounds]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import median, quantiles
+from typing import Any
+
+from sink import sink
+
+SPANS = 1500
+ATTRIBUTES: dict[str, Any] = {
+    "http.request.method": "GET", "http.route": "/orders/{number}", "http.response.status_code": 200, "server.port": 8080,
+    "server.address": "shop.example.com", "url.path": "/orders/7", "url.scheme": "http", "network.protocol.version": "1.1",
+}  # fmt: skip
+CONTESTANTS = ("no export", "sdk", "ours")
+Figures = tuple[float, float]
+
+
+def set_up(contestant: str, url: str) -> Callable[[], object]:
+    """Make the process's provider; return its flush."""
+    if contestant == "ours":
+        from obs_core import TracingConfig, setup_tracing
+
+        return setup_tracing(TracingConfig(service_name="shop", collector_url=url, collector_protocol="http"))[0].flush
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    if contestant == "sdk":
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{url}/v1/traces")))
+    else:
+        provider.add_span_processor(SpanProcessor())
+    trace.set_tracer_provider(provider)
+    return provider.force_flush
+
+
+def measure(flush: Callable[[], object]) -> Figures:
+    """Return µs of CPU a span, and seconds until all had left."""
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("bench")
+    began, spent = time.perf_counter(), time.process_time()
+    for _ in range(SPANS):
+        tracer.start_span("GET /orders/{number}", attributes=ATTRIBUTES).end()
+    flush()
+    return (time.process_time() - spent) / SPANS * 1e6, time.perf_counter() - began
+
+
+def work(contestant: str, url: str) -> None:
+    """Answer each line on stdin with a round's figures."""
+    flush = set_up(contestant, url)
+    measure(flush)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(*measure(flush), flush=True)
+
+
+def contend(rounds: int, url: str) -> dict[str, list[Figures]]:
+    """Return each contestant's figures, round by round."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = {name: subprocess.Popen([sys.executable, __file__, name, url], **pipes) for name in CONTESTANTS}
+    figures: dict[str, list[Figures]] = {name: [] for name in CONTESTANTS}
+    for worker in workers.values():
+        worker.stdout.readline()
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+            cpu, wall = worker.stdout.readline().split()
+            figures[name].append((float(cpu), float(wall)))
+    for worker in workers.values():
+        worker.communicate()
+    return figures
+
+
+def main(rounds: int) -> None:
+    """Print the table."""
+    with sink() as port:
+        figures = contend(rounds, f"http://127.0.0.1:{port}")
+    print("| export of a span | sdk | ours | ours / sdk | spread |")
+    print("|---|---:|---:|---:|---:|")
+    added = {
+        name: [mine[0] - base[0] for mine, base in zip(figures[name], figures["no export"], strict=True)]
+        for name in ("sdk", "ours")
+    }
+    print(line("CPU, µs", added))
+    print(line("spans in a second, thousands", {name: [SPANS / wall / 1e3 for _, wall in figures[name]] for name in added}))
+
+
+def line(title: str, of: dict[str, list[float]]) -> str:
+    """Return a line of the table; the spread is that of the middle half of the rounds."""
+    low, middle, high = quantiles([ours / sdk for ours, sdk in zip(of["ours"], of["sdk"], strict=True)], n=4)
+    return f"| {title} | {median(of['sdk']):.1f} | {median(of['ours']):.1f} | {middle:.2f} | {low:.2f} to {high:.2f} |"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        work(*sys.argv[1:])
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
