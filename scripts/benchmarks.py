@@ -14,8 +14,11 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from scripts.plots import draw, read_table
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
+PLOTS = ROOT / "docs" / "benchmarks"
 PEERS = ("opentelemetry-sdk", "opentelemetry-instrumentation", "logfire", "ddtrace", "sentry-sdk", "traceloop-sdk")
 _HEAD = """# Benchmarks
 
@@ -26,16 +29,24 @@ Read the ratios: absolute figures belong to the machine. {where}
 
 
 def benchmarks() -> list[Path]:
-    """The scripts, by name."""
-    return sorted((ROOT / "benchmarks").glob("*.py"))
+    """The scripts, by name; what they export to is none."""
+    return sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "sink")
 
 
 def section(script: Path, printed: str) -> str:
-    """Return a script's part of the page."""
+    """Return a script's part of the page; a table that compares us gets a plot, and a line that says where we do not lead."""
     docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or script.stem
     body = printed.strip()
     shown = body if body.startswith("|") else f"```text\n{body}\n```"
-    return f"## {script.stem}\n\n{docstring.splitlines()[0]} [Script](../benchmarks/{script.name})\n\n{shown}\n"
+    parts = [f"## {script.stem}", f"{docstring.splitlines()[0]} [Script](../benchmarks/{script.name})", shown]
+    table = read_table(body)
+    if table is not None:
+        PLOTS.mkdir(exist_ok=True)
+        draw(table, PLOTS / f"{script.stem}.svg")
+        parts.append(f"![{script.stem}: {table.title}](benchmarks/{script.stem}.svg)")
+        if behind := table.behind():
+            parts.append(f"Where we do not lead: {'; '.join(behind)}.")
+    return "\n\n".join(parts) + "\n"
 
 
 def run(script: Path) -> str:
