@@ -350,3 +350,35 @@ def test_contrib_beside_us(
 
     assert len(spans) == 1
     assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1
+
+
+@pytest.mark.promise("DB-20")
+def test_contrib_after_us(
+    client: Any, spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switched on after us, contrib has the commands, with one warning; it and we can go in any order, and nothing doubles."""
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+
+    monkeypatch.setattr("obs_core._errors._warned", set())
+    plain = vars(redis.Redis)["execute_command"]
+    handle = instrument_redis()
+    RedisInstrumentor().instrument()
+    try:
+        client.get("a")
+        client.pipeline().get("a").execute()
+        assert [span.instrumentation_scope.name for span in spans if span.instrumentation_scope] == [
+            "opentelemetry.instrumentation.redis"
+        ] * 2
+        handle.uninstrument()
+        client.get("a")
+        assert len(spans) == 3
+    finally:
+        RedisInstrumentor().uninstrument()
+    client.get("a")
+    assert len(spans) == 3
+    handle = instrument_redis()
+    client.get("a")
+    assert len(spans) == 4
+    handle.uninstrument()
+    assert vars(redis.Redis)["execute_command"] is plain
+    assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1

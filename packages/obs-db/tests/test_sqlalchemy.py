@@ -357,6 +357,33 @@ def test_contrib_beside_us(
     assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1
 
 
+@pytest.mark.promise("DB-01")
+def test_contrib_after_us(spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switched on after us, contrib has the engines it listens to, with one warning; the others stay ours, nothing doubles."""
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    monkeypatch.setattr("obs_core._errors._warned", set())
+    instrument_sqlalchemy()
+    mine, theirs = create_engine("sqlite://"), create_engine("sqlite://")
+    run(mine, "SELECT 1 AS before")
+    run(theirs, "SELECT 1 AS before")
+    SQLAlchemyInstrumentor().instrument(engine=theirs, skip_dep_check=True)
+    try:
+        for _ in range(2):
+            run(mine, "SELECT 1 AS beside")
+            run(theirs, "SELECT 1 AS beside")
+    finally:
+        SQLAlchemyInstrumentor().uninstrument()
+    run(theirs, "SELECT 1 AS after")
+    mine.dispose()
+    theirs.dispose()
+
+    told = [span.instrumentation_scope for span in spans if span.name.startswith("SELECT")]
+    contrib = "opentelemetry.instrumentation.sqlalchemy"
+    assert [scope and scope.name for scope in told] == ["obs_db", "obs_db", "obs_db", contrib, "obs_db", contrib, "obs_db"]
+    assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -9,6 +9,7 @@ from obs_core.exceptions import ConfigurationError
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._chosen import Chosen
+from obs_db._names import REDIS, with_former_names
 from obs_db._options import Options
 from obs_db._spans import Origin, peer_attributes
 
@@ -20,12 +21,15 @@ class TracedClient(Origin):
 
     def __init__(self, key: Any, options: Options) -> None:
         super().__init__(options)
-        self._attributes = {"db.system.name": "redis", **_pool_attributes(key), **peer_attributes(options)}
+        self._attributes = self._named({"db.system.name": "redis", **_pool_attributes(key), **peer_attributes(options)})
 
     def attributes(self, key: Any) -> dict[str, AttributeValue]:
         """Return the attributes of each span; a cluster's are those of the node it asks first, just now."""
         node = getattr(getattr(key, "nodes_manager", key), "default_node", None)
-        return self._attributes if node is None else {**self._attributes, **_address(node.host, node.port)}
+        return self._attributes if node is None else {**self._attributes, **self._named(_address(node.host, node.port))}
+
+    def _named(self, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
+        return with_former_names(attributes, REDIS) if self.options.former_names else attributes
 
 
 def _pool_attributes(pool: Any) -> dict[str, AttributeValue]:

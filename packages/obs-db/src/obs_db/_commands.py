@@ -9,6 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from obs_core.integration import truncate
+from opentelemetry.util.types import AttributeValue
+
+from obs_db._names import REDIS, with_former_names
 
 MAX_TEXT_BYTES = 2048
 PIPELINE = "PIPELINE"
@@ -27,30 +30,34 @@ class Command:
 
     name: str
     text: str
-    attributes: Mapping[str, str]
+    attributes: Mapping[str, AttributeValue]
 
 
-def describe_command(args: tuple[Any, ...]) -> Command:
-    """Return what may be exported of the command `args`. Thread-safe; the last 1,024 shapes are remembered."""
+def describe_command(args: tuple[Any, ...], *, former_names: bool = False) -> Command:
+    """Return what may be exported of the command `args`, with `former_names` under both names.
+
+    Thread-safe; the last 1,024 shapes are remembered.
+    """
     first = args[0] if args else ""
     if type(first) is str and len(first) <= _MAX_NAME_CHARS and len(args) <= MAX_TEXT_BYTES:
-        return _described(first, len(args))
+        return _described(first, len(args), former_names)
     if isinstance(first, bytes):
         first = first.decode("utf-8", "replace")
     if not isinstance(first, str):
         first = ""
-    return _described(first[:_MAX_NAME_CHARS], min(len(args), MAX_TEXT_BYTES))
+    return _described(first[:_MAX_NAME_CHARS], min(len(args), MAX_TEXT_BYTES), former_names)
 
 
 @lru_cache(maxsize=1024)
-def _described(first: str, length: int) -> Command:
+def _described(first: str, length: int, former_names: bool) -> Command:
     # redis-py splits the first argument at blanks, so that it may hold more than the name
     words = first.upper().split()
     taken = 2 if words[:1] and words[0] in _CONTAINERS else 1
     name = " ".join(word if _NAME.fullmatch(word) else "?" for word in words[:taken]) or "?"
     masked = ["?"] * (len(words[taken:]) + length - 1)
     text = truncate(" ".join([name, *masked]), MAX_TEXT_BYTES)
-    return Command(name, text, {"db.operation.name": name, "db.query.text": text})
+    attributes: dict[str, AttributeValue] = {"db.operation.name": name, "db.query.text": text}
+    return Command(name, text, with_former_names(attributes, REDIS) if former_names else attributes)
 
 
 def queued_commands(pipeline: Any) -> list[Any]:
@@ -66,9 +73,9 @@ def queued_commands(pipeline: Any) -> list[Any]:
     return []
 
 
-def pipeline_attributes(commands: list[Any]) -> dict[str, str | int]:
+def pipeline_attributes(commands: list[Any]) -> dict[str, AttributeValue]:
     """Return operation, size and text of a pipeline of `commands`; the text is cut at 2 KiB, whatever the size."""
-    attributes: dict[str, str | int] = {"db.operation.name": PIPELINE, "db.query.text": _pipeline_text(commands)}
+    attributes: dict[str, AttributeValue] = {"db.operation.name": PIPELINE, "db.query.text": _pipeline_text(commands)}
     if len(commands) > 1:
         attributes["db.operation.batch.size"] = len(commands)
     return attributes

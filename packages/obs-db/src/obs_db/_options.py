@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from obs_core.exceptions import ConfigurationError
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
+
+from obs_db._names import wants_former_names
 
 Roots = Literal["auto"] | bool
 
@@ -23,6 +25,7 @@ class Options:
     service_name: str | None = None
     roots: Roots = "auto"
     tracer_provider: TracerProvider | None = None
+    former_names: bool = field(default_factory=wants_former_names)
 
     def __post_init__(self) -> None:
         if self.roots not in ("auto", True, False):

@@ -37,24 +37,29 @@ class Shared:
 class Patches:
     """Methods wrapped on their classes, and put back as they were.
 
+    Where somebody has wrapped ours meanwhile, ours stays below theirs, and is not put in place a second time.
+
     Args:
         table: ``"module:Class"``, the method's name, and what wraps the method.
     """
 
     def __init__(self, table: Iterable[tuple[str, str, Wrap]]) -> None:
         self._table = tuple(table)
-        self._originals: list[tuple[type, str, Any]] = []
+        self._in_place: dict[tuple[type, str], tuple[Any, Any]] = {}
 
     def apply(self) -> None:
         """Wrap the methods."""
         for path, method, wrap in self._table:
             module, _, name = path.partition(":")
             cls = getattr(import_module(module), name)
-            self._originals.append((cls, method, cls.__dict__[method]))
-            setattr(cls, method, wrap(cls.__dict__[method]))
+            if (cls, method) not in self._in_place:
+                original = cls.__dict__[method]
+                self._in_place[cls, method] = (original, ours := wrap(original))
+                setattr(cls, method, ours)
 
     def take_back(self) -> None:
         """Put the methods back."""
-        for cls, method, original in self._originals:
-            setattr(cls, method, original)
-        self._originals.clear()
+        for (cls, method), (original, ours) in list(self._in_place.items()):
+            if cls.__dict__[method] is ours:
+                setattr(cls, method, original)
+                del self._in_place[cls, method]

@@ -6,6 +6,7 @@ Contrib counts events, and misses detach, invalidate and dispose: https://github
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -14,9 +15,15 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from obs_db._engine import pool_name
+from obs_db._names import wants_former_names
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+
+
+#: The metric, and its attributes for the pool's name and for the state of connections.
+_STABLE = ("db.client.connection.count", "db.client.connection.pool.name", "db.client.connection.state")
+_FORMER = ("db.client.connections.usage", "pool.name", "state")
 
 
 class PoolGauges:
@@ -27,12 +34,14 @@ class PoolGauges:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         self._engines: WeakSet[Engine] = WeakSet()
-        metrics.get_meter("obs_db", meter_provider=provider).create_observable_up_down_counter(
-            "db.client.connection.count",
-            callbacks=[self._observe],
-            unit="{connection}",
-            description="The number of connections that are currently in the state described by the state attribute.",
-        )
+        meter = metrics.get_meter("obs_db", meter_provider=provider)
+        for metric, pool, state in (_STABLE, _FORMER) if wants_former_names() else (_STABLE,):
+            meter.create_observable_up_down_counter(
+                metric,
+                callbacks=[partial(self._observe, pool, state)],
+                unit="{connection}",
+                description="The number of connections that are currently in the state described by the state attribute.",
+            )
 
     def add(self, engine: Engine) -> None:
         """Observe the pool of `engine` from now on."""
@@ -42,18 +51,17 @@ class PoolGauges:
         """Leave `engine` alone from now on."""
         self._engines.discard(engine)
 
-    def _observe(self, _: CallbackOptions) -> Iterable[Observation]:
+    def _observe(self, pool: str, state: str, _: CallbackOptions) -> Iterable[Observation]:
         for engine in list(self._engines):
-            yield from call_contained("pool gauges", _observations, engine) or ()
+            yield from call_contained("pool gauges", _observations, engine, pool, state) or ()
 
 
-def _observations(engine: Engine) -> list[Observation]:
+def _observations(engine: Engine, pool: str, state: str) -> list[Observation]:
     observations = []
-    for state, count in (("used", "checkedout"), ("idle", "checkedin")):
+    for is_in, count in (("used", "checkedout"), ("idle", "checkedin")):
         read = getattr(engine.pool, count, None)
         if read is not None:
-            attributes = {"db.client.connection.pool.name": pool_name(engine), "db.client.connection.state": state}
-            observations.append(Observation(read(), attributes))
+            observations.append(Observation(read(), {pool: pool_name(engine), state: is_in}))
     return observations
 
 

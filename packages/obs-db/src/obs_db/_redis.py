@@ -17,7 +17,6 @@ from obs_core.integration import (
     instrument_once,
     require,
     uninstrument,
-    warn_if_contrib_is_active,
     warn_unsupported_version,
 )
 from opentelemetry.trace import Span, TracerProvider
@@ -25,6 +24,8 @@ from opentelemetry.trace import Span, TracerProvider
 from obs_db._chosen import forgetting
 from obs_db._clients import TracedClient, TracedClients, key_of
 from obs_db._commands import PIPELINE, describe_command, pipeline_attributes, queued_commands
+from obs_db._contrib import Contrib
+from obs_db._names import REDIS, with_former_names
 from obs_db._options import Options, Roots
 from obs_db._patches import Patches, Shared
 from obs_db._redis_errors import error_code, is_expected
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     Client = redis.Redis | redis.asyncio.Redis | redis.cluster.RedisCluster | redis.asyncio.cluster.RedisCluster
 
-_CONTRIB = "opentelemetry.instrumentation.redis:RedisInstrumentor"
+_contrib = Contrib("opentelemetry.instrumentation.redis:RedisInstrumentor")
 R = TypeVar("R")
 _clients = TracedClients()
 
@@ -82,7 +83,7 @@ def uninstrument_redis(client: Client | None = None) -> None:
 
 
 def _install(key: Any, options: Options) -> Callable[[], None]:
-    if warn_if_contrib_is_active(_CONTRIB, package="obs-db"):
+    if _contrib.takes_over():
         return lambda: None
     _clients.choose(key, options)
     _methods.acquire()
@@ -150,7 +151,7 @@ def _record(client: Any, what: Any, started: int, error: BaseException | None = 
     if traced is None or what == []:
         return
     ended, call = time_ns(), Call()
-    if call.is_left_out(traced):
+    if call.is_left_out(traced) or _contrib.takes_over():
         return
     span = _start(call, traced, key, what, started)
     if error is not None and span.is_recording():
@@ -159,11 +160,12 @@ def _record(client: Any, what: Any, started: int, error: BaseException | None = 
 
 
 def _start(call: Call, traced: TracedClient, key: Any, what: Any, started: int) -> Span:
-    attributes = traced.attributes(key)
+    attributes, former_names = traced.attributes(key), traced.options.former_names
     if isinstance(what, tuple):
-        command = describe_command(what)
+        command = describe_command(what, former_names=former_names)
         return call.start_span(traced, command.name, started, {**attributes, **command.attributes})
     span = call.start_span(traced, PIPELINE, started, attributes)
     if span.is_recording():
-        span.set_attributes(pipeline_attributes(what))
+        told = pipeline_attributes(what)
+        span.set_attributes(with_former_names(told, REDIS) if former_names else told)
     return span

@@ -6,6 +6,7 @@ from itertools import count
 from weakref import WeakKeyDictionary
 
 from opentelemetry.trace import Span
+from opentelemetry.util.types import AttributeValue
 
 from obs_db._statement import Statement
 
@@ -38,5 +39,5 @@ class Repeats:
             self._tell(parent, statement)
 
     def _tell(self, parent: Span, statement: Statement) -> None:
-        attributes: dict[str, str | int] = {**statement.attributes, "obs.db.repetitions": self._threshold}
+        attributes: dict[str, AttributeValue] = {**statement.attributes, "obs.db.repetitions": self._threshold}
         parent.add_event("obs.db.n_plus_one", attributes)

@@ -79,8 +79,7 @@ class Call:
         return (not parent.trace_flags.sampled and origin.follows_parent) or self._is_suppressed()
 
     def _is_suppressed(self) -> bool:
-        context = self._context
-        return any(context.get(key) for key in _SUPPRESSED)
+        return bool(self._context.get(_SUPPRESSED[0]) or self._context.get(_SUPPRESSED[1]))
 
     def start_span(self, origin: Origin, name: str, started: int, attributes: Mapping[str, AttributeValue]) -> Span:
         """Start the call's span as of `started`, nanoseconds since the epoch."""

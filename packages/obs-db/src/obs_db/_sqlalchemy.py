@@ -13,7 +13,6 @@ from obs_core.integration import (
     instrument_once,
     require,
     uninstrument,
-    warn_if_contrib_is_active,
     warn_unsupported_version,
 )
 from opentelemetry.metrics import MeterProvider
@@ -23,6 +22,7 @@ from opentelemetry.util.types import AttributeValue
 from obs_db._caller import caller_attributes
 from obs_db._chosen import forgetting
 from obs_db._comment import add_comment
+from obs_db._contrib import Contrib
 from obs_db._options import Roots, SqlOptions
 from obs_db._outcome import error_code, parameter_attributes, row_attributes
 from obs_db._patches import Shared
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, ExceptionContext
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-_CONTRIB = "opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor"
+_contrib = Contrib("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor")
 _BEGUN = "_obs_db_begun"
 _traced = TracedEngines()
 
@@ -109,7 +109,7 @@ def _sync_engine(engine: object) -> Engine | None:
 
 
 def _install(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
-    if warn_if_contrib_is_active(_CONTRIB, package="obs-db"):
+    if _contrib.takes_over():
         return lambda: None
     _traced.choose(engine, options)
     _events.acquire()
@@ -184,9 +184,9 @@ def _record(begun: _Begun, context: Any, cursor: Any, executemany: bool, error: 
     traced, sql, parameters, started = begun
     ended = time_ns()
     call = Call()
-    if call.is_left_out(traced):
+    if call.is_left_out(traced) or (_contrib.is_active() and _contrib_traces(context.engine)):
         return
-    statement = describe(sql, traced.dialect)
+    statement = describe(sql, traced.dialect, former_names=traced.options.former_names)
     rows = row_attributes(traced.dialect, cursor, context, parameters)
     attributes = {**traced.attributes, **statement.attributes, **rows}
     span = call.start_span(traced, statement.name or traced.fallback_name, started, attributes)
@@ -197,6 +197,13 @@ def _record(begun: _Begun, context: Any, cursor: Any, executemany: bool, error: 
             record_failure(span, error, error_code(error))
         _note(traced, statement, span, call.parent, (ended - started) / 1e9)
     span.end(ended)
+
+
+def _contrib_traces(engine: Engine) -> bool:
+    """Whether contrib, switched on after us, listens to this engine too: it does not to every one."""
+    listeners = engine.dispatch.before_cursor_execute
+    listens = any(str(getattr(each, "__module__", "")).startswith(_contrib.module) for each in listeners)
+    return listens and _contrib.takes_over()
 
 
 def _note(traced: TracedEngine, statement: Statement, span: Span, parent: Span, duration_s: float) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 
 from obs_core.integration import truncate
+from opentelemetry.util.types import AttributeValue
 
+from obs_db._names import SQL, with_former_names
 from obs_db._sql import Token, tokens
 
 MAX_TEXT_BYTES = 2048
@@ -37,23 +39,20 @@ class Statement:
         table: The table it is done to, as written, without quotes.
         summary: Each operation and its tables, at most 255 bytes.
         text: The statement without comments, every literal a ``?``, at most 2 KiB.
-        attributes: The four above under their names in the semantic conventions.
+        name: The span's name: ``{OPERATION} {table}``, as much of it as there is.
+        attributes: Operation, table, summary and text under their names in the semantic conventions.
     """
 
     operation: str | None = None
     table: str | None = None
     summary: str = ""
     text: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str | None:
-        """The span's name: ``{OPERATION} {table}``."""
-        return f"{self.operation} {self.table}" if self.operation and self.table else self.operation
+    name: str | None = None
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
-def describe(sql: object, dialect: str) -> Statement:
-    """Return what may be exported of `sql`. Never raises; what is neither str nor bytes has no text.
+def describe(sql: object, dialect: str, *, former_names: bool = False) -> Statement:
+    """Return what may be exported of `sql`, with `former_names` under both names. Never raises; what is no text has none.
 
     The last 512 statements of up to 8 KiB are remembered; only the first 16 KiB of a statement are read. Thread-safe.
     """
@@ -61,27 +60,32 @@ def describe(sql: object, dialect: str) -> Statement:
         sql = sql.decode("utf-8", "replace")
     if not isinstance(sql, str):
         return Statement()
-    return _cached(sql, dialect) if len(sql) <= _MAX_CACHED_CHARS else _parse(sql[:_MAX_PARSED_CHARS], dialect)
+    if len(sql) <= _MAX_CACHED_CHARS:
+        return _cached(sql, dialect, former_names)
+    return _parse(sql[:_MAX_PARSED_CHARS], dialect, former_names)
 
 
-def _parse(sql: str, dialect: str) -> Statement:
+def _parse(sql: str, dialect: str, former_names: bool) -> Statement:
     found = list(tokens(sql, dialect))
     reader = _Reader()
     for token in islice((token for token in found if token.kind != "space"), _MAX_TOKENS_FOR_NAMES):
         reader.read(token)
     reader.close()
     operation, table = (name and truncate(name, _MAX_NAME_BYTES) for name in (reader.operation, reader.table))
-    return _statement(operation, table, reader.summary, _text(found))
+    name = f"{operation} {table}" if operation and table else operation
+    statement = Statement(operation, table, reader.summary, _text(found), name)
+    attributes = _attributes(statement)
+    return replace(statement, attributes=with_former_names(attributes, SQL) if former_names else attributes)
 
 
-def _statement(operation: str | None, table: str | None, summary: str, text: str) -> Statement:
+def _attributes(statement: Statement) -> dict[str, AttributeValue]:
     told = {
-        "db.operation.name": operation,
-        "db.collection.name": table,
-        "db.query.summary": summary,
-        "db.query.text": text,
+        "db.operation.name": statement.operation,
+        "db.collection.name": statement.table,
+        "db.query.summary": statement.summary,
+        "db.query.text": statement.text,
     }
-    return Statement(operation, table, summary, text, {key: value for key, value in told.items() if value})
+    return {key: value for key, value in told.items() if value}
 
 
 _cached = lru_cache(maxsize=512)(_parse)

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from obs_db._chosen import Chosen
 from obs_db._engine import engine_attributes
+from obs_db._names import SQL, with_former_names
 from obs_db._options import SqlOptions
 from obs_db._pool import PoolGauges, pool_gauges
 from obs_db._repeats import Repeats
@@ -26,8 +27,9 @@ class TracedEngine(Origin):
         super().__init__(options)
         self.sql_options = options
         self.dialect = engine.dialect.name
-        self.attributes = {**engine_attributes(engine), **peer_attributes(options)}
-        self.fallback_name = str(self.attributes["db.system.name"])
+        attributes = {**engine_attributes(engine), **peer_attributes(options)}
+        self.attributes = with_former_names(attributes, SQL) if options.former_names else attributes
+        self.fallback_name = str(attributes["db.system.name"])
         self.repeats = repeats
 
 
