@@ -24,17 +24,14 @@ def row_attributes(dialect: str, cursor: Any, context: Any, parameters: Any) -> 
             attributes["obs.db.affected_rows"] = rows
         elif dialect in _KNOWS_RESULT_ROWS:
             attributes["db.response.returned_rows"] = rows
-    size = _batch_size(context, parameters)
-    if size > 1:
+    if context.executemany and (size := _batch_size(context, parameters)) > 1:
         attributes["db.operation.batch.size"] = size
     return attributes
 
 
 def _batch_size(context: Any, parameters: Any) -> int:
-    if not context.executemany or not parameters:
-        return 1
-    if isinstance(parameters, list):
-        return len(parameters)
+    if isinstance(parameters, list) or not parameters:
+        return len(parameters or ())
     # SQLAlchemy 2's "insertmanyvalues": many rows in one flat set of parameters
     one = context.parameters[0] if context.parameters else ()
     return len(parameters) // len(one) if one else 1

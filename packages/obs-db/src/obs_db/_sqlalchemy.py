@@ -125,7 +125,7 @@ def _install(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
 def _before(
     conn: Connection, cursor: object, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> tuple[str, Any]:
-    traced = call_contained("sqlalchemy", _traced.get, conn.engine)
+    traced = _traced.get(conn.engine)
     if traced is None or context is None:
         return statement, parameters
     sent = statement

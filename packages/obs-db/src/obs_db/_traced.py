@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
+from obs_core.integration import call_contained
+
 from obs_db._chosen import Chosen
 from obs_db._engine import engine_attributes
 from obs_db._names import SQL, with_former_names
@@ -70,7 +72,7 @@ class TracedEngines:
                 self._find(engine)
 
     def get(self, engine: Engine) -> TracedEngine | None:
-        """Return how `engine` is traced; None: not at all."""
+        """Return how `engine` is traced; None: not at all. Never raises."""
         try:
             return self._found[engine.dialect]
         except KeyError:
@@ -79,7 +81,7 @@ class TracedEngines:
     def _find(self, engine: Engine) -> TracedEngine | None:
         choice, traced = self._chosen.of(engine.dialect), None
         if choice is not None:
-            traced = TracedEngine(engine, choice.options, choice.repeats)
+            traced = call_contained("sqlalchemy", TracedEngine, engine, choice.options, choice.repeats)
             choice.engines.add(_root(engine))
             choice.gauges.add(_root(engine))
         self._found[engine.dialect] = traced
