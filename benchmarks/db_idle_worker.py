@@ -24,7 +24,7 @@ APP = ROOT / "packages" / "obs-db" / "tests"
 def roots_of_an_idle_worker(tracing: str, idle_s: float) -> Counter[str]:
     """Run a worker of two children with events on for `idle_s`, and count the roots it exported, by name."""
     with embedded_redis() as url, OtlpSink() as sink:
-        environment = {**os.environ, "REDIS_URL": url, "SINK_URL": sink.url, "REDIS_TRACING": tracing, "PYTHONPATH": str(APP)}
+        environment = {**os.environ, "REDIS_URL": url, "SINK_URL": sink.url, "TRACING": tracing, "PYTHONPATH": str(APP)}
         command = [
             sys.executable,
             "-m",

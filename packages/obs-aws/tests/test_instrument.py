@@ -317,6 +317,27 @@ def test_contrib_beside_it_does_not_double(
     assert "BotocoreInstrumentor is active as well as obs-aws" in caplog.text
 
 
+@pytest.mark.promise("AWS-01")
+def test_contrib_after_it_does_not_double(
+    make_client: MakeClient, traced: SpanRecorder, table: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switched on after us, contrib has the calls of old clients and new, with one warning; afterwards they are ours again."""
+    from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
+
+    monkeypatch.setattr("obs_core._errors._warned", set())
+    old = make_client("dynamodb")
+    old.describe_table(TableName=table)
+    BotocoreInstrumentor().instrument()
+    for client in (old, make_client("dynamodb")):
+        client.describe_table(TableName=table)
+    BotocoreInstrumentor().uninstrument()
+    old.describe_table(TableName=table)
+    told = [span.instrumentation_scope for span in traced.named("DynamoDB.DescribeTable")]
+    contrib = "opentelemetry.instrumentation.botocore"
+    assert [scope and scope.name.removesuffix(".dynamodb") for scope in told] == ["obs_aws", contrib, contrib, "obs_aws"]
+    assert caplog.text.count("BotocoreInstrumentor is active as well as obs-aws") == 1
+
+
 def test_opentelemetry_instrument_picks_it_up() -> None:
     """`opentelemetry-instrument` finds the entry point and switches it on."""
     program = "import obs_core.integration as i; print(i.active_instrumentations())"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
 import weakref
-from contextlib import suppress
 
 import pytest
 from obs_core.exceptions import ConfigurationError
@@ -131,6 +131,15 @@ def test_async_engines(traced: None, spans: SpanRecorder, asyncpg_url: str) -> N
     gc.collect()
 
 
+async def begun(engine: AsyncEngine, sql: str) -> asyncio.Task[None]:
+    """Return the task that runs `sql`, as soon as the driver has been given the statement."""
+    given = asyncio.Event()
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: given.set())
+    task = asyncio.create_task(run_async(engine, sql))
+    await asyncio.wait_for(given.wait(), 60)
+    return task
+
+
 @pytest.mark.promise("DB-01")
 @LEAVES_CONNECTIONS
 @pytest.mark.parametrize("scheme", ["sqlite+aiosqlite", "postgresql+asyncpg"])
@@ -140,8 +149,7 @@ def test_a_cancelled_statement_is_told_and_closed(scheme: str, traced: None, spa
 
     async def main() -> None:
         engine = create_async_engine(url)
-        task = asyncio.create_task(run_async(engine, sql))
-        await asyncio.sleep(0.4)
+        task = await begun(engine, sql)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -188,6 +196,65 @@ def test_an_engine_disposed_in_flight(traced: None, spans: SpanRecorder, psycopg
 
     assert len(spans) == 3
     gc.collect()
+
+
+@pytest.mark.promise("DB-01")
+@LEAVES_CONNECTIONS
+def test_an_async_engine_disposed_in_flight(traced: None, spans: SpanRecorder, asyncpg_url: str) -> None:
+    """Disposing an async engine while a statement runs leaves that statement its one span, and the next one its own."""
+
+    async def main() -> None:
+        engine = create_async_engine(asyncpg_url)
+        task = await begun(engine, "SELECT pg_sleep(0.2)")
+        await engine.dispose()
+        await task
+        await run_async(engine, "SELECT 1 AS one")
+        await engine.dispose()
+
+    asyncio.run(main())
+
+    assert [(span.name, span.status.status_code) for span in spans] == [("SELECT", StatusCode.UNSET)] * 2
+    gc.collect()
+
+
+FORKING = """
+import os, sys
+from obs_core.testing import record_spans
+from obs_db import instrument_sqlalchemy
+from sqlalchemy import create_engine, text
+
+engine = create_engine(sys.argv[1])
+instrument_sqlalchemy()
+
+
+def tell(who, count):
+    with record_spans() as spans:
+        for _ in range(count):
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1 AS one"))
+    print(who, [span.name for span in spans], flush=True)
+
+
+tell("before", 1)
+if os.fork() == 0:
+    engine.dispose(close=False)
+    tell("child", 2)
+    os._exit(0)
+os.wait()
+tell("parent", 3)
+engine.dispose()
+"""
+
+
+@pytest.mark.promise("DB-01")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_engine(psycopg_url: str) -> None:
+    """An engine that was traced before a fork is traced in the child and in the parent, one span a statement."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, psycopg_url]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.splitlines() == ["before ['SELECT']", f"child {['SELECT'] * 2}", f"parent {['SELECT'] * 3}"]
 
 
 @pytest.mark.promise("DB-02")
@@ -264,14 +331,42 @@ def test_postgres_error(traced: None, spans: SpanRecorder, psycopg_url: str) -> 
     assert "sesame" not in span.to_json()
 
 
+ODD = [
+    "",
+    "-- only",
+    "/* only */",
+    " ",
+    ";",
+    "SELECT '" + "x" * 1_000_000 + "'",
+    "SELECT \udcff",
+    "SELECT \0",
+    "SELEC",
+    "SELECT 1 --",
+]
+
+
+def outcome(engine: Engine, sql: str) -> str:
+    """Run `sql` and say what came of it."""
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(sql)
+    except (exc.SQLAlchemyError, ValueError, sqlite3.Warning) as error:
+        return str(error)
+    return "done"
+
+
 @pytest.mark.promise("DB-03")
-@pytest.mark.parametrize(
-    "sql", ["-- only", "/* only */", " ", ";", "SELECT '" + "x" * 1_000_000 + "'", "SELECT \udcff", "SELEC", "SELECT 1 -- end"]
-)
-def test_odd_statements(sql: str, engine: Engine, traced: None, spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
-    """Comment-only, empty, huge and undecodable SQL behaves as without us, and gives one span."""
-    with engine.connect() as connection, suppress(exc.SQLAlchemyError, UnicodeEncodeError, sqlite3.Warning):
-        connection.exec_driver_sql(sql)
+@pytest.mark.parametrize("sql", ODD, ids=lambda sql: repr(sql[:12]))
+@pytest.mark.parametrize("system", ["sqlite", "postgresql"])
+def test_odd_statements(
+    system: str, sql: str, spans: SpanRecorder, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    """Comment-only, empty, huge and undecodable SQL ends as without us, and gives one span; nothing of ours is logged."""
+    engine = create_engine("sqlite://" if system == "sqlite" else request.getfixturevalue("psycopg_url"))
+    untouched = outcome(engine, sql)
+    instrument_sqlalchemy()
+    assert outcome(engine, sql) == untouched
+    engine.dispose()
 
     (span,) = spans.finished
     assert span.name

@@ -20,10 +20,9 @@ TASKS = 5
 
 
 @contextmanager
-def worker(redis_url: str, sink: OtlpSink, tracing: str) -> Iterator[None]:
+def worker(told: dict[str, str]) -> Iterator[None]:
     """Run `worker_app` with two children and events, and end it warmly."""
     here = str(Path(__file__).parent)
-    environment = {**os.environ, "REDIS_URL": redis_url, "SINK_URL": sink.url, "REDIS_TRACING": tracing, "PYTHONPATH": here}
     command = [
         sys.executable,
         "-m",
@@ -36,7 +35,7 @@ def worker(redis_url: str, sink: OtlpSink, tracing: str) -> Iterator[None]:
         "2",
         "--task-events",
     ]
-    process = subprocess.Popen([*command, "--loglevel", "ERROR"], env=environment, cwd=here)
+    process = subprocess.Popen([*command, "--loglevel", "ERROR"], env={**os.environ, **told, "PYTHONPATH": here}, cwd=here)
     try:
         yield
         process.send_signal(signal.SIGTERM)
@@ -46,30 +45,45 @@ def worker(redis_url: str, sink: OtlpSink, tracing: str) -> Iterator[None]:
         process.wait(10)
 
 
-def spans_of_a_worker(sink: OtlpSink, tracing: str) -> list[SinkSpan]:
+def spans_of_a_worker(sink: OtlpSink, tracing: str, sql_url: str | None = None) -> list[SinkSpan]:
     """Let a worker run a few tasks, answer an inspection, end, and return everything it exported."""
-    with embedded_redis() as url, Celery("worker_app", broker=url, backend=url) as app, worker(url, sink, tracing):
-        results = [app.send_task("worker_app.count") for _ in range(TASKS)]
-        assert sorted(result.get(timeout=60) for result in results) == list(range(1, TASKS + 1))
-        assert app.control.inspect(timeout=10, limit=1).ping()
+    with embedded_redis() as url, Celery("worker_app", broker=url, backend=f"db+{sql_url}" if sql_url else url) as app:
+        told = {"REDIS_URL": url, "SINK_URL": sink.url, "TRACING": tracing, **({"SQL_URL": sql_url} if sql_url else {})}
+        with worker(told):
+            results = [app.send_task("worker_app.count") for _ in range(TASKS)]
+            assert sorted(result.get(timeout=60) for result in results) == list(range(1, TASKS + 1))
+            assert app.control.inspect(timeout=10, limit=1).ping()
     return sink.spans
 
 
+@pytest.fixture(params=["redis", "postgresql"])
+def sql_url(request: pytest.FixtureRequest) -> str | None:
+    """Where results are kept and what the task asks besides: nothing but the broker's Redis, or PostgreSQL."""
+    return request.getfixturevalue("psycopg_url") if request.param == "postgresql" else None
+
+
 @pytest.mark.promise("DB-23")
-def test_a_worker_exports_its_tasks_alone(otlp_sink: OtlpSink) -> None:
-    """Of main process and children nothing is exported but each task's span and what the task itself asked Redis."""
-    spans = spans_of_a_worker(otlp_sink, "obs-db")
+def test_a_worker_exports_its_tasks_alone(otlp_sink: OtlpSink, sql_url: str | None) -> None:
+    """Of main process and children nothing is exported but each task's span and what the task itself asked."""
+    spans = spans_of_a_worker(otlp_sink, "obs-db", sql_url)
 
     roots = [span for span in spans if not span.parent_id]
     assert [span.name for span in roots] == ["run count"] * TASKS
-    commands = [span for span in spans if span.parent_id]
-    assert [span.name for span in commands] == ["INCRBY"] * TASKS
-    assert {span.parent_id for span in commands} == {span.span_id for span in roots}
+    asked = ["INCRBY", *(["SELECT pg_class"] if sql_url else [])]
+    children = {root.span_id: [span.name for span in spans if span.parent_id == root.span_id] for root in roots}
+    assert list(children.values()) == [asked] * TASKS
+    assert len(spans) == TASKS * (1 + len(asked))
 
 
 @pytest.mark.promise("DB-23")
-def test_what_is_left_out_is_there(otlp_sink: OtlpSink) -> None:
-    """The same worker under contrib's instrumentation shows that there was something to leave out."""
-    spans = spans_of_a_worker(otlp_sink, "contrib")
+def test_what_is_left_out_is_there(otlp_sink: OtlpSink, sql_url: str | None) -> None:
+    """The same worker under contrib's instrumentations shows that there was something to leave out, of each library."""
+    spans = spans_of_a_worker(otlp_sink, "contrib", sql_url)
 
-    assert len([span for span in spans if not span.parent_id and span.name != "run count"]) > TASKS
+    roots = [span for span in spans if not span.parent_id and span.name != "run count"]
+    systems = {"redis", *(["postgresql"] if sql_url else [])}
+    for system in systems:
+        assert (
+            len([span for span in roots if system in (span.attributes.get("db.system.name"), span.attributes.get("db.system"))])
+            > 0
+        )

@@ -22,7 +22,7 @@ class Plan:
 
     __slots__ = ("_attributes", "make_call", "options", "region", "service", "service_id", "tracer")
 
-    def __init__(self, client: Any, options: Options, tracer: Tracer, make_call: CallFactory | None) -> None:
+    def __init__(self, client: Any, options: Options, tracer: Tracer, make_call: CallFactory) -> None:
         meta = client.meta
         self.make_call = make_call
         self.options = options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -34,13 +35,16 @@ _CALLS: dict[str, CallFactory] = {
     "stepfunctions": NamedCall,
 }
 
-
-_CONTRIB = tuple(f"opentelemetry.instrumentation.botocore:{name}Instrumentor" for name in ("Botocore", "Aiobotocore"))
+_CONTRIB = "opentelemetry.instrumentation.botocore"
+_INSTRUMENTORS = tuple(f"{_CONTRIB}:{name}Instrumentor" for name in ("Botocore", "Aiobotocore"))
 
 
 def contrib_traces_too() -> bool:
-    """Tell whether contrib's instrumentation is active, with one warning: then the spans are contrib's."""
-    return any(warn_if_contrib_is_active(contrib, package="obs-aws") for contrib in _CONTRIB)
+    """Tell whether contrib's instrumentation is active, with one warning: then the spans are contrib's.
+
+    Asked at each call, since it may be switched on after ours: next to nothing where it has not been imported.
+    """
+    return _CONTRIB in sys.modules and any(warn_if_contrib_is_active(each, package="obs-aws") for each in _INSTRUMENTORS)
 
 
 class Tracing:
@@ -53,13 +57,13 @@ class Tracing:
 
     def begin(self, client: Any, operation: str, params: Mapping[str, Any]) -> Call | None:
         """Return the call, begun; None where nothing is to be traced."""
-        if get_value(_SUPPRESS_INSTRUMENTATION_KEY):
+        if get_value(_SUPPRESS_INSTRUMENTATION_KEY) or contrib_traces_too():
             return None
         plan = self._plans.get(client) or self._plan(client)
-        return plan.make_call(plan, operation, params).begin() if plan.make_call else None
+        return plan.make_call(plan, operation, params).begin()
 
     def _plan(self, client: Any) -> Plan:
-        make_call = None if contrib_traces_too() else _CALLS.get(client.meta.service_model.service_name, Call)
+        make_call = _CALLS.get(client.meta.service_model.service_name, Call)
         plan = Plan(client, self._options, self._tracer, make_call)
         # of threads that make the first calls at once, the one whose plan is kept adds the handlers
         if (kept := self._plans.setdefault(client, plan)) is plan:

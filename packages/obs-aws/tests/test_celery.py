@@ -1,0 +1,61 @@
+"""A Celery worker whose broker is SQS, with obs-celery and obs-aws on: one trace, and none of the broker's own calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from obs_core.testing import OtlpSink, SinkSpan
+
+HERE = Path(__file__).parent
+IDLE_S = 3.0
+
+
+@contextmanager
+def worker(environment: dict[str, str]) -> Iterator[None]:
+    """Run `sqs_worker` with two children, and end it warmly."""
+    command = [sys.executable, "-m", "celery", "--quiet", "--app", "sqs_worker", "worker", "--concurrency", "2"]
+    process = subprocess.Popen([*command, "--loglevel", "ERROR"], env=environment, cwd=HERE)
+    try:
+        yield
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def executions(spans: list[SinkSpan]) -> int:
+    return sum(span.name == "process store" for span in spans)
+
+
+@pytest.mark.promise("AWS-03", "AWS-08", "AWS-09")
+def test_celery_over_sqs(aws_url: str, table: str, otlp_sink: OtlpSink) -> None:
+    """Two requests are two traces, whole; the worker's own calls, polling while it is idle included, are none."""
+    pytest.importorskip("obs_celery")
+    pytest.importorskip("pycurl")
+    environment = {**os.environ, "AWS_URL": aws_url, "SINK_URL": otlp_sink.url, "QUEUE": table, "PYTHONPATH": str(HERE)}
+    with worker(environment):
+        for count in (1, 2):
+            subprocess.run([sys.executable, "sqs_worker.py"], env=environment, cwd=HERE, check=True, timeout=60)
+            otlp_sink.wait_for(lambda spans, count=count: executions(spans) == count, 60)
+        time.sleep(IDLE_S)
+    spans = {span.span_id: span for span in otlp_sink.spans}
+    assert [span.name for span in spans.values() if not span.parent_id] == ["POST /orders"] * 2
+    chains = [chain(spans, span) for span in spans.values() if span.name in ("DynamoDB.PutItem", f"send {table}")]
+    carried = ["POST /orders", "publish store", f"send {table}"]
+    processed = ["POST /orders", "publish store", "process store", "DynamoDB.PutItem"]
+    assert sorted(chains) == sorted([carried, processed] * 2)
+
+
+def chain(spans: dict[str, SinkSpan], span: SinkSpan) -> list[str]:
+    """The names of a span and of those above it, the root first."""
+    above = chain(spans, spans[span.parent_id]) if span.parent_id else []
+    return [*above, span.name]
