@@ -15,23 +15,26 @@ _MAX_PARAMETERS = 64
 _redactor = Redactor()
 
 
-def row_attributes(dialect: str, cursor: Any, context: Any, parameters: Any) -> dict[str, AttributeValue]:
-    """Return how many rows came back or were changed, where the driver knows, and how many were sent in a batch."""
-    attributes: dict[str, AttributeValue] = {}
+def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
+    """Return how many rows came back or were changed, where the driver knows."""
     rows = getattr(cursor, "rowcount", -1)
     if isinstance(rows, int) and rows >= 0:
         if cursor.description is None:
-            attributes["obs.db.affected_rows"] = rows
-        elif dialect in _KNOWS_RESULT_ROWS:
-            attributes["db.response.returned_rows"] = rows
-    if context.executemany and (size := _batch_size(context, parameters)) > 1:
-        attributes["db.operation.batch.size"] = size
-    return attributes
+            return {"obs.db.affected_rows": rows}
+        if dialect in _KNOWS_RESULT_ROWS:
+            return {"db.response.returned_rows": rows}
+    return {}
+
+
+def batch_attributes(context: Any, parameters: Any) -> dict[str, AttributeValue]:
+    """Return how many rows were sent in a batch, if more than one."""
+    size = _batch_size(context, parameters) if parameters else 0
+    return {"db.operation.batch.size": size} if size > 1 else {}
 
 
 def _batch_size(context: Any, parameters: Any) -> int:
-    if isinstance(parameters, list) or not parameters:
-        return len(parameters or ())
+    if isinstance(parameters, list):
+        return len(parameters)
     # SQLAlchemy 2's "insertmanyvalues": many rows in one flat set of parameters
     one = context.parameters[0] if context.parameters else ()
     return len(parameters) // len(one) if one else 1

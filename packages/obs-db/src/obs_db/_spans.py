@@ -72,14 +72,12 @@ class Call:
 
     def is_left_out(self, origin: Origin) -> bool:
         """Whether the call gets no span: it is suppressed, could not be recorded, or would be a root that nobody wants."""
+        if self._context.get(_SUPPRESSED[0]) or self._context.get(_SUPPRESSED[1]):
+            return True
         parent = self.parent.get_span_context()
-        if not parent.is_valid:
-            roots = origin.roots
-            return roots is False or (roots == "auto" and is_worker_process()) or self._is_suppressed()
-        return (not parent.trace_flags.sampled and origin.follows_parent) or self._is_suppressed()
-
-    def _is_suppressed(self) -> bool:
-        return bool(self._context.get(_SUPPRESSED[0]) or self._context.get(_SUPPRESSED[1]))
+        if parent.is_valid:
+            return not parent.trace_flags.sampled and origin.follows_parent
+        return origin.roots is False or (origin.roots == "auto" and is_worker_process())
 
     def start_span(self, origin: Origin, name: str, started: int, attributes: Mapping[str, AttributeValue]) -> Span:
         """Start the call's span as of `started`, nanoseconds since the epoch."""

@@ -24,7 +24,7 @@ from obs_db._chosen import forgetting
 from obs_db._comment import add_comment
 from obs_db._contrib import Contrib
 from obs_db._options import Roots, SqlOptions
-from obs_db._outcome import error_code, parameter_attributes, row_attributes
+from obs_db._outcome import batch_attributes, error_code, parameter_attributes, row_attributes
 from obs_db._patches import Shared
 from obs_db._spans import Call, record_failure
 from obs_db._statement import Statement, describe
@@ -187,8 +187,9 @@ def _record(begun: _Begun, context: Any, cursor: Any, executemany: bool, error: 
     if call.is_left_out(traced) or (_contrib.is_active() and _contrib_traces(context.engine)):
         return
     statement = describe(sql, traced.dialect, former_names=traced.options.former_names)
-    rows = row_attributes(traced.dialect, cursor, context, parameters)
-    attributes = {**traced.attributes, **statement.attributes, **rows}
+    attributes = {**traced.attributes, **statement.attributes, **row_attributes(traced.dialect, cursor)}
+    if executemany:
+        attributes.update(batch_attributes(context, parameters))
     span = call.start_span(traced, statement.name or traced.fallback_name, started, attributes)
     if span.is_recording():
         if traced.sql_options.capture_parameters:

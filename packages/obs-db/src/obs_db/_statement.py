@@ -56,10 +56,10 @@ def describe(sql: object, dialect: str, *, former_names: bool = False) -> Statem
 
     The last 512 statements of up to 8 KiB are remembered; only the first 16 KiB of a statement are read. Thread-safe.
     """
-    if isinstance(sql, bytes):
-        sql = sql.decode("utf-8", "replace")
     if not isinstance(sql, str):
-        return Statement()
+        if not isinstance(sql, bytes):
+            return Statement()
+        sql = sql.decode("utf-8", "replace")
     if len(sql) <= _MAX_CACHED_CHARS:
         return _cached(sql, dialect, former_names)
     return _parse(sql[:_MAX_PARSED_CHARS], dialect, former_names)

@@ -1,0 +1,97 @@
+"""What tracing a call costs beside contrib's, in function calls: a count that no busy machine changes.
+
+Times are measured by ``benchmarks/db.py``; this keeps them from growing unseen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy
+from obs_db import instrument_redis, instrument_sqlalchemy
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
+
+
+@contextmanager
+def contrib(provider: TracerProvider) -> Iterator[None]:
+    SQLAlchemyInstrumentor().instrument(tracer_provider=provider, skip_dep_check=True)
+    RedisInstrumentor().instrument(tracer_provider=provider)
+    yield
+    SQLAlchemyInstrumentor().uninstrument()
+    RedisInstrumentor().uninstrument()
+
+
+@contextmanager
+def ours(provider: TracerProvider) -> Iterator[None]:
+    handles = [instrument_sqlalchemy(tracer_provider=provider), instrument_redis(tracer_provider=provider)]
+    yield
+    for handle in handles:
+        handle.uninstrument()
+
+
+@contextmanager
+def sqlite_execute(_: str) -> Iterator[Callable[[], Any]]:
+    engine = sqlalchemy.create_engine("sqlite://")
+    query = sqlalchemy.text("SELECT name FROM sqlite_master WHERE name = :name")
+    with engine.connect() as connection:
+        yield lambda: connection.execute(query, {"name": "x"})
+    engine.dispose()
+
+
+@contextmanager
+def redis_get(url: str) -> Iterator[Callable[[], Any]]:
+    with redis.Redis.from_url(url) as client:
+        yield lambda: client.get("key")
+
+
+@contextmanager
+def redis_pipeline(url: str) -> Iterator[Callable[[], Any]]:
+    def run() -> None:
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(100):
+            pipeline.set("key", "value")
+        pipeline.execute()
+
+    with redis.Redis.from_url(url) as client:
+        yield run
+
+
+def function_calls(run: Callable[[], Any], provider: TracerProvider) -> int:
+    """Count the calls that `run` makes, in Python and in C, under a span, when everything is warm."""
+    seen = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal seen
+        seen += event in ("call", "c_call")
+
+    with provider.get_tracer("test").start_as_current_span("parent"):
+        for _ in range(3):
+            run()
+        sys.setprofile(count)
+        try:
+            run()
+        finally:
+            sys.setprofile(None)
+    return seen
+
+
+@pytest.mark.promise("DB-30")
+@pytest.mark.parametrize("scenario", [sqlite_execute, redis_get, redis_pipeline])
+@pytest.mark.parametrize(("sampler", "bound"), [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.8)], ids=["sampled", "unsampled"])
+def test_cost_beside_contrib(scenario: Any, sampler: Any, bound: float, redis_url: str) -> None:
+    """At most as many calls as contrib's under a sampled span, at most 0.8 of them under an unsampled one."""
+    provider = TracerProvider(sampler=ParentBased(sampler))
+    counts = []
+    for instrumented in (contrib, ours, lambda _: nullcontext()):  # SQLAlchemy does not forget that somebody has listened
+        with instrumented(provider), scenario(redis_url) as run:
+            counts.append(function_calls(run, provider))
+    theirs, mine, bare = counts
+    assert 0 < mine - bare <= bound * (theirs - bare)
