@@ -84,6 +84,7 @@ def test_the_span_of_a_request_whole(server: Server, spans: SpanRecorder) -> Non
         "server.address": "127.0.0.1",
         "server.port": server.server_port,
         "http.response.status_code": 200,
+        "network.protocol.version": "1.0",
         "correlation_id": "c-1",
     }
     (seen,) = server.seen

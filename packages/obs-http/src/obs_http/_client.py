@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
 from fnmatch import translate
-from typing import Any, NamedTuple
+from typing import Any
 
 from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import Redactor, call_contained, correlation_headers, current_manager, record_error
+from obs_core.integration import Redactor, call_contained, correlation_headers, current_manager, error_type, record_error
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
-from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from obs_http._headers import HeaderCapture, RawHeaders
+from obs_http._hop import Call, Hop, Target, current_call
+from obs_http._metrics import CLIENT as METRIC
+from obs_http._metrics import Durations, Stopwatch
 from obs_http._request import KNOWN_METHODS
+from obs_http._semconv import CLIENT, older_names
 
 RequestHook = Callable[[Span, Any], None]
 ResponseHook = Callable[[Span, Any, Any], None]
@@ -30,51 +33,6 @@ ResponseHook = Callable[[Span, Any, Any], None]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _USERINFO = re.compile(r"//[^/\s@'\"]+@")
 _PARAMETER = re.compile(r"([?&])([^=&#\s'\"]+=[^&#\s'\")]*)")
-
-
-@dataclass(slots=True)
-class Call:
-    """One call of a client's ``send``: all the requests that it leads to belong together.
-
-    Attributes:
-        sent: How many requests it has sent so far: redirects and authentication send more than one.
-        first: The first one's span, the parent of the others where the call itself has none: one trace in any case.
-        busy: Whether a request is being sent just now, so that a second instrumentation stands aside.
-    """
-
-    sent: int = 0
-    first: SpanContext | None = None
-    busy: bool = field(default=False)
-
-
-current_call: ContextVar[Call | None] = ContextVar("obs_http_call", default=None)
-
-
-class Target(NamedTuple):
-    """Where a request goes."""
-
-    method: str
-    url: str
-    host: str
-    port: int | None
-
-
-class Hop:
-    """A request on its way: its span, current until the response's headers are there."""
-
-    __slots__ = ("_call", "_token", "span")
-
-    def __init__(self, span: Span, inner: Context, call: Call) -> None:
-        self.span = span
-        self._call = call
-        self._token: Token[Context] = context.attach(inner)
-        call.busy = True
-
-    def end(self) -> None:
-        """End the span and restore the context."""
-        self._call.busy = False
-        context.detach(self._token)
-        call_contained("ending a request's span", self.span.end)
 
 
 class ClientTracer:
@@ -100,6 +58,7 @@ class ClientTracer:
         redact: Sequence[str],
         correlation: CorrelationConfig | None,
         tracer_provider: trace.TracerProvider | None,
+        meter_provider: MeterProvider | None,
     ) -> None:
         manager = current_manager()
         redactor = Redactor((*redact, *(manager.settings.redact if manager else ())))
@@ -117,6 +76,8 @@ class ClientTracer:
         self._redactor = redactor
         self._correlation = correlation
         self._tracer = trace.get_tracer("obs_http", tracer_provider=tracer_provider)
+        self._durations = Durations(*METRIC, meter_provider)
+        self._older_names = older_names(CLIENT)
 
     def begin(self, request: Any, target: Target, headers: MutableMapping[str, str]) -> Hop | None:
         """Start the span of `request` and write its context into `headers`; None: leave this one alone."""
@@ -143,7 +104,17 @@ class ClientTracer:
                 span.set_attributes(self._request_capture.attributes(raw_headers(headers)))
             if self._request_hook is not None:
                 call_contained(f"{self._library} request_hook", self._request_hook, span, request)
-        return Hop(span, inner, call)
+        return Hop(span, inner, call, self._stopwatch(target), self._older_names)
+
+    def _stopwatch(self, target: Target) -> Stopwatch | None:
+        histogram = self._durations.histogram()
+        if histogram is None:
+            return None
+        attributes: dict[str, AttributeValue] = {"server.address": target.host}
+        attributes["http.request.method"] = target.method if target.method in KNOWN_METHODS else "_OTHER"
+        if (port := _port(target.url, target.port)) is not None:
+            attributes["server.port"] = port
+        return Stopwatch(histogram, attributes)
 
     def _attributes(self, call: Call, method: str, url: str, host: str, port: int | None) -> dict[str, AttributeValue]:
         known = method in KNOWN_METHODS
@@ -154,8 +125,7 @@ class ClientTracer:
         }
         if not known:
             attributes["http.request.method_original"] = method
-        port = port or _DEFAULT_PORTS.get(url.partition(":")[0])
-        if port is not None:
+        if (port := _port(url, port)) is not None:
             attributes["server.port"] = port
         if call.sent:
             attributes["http.request.resend_count"] = call.sent
@@ -170,12 +140,14 @@ class ClientTracer:
     def succeed(self, hop: Hop, request: Any, response: Any, status: int, headers: RawHeaders) -> None:
         """Note the response; 4xx and 5xx are errors of the client's span."""
         span = hop.span
+        if not hop.is_observed:
+            return
+        hop.note("http.response.status_code", status)
+        if status >= 400:
+            hop.note("error.type", str(status))
+            span.set_status(Status(StatusCode.ERROR))
         if not span.is_recording():
             return
-        span.set_attribute("http.response.status_code", status)
-        if status >= 400:
-            span.set_attribute("error.type", str(status))
-            span.set_status(Status(StatusCode.ERROR))
         if self._response_capture:
             span.set_attributes(self._response_capture.attributes(headers))
         if self._response_hook is not None:
@@ -184,6 +156,7 @@ class ClientTracer:
     def fail(self, hop: Hop, error: BaseException) -> None:
         """Note that sending raised `error`. Never raises."""
         if isinstance(error, Exception):
+            hop.note("error.type", error_type(error))
             record_error(hop.span, error, scrub=self._scrub)
         elif type(error).__name__ == "CancelledError":
             hop.span.set_attribute("obs.cancelled", True)
@@ -194,6 +167,10 @@ class ClientTracer:
 
     def _parameter(self, match: re.Match[str]) -> str:
         return match[1] + self._redactor.query(match[2])
+
+
+def _port(url: str, port: int | None) -> int | None:
+    return port or _DEFAULT_PORTS.get(url.partition(":")[0])
 
 
 def _any_glob(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from obs_core.integration import call_contained, log_failure, record_error
+from obs_core.integration import call_contained, error_type, log_failure, record_error
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
+from obs_http._metrics import Stopwatch
 from obs_http._options import ServerOptions
-from obs_http._request import span_method
+from obs_http._request import metric_attributes, span_method
 from obs_http._route import route_template
+from obs_http._semconv import add_older_names
 from obs_http._types import EDGE, Message, Receive, Scope, Send
 
 _MASKED_URLS = ("url.full", "http.url", "http.target")
@@ -28,11 +30,12 @@ class Exchange:
         span: The request's SERVER span.
         owned: Whether we made `span`, and so are the ones to name it, to judge it and to end it.
         records_errors: Whether nobody else writes an escaping exception on `span`.
+        stopwatch: Measures the request, where somebody wants to know and nobody else does it.
     """
 
     __slots__ = (
         "_complete", "_disconnected", "_failed", "_options", "_path", "_receive", "_received", "_root_path", "_scope", "_send",
-        "_sent", "_started", "_trailers", "correlation_id", "owned", "records_errors", "span", "status",
+        "_sent", "_started", "_stopwatch", "_trailers", "correlation_id", "owned", "records_errors", "span", "status",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +49,7 @@ class Exchange:
         owned: bool,
         records_errors: bool,
         correlation_id: str | None,
+        stopwatch: Stopwatch | None,
     ) -> None:
         self._started = perf_counter()
         self._options = options
@@ -59,7 +63,9 @@ class Exchange:
         self.records_errors = records_errors
         self.correlation_id = correlation_id
         self.status: int | None = None
-        self._trailers = self._complete = self._disconnected = self._failed = False
+        self._stopwatch = stopwatch
+        self._failed: str | None = None
+        self._trailers = self._complete = self._disconnected = False
         self._received = self._sent = 0
 
     def enrich(self) -> None:
@@ -68,6 +74,7 @@ class Exchange:
             self.span.set_attributes(self._options.request_capture.attributes(self._scope.get("headers", ())))
         if not self.owned:
             self._mask_foreign()
+            self._add_older_names()
         if self.correlation_id is not None:
             if not self.owned:
                 # whoever opened the span did so before the id was known, so obs-core's processor could not stamp it
@@ -118,8 +125,9 @@ class Exchange:
             self._add_headers(message)
             if self.span.is_recording():
                 self.span.set_attributes(self._options.captured_response(message.get("headers", ())))
-                if not self.owned:
+                if not self.owned:  # whoever owns it ends it as the response ends, before we are told
                     self._name_span()
+                    self._add_older_names()
         except Exception:  # noqa: BLE001 - telemetry's failure is not the response's
             log_failure("tracing a response")
 
@@ -157,7 +165,7 @@ class Exchange:
         elif type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect") or self._disconnected:
             self._disconnected = True
         elif isinstance(error, Exception):
-            self._failed = True
+            self._failed = error_type(error)
             if self._complete and self.owned:
                 _record_late(error, self.span, tracer)
             elif self.records_errors:
@@ -173,6 +181,8 @@ class Exchange:
 
     def finish(self) -> None:
         """Say on the span what the request came to; end it where it is ours. A second call does nothing. Never raises."""
+        if self._stopwatch is not None:
+            self._measure()
         if not self.span.is_recording():
             return
         try:
@@ -180,10 +190,24 @@ class Exchange:
             if self.owned:
                 self._name_span()
                 self._judge()
+                self._add_older_names()
         except Exception:  # noqa: BLE001 - telemetry's failure is not the request's
             log_failure("finishing a request's span")
         if self.owned:
             call_contained("ending a request's span", self.span.end)
+
+    def _measure(self) -> None:
+        stopwatch, self._stopwatch = self._stopwatch, None
+        if stopwatch is not None:
+            route = call_contained("finding a request's route", self._route)
+            stopwatch.attributes = metric_attributes(self._scope, route, self.status, self._failed)
+            stopwatch.stop()
+
+    def _add_older_names(self) -> None:
+        if self._options.older_names:
+            client = self._scope.get("client") or (None, None)
+            more = {"http.response.status_code": self.status, "client.port": client[1]}
+            add_older_names(self.span, self._options.older_names, more)
 
     def _count(self) -> None:
         if self._scope["type"] == "websocket":
@@ -192,9 +216,12 @@ class Exchange:
         if self._disconnected and not self._complete:
             self.span.set_attribute("obs.disconnected", True)
 
-    def _name_span(self) -> None:
+    def _route(self) -> str | None:
         before = {**self._scope, "path": self._path, "root_path": self._root_path, "path_params": {}}
-        route = route_template(self._scope, before)
+        return route_template(self._scope, before)
+
+    def _name_span(self) -> None:
+        route = self._route()
         if route is not None:
             self.span.set_attribute("http.route", route)
         method = span_method(self._scope)

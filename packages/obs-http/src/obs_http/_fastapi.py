@@ -16,6 +16,7 @@ from obs_core.integration import (
     warn_unsupported_version,
 )
 from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider
 
 from obs_http._edge import leave_edge, stand_at_edge
 from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
@@ -46,6 +47,7 @@ def instrument_fastapi(
     traceresponse: bool = False,
     legacy_attributes: bool = False,
     tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
     """Trace the requests of `app`, a FastAPI or Starlette application; at any time, not only before its first request.
 
@@ -68,6 +70,7 @@ def instrument_fastapi(
         traceresponse: Set the W3C ``traceresponse`` header. Default False.
         legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default False.
         tracer_provider: Default: the global one.
+        meter_provider: For ``http.server.request.duration``. Default: the global one; none, nothing is measured.
 
     Returns:
         A handle with ``.uninstrument()``; the same one when called again.
@@ -99,6 +102,7 @@ def instrument_fastapi(
         traceresponse=traceresponse,
         legacy_attributes=legacy_attributes,
         tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
     )
     return instrument_once(_NAME, functools.partial(_install, app, build), target=app)
 

@@ -23,8 +23,10 @@ from obs_core.integration import (
     warn_unsupported_version,
 )
 from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider
 
-from obs_http._client import Call, ClientTracer, Hop, RequestHook, ResponseHook, Target, current_call
+from obs_http._client import ClientTracer, RequestHook, ResponseHook
+from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._patch import Patches
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def instrument_httpx(
     redact: Sequence[str] = (),
     correlation: CorrelationConfig | None = None,
     tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
     """Trace the requests of `client`, or of every httpx client of this process, those that exist already included.
 
@@ -61,6 +64,7 @@ def instrument_httpx(
         redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
         correlation: How the correlation id goes out. Default: that of the set-up.
         tracer_provider: Default: the global one.
+        meter_provider: For ``http.client.request.duration``. Default: the global one; none, nothing is measured.
 
     Returns:
         A handle with ``.uninstrument()``; the same one when called again.
@@ -86,6 +90,7 @@ def instrument_httpx(
         redact=redact,
         correlation=correlation,
         tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
     )
     return instrument_once(_NAME, functools.partial(_install, client, tracer), target=client)
 
@@ -160,6 +165,6 @@ def _begin(tracer: ClientTracer, request: httpx.Request) -> Hop | None:
 
 
 def _succeed(tracer: ClientTracer, hop: Hop, request: httpx.Request, response: httpx.Response) -> None:
-    if hop.span.is_recording():
-        hop.span.set_attribute("network.protocol.version", response.http_version.removeprefix("HTTP/"))
+    if hop.is_observed:
+        hop.note("network.protocol.version", response.http_version.removeprefix("HTTP/"))
         tracer.succeed(hop, request, response, response.status_code, response.headers.raw)

@@ -9,6 +9,7 @@ from obs_core import CorrelationConfig, get_correlation_id
 from obs_core.integration import attach_correlation, call_contained
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanKind
 
 from obs_http._edge import Edge, stand_at_edge
@@ -17,6 +18,7 @@ from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
 from obs_http._headers import by_name, first_by_name
 from obs_http._identity import Identify
 from obs_http._lifespan import run_lifespan
+from obs_http._metrics import SERVER, Durations, Stopwatch
 from obs_http._options import ServerOptions
 from obs_http._remote import Carrier, propagation_fields, remote_context
 from obs_http._request import RequestAttributes, span_method
@@ -48,6 +50,7 @@ class RequestTracingMiddleware:
         traceresponse: Set the W3C ``traceresponse`` header. Default False.
         legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default False.
         tracer_provider: Default: the global one.
+        meter_provider: For ``http.server.request.duration``. Default: the global one; none, nothing is measured.
 
     Raises:
         ConfigurationError: An option is wrong.
@@ -71,6 +74,7 @@ class RequestTracingMiddleware:
         traceresponse: bool = False,
         legacy_attributes: bool = False,
         tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         self.app = app
         self._options = ServerOptions(
@@ -89,7 +93,7 @@ class RequestTracingMiddleware:
             legacy_attributes=legacy_attributes,
         )
         self._tracer = trace.get_tracer("obs_http", tracer_provider=tracer_provider)
-
+        self._durations = Durations(*SERVER, meter_provider)
         self._names = {
             name.lower().encode(): name.lower() for name in (*self._options.correlation.headers, "host", "user-agent")
         }
@@ -178,6 +182,7 @@ class RequestTracingMiddleware:
         exchange = Exchange(
             self._options, scope, receive, send, span,
             owned=present is None, records_errors=not foreign, correlation_id=get_correlation_id(inner),
+            stopwatch=self._stopwatch(scope) if present is None else None,
         )  # fmt: skip
         scope[MARK] = exchange
         keep_to_ourselves(scope)
@@ -196,6 +201,12 @@ class RequestTracingMiddleware:
     def _start(self, scope: Scope, headers: Carrier, inner: Context, links: list[Link]) -> Span:
         attributes = RequestAttributes(scope, headers, self._options.redactor)
         return self._tracer.start_span(span_method(scope), inner, SpanKind.SERVER, attributes, links)
+
+    def _stopwatch(self, scope: Scope) -> Stopwatch | None:
+        histogram = self._durations.histogram()
+        if histogram is None or scope["type"] != "http" or scope.get("fastapi.telemetry") is not None:
+            return None  # FastAPI measures also where it was told not to trace
+        return Stopwatch(histogram, {})
 
     def _with_identity(self, span: Span, scope: Scope, inner: Context) -> Context:
         reader = self._options.identity

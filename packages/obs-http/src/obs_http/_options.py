@@ -15,6 +15,7 @@ from opentelemetry.util.types import AttributeValue
 from obs_http._exclusion import PathExclusion
 from obs_http._headers import HeaderCapture, RawHeaders
 from obs_http._identity import Identify, IdentityReader
+from obs_http._semconv import SERVER, older_names
 
 
 class ServerOptions:
@@ -22,7 +23,8 @@ class ServerOptions:
 
     __slots__ = (
         "_response_capture", "_service_name", "_traceresponse", "_writes_headers", "correlation", "excluded",
-        "identity", "identity_in_baggage", "legacy_attributes", "redactor", "request_capture", "trust_remote_context",
+        "identity", "identity_in_baggage", "legacy_attributes", "older_names", "redactor", "request_capture",
+        "trust_remote_context",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +61,7 @@ class ServerOptions:
         self.identity_in_baggage = identity_in_baggage
         self.trust_remote_context = trust_remote_context
         self.legacy_attributes = legacy_attributes
+        self.older_names = older_names(SERVER)
         name = service_name or (settings.service_name if settings else None) or ""
         # a header's value takes no line break, and servers refuse the whole response for one
         self._service_name = re.sub(r"[^\x20-\x7e]", "?", name).encode()

@@ -26,6 +26,24 @@ def span_method(scope: Scope) -> str:
     return method if method in KNOWN_METHODS else "HTTP"
 
 
+def metric_attributes(scope: Scope, route: str | None, status: int | None, failed: str | None) -> dict[str, AttributeValue]:
+    """Return what a request is measured with: attributes of few values, whatever the caller writes."""
+    method = scope.get("method", "")
+    attributes: dict[str, AttributeValue] = {
+        "http.request.method": method if method in KNOWN_METHODS else "_OTHER",
+        "url.scheme": scope.get("scheme") or "http",
+    }
+    if "http_version" in scope:
+        attributes["network.protocol.version"] = scope["http_version"]
+    if route is not None:
+        attributes["http.route"] = route
+    if status is not None:
+        attributes["http.response.status_code"] = status
+    if failed or (status or 0) >= 500:
+        attributes["error.type"] = failed or str(status)
+    return attributes
+
+
 class RequestAttributes(Mapping[str, AttributeValue]):
     """The attributes to start a request's span with; put together only if the sampler or the span looks at them."""
 

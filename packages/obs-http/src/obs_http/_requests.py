@@ -24,8 +24,10 @@ from obs_core.integration import (
 )
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation
+from opentelemetry.metrics import MeterProvider
 
-from obs_http._client import Call, ClientTracer, Hop, RequestHook, ResponseHook, Target, current_call, raw_headers
+from obs_http._client import ClientTracer, RequestHook, ResponseHook, raw_headers
+from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._patch import Patches
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
 _NAME = "requests"
+_VERSIONS: dict[object, str] = {10: "1.0", 11: "1.1", 20: "2"}
 _CONTRIB = "opentelemetry.instrumentation.requests:RequestsInstrumentor"
 
 
@@ -48,6 +51,7 @@ def instrument_requests(
     redact: Sequence[str] = (),
     correlation: CorrelationConfig | None = None,
     tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
     """Trace the requests of `session`, or of every session of this process, ``requests.get`` and its kin included.
 
@@ -65,6 +69,7 @@ def instrument_requests(
         redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
         correlation: How the correlation id goes out. Default: that of the set-up.
         tracer_provider: Default: the global one.
+        meter_provider: For ``http.client.request.duration``. Default: the global one; none, nothing is measured.
 
     Returns:
         A handle with ``.uninstrument()``; the same one when called again.
@@ -90,6 +95,7 @@ def instrument_requests(
         redact=redact,
         correlation=correlation,
         tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
     )
     return instrument_once(_NAME, functools.partial(_install, session, tracer), target=session)
 
@@ -164,4 +170,6 @@ def _succeed(tracer: ClientTracer, hop: Hop, request: requests.PreparedRequest, 
     retries = getattr(getattr(response.raw, "retries", None), "history", ())
     if retries:
         hop.span.set_attribute("http.request.resend_count", len(retries))
+    if (version := _VERSIONS.get(getattr(response.raw, "version", None))) is not None:
+        hop.note("network.protocol.version", version)
     tracer.succeed(hop, request, response, response.status_code, raw_headers(response.headers))

@@ -1,0 +1,69 @@
+"""The names that came before the stable ones, beside them, under ``OTEL_SEMCONV_STABILITY_OPT_IN=http/dup``.
+
+https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/. The stable names are always there; the older
+ones are those that contrib's instrumentations write, so that dashboards made for them live on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from opentelemetry.trace import Span
+from opentelemetry.util.types import AttributeValue
+
+#: Stable name → the names that it had before.
+OlderNames = Mapping[str, tuple[str, ...]]
+
+_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
+_BOTH_SIDES = {
+    "http.request.method": ("http.method",),
+    "http.response.status_code": ("http.status_code",),
+    "network.protocol.version": ("http.flavor",),
+}
+SERVER: OlderNames = {
+    **_BOTH_SIDES,
+    "client.address": ("net.peer.ip",),
+    "client.port": ("net.peer.port",),
+    "server.address": ("net.host.name", "http.host", "http.server_name"),
+    "server.port": ("net.host.port",),
+    "url.path": ("http.target",),
+    "url.scheme": ("http.scheme",),
+    "user_agent.original": ("http.user_agent",),
+}
+CLIENT: OlderNames = {
+    **_BOTH_SIDES,
+    "server.address": ("net.peer.name", "http.host"),
+    "server.port": ("net.peer.port",),
+    "url.full": ("http.url",),
+}
+_URL_PARTS = ("url.scheme", "server.address", "server.port", "url.path", "url.query")
+_NONE: OlderNames = {}
+
+
+def older_names(side: OlderNames) -> OlderNames:
+    """Return `side` (`SERVER` or `CLIENT`) where the environment asks for both conventions, else an empty mapping."""
+    asked = os.environ.get(_VARIABLE, "").split(",")
+    return side if "http/dup" in (name.strip() for name in asked) else _NONE
+
+
+def add_older_names(span: Span, names: OlderNames, more: Mapping[str, AttributeValue | None]) -> None:
+    """Say on `span`, about to end, under the older names too what it says under the stable ones.
+
+    Args:
+        span: Ours or somebody else's; what it has under an older name stays.
+        names: What `older_names` returned.
+        more: What else is known, by stable name, and not on the span yet; or None.
+    """
+    recorded: Mapping[str, AttributeValue] = getattr(span, "attributes", None) or {}
+    known = {**recorded, **{name: value for name, value in more.items() if value is not None}}
+    older = {before: known[name] for name in names if name in known for before in names[name]}
+    if "url.path" in names and "url.path" in known:
+        older["http.url"] = _url(known)
+    span.set_attributes({name: value for name, value in older.items() if name not in recorded})
+
+
+def _url(known: Mapping[str, AttributeValue]) -> str:
+    scheme, host, port, path, query = (str(known.get(name) or "") for name in _URL_PARTS)
+    port = "" if port in ("", "80", "443") else f":{port}"
+    return f"{scheme}://{host}{port}{path}{'?' if query else ''}{query}"
