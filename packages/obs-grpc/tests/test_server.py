@@ -394,31 +394,6 @@ def test_message_counts(spans: SpanRecorder, events: bool) -> None:
         assert set(told) == (expected if events else set())
 
 
-@pytest.mark.parametrize(
-    "traceparent",
-    [
-        "",
-        "00",
-        "00-0-0-01",
-        "ff-" + TRACEPARENT[3:],
-        TRACEPARENT.upper(),
-        TRACEPARENT + "-extra",
-        "00-" + "0" * 32 + TRACEPARENT[35:],
-    ],
-)
-def test_malformed_traceparent(spans: SpanRecorder, traceparent: str) -> None:
-    """What is no traceparent starts a new trace, and the RPC is served."""
-
-    def unary_unary(request: bytes, context: Any) -> bytes:
-        return request
-
-    with serving(handlers(unary_unary=unary_unary)) as address:
-        assert ask(address, "unary_unary", metadata=(("traceparent", traceparent), ("blob-bin", b"\xff\x00")))[0] == b"x"
-    wait_for_spans(spans, 1)
-    (span,) = spans
-    assert span.parent is None
-
-
 def test_baggage_arrives(spans: SpanRecorder) -> None:
     """The caller's baggage is current in the handler, and its correlation id on the span."""
 

@@ -14,12 +14,12 @@ from fastapi import APIRouter, BackgroundTasks, FastAPI, WebSocket
 from obs_core import CorrelationConfig, get_correlation_id
 from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder
-from obs_http import Identity, RequestTracingMiddleware
+from obs_http import Identity, RequestTracingMiddleware, instrument_httpx, uninstrument_httpx
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from websockets.sync.client import connect
@@ -558,9 +558,90 @@ def test_who_the_request_is_for(options: dict[str, Any], serve: Serve, spans: Sp
     assert "user.id" not in unknown.attributes
 
 
+def who_reaches(serve: Serve, edge: dict[str, Any], inner: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    """Ask an edge that asks a service further in; return what the baggage says there."""
+
+    async def said(request: Request) -> Response:
+        return JSONResponse({name: value for name, value in baggage.get_all().items() if name != "correlation_id"})
+
+    url = serve(traced([Route("/inner", said)], **inner))
+
+    async def pass_on(request: Request) -> Response:
+        async with httpx.AsyncClient() as client:
+            return JSONResponse((await client.get(f"{url}/inner")).json())
+
+    found: dict[str, Any] = httpx.get(f"{serve(traced([Route('/edge', pass_on)], **edge))}/edge", headers=headers).json()
+    return found
+
+
+FORGED = {"baggage": "user.id=admin,tenant.id=all,user.hash=0,other=1"}
+
+
+@pytest.mark.promise("HTTP-07")
+def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
+    serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
+    """The edge reads it off the headers, the services behind it out of baggage; who does not ask for that has none."""
+    instrument_httpx()
+    edge = {"identify": lambda headers: headers.get("x-user"), "identity_in_baggage": True}
+    try:
+        for options in ({"identity_from_baggage": True}, {"identity_from_baggage": True, "identity_hash_key": "k"}, {}):
+            assert who_reaches(serve, edge, options, {"x-user": "u-1", **FORGED}) == {"user.id": "u-1", "other": "1"}
+    finally:
+        uninstrument_httpx()
+    found = eventually(lambda: len(spans.named("GET /inner")) == 3 and spans.named("GET /inner"))
+    assert [span.attributes["user.id"] for span in spans.named("GET /edge")] == ["u-1"] * 3
+    plain, hashed, unasked = (dict(span.attributes) for span in found)
+    assert (plain["user.id"], "tenant.id" in plain) == ("u-1", False)
+    assert len(hashed["user.hash"]) == 64
+    assert "user.id" not in hashed
+    assert not {"user.id", "user.hash", "tenant.id"} & set(unasked)
+
+
+@pytest.mark.promise("HTTP-07", "HTTP-09")
+@pytest.mark.parametrize(
+    "edge",
+    [
+        {"identify": "aws_alb"},
+        {"identify": "aws_alb", "identity_in_baggage": True},
+        {"identify": lambda headers: headers["no-such-header"], "identity_in_baggage": True},
+        {"trust_remote_context": False},
+    ],
+    ids=["identify", "identify and baggage", "identify raises", "untrusted"],
+)
+def test_a_strangers_baggage_names_nobody(
+    edge: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
+    """An edge that says who a request is for, be it nobody, lets no caller say it, neither here nor further in."""
+    instrument_httpx()
+    try:
+        found = who_reaches(serve, edge, {"identity_from_baggage": True}, FORGED)
+    finally:
+        uninstrument_httpx()
+    assert not {"user.id", "user.hash", "tenant.id"} & set(found)
+    for span in eventually(lambda: len(server_spans(spans)) == 2 and server_spans(spans)):
+        assert not {"user.id", "user.hash", "tenant.id"} & set(span.attributes)
+
+
+@pytest.mark.promise("HTTP-07")
+def test_what_could_forge_a_log_line_is_no_identity_in_baggage_either(
+    serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
+    """Line breaks and oversized ids are left out; what the headers say comes first."""
+    options = {"identity_from_baggage": True, "identify": lambda headers: headers.get("x-user")}
+    url = serve(traced([Route("/", plain)], **options))
+    httpx.get(url, headers={"baggage": f"user.id=a%0D%0Ab,tenant.id={'t' * 257}"})
+    httpx.get(url, headers={"baggage": "user.id=u-2", "x-user": "u-1"})
+    httpx.get(url, headers={"baggage": "user.id=u-2,tenant.id=t-2"})
+    found = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
+    said = [(span.attributes.get("user.id"), span.attributes.get("tenant.id")) for span in found]
+    assert said == [(None, None), ("u-1", None), ("u-2", "t-2")]
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        {"identity_from_baggage": True, "trust_remote_context": False},
         {"excluded_paths": ["health"]}, {"excluded_paths": "/health"}, {"identify": "aws"},
         {"identity_hash_key": "", "identify": "aws_alb"},
         {"capture_request_headers": "x-*"}, {"capture_response_headers": [""]}, {"correlation": "X-Id"},

@@ -79,6 +79,7 @@ def instrument_grpc_server(
     filter_: Filter | None = None,
     exclude_services: Iterable[str] = EXCLUDED_SERVICES,
     message_events: bool = False,
+    identity_from_baggage: bool = False,
     tracer_provider: TracerProvider | None = None,
 ) -> InstrumentationHandle: ...
 @overload
@@ -88,6 +89,7 @@ def instrument_grpc_server(
     filter_: Filter | None = None,
     exclude_services: Iterable[str] = EXCLUDED_SERVICES,
     message_events: bool = False,
+    identity_from_baggage: bool = False,
     tracer_provider: TracerProvider | None = None,
 ) -> T: ...
 def instrument_grpc_server(
@@ -96,6 +98,7 @@ def instrument_grpc_server(
     filter_: Filter | None = None,
     exclude_services: Iterable[str] = EXCLUDED_SERVICES,
     message_events: bool = False,
+    identity_from_baggage: bool = False,
     tracer_provider: TracerProvider | None = None,
 ) -> object:
     """Trace the RPCs that `server` serves, or every server that is created from now on; once, however often called.
@@ -106,6 +109,8 @@ def instrument_grpc_server(
         filter_: As for `instrument_grpc_client`.
         exclude_services: As for `instrument_grpc_client`.
         message_events: As for `instrument_grpc_client`.
+        identity_from_baggage: Put ``user.id`` or ``user.hash``, and ``tenant.id``, of the caller's baggage on the SERVER span.
+            Default False: anybody can write baggage. Only for servers that nobody but your own services can reach.
         tracer_provider: As for `instrument_grpc_client`.
 
     Returns:
@@ -117,7 +122,7 @@ def instrument_grpc_server(
 
     Thread-safe; to be called at set-up. A server that is instrumented already keeps the options of the first call.
     """
-    options = _check(filter_, exclude_services, message_events, tracer_provider)
+    options = _check(filter_, exclude_services, message_events, tracer_provider, identity_from_baggage)
     from obs_grpc import _targets
 
     if server is not None:
@@ -157,7 +162,11 @@ def uninstrument_grpc_server(server: T | None = None) -> T | None:
 
 
 def _check(
-    filter_: Filter | None, exclude_services: Iterable[str], message_events: bool, tracer_provider: TracerProvider | None
+    filter_: Filter | None,
+    exclude_services: Iterable[str],
+    message_events: bool,
+    tracer_provider: TracerProvider | None,
+    identity_from_baggage: bool = False,
 ) -> Options:
     require("grpc", package="obs-grpc")
     warn_unsupported_version("obs-grpc", "grpcio")
@@ -165,6 +174,7 @@ def _check(
         filter_=filter_,
         exclude_services=exclude_services,
         message_events=message_events,
+        identity_from_baggage=identity_from_baggage,
         tracer_provider=tracer_provider,
     )
 

@@ -40,6 +40,7 @@ class Options:
     filter_: Filter | None
     excluded: frozenset[str]
     message_events: bool
+    identity_from_baggage: bool
     tracer_provider: TracerProvider | None
 
     @classmethod
@@ -49,6 +50,7 @@ class Options:
         filter_: Filter | None,
         exclude_services: Iterable[str],
         message_events: bool,
+        identity_from_baggage: bool = False,
         tracer_provider: TracerProvider | None,
     ) -> Options:
         """Return the options, with the services named by ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES`` excluded as well.
@@ -66,6 +68,7 @@ class Options:
             filter_=filter_,
             excluded=frozenset([*services, *named]) - {""},
             message_events=message_events,
+            identity_from_baggage=identity_from_baggage,
             tracer_provider=tracer_provider,
         )
 

@@ -11,8 +11,9 @@ from grpc import StatusCode
 from obs_core.integration import call_contained
 from opentelemetry.context import attach, detach
 
+from obs_grpc._identity import identity_of
 from obs_grpc._metadata import context_of
-from obs_grpc._semconv import as_status_code, client_address
+from obs_grpc._semconv import Attributes, as_status_code, client_address
 from obs_grpc._tracing import Codec, Method, Rpc, Tracing
 
 #: Starts the RPC of a servicer context.
@@ -52,10 +53,14 @@ class ServerRpc(Rpc):
         self._began = time.monotonic()
         self.start(self._method, context_of(self._metadata))
         if self.span.is_recording():
-            self.attributes = call_contained("reading a gRPC peer", lambda: client_address(context.peer())) or {}
+            self.attributes = call_contained("reading a gRPC peer", self._caller, context) or {}
             if self._one_request and self.tracing.message_events:
                 self.tell_message(sent=False, number=1)  # deserialized before the handler, and so the span, starts
         return self
+
+    def _caller(self, context: Any) -> Attributes:
+        address = client_address(context.peer())
+        return {**address, **identity_of(self.context)} if self.tracing.options.identity_from_baggage else address
 
     def run(self, function: Any, *args: Any) -> Any:
         """Call `function` with the span current."""

@@ -42,6 +42,7 @@ def instrument_fastapi(
     identify: Identify | Literal["aws_alb"] | None = None,
     identity_hash_key: str | None = None,
     identity_in_baggage: bool = False,
+    identity_from_baggage: bool = False,
     trust_remote_context: bool = True,
     response_headers: bool = True,
     traceresponse: bool = False,
@@ -65,6 +66,8 @@ def instrument_fastapi(
         identify: Says who a request is for: see `RequestTracingMiddleware`.
         identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
         identity_in_baggage: Send the identity on to the services called, as baggage. Default False.
+        identity_from_baggage: Believe the identity that the caller's baggage names: see `RequestTracingMiddleware`. Default
+            False.
         trust_remote_context: Go on with the caller's trace. Default True.
         response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default True.
         traceresponse: Set the W3C ``traceresponse`` header. Default False.
@@ -97,6 +100,7 @@ def instrument_fastapi(
         identify=identify,
         identity_hash_key=identity_hash_key,
         identity_in_baggage=identity_in_baggage,
+        identity_from_baggage=identity_from_baggage,
         trust_remote_context=trust_remote_context,
         response_headers=response_headers,
         traceresponse=traceresponse,

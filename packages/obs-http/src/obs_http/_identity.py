@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from obs_core.exceptions import ConfigurationError
+from opentelemetry import baggage
+from opentelemetry.context import Context
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,256}")
+#: What goes on, and comes in, as baggage.
+BAGGAGE_KEYS = ("user.id", "user.hash", "tenant.id")
 _TENANT_CLAIMS = ("custom:tenant_id", "tenant_id", "tid")
 
 
@@ -68,32 +72,53 @@ def _claims(token: str) -> dict[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
+def without_identity(context: Context) -> Context:
+    """Return `context` without what the caller's baggage says of the user."""
+    for name in BAGGAGE_KEYS:
+        if baggage.get_baggage(name, context) is not None:
+            context = baggage.remove_baggage(name, context)
+    return context
+
+
 class IdentityReader:
-    """Turns request headers into the attributes that say who the request is for.
+    """Turns a request into the attributes that say who it is for.
 
     Args:
-        identify: Called with the request's headers (lower-case names); or ``"aws_alb"``.
+        identify: Called with the request's headers (lower-case names); or ``"aws_alb"``; None: the headers say nothing.
         hash_key: Where given, ``user.hash`` (HMAC-SHA-256 under this key, hex) takes the place of ``user.id``.
+        from_baggage: Believe the caller's baggage where the headers name nobody.
 
     Raises:
-        ConfigurationError: `identify` is neither, or `hash_key` is empty.
+        ConfigurationError: `identify` is something else, or `hash_key` is empty.
     """
 
-    __slots__ = ("_hash_key", "_identify")
+    __slots__ = ("_hash_key", "_identify", "from_baggage")
 
-    def __init__(self, identify: Identify | Literal["aws_alb"], hash_key: str | None) -> None:
-        if identify != "aws_alb" and not callable(identify):
+    def __init__(
+        self, identify: Identify | Literal["aws_alb"] | None, hash_key: str | None, *, from_baggage: bool = False
+    ) -> None:
+        if identify not in ("aws_alb", None) and not callable(identify):
             raise ConfigurationError(f"identify={identify!r} is not valid: pass a callable, or 'aws_alb'")
         if hash_key == "":
             raise ConfigurationError(
                 "identity_hash_key is empty: without a key, the hash of an id can be guessed; pass a secret"
             )
-        self._identify: Identify = aws_alb_identity if identify == "aws_alb" else identify
+        self._identify: Identify | None = aws_alb_identity if identify == "aws_alb" else identify
+        self.from_baggage = from_baggage
         self._hash_key = hash_key.encode() if hash_key is not None else None
 
-    def attributes(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Return ``user.id`` or ``user.hash``, and ``tenant.id``; empty where the request names nobody."""
-        found = self._identify(headers)
+    def attributes(self, headers: Mapping[str, str], context: Context | None = None) -> dict[str, str]:
+        """Return ``user.id`` or ``user.hash``, and ``tenant.id``; empty where the request names nobody.
+
+        Args:
+            headers: By lower-case name.
+            context: With the caller's baggage; None: without.
+        """
+        attributes = self._of_headers(headers)
+        return attributes or (self._of_baggage(context) if self.from_baggage and context is not None else {})
+
+    def _of_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        found = self._identify(headers) if self._identify is not None else None
         identity = Identity(found) if isinstance(found, str) else found
         attributes = {}
         if identity is not None and _is_id(identity.user_id):
@@ -101,6 +126,11 @@ class IdentityReader:
         if identity is not None and _is_id(identity.tenant_id):
             attributes["tenant.id"] = str(identity.tenant_id)
         return attributes
+
+    def _of_baggage(self, context: Context) -> dict[str, str]:
+        said = {name: str(value) for name in BAGGAGE_KEYS if _is_id(value := baggage.get_baggage(name, context))}
+        user = said.pop("user.id", None)
+        return said if user is None else {**said, **self._user(user)}
 
     def _user(self, user_id: str) -> dict[str, str]:
         if self._hash_key is None:

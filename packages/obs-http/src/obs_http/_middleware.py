@@ -16,7 +16,7 @@ from obs_http._edge import Edge, stand_at_edge
 from obs_http._exchange import Exchange
 from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
 from obs_http._headers import by_name, first_by_name
-from obs_http._identity import Identify
+from obs_http._identity import Identify, without_identity
 from obs_http._lifespan import run_lifespan
 from obs_http._metrics import SERVER, Durations, Stopwatch
 from obs_http._options import ServerOptions
@@ -44,6 +44,8 @@ class RequestTracingMiddleware:
             ``"aws_alb"`` for the headers of an AWS Application Load Balancer.
         identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
         identity_in_baggage: Send the identity on to the services called, as baggage. Default False.
+        identity_from_baggage: Believe the identity that the caller's baggage names, where `identify` names nobody. Default
+            False: anybody can write baggage. Only for services that nobody but your own can reach.
         trust_remote_context: Go on with the caller's trace; False, for edges that strangers reach: start a new one, with
             a link to the caller's. Default True.
         response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default True.
@@ -69,6 +71,7 @@ class RequestTracingMiddleware:
         identify: Identify | Literal["aws_alb"] | None = None,
         identity_hash_key: str | None = None,
         identity_in_baggage: bool = False,
+        identity_from_baggage: bool = False,
         trust_remote_context: bool = True,
         response_headers: bool = True,
         traceresponse: bool = False,
@@ -87,6 +90,7 @@ class RequestTracingMiddleware:
             identify=identify,
             identity_hash_key=identity_hash_key,
             identity_in_baggage=identity_in_baggage,
+            identity_from_baggage=identity_from_baggage,
             trust_remote_context=trust_remote_context,
             response_headers=response_headers,
             traceresponse=traceresponse,
@@ -210,9 +214,13 @@ class RequestTracingMiddleware:
 
     def _with_identity(self, span: Span, scope: Scope, inner: Context) -> Context:
         reader = self._options.identity
-        if reader is None or not (span.is_recording() or self._options.identity_in_baggage):
+        if reader is None:
             return inner
-        identity = call_contained("identify", reader.attributes, first_by_name(scope.get("headers", ()))) or {}
+        if not reader.from_baggage:
+            inner = without_identity(inner)  # a service that says who the request is for lets nobody else say it further in
+        if not (span.is_recording() or self._options.identity_in_baggage):
+            return inner
+        identity = call_contained("identify", reader.attributes, first_by_name(scope.get("headers", ())), inner) or {}
         span.set_attributes(identity)
         if self._options.identity_in_baggage:
             for name, value in identity.items():

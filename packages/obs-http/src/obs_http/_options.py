@@ -39,6 +39,7 @@ class ServerOptions:
         identify: Identify | Literal["aws_alb"] | None,
         identity_hash_key: str | None,
         identity_in_baggage: bool,
+        identity_from_baggage: bool,
         trust_remote_context: bool,
         response_headers: bool,
         traceresponse: bool,
@@ -57,7 +58,10 @@ class ServerOptions:
         self._response_capture = HeaderCapture(
             "capture_response_headers", capture_response_headers, "http.response.header.", self.redactor
         )
-        self.identity = IdentityReader(identify, identity_hash_key) if identify is not None else None
+        if identity_from_baggage and not trust_remote_context:
+            raise ConfigurationError("identity_from_baggage=True contradicts trust_remote_context=False: leave one of them out")
+        reads = identify is not None or identity_from_baggage
+        self.identity = IdentityReader(identify, identity_hash_key, from_baggage=identity_from_baggage) if reads else None
         self.identity_in_baggage = identity_in_baggage
         self.trust_remote_context = trust_remote_context
         self.legacy_attributes = legacy_attributes
