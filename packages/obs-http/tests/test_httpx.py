@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
 import logging
+import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -368,6 +372,54 @@ def test_a_failing_span_processor_is_not_felt(kind: str, part: str) -> None:
     app.add_middleware(RequestTracingMiddleware, tracer_provider=provider)
     assert fetch("http://shop/", kind, transport=Own()).status_code == 200
     assert fetch("http://shop/headers", "async", transport=httpx.ASGITransport(app)).status_code == 200
+
+
+@pytest.mark.promise("HTTP-08")
+@KINDS
+def test_an_httpx_without_its_one_place_to_send_from(kind: str, spans: SpanRecorder) -> None:
+    """Not ``_send_single_request``, which is private: a call is then one span, and carries the trace on all the same."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        to = httpx.Response(307, headers={"location": "/headers"})
+        return to if request.url.path == "/" else httpx.Response(200, json=dict(request.headers))
+
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("gone")
+
+    with elsewhere():
+        instrument_httpx()
+        carried = fetch("http://shop/", kind, transport=httpx.MockTransport(answer)).json()
+        with pytest.raises(httpx.ReadError):
+            fetch("http://shop/", kind, transport=httpx.MockTransport(fails))
+        with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+            assert client.send(request=client.build_request("GET", "http://shop/headers")).status_code == 200
+        uninstrument_httpx()
+    sent, failed, _ = spans.finished
+    assert carried["traceparent"].split("-")[2] == f"{sent.context.span_id:016x}"
+    assert (sent.attributes or {})["http.response.status_code"] == 200
+    assert (failed.attributes or {})["error.type"] == "httpx.ReadError"
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Give httpx's one place another name, as a version of it may."""
+
+    class Renamed(ast.NodeTransformer):
+        def visit_Attribute(self, node: ast.Attribute) -> ast.Attribute:
+            self.generic_visit(node)
+            node.attr = "_elsewhere" if node.attr == "_send_single_request" else node.attr
+            return node
+
+    with pytest.MonkeyPatch.context() as patch:
+        for cls in (httpx.Client, httpx.AsyncClient):
+            name = "_send_handling_redirects"
+            module = Renamed().visit(ast.parse(textwrap.dedent(inspect.getsource(vars(cls)[name]))))
+            made: dict[str, Any] = {}
+            exec(compile(ast.fix_missing_locations(module), "httpx", "exec"), vars(httpx._client), made)
+            patch.setattr(cls, name, made[name])
+            patch.setattr(cls, "_elsewhere", vars(cls)["_send_single_request"], raising=False)
+            patch.delattr(cls, "_send_single_request")
+        yield
 
 
 def test_what_is_no_client_is_refused() -> None:

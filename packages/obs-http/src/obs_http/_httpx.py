@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import httpx
 
 _NAME = "httpx"
+_ONE_REQUEST = "_send_single_request"
 _CONTRIB = "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor"
 
 
@@ -108,9 +109,28 @@ def _install(client: httpx.Client | httpx.AsyncClient | None, tracer: ClientTrac
         return patches.undo
     for owner in (httpx.Client, httpx.AsyncClient) if client is None else (client,):
         is_async = owner is httpx.AsyncClient or isinstance(owner, httpx.AsyncClient)
-        patches.wrap(owner, "send", _call_async if is_async else _call)
-        patches.wrap(owner, "_send_single_request", functools.partial(_hop_async if is_async else _hop, tracer))
+        if hasattr(owner, _ONE_REQUEST):
+            patches.wrap(owner, "send", _call_async if is_async else _call)
+            patches.wrap(owner, _ONE_REQUEST, functools.partial(_hop_async if is_async else _hop, tracer))
+        else:
+            patches.wrap(owner, "send", functools.partial(_whole_async if is_async else _whole, tracer))
     return patches.undo
+
+
+def _whole(tracer: ClientTracer, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Trace a call as one request: all that can be seen of it where an httpx sends its single requests elsewhere."""
+    args, kwargs = _request_last(args, kwargs)
+    return _call(functools.partial(_hop, tracer, functools.partial(send, **kwargs)), *args)
+
+
+async def _whole_async(tracer: ClientTracer, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    args, kwargs = _request_last(args, kwargs)
+    return await _call_async(functools.partial(_hop_async, tracer, functools.partial(send, **kwargs)), *args)
+
+
+def _request_last(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    rest = {name: value for name, value in kwargs.items() if name != "request"}
+    return ((*args, kwargs["request"]) if "request" in kwargs else args), rest
 
 
 def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
