@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 Serve = Callable[[Any], str]
@@ -521,6 +522,80 @@ def test_a_forged_correlation_id_is_not_echoed(serve: Serve, spans: SpanRecorder
     other = serve(traced([Route("/", plain)], correlation=CorrelationConfig(headers=["X-Trace"], generate_id=False)))
     assert httpx.get(other, headers={"X-Trace": "t-1"}).headers["X-Trace"] == "t-1"
     assert "X-Trace" not in httpx.get(other).headers
+
+
+@pytest.mark.promise("HTTP-06", "CORE-60")
+@BOTH
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (b"x-correlation-id", b"c-1\r\nSet-Cookie: admin=1"),
+        (b"x-correlation-id", b"c-1\nSet-Cookie: admin=1"),
+        (b"x-correlation-id", b"c-1%0d%0aSet-Cookie:admin=1"),
+        (b"x-correlation-id", b"c-1\0"),
+        (b"x-correlation-id", b""),
+        (b"baggage", b"correlation_id=c-1%0D%0ASet-Cookie%3A%20admin%3D1"),
+        (b"baggage", b"correlation_id=" + b"c" * 129),
+    ],
+    ids=lambda sent: f"{sent[0].decode()} {sent[1][:24].decode()!r}",
+)
+def test_no_header_is_injected_through_the_correlation_id(
+    sent: tuple[bytes, bytes], options: dict[str, Any], spans: SpanRecorder
+) -> None:
+    """Neither into the response, nor into what a handler sends on, nor onto a span; servers let some of these through."""
+    app, carried, answered = FastAPI(**options), httpx.Headers(), list[Any]()
+
+    @app.get("/")
+    async def handler() -> str:
+        def onwards(request: httpx.Request) -> httpx.Response:
+            carried.update(request.headers)
+            return httpx.Response(200)
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(onwards)) as client:
+            instrument_httpx(client)
+            await client.get("http://inner")
+        return "ok"
+
+    app.add_middleware(RequestTracingMiddleware)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [sent], "query_string": b""}
+    asyncio.run(app(scope, receive, send))
+    (made,) = (value.decode() for name, value in answered[0]["headers"] if name == b"x-correlation-id")
+    assert len(made) == 36
+    assert b"Set-Cookie" not in b"".join(value for _, value in answered[0]["headers"])
+    assert carried["x-correlation-id"] == made
+    assert f"correlation_id={made}" in carried["baggage"]
+    assert {span.attributes["correlation_id"] for span in spans.finished if span.kind is not SpanKind.INTERNAL} == {made}
+
+
+@pytest.mark.promise("HTTP-03")
+@BOTH
+def test_a_websocket_that_is_refused_or_untrusted(
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
+    """Closed before it is accepted: 403, no error of the server's; a caller that is not trusted is linked here as well."""
+    app = FastAPI(**options)
+
+    @app.websocket("/closed")
+    async def closed(socket: WebSocket) -> None:
+        await socket.close()
+
+    app.add_middleware(RequestTracingMiddleware, trust_remote_context=False)
+    url = serve(app).replace("http", "ws")
+    sent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    with pytest.raises(InvalidStatus), connect(f"{url}/closed", additional_headers=sent):
+        pass
+    (span,) = eventually(lambda: server_spans(spans))
+    assert (span.name, span.parent, span.status.status_code) == ("WS /closed", None, StatusCode.UNSET)
+    assert [link.context.span_id for link in span.links] == [0xB7AD6B7169203331]
+    if options or not NATIVE_OFF:
+        assert span.attributes["http.response.status_code"] == 403
 
 
 @pytest.mark.promise("HTTP-06")
