@@ -1,9 +1,11 @@
-"""What tracing costs a request: obs-http beside contrib, round by round in one run.
+"""What tracing costs a request: obs-http beside contrib and beside FastAPI's own tracing, round by round in one run.
 
     python benchmarks/http_overhead.py [rounds]
 
 A round calls each contestant in turn, so that a busy machine is busy for all of them. Overhead is the contestant's CPU time
-less the untraced time of the same round; the ratio is ours to contrib's, the median over the rounds.
+less the untraced time of the same round; a ratio is ours to a peer's, the median over the rounds. "native" is FastAPI (0.142
+and later) with its SERVER span alone, "native, all" with its spans of each step as well, as by default; "ours" opens the SERVER
+span itself, outside, "ours on native" enriches FastAPI's, with its SERVER span alone.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import time
 from collections.abc import Callable
 
 import httpx
+from fastapi import FastAPI
 from obs_http import RequestTracingMiddleware, instrument_httpx
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
@@ -25,6 +29,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 REQUESTS = 20
+PEERS = ("contrib", "native")
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{}"
 HEADERS = {
     "host": "shop.example.com", "user-agent": "bench/1.0", "accept": "*/*", "accept-encoding": "gzip, deflate",
@@ -79,6 +84,31 @@ def servers(rate: float) -> dict[str, Callable[..., object]]:
     return {"bare": application(), "contrib": theirs, "ours": ours}
 
 
+def fastapi(**telemetry: object) -> FastAPI:
+    app = FastAPI(telemetry={"metrics": False, "logs": False, **telemetry})
+
+    @app.get("/items/{item_id}")
+    async def item(item_id: int) -> dict[str, int]:
+        return {"id": item_id}
+
+    return app
+
+
+def fastapis(rate: float) -> dict[str, Callable[..., object]]:
+    off, alone = {"tracing": False}, {"tracer_provider": provider(rate), "operation_spans": False}
+    theirs, enriched = fastapi(**off), fastapi(**alone)
+    FastAPIInstrumentor.instrument_app(theirs, tracer_provider=provider(rate), exclude_spans=["send", "receive"])
+    enriched.add_middleware(RequestTracingMiddleware)
+    return {
+        "bare": fastapi(**off),
+        "contrib": theirs,
+        "native": fastapi(**alone),
+        "native, all": fastapi(tracer_provider=provider(rate)),
+        "ours": RequestTracingMiddleware(fastapi(**off), tracer_provider=provider(rate)),
+        "ours on native": enriched,
+    }
+
+
 def clients(rate: float) -> dict[str, httpx.Client]:
     made = {
         name: httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) for name in ("bare", "contrib", "ours")
@@ -103,7 +133,7 @@ def measure(title: str, rounds: int) -> list[dict[str, float]]:
     if kind == "httpx":
         contestants = clients(rate)
         return [{name: fetch(client) for name, client in contestants.items()} for _ in range(rounds + 1)][1:]
-    apps, loop = servers(rate), asyncio.new_event_loop()
+    apps, loop = (servers if kind == "ASGI" else fastapis)(rate), asyncio.new_event_loop()
     try:
         found = [{name: loop.run_until_complete(serve(app, flags)) for name, app in apps.items()} for _ in range(rounds + 1)]
     finally:
@@ -111,19 +141,20 @@ def measure(title: str, rounds: int) -> list[dict[str, float]]:
     return found[1:]
 
 
-def ratio(rounds: list[dict[str, float]]) -> float:
-    """Return our overhead to contrib's, the median over the rounds."""
-    return statistics.median((each["ours"] - each["bare"]) / (each["contrib"] - each["bare"]) for each in rounds)
+def ratio(rounds: list[dict[str, float]], peer: str = "contrib") -> float:
+    """Return our overhead to that of `peer`, the median over the rounds."""
+    return statistics.median((each["ours"] - each["bare"]) / (each[peer] - each["bare"]) for each in rounds)
 
 
 def report(title: str, rounds: list[dict[str, float]]) -> None:
     micro = {name: min(each[name] for each in rounds) * 1e6 for name in rounds[0]}
-    print(
-        f"{title:<18} bare {micro['bare']:6.1f} µs   contrib +{micro['contrib'] - micro['bare']:6.1f}   "
-        f"ours +{micro['ours'] - micro['bare']:6.1f}   ours/contrib {ratio(rounds):.2f}"
-    )
+    bare = micro.pop("bare")
+    added = "".join(f"   {name} +{time - bare:.1f}" for name, time in micro.items())
+    ratios = "".join(f"   ours/{peer} {ratio(rounds, peer):.2f}" for peer in PEERS if peer in micro)
+    print(f"{title:<18} bare {bare:.1f} µs{added}{ratios}")
 
 
 if __name__ == "__main__":
-    for name in ("ASGI, sampled", "ASGI, unsampled", "httpx, sampled", "httpx, unsampled"):
+    groups = ["ASGI", "httpx", *(["FastAPI"] if "telemetry" in FastAPI.__init__.__annotations__ else [])]
+    for name in (f"{group}, {sampling}" for group in groups for sampling in ("sampled", "unsampled")):
         report(name, measure(name, int(sys.argv[1]) if len(sys.argv) > 1 else 300))
