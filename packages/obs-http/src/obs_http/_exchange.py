@@ -84,9 +84,12 @@ class Exchange:
 
     def _mask_foreign(self) -> None:
         """Mask the secrets in what somebody else has recorded of the URL, in either convention."""
+        query = self._scope.get("query_string", b"").decode("latin-1")
+        if not query:
+            return
         redactor, recorded = self._options.redactor, getattr(self.span, "attributes", None) or {}
         if "url.query" in recorded:
-            self.span.set_attribute("url.query", redactor.query(self._scope.get("query_string", b"").decode("latin-1")))
+            self.span.set_attribute("url.query", redactor.query(query))
         for key in _MASKED_URLS:
             if "?" in str(recorded.get(key, "")):
                 self.span.set_attribute(key, redactor.url(str(recorded[key])))

@@ -16,6 +16,7 @@ from opentelemetry.util.types import AttributeValue
 
 SERVER = ("http.server.request.duration", "Duration of HTTP server requests.")
 CLIENT = ("http.client.request.duration", "Duration of HTTP client requests.")
+_ASKED_EVERY = 100
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
 
@@ -44,26 +45,28 @@ class Durations:
     Args:
         name: The metric.
         description: What it says.
-        provider: Default: the global one, asked for anew with each request, as it may be set after us.
+        provider: Default: the global one, also when it is only set later: until there is one, every 100th request asks.
     """
 
-    __slots__ = ("_description", "_given", "_histogram", "_name", "_provider")
+    __slots__ = ("_description", "_given", "_histogram", "_name", "_requests")
 
     def __init__(self, name: str, description: str, provider: MeterProvider | None) -> None:
         self._name = name
         self._description = description
         self._given = provider
-        self._provider: MeterProvider | None = None
+        self._requests = 0
         self._histogram: Histogram | None = None
 
     def histogram(self) -> Histogram | None:
         """Return the histogram; None where nobody has set a MeterProvider. Never raises."""
-        provider = self._given or metrics.get_meter_provider()
-        if provider is not self._provider:
-            self._provider, self._histogram = provider, call_contained("making a histogram", self._make, provider)
+        if self._histogram is None:
+            if self._requests % _ASKED_EVERY == 0:  # asking for a provider costs more than all the rest
+                self._histogram = call_contained("making a histogram", self._make)
+            self._requests += 1
         return self._histogram
 
-    def _make(self, provider: MeterProvider) -> Histogram | None:
+    def _make(self) -> Histogram | None:
+        provider = self._given or metrics.get_meter_provider()
         if type(provider).__module__.startswith("opentelemetry.metrics"):
             return None  # the API's own, which do nothing
         create = provider.get_meter("obs_http").create_histogram
