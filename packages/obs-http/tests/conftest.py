@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 @contextmanager
