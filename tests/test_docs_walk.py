@@ -1,0 +1,121 @@
+"""The getting-started page, followed to the letter: its commands in three terminals, its file, and the tree that it promises.
+
+Only two things differ: what is installed is here already, so the installer is asked what it was told to take; and the ports are free ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scripts.matrix import read_packages
+from tests.services import free_port
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+_COMMANDS = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_ALREADY_INSTALLED = """
+python3() { mkdir -p .venv/bin && : > .venv/bin/activate; }
+pip() { printf '%s\\n' "$@" > ~/asked-for; }
+"""
+
+
+def block(language: str) -> str:
+    """The first block of that language on the page."""
+    found = re.search(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@contextmanager
+def terminal(script: str, environment: dict[str, str], log: Path, folder: Path = ROOT) -> Iterator[None]:
+    """Run `script` in a shell of its own, whose last command stays until the end."""
+    *before, last = script.strip().splitlines()
+    lines = "\n".join(["set -e", *before, f"exec {last}"])
+    with log.open("wb") as output:
+        shell = subprocess.Popen(["bash", "-c", lines], cwd=folder, env=environment, stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        shell.terminate()
+        shell.wait(30)
+
+
+def wait_until(ready: Callable[[], bool], *logs: Path) -> None:
+    """Wait for `ready`; fail with what the terminals show."""
+    deadline = time.monotonic() + 60
+    while not ready():
+        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in logs)
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    """Whether a server is there."""
+    try:
+        httpx.get(url, timeout=5)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+def tree_of(text: str) -> list[str]:
+    """The tree without what differs from run to run: header, bars and durations."""
+    return [re.split(r" +[━╸]", line)[0].rstrip() for line in text.splitlines() if "━" in line or "╸" in line]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the reader has in the end: what the installer was asked for, the answer, and what the first terminal shows."""
+    if not (shutil.which("bash") and shutil.which("curl")):
+        pytest.skip("the page's commands need bash and curl")
+    home = tmp_path_factory.mktemp("home")
+    install, view, serve, request = _COMMANDS.findall(PAGE)
+    http, grpc, port = free_port(), free_port(), free_port()
+    environment = {
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{grpc}",
+    }
+    subprocess.run(["bash", "-ec", _ALREADY_INSTALLED + install], cwd=ROOT, env=environment, check=True, timeout=60)
+    project = home / "hello-traces"
+    (project / "app.py").write_text(block("python"), encoding="utf-8")
+    first, second = home / "first", home / "second"
+    with ExitStack() as stack:
+        view = f"{view.strip()} --port {http} --grpc-port {grpc}"
+        stack.enter_context(terminal(view, environment, first, project))
+        wait_until(lambda: answers(f"http://127.0.0.1:{http}/"), first)
+        stack.enter_context(terminal(serve.replace("8000", str(port)), environment, second, home))
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/docs"), second)
+        command = ["bash", "-ec", request.replace("8000", str(port))]
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        wait_until(lambda: "app.find_greeting" in first.read_text(), first, second)
+    return {"asked for": (home / "asked-for").read_text(), "answer": answer.stdout, "shown": first.read_text()}
+
+
+def test_installs_packages_that_are_in_the_clone(walk: dict[str, str]) -> None:
+    """Each path of the install line is a package with that extra; `nox -s build` installs them elsewhere."""
+    packages = {str(package.folder): package for package in read_packages()}
+    asked = [line for line in walk["asked for"].splitlines() if "/" in line]
+    assert len(asked) == 3
+    for path, _, extra in (line.rstrip("]").partition("[") for line in asked):
+        assert not extra or extra in packages[path].project["optional-dependencies"]
+
+
+def test_service_answers_and_its_trace_is_the_one_on_the_page(walk: dict[str, str]) -> None:
+    """The reader's correlation id, and the page's tree, span by span."""
+    assert walk["answer"] == '"Bonjour, ada"'
+    assert "correlation my-first" in walk["shown"]
+    shown = walk["shown"][walk["shown"].index("GET /hello") :]
+    assert tree_of(shown) == tree_of(block("text"))
