@@ -1,26 +1,45 @@
-"""The demo shows what the README says: each request is one whole trace, and nothing is lost at the stop."""
+"""The demo shows what the README says: each request is one whole trace, nothing is lost at the stop, nothing is left behind."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
+import httpx
+import psutil
 import pytest
 
 DEMO = Path(__file__).parent.parent / "examples" / "services" / "demo.py"
+ENVIRONMENT = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "PYTHONUTF8": "1"}
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(sys.version_info < (3, 11), reason="the demo's Redis needs Python 3.11"),
+]
 
 
 @pytest.fixture(scope="module")
 def output() -> str:
     """What the demo prints; it stops every process right after its last task."""
-    if sys.version_info < (3, 11):
-        pytest.skip("the demo's Redis needs Python 3.11")
-    environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "GRPC_VERBOSITY": "ERROR"}
-    done = subprocess.run([sys.executable, str(DEMO)], env=environment, capture_output=True, text=True, timeout=110)
+    done = subprocess.run([sys.executable, str(DEMO)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def tree(output: str, request: str) -> str:
+    """The part of the output that shows one request's trace."""
+    (found,) = re.findall(rf"^─+ {request}: .*?(?=^─)", output, re.MULTILINE | re.DOTALL)
+    return str(found)
 
 
 def test_each_request_is_one_whole_trace(output: str) -> None:
@@ -30,7 +49,7 @@ def test_each_request_is_one_whole_trace(output: str) -> None:
 
 
 def test_good_request_goes_through_every_service_in_order(output: str) -> None:
-    """HTTP → HTTP → SQL → publish → process → body → … → LLM, gRPC and DynamoDB, in one tree."""
+    """HTTP → HTTP → SQL → publish → process → body → … → LLM, gRPC and DynamoDB, in one tree of 25 spans and more."""
     wanted = [
         "POST /runs",
         "POST /devices",
@@ -43,13 +62,134 @@ def test_good_request_goes_through_every_service_in_order(output: str) -> None:
         "enricher.Rating/Rate",
         "DynamoDB.PutItem",
     ]
-    tree = output.split("good", 1)[1]
-    positions = [tree.find(name) for name in wanted]
+    good = tree(output, "good")
+    positions = [good.find(name) for name in wanted]
     assert -1 not in positions, dict(zip(wanted, positions, strict=True))
+    assert int(re.findall(r"· (\d+) spans ·", good)[0]) >= 25
+    assert len(re.findall("^trace [0-9a-f]{32} · correlation demo-good$", good, re.MULTILINE)) == 1
+
+
+def test_signed_in_user_is_on_every_server_span(output: str) -> None:
+    """The load balancer names the user once; HTTP, both tasks and gRPC carry them on."""
+    servers = {"good": 3, "failing": 2, "slow": 3}
+    for request, count in servers.items():
+        assert re.search(rf"^ {request} .* dana@example.com, {count} of {count} ", output, re.MULTILINE), request
+
+
+def test_every_package_has_made_spans(output: str) -> None:
+    """Nobody's part is missing."""
+    (makers,) = re.findall("^spans made by (.*)$", output, re.MULTILINE)
+    assert re.findall(r"obs_\w+", makers) == ["obs_aws", "obs_celery", "obs_core", "obs_db", "obs_grpc", "obs_http"]
 
 
 def test_failing_request_shows_both_attempts_and_the_exception(output: str) -> None:
     """The retried attempt and the last one stand in the same trace, with the error's type."""
-    tree = output.split("failing", 1)[1]
-    assert tree.count("process genymotion.boot") >= 2
-    assert "DeviceUnreachableError" in tree
+    failing = tree(output, "failing")
+    assert failing.count("process genymotion.boot") >= 2
+    assert "DeviceUnreachableError" in failing
+
+
+def test_slow_request_says_which_query_and_who_sent_it(output: str) -> None:
+    """The remark stands below the query's span."""
+    slow = tree(output, "slow")
+    assert re.search(r"obs\.db\.slow_statement: db\.duration=0\.[7-9].* file\.path=storage\.py", slow)
+
+
+class Kept:
+    """A running ``obs-view demo``; what it starts can be told by the folder that it keeps everything in."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: str) -> None:
+        self.process, self._folder = process, folder
+        assert process.stdout is not None
+        self._stdout: IO[str] = process.stdout
+        self._started: set[psutil.Process] = set()
+
+    def read_until(self, text: str) -> str:
+        """Return the output up to the line that has `text`."""
+        read = ""
+        while text not in read:
+            line = self._stdout.readline()
+            assert line, f"ended after:\n{read}"
+            read += line
+        return read
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, twice as the impatient do; return the exit status."""
+        self._started = set(self._running())
+        assert self._started
+        os.killpg(self.process.pid, signal.SIGINT)
+        time.sleep(0.1)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGINT)
+        self.process.communicate(timeout=100)
+        return self.process.returncode
+
+    def left(self) -> list[str]:
+        """Return the commands that still run."""
+        running = {*self._running(), *(process for process in self._started if process.is_running())}
+        return [" ".join(process.cmdline()) for process in running if process.status() != psutil.STATUS_ZOMBIE]
+
+    def _running(self) -> Iterator[psutil.Process]:
+        """Yield the processes below the demo, and those that have left it, as PostgreSQL does."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield from psutil.Process(self.process.pid).children(recursive=True)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(self._folder in part for part in (*process.cmdline(), process.cwd())):
+                    yield process
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    """``obs-view demo`` on free ports."""
+    folder = tempfile.mkdtemp(prefix="demo")  # short: PostgreSQL's socket is in it
+    command = [sys.executable, "-m", "obs_view", "demo", "--port", "0", "--grpc-port", "0"]
+    process = subprocess.Popen(
+        command,
+        env={**ENVIRONMENT, "TMPDIR": folder, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield Kept(process, folder)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=100)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.promise("VIEW-08")
+def test_kept_demo_shows_its_traces_leaves_the_page_open_and_nothing_behind(kept: Kept) -> None:
+    """The trees come while all runs on; a further request gets its tree too; Ctrl-C stops everything."""
+    shown = kept.read_until("Ctrl-C stops everything")
+    assert "each request is one whole trace" in shown
+    (page,) = re.findall(r"^The page: (\S+)", shown, re.MULTILINE)
+    (listed,) = httpx.get(f"{page}/api/traces", params={"q": "correlation_id=demo-good"}, trust_env=False).json()["traces"]
+    assert set(listed["services"]) == {"test-management", "genymotion", "enricher"}
+    (url,) = re.findall(r"curl -X POST '(\S+)'", shown)
+    answer = httpx.post(url, headers={"X-Correlation-ID": "mine"}, timeout=30, trust_env=False)
+    assert answer.status_code == 202
+    kept.read_until("correlation mine")
+    assert kept.interrupt() == 0
+    assert kept.left() == []
+
+
+def test_ctrl_c_while_all_is_starting_leaves_nothing_behind(kept: Kept) -> None:
+    """The status is the shell's for an interrupt."""
+    kept.read_until("started test-management")
+    assert kept.interrupt() == 130
+    assert kept.left() == []
+
+
+def test_taken_port_is_named_before_anything_starts() -> None:
+    """With what to do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, str(DEMO), "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "choose another with --port" in done.stderr

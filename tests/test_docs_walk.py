@@ -1,6 +1,6 @@
 """The getting-started page, followed to the letter: its commands in three terminals, its file, and the tree that it promises.
 
-Only two things differ: what is installed is here already, so the installer is asked what it was told to take; and the ports are free ones.
+Two things differ: all is installed here already, so the installer only notes what it is to take; and the ports are free ones.
 """
 
 from __future__ import annotations

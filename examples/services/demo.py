@@ -7,87 +7,21 @@ import argparse
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else the receiver's gRPC server remarks on each process that is started
 
 import httpx
 import parts
 import redis
-from obs_view import Receiver, render_trace
-from rich.console import Console
-
-HERE = Path(__file__).parent
-USER = "dana@example.com"
-REQUESTS = {
-    "good": ("pixel-9", "a device that boots"),
-    "failing": ("broken", "a device that does not answer: the task is retried, then fails"),
-    "slow": ("slow", "a device behind a slow query"),
-}
-console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-
-
-def say(text: str) -> None:
-    """Print a line of progress."""
-    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {text}")
-
-
-class Services:
-    """The processes of the three services."""
-
-    def __init__(self, environment: dict[str, str], logs: Path) -> None:
-        self._logs = logs
-        self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
-        self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
-
-    def start(self, name: str, folder: str, *command: str) -> None:
-        """Start one process of a service; its own output is shown only when it fails."""
-        log = (self._logs / name).open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=HERE / folder, env=self._environment, stdout=log, stderr=log
-        )
-        self._running.append((name, process))
-        say(f"started [bold]{name}[/bold] (pid {process.pid})")
-
-    def check(self) -> None:
-        """Raise with its last lines when a process has ended by itself."""
-        for name, process in self._running:
-            if process.poll() is not None:
-                lines = (self._logs / name).read_text(errors="replace").splitlines()[-15:]
-                raise SystemExit(f"{name} ended with status {process.returncode}:\n" + "\n".join(lines))
-
-    def stop(self) -> None:
-        """Ask every process to stop as a supervisor would, all at once, and wait for each."""
-        for _, process in self._running:
-            process.send_signal(signal.SIGTERM)
-        for name, process in self._running:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                say(f"[red]{name} did not stop within 15 s[/red]")
-
-
-def wait_until(ready: Callable[[], bool], what: str, services: Services, timeout_s: float = 60) -> None:
-    """Wait for `ready`, or fail with what a dead process last said."""
-    deadline = time.monotonic() + timeout_s
-    while not ready():
-        services.check()
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not happen within {timeout_s:g} s")
-        time.sleep(0.05)
-
-
-def answers(url: str) -> bool:
-    """Whether an HTTP server is there."""
-    try:
-        httpx.get(url, timeout=1)
-    except httpx.TransportError:
-        return False
-    return True
+from obs_view import PortInUseError, Receiver, render_trace
+from processes import Services, answers, console, say
+from report import REQUESTS, USER, have_arrived, show
 
 
 @contextlib.contextmanager
@@ -99,6 +33,7 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",
             "ENVIRONMENT": "demo",
             "REDIS_URL": stack.enter_context(parts.redis()),
             "DATABASE_URL": stack.enter_context(parts.postgres()),
@@ -111,15 +46,12 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
             "AWS_SECRET_ACCESS_KEY": "demo",
             "AWS_DEFAULT_REGION": "eu-west-1",
         }
+        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         services = Services(environment, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="obs-demo-"))))
         stack.callback(services.stop)
+        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them
         start_all(services, ports)
-        wait_until(
-            lambda: answers(environment["DYNAMODB_URL"]) and answers(environment["LLM_URL"]), "the parts' start", services
-        )
-        create_table(environment)
-        urls = (environment["FRONT_URL"], environment["GENYMOTION_URL"])
-        wait_until(lambda: all(answers(f"{url}/health") for url in urls), "the services' start", services)
+        wait_for_all(services, environment)
         yield services, environment
 
 
@@ -143,6 +75,20 @@ def celery_worker(name: str) -> tuple[str, ...]:
     )
 
 
+def wait_for_all(services: Services, environment: dict[str, str]) -> None:
+    """Wait until the parts and the APIs answer and both workers take tasks."""
+    from celery import Celery
+
+    services.wait_until(lambda: all(answers(environment[name]) for name in ("DYNAMODB_URL", "LLM_URL")), "the parts' start")
+    create_table(environment)
+    say("the parts are ready; waiting for the services …")
+    urls = (environment["FRONT_URL"], environment["GENYMOTION_URL"])
+    services.wait_until(lambda: all(answers(f"{url}/health") for url in urls), "the services' start")
+    with Celery(broker=environment["REDIS_URL"]) as celery:
+        services.wait_until(lambda: len(celery.control.ping(timeout=0.3)) == 2, "the workers' start")
+    say("the services are ready")
+
+
 def create_table(environment: dict[str, str]) -> None:
     """Create enricher's table."""
     import boto3
@@ -162,10 +108,21 @@ def create_table(environment: dict[str, str]) -> None:
     )
 
 
-def send(url: str, run: str, device: str) -> None:
+def send_all(services: Services, environment: dict[str, str]) -> None:
+    """Send the requests, and wait until the last task of each has done its work."""
+    for run, request in REQUESTS.items():
+        status = send(environment["FRONT_URL"], run, request.device)
+        say(f"POST /runs?name={run}&device={request.device} → {status}")
+    with redis.Redis.from_url(environment["REDIS_URL"]) as cache:
+        for run in REQUESTS:
+            services.wait_until(lambda run=run: is_done(cache, run), "the tasks' end")
+
+
+def send(url: str, run: str, device: str) -> int:
     """Send one request as a load balancer would pass it on: with the signed-in user's identity."""
     headers = {"x-amzn-oidc-identity": USER, "X-Correlation-ID": f"demo-{run}"}
-    httpx.post(f"{url}/runs", params={"name": run, "device": device}, headers=headers, timeout=30).raise_for_status()
+    response = httpx.post(f"{url}/runs", params={"name": run, "device": device}, headers=headers, timeout=30)
+    return response.raise_for_status().status_code
 
 
 def is_done(cache: redis.Redis, run: str) -> bool:
@@ -173,51 +130,64 @@ def is_done(cache: redis.Redis, run: str) -> bool:
     return cache.get(f"state:{run}") == b"failed" or cache.get(f"described:{run}") is not None
 
 
-def show(receiver: Receiver) -> int:
-    """Print each request's trace and a summary; 1 when a request is not one whole trace."""
-    problems = 0
-    for run, (_, meaning) in REQUESTS.items():
-        traces = [trace for trace in receiver.traces() if f"demo-{run}" in trace.correlation_ids]
-        console.rule(f"[bold]{run}[/bold]: {meaning}")
-        for trace in traces:
-            render_trace(trace, console=console)
-        problems += len(traces) != 1
-    wanted = {f"demo-{run}" for run in REQUESTS}
-    requests = [trace for trace in receiver.traces() if wanted & set(trace.correlation_ids)]
-    services = {span.service for trace in requests for span in trace.spans}
-    spans = sum(len(trace.spans) for trace in requests)
-    console.rule()
-    verdict = "each request is one whole trace" if not problems else f"[red]{problems} requests are not one trace[/red]"
-    console.print(f"{len(REQUESTS)} requests → {len(requests)} traces, {spans} spans from {len(services)} services: {verdict}.")
-    return int(problems > 0)
-
-
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C, and print its addresses")
-    options = parser.parse_args()
-    with Receiver(port=0, grpc_port=0) as receiver:
-        with running(receiver) as (services, environment):
-            say("sending three requests …")
-            for run, (device, _) in REQUESTS.items():
-                send(environment["FRONT_URL"], run, device)
-            with redis.Redis.from_url(environment["REDIS_URL"]) as cache:
-                wait_until(lambda: all(is_done(cache, run) for run in REQUESTS), "the tasks' end", services)
-            if options.keep:
-                keep(services, environment, receiver)
-            say("stopping every process right after its last task …")
-        return show(receiver)
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave the services and the page running until Ctrl-C")
+    parser.add_argument("--port", type=int, default=0, help="of the page and OTLP/HTTP; default: any free one")
+    parser.add_argument("--grpc-port", type=int, default=0, help="of OTLP/gRPC; default: any free one")
+    parser.add_argument("--open", action="store_true", help="with --keep: open the page in a browser")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way everything is stopped
+    try:
+        with Receiver(options.port, options.grpc_port) as receiver:
+            return run_with(receiver, keep=options.keep, browser=options.open)
+    except PortInUseError as error:
+        raise SystemExit(f"demo: {error}") from error
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
 
 
-def keep(services: Services, environment: dict[str, str], receiver: Receiver) -> None:
-    """Wait for Ctrl-C."""
-    say(f"try: curl -X POST '{environment['FRONT_URL']}/runs?name=mine&device=pixel-9' -H 'X-Correlation-ID: mine'")
-    say(f"OTLP: {receiver.http_url} and {receiver.grpc_url}. Ctrl-C stops everything and shows the traces.")
+def run_with(receiver: Receiver, *, keep: bool, browser: bool) -> int:
+    """Send the requests through the services and show their traces."""
+    with running(receiver) as (services, environment):
+        send_all(services, environment)
+        if keep:
+            return show_and_keep(services, environment, receiver, browser)
+        say("stopping every process right after its last task …")
+    return show(receiver)
+
+
+def show_and_keep(services: Services, environment: dict[str, str], receiver: Receiver, browser: bool) -> int:
+    """Show the traces while all runs on, and print those of further requests until Ctrl-C."""
+    with contextlib.suppress(TimeoutError):
+        receiver.wait_for(lambda _: have_arrived(receiver), timeout_s=15)
+    status = show(receiver)
+    if browser:
+        webbrowser.open(receiver.http_url)
+    console.print(f"\nThe page: [bold]{receiver.http_url}[/bold]    OTLP/gRPC: {receiver.grpc_url}")
+    console.print(f"A request of your own: curl -X POST '{environment['FRONT_URL']}/runs?name=mine&device=pixel-9'")
+    console.print("Its trace is printed here too. Ctrl-C stops everything.")
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            services.check()
-            time.sleep(0.5)
+        print_others(services, receiver)
+    say("stopping …")
+    return status
+
+
+def print_others(services: Services, receiver: Receiver) -> None:
+    """Print each further trace once nothing more comes of it, until Ctrl-C."""
+    shown = {trace.trace_id for trace in receiver.traces()}
+    sizes: dict[str, int] = {}
+    while True:
+        for trace in receiver.traces():
+            if trace.trace_id not in shown and trace.complete and sizes.get(trace.trace_id) == len(trace.spans):
+                shown.add(trace.trace_id)
+                console.print()
+                render_trace(trace, console=console)
+            sizes[trace.trace_id] = len(trace.spans)
+        services.check()
+        time.sleep(2)
 
 
 if __name__ == "__main__":

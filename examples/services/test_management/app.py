@@ -10,7 +10,7 @@ from obs_core import TracingConfig, setup_tracing
 from obs_http import instrument_httpx
 
 manager, (middleware, options) = setup_tracing(TracingConfig(service_name="test-management"))
-instrument_httpx()
+instrument_httpx(propagate_to=["127.0.0.1", "*.internal"])  # the trace and the user's id are for our own services alone
 
 
 @asynccontextmanager
@@ -21,7 +21,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
-app.add_middleware(middleware, **options, identify="aws_alb")
+app.add_middleware(middleware, **options, identify="aws_alb", identity_in_baggage=True)
 
 
 @app.post("/runs", status_code=202)

@@ -137,6 +137,27 @@ def test_show_takes_one_document_with_line_ends(tmp_path: Path, capsys: pytest.C
     assert f"trace {TRACE}" in capsys.readouterr().out
 
 
+@pytest.mark.promise("VIEW-04")
+def test_linked_traces_lead_to_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below each tree a line says which other trace is linked with it, whichever way the link points."""
+    first, second = "1" * 32, "2" * 32
+    link = {"traceId": first, "spanId": "a" * 16}
+    spans = (a_span(traceId=first, name="publish"), a_span(traceId=second, name="process", links=[link]))
+    (tmp_path / "trace.json").write_text(json.dumps(document(*spans)))
+    assert main(["show", str(tmp_path / "trace.json")]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "linked with" in line]
+    assert lines == [f"↪ linked with trace {second}: process · 1 span", f"↪ linked with trace {first}: publish · 1 span"]
+
+
+@pytest.mark.promise("VIEW-08")
+def test_demo_says_what_it_misses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its extra there is one line, with the fix; tests/test_demo.py runs it."""
+    monkeypatch.setattr("obs_view._demo.find_spec", lambda name: None if name == "moto" else object())
+    assert main(["demo"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("obs-view: the demo misses moto: pip install 'obs-view[demo]'")
+
+
 @pytest.mark.promise("VIEW-06")
 def test_mistakes_get_one_line(tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
     """A taken port, a missing file, a file of something else: what, and how to go on, with no traceback."""

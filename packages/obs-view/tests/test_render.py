@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from obs_view import Trace, render_trace, trace_text
+from obs_view import Event, Trace, render_trace, trace_text
 from rich.console import Console
 
 from .traces import T, orders, span
@@ -110,3 +110,12 @@ def test_what_is_not_here_is_named() -> None:
     """Spans whose parent has not come stand at the left, and the header counts them."""
     shown = trace_text(Trace([span(2, 1, "orphan", 0, 1), span(3, 1, "other", 1, 2)]))
     assert shown.splitlines()[0] == "orphan · 2.00 ms · 2 spans · 1 service · 2 parents not here"
+
+
+def test_what_an_integration_remarks_is_shown_with_its_span() -> None:
+    """The events of the obs packages say what to look at, as a slow statement and who sent it; other events do not."""
+    told = {"obs.db.duration": 0.70666, "code.file.path": "/srv/shop/storage.py", "code.line.number": 32}
+    events = (Event("obs.db.slow_statement", 0, told), Event("message", 0, {"id": 1}))
+    shown = trace_text(Trace([span(1, 0, "SELECT devices", 0, 707, kind="CLIENT", events=events)]))
+    assert "obs.db.slow_statement: db.duration=0.707, file.path=storage.py, line.number=32" in shown
+    assert "message" not in shown

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from obs_view._demo import run_demo
 from obs_view._follow import Finished, Follower
 from obs_view._model import Trace
 from obs_view._options import parse_options
@@ -107,7 +108,8 @@ def _print(finished: Finished, store: Store, options: argparse.Namespace) -> Non
         sys.stdout.write(json.dumps(to_json(store.export(trace.trace_id)), separators=(",", ":")) + "\n")
     else:
         note = f"again, with {plural(len(trace.spans) - before, 'span')} more" if before else ""
-        render_trace(trace, note=note)
+        others = map(store.get, store.linked(trace.trace_id)[1:])
+        render_trace(trace, note=note, linked=[other for other in others if other])
         sys.stdout.write("\n")
     sys.stdout.flush()
 
@@ -120,4 +122,4 @@ def _wanted(trace: Trace, options: argparse.Namespace) -> bool:
     )
 
 
-_COMMANDS = {"serve": _serve, "tail": _tail, "show": _show}
+_COMMANDS = {"serve": _serve, "tail": _tail, "show": _show, "demo": run_demo}

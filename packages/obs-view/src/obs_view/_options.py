@@ -26,7 +26,7 @@ Production sends to an OpenTelemetry Collector."""
 def parse_options(argv: list[str] | None) -> argparse.Namespace:
     """Return the options of `argv` (default: the process's arguments); ``command`` names what to do."""
     given = sys.argv[1:] if argv is None else argv
-    named = given and given[0] in ("serve", "tail", "show", "-h", "--help", "--version")
+    named = given and given[0] in ("serve", "tail", "show", "demo", "-h", "--help", "--version")
     return _parser().parse_args(given if named else ["serve", *given])
 
 
@@ -46,16 +46,24 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="print the traces of an OTLP-JSON file")
     show.add_argument("file", type=Path, help="one OTLP-JSON document, or one a line as `obs-view tail --json` writes them")
     _add_filters(show)
+    demo = commands.add_parser("demo", help="run three example services, print their traces, keep the page open")
+    demo.description = "Run three example services on parts that pip brings (needs `pip install 'obs-view[demo]'`)."
+    _add_ports(demo)
     return parser
 
 
-def _add_receiver(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("receiver").add_argument
+def _add_ports(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("ports and page").add_argument
     add("--port", "--http-port", type=int, default=4318, metavar="N", help="OTLP/HTTP, 0: any free one (default: 4318)")
     add("--grpc-port", type=int, default=4317, metavar="N", help="OTLP/gRPC, 0: any free one (default: 4317)")
+    add("--open", action="store_true", help="open the web page in a browser")
+
+
+def _add_receiver(parser: argparse.ArgumentParser) -> None:
+    _add_ports(parser)
+    add = parser.add_argument_group("receiver").add_argument
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="what to bind; mind who can reach it (default: loopback)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="serve HTTP under this name too; repeatable")
-    add("--open", action="store_true", help="open the web page in a browser")
     add("--db", metavar="FILE", help="keep traces in this SQLite file too, for the next start (default: memory alone)")
     add("--max-spans", type=int, default=MAX_SPANS, metavar="N", help="spans kept in memory (default: %(default)s)")
     add("--max-age", type=_seconds, default=MAX_AGE_S, metavar="TIME", help="how long traces are kept (default: a day)")

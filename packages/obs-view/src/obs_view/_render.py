@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import starmap
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from obs_view._model import Link, Row, Span, Trace
-from obs_view._text import clean, duration, plural
+from obs_view._text import clean, duration, plural, remark
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_magenta", "bright_cyan", "bright_green")
 _NOTE_LINES = 3
@@ -36,16 +37,17 @@ _UNICODE = _Glyphs("│  ", "   ", "├─ ", "└─ ", "━", "╸", "✗ ", "
 _ASCII = _Glyphs("|  ", "   ", "|- ", "`- ", "=", "-", "x ", "-> ", " - ", "~")
 
 
-def render_trace(trace: Trace, console: Console | None = None, *, note: str = "") -> None:
+def render_trace(trace: Trace, console: Console | None = None, *, note: str = "", linked: Iterable[Trace] = ()) -> None:
     """Print `trace` as a tree: name, service, kind, bar in proportion, duration; errors, links, retries with their span.
 
     Args:
         trace: What to print.
         console: Where to; default: standard output, coloured and as wide as the terminal, or plain and 100 columns wide.
         note: Words to add to the header.
+        linked: Traces that links lead to from this one, or from which they lead here: each gets a line below the tree.
     """
     console = console or _standard_output()
-    for line in _Tree(trace, console, note).lines():
+    for line in _Tree(trace, console, note, linked).lines():
         # the same length, so that the colours stay where they are
         line.plain = line.plain.replace("µ", "u").encode("ascii", "replace").decode() if _is_ascii(console) else line.plain
         console.print(line, no_wrap=True, overflow="crop", highlight=False)
@@ -71,8 +73,8 @@ def _is_ascii(console: Console) -> bool:
 class _Tree:
     """The layout of one trace: the widths of the columns, and the lines."""
 
-    def __init__(self, trace: Trace, console: Console, note: str) -> None:
-        self.trace, self.console, self.note = trace, console, note
+    def __init__(self, trace: Trace, console: Console, note: str, linked: Iterable[Trace]) -> None:
+        self.trace, self.console, self.note, self.linked = trace, console, note, linked
         self.glyphs = _ASCII if _is_ascii(console) else _UNICODE
         self.colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(trace.services)}
         wide = console.width >= 90
@@ -85,13 +87,16 @@ class _Tree:
         self.bar_width = max(1, min(rest - self.label_width, 60))
 
     def lines(self) -> Iterator[Text]:
-        """Yield the header, then each span with its notes."""
+        """Yield the header, each span with its notes, the linked traces."""
         yield from self._wrapped(self._title())
         ids = "".join(f"{self.glyphs.dot}correlation {clean(value)}" for value in self.trace.correlation_ids)
         yield from self._wrapped(Text(f"trace {self.trace.trace_id}{ids}", style="dim"))
         for row in self.trace.rows:
             yield self._line(row)
             yield from self._notes(row)
+        for other in self.linked:
+            facts = f"{clean(other.root.name)}{self.glyphs.dot}{plural(len(other.spans), 'span')}"
+            yield from self._wrapped(Text(f"{self.glyphs.link}linked with trace {other.trace_id}: {facts}", style="blue"))
 
     def _wrapped(self, text: Text) -> Iterator[Text]:
         yield from text.wrap(self.console, self.console.width)
@@ -179,6 +184,9 @@ class _Tree:
             yield span.description, bad
         elif span.failed and not exceptions:
             yield str(span.attributes.get("error.type", "failed, with no message")), bad
+        for event in span.events:
+            if event.name.startswith("obs."):
+                yield f"{event.name}: {', '.join(starmap(remark, event.attributes.items()))}", "yellow"
         for link in span.links:
             yield self.glyphs.link + self._target(link), "blue"
         parent = self.trace.by_id.get(span.parent_id)

