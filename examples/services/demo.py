@@ -138,7 +138,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--grpc-port", type=int, default=0, help="of OTLP/gRPC; default: any free one")
     parser.add_argument("--open", action="store_true", help="with --keep: open the page in a browser")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way everything is stopped
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
+        signal.signal(number, signal.default_int_handler)
     try:
         with Receiver(options.port, options.grpc_port) as receiver:
             return run_with(receiver, keep=options.keep, browser=options.open)
