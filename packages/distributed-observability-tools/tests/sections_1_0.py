@@ -16,6 +16,11 @@ assert response.headers["X-Service-Name"] and float(response.headers["X-Processi
 """
 
 SECTIONS = {
+    "Basic usage; setup_tracing()": """
+from distributed_observability import TracingConfig, setup_tracing
+config = TracingConfig(service_name="my-service", collector_url="http://localhost:4317")
+tracer_manager, middleware = setup_tracing(config)
+""",
     "Quick start: setup_tracing with app, FastAPIConfig": """
 from distributed_observability import FastAPIConfig, TracingConfig, setup_tracing
 from fastapi import FastAPI
@@ -97,11 +102,47 @@ assert config.service_name == "my-service" and config.sampling_rate == 1.0
 from distributed_observability.core import CorrelationConfig
 correlation = CorrelationConfig(headers=["x-correlation-id", "x-request-id"], propagation=True, generate_id=True)
 """,
+    "Default configuration of FastAPIConfig": """
+from distributed_observability import FastAPIConfig
+config = FastAPIConfig()
+assert list(config.capture_request_headers) == [
+    "x-correlation-id", "x-request-id", "correlation-id", "user-agent",
+    "x-forwarded-for", "x-real-ip", "x-edge-location", "x-amz-cf-id",
+]
+assert list(config.redact_headers) == ["authorization", "cookie", "x-api-key", "api-key"]
+assert list(config.header_patterns) == []
+""",
+    "FastAPIConfig": """
+from distributed_observability import FastAPIConfig, TracingConfig, setup_tracing
+from fastapi import FastAPI
+fastapi_config = FastAPIConfig(
+    enable_middleware=True,
+    record_exceptions=True,
+    capture_request_headers=["x-correlation-id", "x-request-id", "user-agent", "x-tenant-id", "x-user-role"],
+    redact_headers=["authorization", "cookie", "x-api-key"],
+    header_patterns=["x-*", "*-id", "cf-*"],
+)
+app = FastAPI()
+setup_tracing(TracingConfig(service_name="my-service"), app=app, fastapi_config=fastapi_config)
+app.get("/orders")(lambda: "ok")
+"""
+    + _SERVE,
+    "HTTPClientConfig": """
+from distributed_observability import HTTPClientConfig
+http_config = HTTPClientConfig(
+    enable_httpx=True,
+    capture_headers=["x-correlation-id", "x-request-id", "user-agent", "content-type"],
+    redact_headers=["authorization", "cookie", "x-api-key"],
+    header_patterns=["x-*"],
+)
+assert http_config.should_capture_header("X-Tenant") and http_config.should_redact_header("Cookie")
+""",
     "Framework integration": """
-from distributed_observability import FastAPIConfig, TracingConfig
+from distributed_observability import FastAPIConfig, TracingConfig, setup_tracing
 from distributed_observability.framework.fastapi import RequestTracingMiddleware
 from fastapi import FastAPI
 config = TracingConfig(service_name="my-service")
+tracer_manager, middleware = setup_tracing(config)
 app = FastAPI()
 app.add_middleware(RequestTracingMiddleware, tracing_config=config, fastapi_config=FastAPIConfig())
 app.get("/orders")(lambda: "ok")
@@ -165,6 +206,47 @@ async def main():
         assert response.status_code == 200
 asyncio.run(main())
 """,
+    "Inter-service communication: an explicit correlated client": """
+import asyncio
+import httpx
+from distributed_observability.utils import instrument_httpx_client
+from obs_core import correlation_scope
+def answer(request):
+    assert request.headers["x-correlation-id"] == "c-1"
+    return httpx.Response(201)
+async def main():
+    with correlation_scope("c-1"):
+        client = instrument_httpx_client(httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+        response = await client.post("http://user-service/api/users", json={"name": "John"})
+        assert response.status_code == 201
+asyncio.run(main())
+""",
+    "TracingConfig options: all of them": """
+from distributed_observability import CorrelationConfig, TracingConfig, setup_tracing
+setup_tracing(TracingConfig(
+    service_name="required-service-name",
+    service_version="1.0.0",
+    collector_url="http://localhost:4317",
+    collector_protocol="grpc",
+    sampling_rate=1.0,
+    correlation=CorrelationConfig(),
+    environment="development",
+    resource_attributes={"team": "backend"},
+))
+""",
+    "Environment variables": """
+import os
+os.environ.update(
+    SERVICE_NAME="my-service", SERVICE_VERSION="1.0.0", OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", SAMPLING_RATE="1.0",
+    ENVIRONMENT="production", CORRELATION_HEADERS="x-correlation-id,x-request-id",
+)
+from distributed_observability import setup_tracing
+from distributed_observability.core import ObservabilityConfig
+settings = setup_tracing(ObservabilityConfig.from_env().tracing)[0].settings
+assert (settings.service_name, settings.service_version, settings.environment) == ("my-service", "1.0.0", "production")
+assert settings.sampling_rate == 1.0
+assert list(settings.correlation.headers) == ["x-correlation-id", "x-request-id"]
+""",
     "Environment configuration": """
 from distributed_observability import setup_tracing
 from distributed_observability.core import ObservabilityConfig
@@ -182,7 +264,11 @@ def run(code: str, collector_url: str) -> subprocess.CompletedProcess[str]:
     # the README's own address, which nothing answers at, would make each script wait for its exit deadline
     if "collector_protocol" not in code:
         code = code.replace("http://localhost:4317", collector_url)
-    environment = {**os.environ, **ENVIRONMENT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector_url}
+    environment = {
+        **os.environ,
+        **(ENVIRONMENT if "from_env" in code else {}),
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector_url,
+    }
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 

@@ -102,10 +102,13 @@ def test_without_extras_all_imports_work_and_using_one_names_its_extra() -> None
 @pytest.mark.promise("OLD-01", "OLD-03")
 @pytest.mark.parametrize("section", sections.SECTIONS)
 def test_section_of_the_readme_of_1_0_runs(section: str, otlp_sink: OtlpSink) -> None:
-    """As it stood there, in a process of its own."""
-    done = sections.run(sections.SECTIONS[section], otlp_sink.url)
+    """As it stood there, in a process of its own; where it serves a request, the request's one SERVER span arrives."""
+    code = sections.SECTIONS[section]
+    done = sections.run(code, otlp_sink.url)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    if 'http.get("/orders"' in code and "sampling_rate=0.1" not in code:
+        assert [span.name for span in otlp_sink.spans if span.kind == "SERVER"] == ["GET /orders"]
 
 
 def service(**options: object) -> FastAPI:
