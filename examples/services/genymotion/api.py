@@ -19,7 +19,7 @@ def user_in_baggage(headers: Mapping[str, str]) -> str | None:
 storage.create_tables()
 app = FastAPI()
 middleware, options = middleware_config
-app.add_middleware(middleware, **options, identify=user_in_baggage)
+app.add_middleware(middleware, **options, identify=user_in_baggage, identity_in_baggage=True)
 
 
 @app.post("/devices", status_code=202)
