@@ -113,14 +113,14 @@ class Kept:
             read += line
         return read
 
-    def interrupt(self) -> int:
-        """Press Ctrl-C, twice as the impatient do; return the exit status."""
+    def interrupt(self, then: signal.Signals) -> int:
+        """Press Ctrl-C; once all is told to stop, send `then`; return the exit status."""
         self._started = set(self._running())
         assert self._started
         os.killpg(self.process.pid, signal.SIGINT)
-        time.sleep(0.1)
+        self.read_until("told to stop")
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGINT)
+            os.killpg(self.process.pid, then)
         self.process.communicate(timeout=100)
         return self.process.returncode
 
@@ -173,15 +173,25 @@ def test_kept_demo_shows_its_traces_leaves_the_page_open_and_nothing_behind(kept
     answer = httpx.post(url, headers={"X-Correlation-ID": "mine"}, timeout=30, trust_env=False)
     assert answer.status_code == 202
     kept.read_until("correlation mine")
-    assert kept.interrupt() == 0
+    assert kept.interrupt(then=signal.SIGINT) == 0
     assert kept.left() == []
 
 
 def test_ctrl_c_while_all_is_starting_leaves_nothing_behind(kept: Kept) -> None:
-    """The status is the shell's for an interrupt."""
+    """However impatiently it is pressed; the status is the shell's for an interrupt."""
     kept.read_until("started test-management")
-    assert kept.interrupt() == 130
+    assert kept.interrupt(then=signal.SIGINT) == 130
     assert kept.left() == []
+
+
+def test_killed_while_it_stops_it_leaves_nothing_behind(kept: Kept) -> None:
+    """As nox kills what does not end within half a second of Ctrl-C: all is told to stop already, and stops by itself."""
+    kept.read_until("the services are ready")
+    assert kept.interrupt(then=signal.SIGKILL) == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while kept.left():
+        assert time.monotonic() < deadline, kept.left()
+        time.sleep(0.2)
 
 
 def test_taken_port_is_named_before_anything_starts() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else the receiver's gRPC server remarks on each process that is started
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # all that is called here is here
 
 import httpx
 import parts
@@ -35,8 +36,7 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
             "OTEL_BSP_SCHEDULE_DELAY": "500",
             "ENVIRONMENT": "demo",
-            "REDIS_URL": stack.enter_context(parts.redis()),
-            "DATABASE_URL": stack.enter_context(parts.postgres()),
+            **stack.enter_context(parts.servers()),
             "DYNAMODB_URL": f"http://127.0.0.1:{ports['dynamodb']}",
             "LLM_URL": f"http://127.0.0.1:{ports['llm']}",
             "RATING_TARGET": f"127.0.0.1:{ports['rating']}",
@@ -156,7 +156,7 @@ def run_with(receiver: Receiver, *, keep: bool, browser: bool) -> int:
         send_all(services, environment)
         if keep:
             return show_and_keep(services, environment, receiver, browser)
-        say("stopping every process right after its last task …")
+        say("the last task has ended: stopping right now, which must lose no span")
     return show(receiver)
 
 
@@ -172,7 +172,6 @@ def show_and_keep(services: Services, environment: dict[str, str], receiver: Rec
     console.print("Its trace is printed here too. Ctrl-C stops everything.")
     with contextlib.suppress(KeyboardInterrupt):
         print_others(services, receiver)
-    say("stopping …")
     return status
 
 

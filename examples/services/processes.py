@@ -12,6 +12,7 @@ import httpx
 from rich.console import Console
 
 HERE = Path(__file__).parent
+_LEGACY = ("SERVICE_", "SAMPLING_", "COLLECTOR_", "CORRELATION_")
 console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
@@ -25,7 +26,9 @@ class Services:
 
     def __init__(self, environment: dict[str, str], logs: Path) -> None:
         self._logs = logs
-        self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+        # a developer's own settings, as a sampling rate, are not the demo's
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", *_LEGACY))}
+        self._environment = {**inherited, **environment, "PYTHONUNBUFFERED": "1"}
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def start(self, name: str, folder: str, *command: str) -> None:
@@ -62,6 +65,7 @@ class Services:
         """Ask every process to stop as a supervisor would, all at once, and wait for each."""
         for _, process in self._running:
             process.send_signal(signal.SIGTERM)
+        say("all processes are told to stop; waiting for them …")
         for name, process in self._running:
             try:
                 process.wait(15)
