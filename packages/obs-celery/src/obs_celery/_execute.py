@@ -5,101 +5,42 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, MutableMapping
-from contextlib import nullcontext
-from contextvars import Token
+from contextvars import ContextVar, Token
 from typing import Any
 
 import billiard.common
 from celery import VERSION
 from obs_core.integration import call_contained, span_ids_can_be_set, use_span_id
 from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.trace import Span, get_current_span, set_span_in_context
+from opentelemetry.trace import Span, set_span_in_context
 
 from obs_celery._arguments import MAPS, captured_arguments, items_of
-from obs_celery._consumer import attempt_of
-from obs_celery._message import PREVIOUS, drawn_span_id, told_attempt, without_context
-from obs_celery._metrics import Labels
+from obs_celery._consumer import Attempt, attempt_of, is_passage
+from obs_celery._message import PREVIOUS, drawn_span_id, extract, span_context_of, told_attempt, without_context
+from obs_celery._options import Options
 from obs_celery._outcome import Outcome, outcome_of
 from obs_celery._setup import Setup, Setups
-
-#: Where a running execution is kept: on the task's own request, which goes when the task is done.
-_SLOT = "_obs_execution"
-
 
 _CELERY = VERSION[:2]
 _terminate_handler_fired: Callable[[], bool] | None = getattr(billiard.common, "terminate_handler_fired", None)
 
 
-class Execution:
-    """One attempt being executed, from ``task_prerun`` to ``task_postrun``, both in the same thread and context.
+class Passage:
+    """An attempt of which nothing is recorded, from ``task_prerun`` to ``task_postrun``: it only has its producer's context."""
 
-    `supervised` means that the main process tells of the attempt when this process is killed in it.
-    """
+    __slots__ = ("_context_token", "_outer", "setup", "span", "task_id")
 
-    __slots__ = ("_handling", "_started", "_token", "attempt", "labels", "setup", "span", "supervised", "task")
-
-    def __init__(self, setup: Setup, task: Any, request: Any, args: Any, kwargs: Any) -> None:
+    def __init__(self, setup: Setup, task_id: str, context: Context, span: Span | None = None) -> None:
         self.setup = setup
-        self.task = task
-        self.supervised = not request.is_eager and drawn_span_id(request) is not None
-        self.attempt = attempt_of(setup, task.app, task.name, request, get_current() if request.is_eager else None)
-        self.labels: Labels = self.attempt.facts.labels
-        self.span = self._start_span(request, args, kwargs) if self.attempt.traced else None
-        self._handling = sys.exc_info()[1]
-        self._count_start()
-        self._started = time.perf_counter()
-        self._token: Token[Context] = attach(self._context())
-
-    def _context(self) -> Context:
-        return set_span_in_context(self.span, self.attempt.context) if self.span is not None else self.attempt.context
-
-    def _start_span(self, request: Any, args: Any, kwargs: Any) -> Span:
-        drawn = drawn_span_id(request)
-        agreed = drawn is not None and span_ids_can_be_set(self.setup.options.tracer_provider)
-        with use_span_id(drawn) if drawn is not None and agreed else nullcontext():
-            span = self.attempt.start_span(self.setup, request)
-        if request.is_eager:
-            # an eager retry is no message: it is given the headers of the request as they are
-            request.headers = {**(request.headers or {}), PREVIOUS: told_attempt(span.get_span_context())}
-        if span.is_recording():
-            call_contained("task attributes", self._describe, span, args, kwargs)
-        return span
-
-    def _describe(self, span: Span, args: Any, kwargs: Any) -> None:
-        options = self.setup.options
-        if self.task.name in MAPS:
-            span.set_attributes(items_of(kwargs))
-        if options.capture_args:
-            span.set_attributes(captured_arguments(options, self.task, args, kwargs))
-        if options.start_hook is not None:
-            call_contained("start_hook", options.start_hook, span, self.task)
-
-    def _count_start(self) -> None:
-        self.setup.metrics.active.add(1, self.labels)
-        if self.attempt.wait_s is not None:
-            self.setup.metrics.queue_wait.record(self.attempt.wait_s, self.labels)
+        self.task_id = task_id
+        self.span = span
+        self._outer = _executing.set(self)
+        self._context_token: Token[Context] = attach(context if span is None else set_span_in_context(span, context))
 
     def finish(self, state: str | None, result: object) -> None:
-        """End the attempt as Celery says, or leave it to the main process when this one is being killed in it."""
-        detach(self._token)
-        raised = sys.exc_info()[1]
-        raised = None if raised is self._handling else raised
-        self._handling = None
-        self.setup.metrics.active.add(-1, self.labels)
-        if self.supervised and _is_being_killed(state, raised):
-            return
-        outcome = outcome_of(self.task, state, result, raised)
-        self.setup.metrics.ended(self.labels, outcome.state, outcome.error_type, time.perf_counter() - self._started)
-        if self.span is not None:
-            self._end_span(self.span, outcome)
-
-    def _end_span(self, span: Span, outcome: Outcome) -> None:
-        if span.is_recording():
-            options = self.setup.options
-            call_contained("task outcome", outcome.tell, span, options)
-            if options.end_hook is not None:
-                call_contained("end_hook", options.end_hook, span, self.task, outcome.state)
-        call_contained("task span", span.end)
+        """Restore what was there before."""
+        detach(self._context_token)
+        _executing.reset(self._outer)
 
     def abandon(self) -> None:
         """End the span of an execution that goes on after its instrumentation has been taken away."""
@@ -107,6 +48,85 @@ class Execution:
             self.span.set_attribute("celery.state", "STARTED")
             self.span.end()
         self.span = None
+
+
+_executing: ContextVar[Passage | None] = ContextVar("obs_celery_executing", default=None)
+
+
+class Execution(Passage):
+    """An attempt that is told of, as a span or in numbers; both signals come in the same thread and context.
+
+    `supervised` means that the main process tells of the attempt when this process is killed in it.
+    """
+
+    __slots__ = ("_handling", "_started", "attempt", "supervised", "task")
+
+    def __init__(self, setup: Setup, task: Any, task_id: str, request: Any, attempt: Attempt, span: Span | None) -> None:
+        super().__init__(setup, task_id, attempt.context, span)
+        self.task = task
+        self.attempt = attempt
+        self.supervised = not request.is_eager and drawn_span_id(request) is not None
+        self._handling = sys.exc_info()[1]
+        setup.metrics.started(attempt.facts.labels, attempt.wait_s)
+        self._started = time.perf_counter()
+
+    def finish(self, state: str | None, result: object) -> None:
+        """End the attempt as Celery says, or leave it to the main process when this one is being killed in it."""
+        super().finish(state, result)
+        raised = sys.exc_info()[1]
+        raised = None if raised is self._handling else raised
+        self._handling = None
+        metrics, labels = self.setup.metrics, self.attempt.facts.labels
+        metrics.active.add(-1, labels)
+        if self.supervised and _is_being_killed(state, raised):
+            return
+        outcome = outcome_of(self.task, state, result, raised)
+        metrics.ended(labels, outcome.state, outcome.error_type, time.perf_counter() - self._started)
+        if self.span is not None:
+            call_contained("task span", self._end_span, self.span, outcome)
+
+    def _end_span(self, span: Span, outcome: Outcome) -> None:
+        try:
+            if span.is_recording():
+                options = self.setup.options
+                outcome.tell(span, options)
+                if options.end_hook is not None:
+                    call_contained("end_hook", options.end_hook, span, self.task, outcome.state)
+        finally:
+            span.end()
+
+
+def _begin(setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwargs: Any) -> Passage:
+    context = get_current() if request.is_eager else extract(request)
+    if is_passage(setup, request, context):
+        return Passage(setup, task_id, context)
+    attempt = attempt_of(setup, task.app, task.name, request, context)
+    span = _start_span(setup, task, request, attempt) if attempt.traced else None
+    if span is not None and attempt.facts.is_described and span.is_recording():
+        call_contained("task attributes", _describe, setup.options, span, task, args, kwargs)
+    return Execution(setup, task, task_id, request, attempt, span)
+
+
+def _start_span(setup: Setup, task: Any, request: Any, attempt: Attempt) -> Span:
+    if request.is_eager:
+        span = attempt.start_span(setup, request)
+        # an eager retry is no message: it is given the headers of the request as they are
+        request.headers = {**(request.headers or {}), PREVIOUS: told_attempt(span.get_span_context())}
+        return span
+    drawn = drawn_span_id(request)
+    if drawn is None or not span_ids_can_be_set(setup.options.tracer_provider):
+        return attempt.start_span(setup, request)
+    with use_span_id(drawn):
+        return attempt.start_span(setup, request)
+
+
+def _describe(options: Options, span: Span, task: Any, args: Any, kwargs: Any) -> None:
+    if task.name in MAPS:
+        span.set_attributes(items_of(kwargs))
+    if options.capture_args:
+        span.set_attributes(captured_arguments(options, task, args, kwargs))
+    if options.start_hook is not None:
+        call_contained("start_hook", options.start_hook, span, task)
 
 
 def _is_being_killed(state: str | None, raised: BaseException | None) -> bool:
@@ -126,11 +146,11 @@ def tell_retry(request: Any, headers: MutableMapping[str, Any]) -> str | None:
 
     Headers that gave no producer are taken out, so that retries of an attempt that began its trace stay in that trace.
     """
-    execution: Execution | None = vars(request).get(_SLOT)
-    if execution is None or execution.span is None:
+    execution = _executing.get()
+    if not isinstance(execution, Execution) or execution.span is None or execution.task_id != request.id:
         return None
     attempt = execution.attempt
-    if not attempt.links and not get_current_span(attempt.context).get_span_context().is_valid:
+    if not attempt.links and span_context_of(attempt.context) is None:
         without_context(headers)
     return told_attempt(execution.span.get_span_context())
 
@@ -140,23 +160,20 @@ class Executions:
 
     def __init__(self, setups: Setups) -> None:
         self._setups = setups
-        self._running: set[Execution] = set()
+        self._running: set[Passage] = set()
         self._then: Callable[[], None] | None = None
 
-    def started(self, sender: Any, args: Any, kwargs: Any, **_: Any) -> None:
+    def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
         """On ``task_prerun``: begin."""
         setup = self._setups.find(sender.app)
-        if setup is None:
-            return
-        request = sender.request_stack.top
-        execution = Execution(setup, sender, request, args, kwargs)
-        vars(request)[_SLOT] = execution
-        self._running.add(execution)
+        if setup is not None:
+            self._running.add(_begin(setup, sender, task_id, sender.request_stack.top, args, kwargs))
 
-    def finished(self, sender: Any, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    def finished(self, task_id: str, retval: Any = None, state: str | None = None, **_: Any) -> None:
         """On ``task_postrun``: end. It follows every ``task_prerun`` unless the process is gone."""
-        execution = vars(sender.request_stack.top).pop(_SLOT, None)
-        if execution is not None:
+        execution = _executing.get()
+        # one of an app that is not instrumented may be running inside
+        if execution is not None and execution.task_id == task_id:
             self._running.discard(execution)
             execution.finish(state, retval)
             if self._then is not None and not self._running:

@@ -11,9 +11,9 @@ from typing import Any
 
 from obs_core.integration import call_contained
 from opentelemetry import baggage, propagate
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 #: Epoch seconds, stamped just before sending.
 SENT_AT = "obs-sent-at"
@@ -26,8 +26,12 @@ ATTEMPT = "obs-attempt"
 
 _TRACEPARENT = "traceparent"
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
-_TRACEPARENT_FORMAT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_TRACEPARENT_FORMAT = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_FLAGS = tuple(f"{flags:02x}" for flags in range(256))
 _W3C = frozenset({"traceparent", "tracestate", "baggage"})
+# under which keys a context keeps its span and its baggage: one look instead of the four calls of the public getters
+(_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
+(_BAGGAGE_KEY,) = baggage.set_baggage("", "", Context())
 
 
 class _RequestGetter(Getter[Any]):
@@ -46,10 +50,10 @@ _getter = _RequestGetter()
 
 def header(request: Any, key: str) -> Any:
     """Return the header `key` of a task's request, or None."""
-    value = vars(request).get(key)
-    if value is None:
-        nested = request.headers
-        value = nested.get(key) if isinstance(nested, dict) else None
+    fields = vars(request)
+    value = fields.get(key)
+    if value is None and isinstance(nested := fields.get("headers"), dict):
+        value = nested.get(key)
     return value
 
 
@@ -66,15 +70,40 @@ def _fields(propagator: TextMapPropagator) -> frozenset[str]:
     return frozenset(propagator.fields)
 
 
+@lru_cache(maxsize=8)
+def _speaks_w3c(propagator: TextMapPropagator) -> bool:
+    return _fields(propagator) == _W3C
+
+
 def _extract_alone(request: Any) -> Context | None:
     """Read a ``traceparent`` that comes alone, the usual case, at a tenth of what two propagators take."""
-    found = _TRACEPARENT_FORMAT.fullmatch(str(vars(request).get(_TRACEPARENT)))
-    if found is None or header(request, "baggage") or header(request, "tracestate"):
+    fields = vars(request)
+    nested = fields.get("headers") or ()
+    if "baggage" in fields or "tracestate" in fields or "baggage" in nested or "tracestate" in nested:
         return None
-    if _fields(propagate.get_global_textmap()) != _W3C:
+    found = _TRACEPARENT_FORMAT.fullmatch(str(fields.get(_TRACEPARENT)))
+    if found is None or not _speaks_w3c(propagate.get_global_textmap()):
         return None
-    context = SpanContext(int(found[1], 16), int(found[2], 16), True, TraceFlags(int(found[3], 16)))
-    return set_span_in_context(NonRecordingSpan(context), Context()) if context.is_valid else None
+    span = NonRecordingSpan(_span_context(found)) if int(found[3], 16) & TraceFlags.SAMPLED else _Unsampled(found)
+    return Context({_SPAN_KEY: span})
+
+
+def _span_context(traceparent: re.Match[str]) -> SpanContext:
+    trace_id, span_id, flags = traceparent.groups()
+    return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))
+
+
+class _Unsampled(NonRecordingSpan):
+    """A producer that is not recorded, as its ``traceparent`` tells; most tasks never ask for more."""
+
+    def __init__(self, traceparent: re.Match[str]) -> None:
+        self._traceparent = traceparent
+
+    def get_span_context(self) -> SpanContext:
+        return _span_context(self._traceparent)
+
+    def __repr__(self) -> str:
+        return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
 def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str | None) -> None:
@@ -89,19 +118,21 @@ def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str
         previous = previous or _drawn_attempt(headers, str(drawn))
         if previous:
             headers[PREVIOUS] = previous
-    else:
+    elif not _write_alone(headers, get_current()):
         without_context(headers)
-        call_contained("propagator", _inject, headers)
+        call_contained("propagator", propagate.inject, headers)
     headers[SENT_AT] = time.time()
 
 
-def _inject(headers: MutableMapping[str, Any]) -> None:
-    """Write the current context by the global propagator; a span that comes alone, the usual case, by hand."""
-    span = get_current_span().get_span_context()
-    if span.trace_state or baggage.get_all() or _fields(propagate.get_global_textmap()) != _W3C:
-        propagate.inject(headers)
-    elif span.is_valid:
-        headers[_TRACEPARENT] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+def _write_alone(headers: MutableMapping[str, Any], context: Context) -> bool:
+    """Write a span that comes alone, the usual case, by hand; False where that is not for us to do."""
+    span = span_context_of(context)
+    if span is None or span.trace_state or _BAGGAGE_KEY in context or not _speaks_w3c(propagate.get_global_textmap()):
+        return False
+    headers.pop("tracestate", None)
+    headers.pop("baggage", None)
+    headers[_TRACEPARENT] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{_FLAGS[span.trace_flags]}"
+    return True
 
 
 def without_context(headers: MutableMapping[str, Any]) -> None:
@@ -159,7 +190,7 @@ def waits_s(request: Any, now_s: float) -> tuple[float | None, float]:
     sent = header(request, SENT_AT)
     if not isinstance(sent, (int, float)):
         return None, 0.0
-    due = _epoch_s(request.eta)
+    due = _epoch_s(request.eta) if request.eta else None
     delay = max(0.0, due - sent) if due is not None else 0.0
     return max(0.0, now_s - sent - delay), delay
 
@@ -182,7 +213,17 @@ def chord_id(chord: Any) -> str | None:
     return str(found) if found else None
 
 
-def is_unsampled(context: Context | None) -> bool:
+def span_context_of(context: Context) -> SpanContext | None:
+    """Return the span that `context` is in, or None when it is in none."""
+    span: Any = context.get(_SPAN_KEY)
+    found: SpanContext | None = span.get_span_context() if span is not None else None
+    return found if found is not None and found.is_valid else None
+
+
+def is_unsampled(context: Context) -> bool:
     """Whether `context` belongs to a trace that is not recorded: a span in it would not be either (parent-based sampling)."""
-    parent = get_current_span(context).get_span_context()
-    return parent.is_valid and not parent.trace_flags.sampled
+    span: Any = context.get(_SPAN_KEY)
+    if span is None or type(span) is _Unsampled:
+        return span is not None
+    parent = span.get_span_context()
+    return parent.is_valid and not parent.trace_flags & TraceFlags.SAMPLED

@@ -27,6 +27,17 @@ class Metrics:
         )
         self.active = meter.create_up_down_counter("celery.task.active", "{task}", "Tasks being executed now.")
 
+    @property
+    def are_recorded(self) -> bool:
+        """Whether there is a MeterProvider: until then the API's instruments are proxies with nothing behind them."""
+        return getattr(self.active, "_real_instrument", self.active) is not None
+
+    def started(self, labels: Labels, wait_s: float | None) -> None:
+        """Count one more that is being executed, and how long it has waited for that, where this is known."""
+        self.active.add(1, labels)
+        if wait_s is not None:
+            self.queue_wait.record(wait_s, labels)
+
     def ended(self, labels: Labels, state: str, error: str | None, duration_s: float | None) -> None:
         """Count one outcome and, when the task did run, its duration."""
         outcome = {**labels, "celery.state": state}

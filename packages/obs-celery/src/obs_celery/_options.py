@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from obs_core.exceptions import ConfigurationError
@@ -68,6 +69,11 @@ class Options:
         """The relation of task `name` to its producer, when neither the message nor its ETA says otherwise."""
         found = (relation for glob, relation in self.task_relations.items() if fnmatchcase(name, glob))
         return next(found, self.relation)
+
+    @cached_property
+    def links_nothing(self) -> bool:
+        """Whether every task is a child of its producer, unless its message says otherwise."""
+        return self.link_after_s is None and "link" not in {self.relation, *self.task_relations.values()}
 
     def captures(self, argument: str) -> bool:
         """Whether the value of `argument` may be recorded (if it is not secret by its name)."""

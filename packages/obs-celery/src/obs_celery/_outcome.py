@@ -49,6 +49,9 @@ class Outcome:
                 fail(span, self.cause, text)
 
 
+_SUCCESS = Outcome("SUCCESS", None)
+
+
 def fail(span: Span, cause: BaseException | type[BaseException], reason: str) -> None:
     """Mark `span` as failed without an exception record: nothing was raised in the task."""
     span.set_attribute("error.type", error_type(cause))
@@ -65,7 +68,7 @@ def outcome_of(task: Any, state: str | None, result: object, raised: BaseExcepti
         raised: The exception that is leaving the execution right now.
     """
     if state == "SUCCESS" and raised is None:
-        return Outcome("SUCCESS", None)
+        return _SUCCESS
     cause = raised if raised is not None else unwrapped(result)
     if cause is None:
         return _stateless(state)

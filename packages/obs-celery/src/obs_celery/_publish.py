@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar, Token
 from typing import Any
 
 from obs_core.integration import call_contained, record_error
-from opentelemetry.context import Context, attach, detach, get_current, get_value
-from opentelemetry.trace import Span, SpanKind, get_current_span, set_span_in_context
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
-from obs_celery._broker import destination
+from obs_celery._attributes import message_attributes
 from obs_celery._execute import tell_retry
-from obs_celery._message import RELATION_HEADER, chord_id, is_unsampled, lost_attempt, write_headers
+from obs_celery._message import RELATION_HEADER, chord_id, is_unsampled, lost_attempt, span_context_of, write_headers
 from obs_celery._setup import Setup, Setups
 
 #: Key of an OpenTelemetry context: the name of the beat entry that is due.
@@ -25,37 +25,46 @@ SendTask = Callable[..., Any]
 
 
 class _Publication:
-    """One call of ``app.send_task``, from its begin to its end; `span` is None where none is to be recorded."""
+    """One call of ``app.send_task``, from its begin to its end; `span` is None where none is to be recorded.
 
-    __slots__ = ("_context_token", "_slot_token", "app", "on_rabbitmq", "setup", "span")
+    The span is made when the message is known, so that it has all its attributes at once, or when the call fails before.
+    """
+
+    __slots__ = ("_began_ns", "_context_token", "_headers", "_is_started", "_name", "_slot_token", "app", "setup", "span")
 
     def __init__(self, setup: Setup, app: Any, name: str, headers: object) -> None:
         self.setup = setup
         self.app = app
         self.span: Span | None = None
-        self.on_rabbitmq = False
+        self._name = name
+        self._headers = headers
+        self._is_started = False
+        self._began_ns = time.time_ns()
         self._context_token: Token[Context] | None = None
         self._slot_token = _publishing.set(self)
-        call_contained("publish span", self._start, name, headers)
 
-    def _start(self, name: str, headers: object) -> None:
+    def start(self, fields: Mapping[str, Any], chord: object = None, exchange: object = None, key: object = None) -> None:
+        """Start the span with what the message tells, and make it current; none where the trace or the task is not recorded."""
+        self._is_started = True
         context = get_current()
-        if headers and not get_current_span(context).get_span_context().is_valid:
-            context = lost_attempt(headers) or context
+        if self._headers and span_context_of(context) is None:
+            context = lost_attempt(self._headers) or context
         if is_unsampled(context):
             return
-        facts = self.setup.facts(self.app, name)
+        facts = self.setup.facts(self.app, self._name)
         if facts.hidden:
             return
-        self.on_rabbitmq = facts.labels["messaging.system"] == "rabbitmq"
-        attributes = facts.published
-        entry = get_value(BEAT_ENTRY, context)
+        attributes = message_attributes(facts.published, fields, chord, exchange, key)
+        entry = context.get(BEAT_ENTRY)
         if isinstance(entry, str):
-            attributes = {**attributes, "celery.beat.entry": entry}
-        self.span = self.setup.tracer.start_span(facts.publishes, context, SpanKind.PRODUCER, attributes)
+            attributes["celery.beat.entry"] = entry
+        start_span = self.setup.tracer.start_span
+        self.span = start_span(facts.publishes, context, SpanKind.PRODUCER, attributes, (), self._began_ns)
         self._context_token = attach(set_span_in_context(self.span, context))
 
     def fail(self, error: BaseException) -> None:
+        if not self._is_started:
+            call_contained("publish span", self.start, {})
         if self.span is not None:
             call_contained("publish span", record_error, self.span, error)
 
@@ -97,46 +106,24 @@ def traced_send_task(original: SendTask, setups: Setups) -> SendTask:
 def write_message(
     sender: str, headers: MutableMapping[str, Any], body: Any, exchange: Any = None, routing_key: Any = None, **_: Any
 ) -> None:
-    """On ``before_task_publish``: put context and time into the message that is about to leave, and tell what it is."""
+    """On ``before_task_publish``: tell the message that is about to leave, and put context and time into it."""
     publication = _publishing.get()
     if publication is None:
         return
     # protocol 2 has the task's fields in the headers, protocol 1 in the body
-    fields: Mapping[str, Any] = headers if "id" in headers else body
-    chord = fields.get("chord") if fields is body else body[2].get("chord")
+    fields, more = (headers, body[2]) if "id" in headers else (body, body)
+    call_contained("publish span", publication.start, fields, more.get("chord"), exchange, routing_key)
     retries, previous = fields.get("retries") or 0, None
-    task = publication.app.current_worker_task
+    # what a task of a worker sends has it as its parent, in protocol 2
+    task = publication.app.current_worker_task if fields is body or fields.get("parent_id") else None
     if task is not None:
         _keep_chord_together(task, fields, headers)
         if retries and task.request.id == fields.get("id"):
             previous = tell_retry(task.request, headers)
     write_headers(headers, retries, previous)
-    span = publication.span
-    if span is not None and span.is_recording():
-        span.set_attributes(_attributes(publication, fields, chord, exchange, routing_key))
-        hook = publication.setup.options.publish_hook
-        if hook is not None:
-            call_contained("publish_hook", hook, span, sender, headers)
-
-
-def _attributes(
-    publication: _Publication, fields: Mapping[str, Any], chord: Any, exchange: Any, routing_key: Any
-) -> dict[str, AttributeValue]:
-    found = {
-        "messaging.destination.name": destination(exchange, routing_key),
-        "messaging.message.id": fields.get("id"),
-        "celery.task.id": fields.get("id"),
-        "celery.root_id": fields.get("root_id"),
-        "celery.parent_id": fields.get("parent_id"),
-        "celery.eta": fields.get("eta"),
-        "celery.group.id": fields.get("group") or fields.get("taskset"),
-        "celery.chord.id": chord_id(chord),
-    }
-    attributes: dict[str, AttributeValue] = {key: str(value) for key, value in found.items() if value is not None}
-    attributes["celery.retries"] = fields.get("retries") or 0
-    if routing_key and publication.on_rabbitmq:
-        attributes["messaging.rabbitmq.destination.routing_key"] = str(routing_key)
-    return attributes
+    hook = publication.setup.options.publish_hook
+    if hook is not None and publication.span is not None and publication.span.is_recording():
+        call_contained("publish_hook", hook, publication.span, sender, headers)
 
 
 def _keep_chord_together(task: Any, fields: Mapping[str, Any], headers: MutableMapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from obs_core.integration import call_contained
 from opentelemetry import trace
 
+from obs_celery._arguments import MAPS
 from obs_celery._broker import Broker, describe_broker
 from obs_celery._metrics import Labels, Metrics
 from obs_celery._options import Options
@@ -21,10 +22,11 @@ _MAX_TASKS = 1024
 class TaskFacts:
     """What is the same for every message of a task: worked out once, since it is needed several times a message."""
 
-    __slots__ = ("consumed", "hidden", "labels", "processes", "published", "publishes", "relation")
+    __slots__ = ("consumed", "hidden", "is_described", "labels", "processes", "published", "publishes", "relation")
 
     def __init__(self, options: Options, broker: Broker, name: str) -> None:
         self.hidden = options.hides(name)
+        self.is_described = name in MAPS or bool(options.capture_args) or options.start_hook is not None
         self.relation = options.relation_of(name)
         self.publishes, self.processes = f"publish {name}", f"process {name}"
         known: Labels = {"messaging.system": broker.system, "celery.task.name": name}
@@ -65,10 +67,11 @@ class Setups:
     def __init__(self) -> None:
         self._of_app: WeakKeyDictionary[Any, Setup] = WeakKeyDictionary()
         self._of_all: Setup | None = None
+        self._has_own = False  # the truth of a WeakKeyDictionary costs as much as a look-up
 
     def find(self, app: Any) -> Setup | None:
         """The setup for `app`, or None when it is not instrumented."""
-        return self._of_app.get(app, self._of_all) if self._of_app else self._of_all
+        return self._of_app.get(app, self._of_all) if self._has_own else self._of_all
 
     def put(self, app: Any | None, setup: Setup) -> None:
         """Instrument `app` (None: every app without a setup of its own) with `setup`."""
@@ -76,11 +79,14 @@ class Setups:
             self._of_all = setup
         else:
             self._of_app[app] = setup
+            self._has_own = True
 
     def take(self, app: Any | None) -> Setup | None:
         """Stop instrumenting `app`; return the setup that it had."""
         if app is not None:
-            return self._of_app.pop(app, None)
+            setup = self._of_app.pop(app, None)
+            self._has_own = bool(self._of_app)
+            return setup
         setup, self._of_all = self._of_all, None
         return setup
 

@@ -24,7 +24,7 @@ from obs_core.integration import draw_span_id, error_message, error_type, record
 from opentelemetry.trace import Span
 
 from obs_celery._consumer import attempt_of
-from obs_celery._message import ATTEMPT, drawn_span_id
+from obs_celery._message import ATTEMPT, drawn_span_id, extract
 from obs_celery._outcome import fail, unwrapped
 from obs_celery._setup import Setup, Setups
 
@@ -124,7 +124,7 @@ class Supervisor:
 
 def _tell(setup: Setup, app: Celery, name: str, request: Any, verdict: _Verdict, started_s: float | None = None) -> None:
     """Export the attempt's span, from `started_s` (epoch; None: it never started) until now."""
-    attempt = attempt_of(setup, app, name, request)
+    attempt = attempt_of(setup, app, name, request, extract(request))
     error = error_type(verdict.cause) if verdict.is_error else None
     duration_s = time.time() - started_s if started_s else None
     setup.metrics.ended(attempt.facts.labels, verdict.state, error, duration_s)

@@ -1,0 +1,43 @@
+"""What a message tells of its task, as attributes: the same on the span that publishes it and on the one that executes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.util.types import AttributeValue
+
+from obs_celery._broker import destination
+from obs_celery._message import chord_id
+
+Attributes = dict[str, AttributeValue]
+
+_FIELDS = (
+    ("messaging.message.id", "id"),
+    ("celery.task.id", "id"),
+    ("celery.root_id", "root_id"),
+    ("celery.parent_id", "parent_id"),
+    ("celery.eta", "eta"),
+    ("celery.group.id", "group"),
+)
+
+
+def message_attributes(
+    known: Attributes, fields: Mapping[str, Any], chord: object, exchange: object, routing_key: object
+) -> Attributes:
+    """Return a copy of `known` with what the message's `fields`, its `chord` and its place tell."""
+    attributes = known.copy()
+    for name, key in _FIELDS:
+        value = fields.get(key)
+        if value is not None:
+            attributes[name] = str(value)
+    attributes["celery.retries"] = fields.get("retries") or 0
+    place = destination(exchange, routing_key)
+    if place is not None:
+        attributes["messaging.destination.name"] = place
+    if routing_key and known["messaging.system"] == "rabbitmq":
+        attributes["messaging.rabbitmq.destination.routing_key"] = str(routing_key)
+    body_id = chord_id(chord) if chord else None
+    if body_id is not None:
+        attributes["celery.chord.id"] = body_id
+    return attributes
