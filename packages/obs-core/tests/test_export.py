@@ -372,3 +372,48 @@ def test_a_failing_close_is_logged_and_contained(start, collector, caplog) -> No
     processor.shutdown()
     assert processor.stats().exported == 1
     assert "span exporter's shutdown failed" in caplog.text
+
+
+@pytest.mark.promise("CORE-09")
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_text_without_utf8_does_not_cost_the_batch(run, otlp_sink, grpc_sink, protocol) -> None:
+    """A lone surrogate, as in a file name of another encoding, or a name that is no text: OTLP's encoder refuses them."""
+    url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
+    done = run(
+        f"""
+        from opentelemetry.trace import Link, SpanContext, Status, StatusCode
+        manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}", schedule_delay_s=60))
+        broken = "a" + chr(0xD800)
+        tracer.start_span(broken).end()
+        tracer.start_span(7).end()
+        trace.get_tracer(broken).start_span("scope").end()
+        linked = Link(SpanContext(1, 2, True), {{broken: broken}})
+        span = tracer.start_span("all", links=[linked], attributes={{broken: broken}})
+        span.set_attribute("list", [broken, "b"])
+        span.add_event(broken, {{broken: broken}})
+        span.set_status(Status(StatusCode.ERROR, broken))
+        span.end()
+        spans(1, "sound")
+        assert manager.flush(20)
+        assert manager.stats().exported == 5, manager.stats()
+        """
+    )
+    assert done.stderr == ""
+    if protocol == "grpc":
+        assert sorted(grpc_sink.wait_for(5)) == ["7", "a?", "all", "scope", "sound"]
+        return
+    received = {span.name: span for span in otlp_sink.wait_for(5)}
+    assert sorted(received) == ["7", "a?", "all", "scope", "sound"]
+    assert received["all"].attributes == {"a?": "a?", "list": ["a?", "b"]}
+    assert received["all"].events == (("a?", {"a?": "a?"}),)
+    assert received["all"].links == ((1, 2),)
+    assert (received["all"].status, received["all"].description) == ("ERROR", "a?")
+
+
+def test_an_exporter_that_raises_for_sound_spans_is_asked_once(start, collector) -> None:
+    """Its error is not the spans' fault; a second try would send them twice."""
+    collector.answers = iter([ValueError("mine")])
+    processor, spans = start(schedule_delay_s=60)
+    spans(1)
+    assert processor.force_flush(10_000) is False
+    assert collector.batches == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import fields
+from itertools import repeat
 
 import pytest
 from hypothesis import given
@@ -192,20 +193,30 @@ def test_a_missing_service_name_raises_unless_everything_is_left_to_the_environm
 
 
 WRONG_ARGUMENTS = {
-    "service_name": ["", " ", 5, b"s"],
+    "service_name": ["", " ", 5, b"s", "s\udcff"],
     "service_version": [1.0],
     "collector_url": ["", 4317],
     "collector_protocol": ["udp", 1],
     "headers": [["a"], {"a b": "c"}, {"a": "b\nc"}, {"a": 1}, {"a": "ü"}],
     "sampling_rate": ["0.1", -0.1, 1.1, math.nan, math.inf, True],
-    "resource_attributes": [["a"], {1: "b"}, {"": "b"}, {"a": object()}, {"a": ["b", 1]}, {"a": {"b": 1}}],
+    "resource_attributes": [
+        ["a"],
+        {1: "b"},
+        {"": "b"},
+        {"a": object()},
+        {"a": ["b", 1]},
+        {"a": {"b": 1}},
+        {"a": "\ud800"},
+        {"a\ud800": "b"},
+        {"a": range(10**12)},
+    ],
     "correlation": ["X-A", {"headers": ["X-A"]}],
     "export_timeout_s": [0, -1, "10", math.inf],
     "exit_timeout_s": [-1, math.nan],
     "max_queue_size": [0, 1.0, "5", True],
     "max_export_batch_size": [0],
     "schedule_delay_s": [0],
-    "redact": ["*ssn*", ["*"], [""], [1]],
+    "redact": ["*ssn*", ["*"], [""], [1], range(10**12), repeat("x")],
     "strict": ["yes", 1],
 }
 

@@ -14,7 +14,7 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_core._errors import call_contained
 from obs_core._redaction import REDACTED, Redactor
-from obs_core._shaping import truncate
+from obs_core._text import exportable, truncate
 from obs_core.exceptions import ConfigurationError
 
 PREFIX = "obs.args."
@@ -119,11 +119,10 @@ def attribute_value(value: object) -> AttributeValue | None:
     if isinstance(value, int):
         return str(value) if _is_too_big(value) else value
     if isinstance(value, str):
-        # a lone surrogate has no UTF-8: the exporter would leave it out, with a traceback in the log
-        return truncate(value.encode("utf-8", "replace").decode(), MAX_BYTES)
+        return truncate(exportable(value), MAX_BYTES)
     if isinstance(value, (list, tuple)) and _is_uniform(value):
         return [attribute_value(item) for item in value]
-    return truncate(repr(value).encode("utf-8", "replace").decode(), MAX_BYTES)
+    return truncate(exportable(repr(value)), MAX_BYTES)
 
 
 def _is_uniform(values: Sequence[object]) -> bool:

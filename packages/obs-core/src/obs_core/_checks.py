@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from obs_core._endpoint import Protocol
+from obs_core._text import exportable
 from obs_core.exceptions import ConfigurationError
 
 T = TypeVar("T")
@@ -22,9 +23,11 @@ def error(name: str, value: object, fix: str) -> ConfigurationError:
 
 
 def text(name: str, value: object) -> str:
-    """A string with something in it."""
+    """A string with something in it, of valid Unicode: an environment that is not UTF-8 gives lone surrogates."""
     if not isinstance(value, str) or not value.strip():
         raise error(name, value, "give a string that is not empty")
+    if exportable(value) != value:
+        raise error(name, value, "give text that has UTF-8")
     return value.strip()
 
 
@@ -102,12 +105,11 @@ def globs(name: str, value: object) -> tuple[str, ...]:
 
 
 def _strings(name: str, value: object, fix: str) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str) or not isinstance(value, Collection):  # an iterator may never end
         raise error(name, value, fix)
-    items = tuple(value)
-    if not all(isinstance(item, str) and item.strip() for item in items):
+    if not all(isinstance(item, str) and item.strip() for item in value):
         raise error(name, value, fix)
-    return tuple(item.strip() for item in items)
+    return tuple(item.strip() for item in value)
 
 
 def headers(name: str, value: object) -> dict[str, str]:
@@ -127,7 +129,7 @@ def attributes(name: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise error(name, value, "give a mapping, for instance {'team': 'payments'}")
     for key, content in value.items():
-        if not isinstance(key, str) or not key:
+        if not isinstance(key, str) or not key or exportable(key) != key:
             raise error(name, key, "give each attribute a name: a string that is not empty")
         if not _is_attribute_value(content):
             raise error(f"{name}[{key!r}]", content, "give a string, number, bool, or a list of one of them")
@@ -135,11 +137,13 @@ def attributes(name: str, value: object) -> dict[str, Any]:
 
 
 def _is_attribute_value(value: object) -> bool:
-    if isinstance(value, (str, bool, int, float)):
+    if _is_scalar(value):
         return True
-    if not isinstance(value, Sequence) or isinstance(value, bytes):
-        return False
-    return len({type(item) for item in value}) <= 1 and all(isinstance(item, (str, bool, int, float)) for item in value)
+    return isinstance(value, (list, tuple)) and len({type(item) for item in value}) <= 1 and all(map(_is_scalar, value))
+
+
+def _is_scalar(value: object) -> bool:
+    return exportable(value) == value if isinstance(value, str) else isinstance(value, (bool, int, float))
 
 
 def instance(cls: type[T]) -> Callable[[str, object], T]:

@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.util.types import Attributes
 
+from obs_core._text import exportable
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -27,14 +29,9 @@ def error_type(error: BaseException | type[BaseException]) -> str:
 def error_message(error: BaseException) -> str:
     """Return ``str(error)`` as text that has UTF-8, also where the exception's own ``__str__`` raises."""
     try:
-        return _exportable(str(error))
+        return exportable(str(error))
     except Exception as broken:  # noqa: BLE001 - the user's __str__ may raise anything
         return f"<{error_type(error)}: __str__ raised {error_type(broken)}>"
-
-
-def _exportable(text: str) -> str:
-    """Replace lone surrogates: with one in a status, OTLP's encoder refuses the whole batch."""
-    return text.encode("utf-8", "replace").decode()
 
 
 Scrub = Callable[[str], str]
@@ -70,7 +67,7 @@ def record_exception_event(
     SDK's `record_exception` still adds, is deprecated. Never raises.
     """
     try:
-        stack = _exportable("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        stack = exportable("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     except Exception as broken:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
         stack = f"<traceback unavailable: {error_type(broken)}>"
     own = {

@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry.trace import Span
 
 from obs_core._llm_responses import Reading, first_text, get
-from obs_core._shaping import truncate
+from obs_core._text import exportable, truncate
 
 INPUT_MESSAGES = "gen_ai.input.messages"
 SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
@@ -50,7 +50,7 @@ def _part(block: object) -> dict[str, object]:
     text = block if isinstance(block, str) else first_text(block, ("text", "content"))
     if text is None:
         return {"type": first_text(block, ("type",)) or "unknown"}
-    return {"type": "text", "content": truncate(text.encode("utf-8", "replace").decode(), MAX_CONTENT_BYTES)}
+    return {"type": "text", "content": truncate(exportable(text), MAX_CONTENT_BYTES)}
 
 
 def output_messages(reading: Reading) -> str:

@@ -18,6 +18,7 @@ from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from obs_core._errors import call_contained, record_error, record_exception_event
+from obs_core._text import truncate
 
 Edit = Callable[[Span], None]
 Filter = Callable[[str, AttributeValue], "AttributeValue | None"]
@@ -66,16 +67,6 @@ class SpanShape:
         """The attributes to record of those given."""
         shaped = ((key, self.value(key, value)) for key, value in (attributes or {}).items())
         return {key: value for key, value in shaped if value is not None}
-
-
-def truncate(text: str, max_bytes: int) -> str:
-    """Cut `text` to at most `max_bytes` of UTF-8, between characters, ending in ``…`` where anything was cut."""
-    if len(text) * 4 <= max_bytes:
-        return text
-    encoded = text.encode("utf-8", "replace")
-    if len(encoded) <= max_bytes:
-        return text
-    return encoded[: max(0, max_bytes - 3)].decode("utf-8", "ignore") + "…"
 
 
 class ShapingTracerProvider(trace.TracerProvider):

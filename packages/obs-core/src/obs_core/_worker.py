@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter
 
+from obs_core._encodable import export_encodable
 from obs_core._errors import log_failure
 from obs_core._outage import OutageLog, quiet_exporter_logs
 from obs_core._stats import Counts
@@ -174,7 +175,7 @@ class ExportWorker:
             try:
                 if self.exporter is None:
                     self.exporter = self._build()
-                return self.exporter.export(batch) is SpanExportResult.SUCCESS
+                return export_encodable(self.exporter, batch)
             except Exception as error:
                 self._outage.explain(f"{type(error).__name__}: {error}")
                 _logger.debug("the span exporter raised", exc_info=True)

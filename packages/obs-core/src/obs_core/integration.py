@@ -11,7 +11,8 @@ from obs_core._process import is_worker_process, mark_worker_process
 from obs_core._redaction import REDACTED, Redactor
 from obs_core._registry import InstrumentationHandle, active_instrumentations, instrument_once, uninstrument
 from obs_core._semconv import stable_semconv
-from obs_core._shaping import ShapingTracerProvider, SpanShape, truncate
+from obs_core._shaping import ShapingTracerProvider, SpanShape
+from obs_core._text import truncate
 from obs_core._versions import (
     contrib_is_active,
     require,

@@ -1,0 +1,18 @@
+"""Text fit to be exported: it has UTF-8, and a bound."""
+
+from __future__ import annotations
+
+
+def exportable(text: str) -> str:
+    """Replace lone surrogates: they have no UTF-8, so OTLP's encoder refuses the whole batch or leaves the value out."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def truncate(text: str, max_bytes: int) -> str:
+    """Cut `text` to at most `max_bytes` of UTF-8, between characters, ending in ``…`` where anything was cut."""
+    if len(text) * 4 <= max_bytes:
+        return text
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= max_bytes:
+        return text
+    return encoded[: max(0, max_bytes - 3)].decode("utf-8", "ignore") + "…"
