@@ -125,6 +125,44 @@ def test_double_instrumentation(doctor: Doctor, tmp_path: Path, is_built_on: boo
     assert status == (0 if is_built_on else 1)
 
 
+JOINED = """
+import logging
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.{protocol}.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import {processor}
+from obs_core import TracingConfig, setup_tracing
+
+logging.getLogger("obs_core").setLevel("ERROR")  # the same is logged at set-up
+provider = TracerProvider(shutdown_on_exit=False)
+provider.add_span_processor({processor}(OTLPSpanExporter(endpoint="{theirs}")))
+trace.set_tracer_provider(provider)
+setup_tracing(TracingConfig(service_name="s", collector_url="{ours}"), on_existing_provider="{mode}")
+"""
+
+
+@pytest.mark.promise("CORE-71", "CORE-03")
+@pytest.mark.parametrize(
+    ("protocol", "processor", "theirs", "mode", "is_doubled"),
+    [
+        ("http", "BatchSpanProcessor", "http://localhost:{port}/v1/traces", "attach", True),
+        ("grpc", "SimpleSpanProcessor", "http://127.0.0.1:{port}", "attach", True),
+        ("http", "BatchSpanProcessor", "http://elsewhere:{port}/v1/traces", "attach", False),
+        ("http", "BatchSpanProcessor", "http://localhost:{port}/v1/traces", "skip", False),
+    ],
+)
+def test_a_joined_provider_that_exports_to_the_same_collector(
+    doctor: Doctor, tmp_path: Path, otlp_sink, protocol: str, processor: str, theirs: str, mode: str, is_doubled: bool
+) -> None:
+    """As under ``opentelemetry-instrument``: each span would arrive twice."""
+    theirs = theirs.format(port=otlp_sink.port)
+    app = JOINED.format(protocol=protocol, processor=processor, theirs=theirs, ours=otlp_sink.url, mode=mode)
+    (tmp_path / "shop.py").write_text(app)
+    _, out = doctor("--app=shop")
+    assert ("warn  provider: each span is exported twice: the TracerProvider that was there" in out) is is_doubled
+    assert (f"exports to 127.0.0.1:{otlp_sink.port} too" in out) is is_doubled
+
+
 @pytest.mark.promise("CORE-71", "CORE-24")
 def test_prefork_with_grpc(doctor: Doctor, grpc_sink) -> None:
     """A server that forks is installed, and gRPC was told not to survive it."""

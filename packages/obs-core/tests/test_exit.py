@@ -64,6 +64,51 @@ def test_exit_timeout_zero_does_not_wait_at_all(run, silent_port) -> None:
     assert done.exit_s < EXIT_TIMEOUT_S
 
 
+HANGING = """
+import os, threading
+from opentelemetry.sdk.trace import SpanProcessor
+class Hanging(SpanProcessor):
+    def hang(self, *_): print("hanging", flush=True); threading.Event().wait(60)
+    {method} = hang
+class Orderly(SpanProcessor):
+    def shutdown(self): print("closed in", os.getpid() == parent, flush=True)
+parent = os.getpid()
+manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}"), span_processors=[Hanging(), Orderly()])
+"""
+
+
+@pytest.mark.promise("CORE-20", "CORE-21")
+@pytest.mark.parametrize("forks", [False, True])
+@pytest.mark.parametrize("method", ["shutdown", "force_flush"])
+def test_a_span_processor_that_hangs_is_left_behind_at_exit(run, otlp_sink, method, forks) -> None:
+    """The exit's two seconds are for all together; what is orderly is closed all the same."""
+    body = HANGING.format(url=otlp_sink.url, method=method)
+    if forks:
+        body += "if os.fork():\n    os.wait()\n    print(f'END {time.monotonic()}', flush=True)\n    os._exit(0)\n"
+    body += f"spans(1)\nassert manager.flush(0.5) is {method == 'shutdown'}\nprint(f'END {{time.monotonic()}}', flush=True)"
+    done = run(body)
+    assert sorted(done.stdout.splitlines()) == [f"closed in {not forks}", "hanging"]
+    assert done.exit_s <= EXIT_TIMEOUT_S + INTERPRETER_S
+    assert [span.name for span in otlp_sink.wait_for(1)] == ["span"]
+
+
+@pytest.mark.promise("CORE-20", "CORE-25")
+def test_a_second_destination_gets_its_spans_in_the_same_time(run, otlp_sink, silent_port) -> None:
+    """The SDK's own batch processor, beside a collector of ours that is silent: it is not made to wait for that one."""
+    done = run(
+        f"""
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        second = BatchSpanProcessor(OTLPSpanExporter(endpoint="{otlp_sink.url}"))
+        config = TracingConfig(service_name="s", collector_url="http://127.0.0.1:{silent_port}", collector_protocol="http")
+        setup_tracing(config, span_processors=[second])
+        spans(1)
+        """
+    )
+    assert [span.name for span in otlp_sink.wait_for(1)] == ["span"]
+    assert done.exit_s <= EXIT_TIMEOUT_S + INTERPRETER_S
+
+
 @pytest.mark.promise("CORE-25")
 def test_os_exit_after_flush_loses_nothing(run, otlp_sink: OtlpSink) -> None:
     """`manager.flush()` is the hook for whoever ends a process by `os._exit`."""

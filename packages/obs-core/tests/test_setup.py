@@ -272,6 +272,54 @@ def test_importing_obs_core_imports_api_and_sdk_alone(run) -> None:
     assert done.stdout.splitlines() == ["['obs_core']", "[]"]
 
 
+def test_importing_obs_core_leaves_the_set_up_to_setup_tracing(run) -> None:
+    """A process that only decorates pays for no pipeline: it comes with the set-up, and the models with `trace_llm`."""
+    done = run(
+        """
+        import sys
+        import obs_core
+        loaded = lambda: {name.removeprefix("obs_core._") for name in sys.modules if name.startswith("obs_core._")}
+        late = {"assembly", "provider", "pipeline", "fence", "export", "worker", "settings", "environment", "resource"}
+        models = {"llm_call", "llm_responses", "llm_stream", "llm_content"}
+        print(sorted(loaded() & (late | models | {"doctor"})))
+        obs_core.setup_tracing(obs_core.TracingConfig(service_name="s"))
+        print(sorted(loaded() & models), "worker" in loaded())
+        obs_core.trace_llm(provider="p")(print)
+        print(loaded() >= models)
+        import time
+        """,
+        prelude="",
+    )
+    assert done.stdout.splitlines() == ["[]", "[] True", "True"]
+
+
+@pytest.mark.promise("CORE-20")
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_nothing_of_ours_is_imported_at_exit_or_in_a_forked_child(run, refusing_port, protocol) -> None:
+    """An import can fail or wait for ever there; what they need comes with the set-up."""
+    done = run(
+        f"""
+        watched = False
+        def audit(event, arguments):
+            if watched and event == "import" and str(arguments[0]).startswith(("obs_core", "opentelemetry")):
+                print("imported", arguments[0], flush=True)
+        sys.addaudithook(audit)
+        manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="http://127.0.0.1:{refusing_port}",
+                                                 collector_protocol="{protocol}", exit_timeout_s=0.3))
+        spans(1)
+        watched = True
+        child = os.fork()
+        if not child:
+            spans(1)
+            manager.flush()
+            manager.stats()
+            os._exit(0)
+        os.waitpid(child, 0)
+        """
+    )
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize("name", ["instrument", "on_existing_provider"])
 def test_a_wrong_option_of_setup_raises(name: str) -> None:
     """As every argument does."""

@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 
+from opentelemetry import trace
+
 from obs_core._config import TracingConfig
 from obs_core._doctor_packages import double_instrumentations, instrumentations, unmet_requirements, untested_libraries
 from obs_core._doctor_probe import probe
 from obs_core._exporter import fork_hazard
+from obs_core._foreign import doubled_export
 from obs_core._manager import current_manager
 from obs_core._settings import Settings, resolve
 
@@ -67,6 +70,8 @@ def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
     settings = manager.settings if manager else resolve(TracingConfig.from_env())
     findings = [*_app_findings(app, imported), *_settings_findings(settings, manager.status.problems if manager else ())]
     findings += [Finding(FAIL, "instrumentation", text) for text in double_instrumentations()]
+    if manager and manager.status.state != "skipped" and (doubled := doubled_export(trace.get_tracer_provider(), settings)):
+        findings.append(Finding(WARN, "provider", doubled))
     findings += _version_findings()
     findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
     return Report(settings.describe(), tuple(instrumentations()), tuple(findings))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from obs_core.exceptions import ConfigurationError
@@ -16,8 +15,7 @@ _DEFAULT_PORT: dict[Protocol, int] = {"grpc": GRPC_PORT, "http": HTTP_PORT}
 _OTHERS_PORT: dict[Protocol, int] = {"grpc": HTTP_PORT, "http": GRPC_PORT}
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A collector's address as the exporters want it.
 
     Attributes:

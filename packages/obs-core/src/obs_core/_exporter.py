@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
-from obs_core._settings import Settings
+    from obs_core._settings import Settings
 
 
 def build_exporter(settings: Settings) -> SpanExporter:
     """Return a new exporter; the exporter's own package is imported here and not before."""
     if settings.exporter == "console":
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
         return ConsoleSpanExporter(settings.service_name)
     return _build_grpc(settings) if settings.endpoint.protocol == "grpc" else _build_http(settings)
 

@@ -6,33 +6,18 @@ import atexit
 import os
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from obs_core._errors import warn_once
-from obs_core._export import BatchExportProcessor
 from obs_core._exporter import fork_hazard
-from obs_core._provider import SwitchableProvider
-from obs_core._settings import Settings
-from obs_core._stats import ExportStats
 
 if TYPE_CHECKING:
+    from obs_core._export import BatchExportProcessor
+    from obs_core._pipeline import Pipeline
+    from obs_core._provider import SwitchableProvider
     from obs_core._registry import InstrumentationHandle
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Whether tracing works as configured.
-
-    Attributes:
-        state: ``"active"``; ``"degraded"``: something of the environment was wrong, see `problems`; ``"disabled"``:
-            ``OTEL_SDK_DISABLED``; ``"skipped"``: someone else's provider is in force (``on_existing_provider="skip"``);
-            ``"stopped"``.
-        problems: What was wrong, a line each.
-    """
-
-    state: str
-    problems: tuple[str, ...] = ()
+    from obs_core._settings import Settings
+    from obs_core._stats import ExportStats, Status
 
 
 class TracingManager:
@@ -44,12 +29,14 @@ class TracingManager:
     def __init__(
         self,
         settings: Settings,
+        pipeline: Pipeline | None = None,
         switchable: SwitchableProvider | None = None,
         exporting: BatchExportProcessor | None = None,
         problems: Sequence[str] = (),
         state: str | None = None,
     ) -> None:
         self.settings = settings
+        self._pipeline = pipeline
         self._switchable = switchable
         self._exporting = exporting
         self._problems = [*settings.problems, *problems]
@@ -62,6 +49,8 @@ class TracingManager:
     @property
     def status(self) -> Status:
         """Whether tracing works as configured, and what was wrong where it does not."""
+        from obs_core._stats import Status
+
         state = "stopped" if self._stopped else self._fixed_state or ("degraded" if self._problems else "active")
         return Status(state, tuple(self._problems))
 
@@ -71,19 +60,25 @@ class TracingManager:
 
     def stats(self) -> ExportStats:
         """Return what became of this process's spans so far; right without a MeterProvider."""
+        from obs_core._stats import ExportStats
+
         return self._exporting.stats() if self._exporting else ExportStats()
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Export what is finished; return False, at the latest after `timeout_s`, when it was not all taken.
 
+        The span processors given to `setup_tracing` are flushed too, within the same time.
+
         Args:
             timeout_s: Seconds; default `exit_timeout_s`.
         """
         timeout_s = self.settings.exit_timeout_s if timeout_s is None else timeout_s
-        return self._exporting.force_flush(int(timeout_s * 1000)) if self._exporting else True
+        return self._pipeline.force_flush(int(timeout_s * 1000)) if self._pipeline else True
 
     def shutdown(self, timeout_s: float | None = None) -> None:
         """Export what is finished and stop, within `timeout_s` (seconds; default `exit_timeout_s`); later spans are dropped.
+
+        The span processors given to `setup_tracing` are shut down beside, within the same time: one that hangs is left behind.
 
         Runs by itself at interpreter exit. Never raises; a second call does nothing.
         """
@@ -91,19 +86,10 @@ class TracingManager:
             return
         self._stopped = True
         atexit.unregister(self.shutdown)
-        if self._exporting:
-            self._exporting.shutdown(timeout_s)
+        if self._pipeline:
+            self._pipeline.shutdown(timeout_s)
         if self._switchable:
-            self._shut_down_others()
             self._switchable.switch_off()
-
-    def _shut_down_others(self) -> None:
-        from obs_core._errors import call_contained
-
-        assert self._switchable is not None
-        for processor in self._switchable.pipeline.processors:
-            if processor is not self._exporting:
-                call_contained("span processor's shutdown", processor.shutdown)
 
     def instrument_all(self) -> list[InstrumentationHandle]:
         """Instrument every installed library that an installed obs package covers; return the handles."""

@@ -12,13 +12,13 @@ import concurrent.futures.thread  # noqa: F401
 from collections.abc import Sequence
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-from obs_core._errors import log_failure
 from obs_core._ids import ContextIdGenerator
+from obs_core._pipeline import Pipeline
 from obs_core._resource import ProcessResource
 
 
@@ -46,65 +46,6 @@ class SwitchableSampler(Sampler):
         return self.inner.get_description()
 
 
-class Pipeline(SynchronousMultiSpanProcessor):
-    """The span processors in force; one that raises is logged and passed over, never felt by the traced code.
-
-    The tuple is replaced as a whole, so no lock is needed to read it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # untyped in the SDK
-        self.processors: tuple[SpanProcessor, ...] = ()
-
-    def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        """Append a processor."""
-        with self._lock:
-            self.processors += (span_processor,)
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Forward, contained."""
-        for processor in self.processors:
-            try:
-                processor.on_start(span, parent_context)
-            except Exception:  # noqa: BLE001 - a user's processor may raise anything
-                log_failure(f"{type(processor).__name__}.on_start")
-
-    def _on_ending(self, span: Span) -> None:
-        for processor in self.processors:
-            try:
-                processor._on_ending(span)
-            except Exception:  # noqa: BLE001 - a user's processor may raise anything
-                log_failure(f"{type(processor).__name__}._on_ending")
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Forward, contained."""
-        for processor in self.processors:
-            try:
-                processor.on_end(span)
-            except Exception:  # noqa: BLE001 - a user's processor may raise anything
-                log_failure(f"{type(processor).__name__}.on_end")
-
-    def shutdown(self) -> None:
-        """Shut every processor down, the failing ones logged."""
-        for processor in self.processors:
-            try:
-                processor.shutdown()
-            except Exception:  # noqa: BLE001 - a user's processor may raise anything
-                log_failure(f"{type(processor).__name__}.shutdown")
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Flush every processor; True when all of them say so."""
-        answers = [self._flush(processor, timeout_millis) for processor in self.processors]
-        return all(answers)
-
-    def _flush(self, processor: SpanProcessor, timeout_millis: int) -> bool:
-        try:
-            return processor.force_flush(timeout_millis) is not False
-        except Exception:  # noqa: BLE001 - a user's processor may raise anything
-            log_failure(f"{type(processor).__name__}.force_flush")
-            return False
-
-
 class SwitchableProvider:
     """An SDK TracerProvider together with the parts of it that can be changed later."""
 
@@ -126,12 +67,10 @@ class SwitchableProvider:
         assert isinstance(resource, ProcessResource)
         return resource
 
-    def switch(self, sampling_rate: float, processors: Sequence[SpanProcessor]) -> None:
-        """Put a sampler and processors in force."""
-        self.sampler.inner = ParentBased(TraceIdRatioBased(sampling_rate))
-        self.pipeline.processors = tuple(processors)
+    def sample(self, rate: float) -> None:
+        """Sample this share of new traces from now on."""
+        self.sampler.inner = ParentBased(TraceIdRatioBased(rate))
 
     def switch_off(self) -> None:
         """Record nothing from now on."""
         self.sampler.inner = ALWAYS_OFF
-        self.pipeline.processors = ()

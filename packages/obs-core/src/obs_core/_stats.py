@@ -1,10 +1,25 @@
-"""What became of the spans, in numbers."""
+"""What a manager tells: whether tracing works, and what became of the spans, in numbers."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
 from itertools import count
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether tracing works as configured.
+
+    Attributes:
+        state: ``"active"``; ``"degraded"``: something of the environment was wrong, see `problems`; ``"disabled"``:
+            ``OTEL_SDK_DISABLED``; ``"skipped"``: someone else's provider is in force (``on_existing_provider="skip"``);
+            ``"stopped"``.
+        problems: What was wrong, a line each.
+    """
+
+    state: str
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

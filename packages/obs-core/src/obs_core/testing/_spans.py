@@ -130,7 +130,8 @@ def record_spans(*, sampling_rate: float = 1.0) -> Iterator[SpanRecorder]:
         _shared.append(SwitchableProvider(ProcessResource({"service.name": "test"})))
     shared, exporter = _shared[0], InMemorySpanExporter()
     outer = shared.sampler.inner, shared.pipeline.processors
-    shared.switch(sampling_rate, [CorrelationSpanProcessor(), SimpleSpanProcessor(exporter)])
+    shared.sample(sampling_rate)
+    shared.pipeline.processors = (CorrelationSpanProcessor(), SimpleSpanProcessor(exporter))
     before, once, manager = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE, current_manager()
     _set_global(shared.provider, _done())
     try:
