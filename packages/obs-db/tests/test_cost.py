@@ -85,9 +85,12 @@ def function_calls(run: Callable[[], Any], provider: TracerProvider) -> int:
 
 @pytest.mark.promise("DB-30")
 @pytest.mark.parametrize("scenario", [sqlite_execute, redis_get, redis_pipeline])
-@pytest.mark.parametrize(("sampler", "bound"), [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.8)], ids=["sampled", "unsampled"])
+@pytest.mark.parametrize(("sampler", "bound"), [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.4)], ids=["sampled", "unsampled"])
 def test_cost_beside_contrib(scenario: Any, sampler: Any, bound: float, redis_url: str) -> None:
-    """At most as many calls as contrib's under a sampled span, at most 0.8 of them under an unsampled one."""
+    """At most as many calls as contrib's under a sampled span; under an unsampled one half of the 0.8 that are promised.
+
+    More than that would mean that spans are made there, and thrown away.
+    """
     provider = TracerProvider(sampler=ParentBased(sampler))
     counts = []
     for instrumented in (contrib, ours, lambda _: nullcontext()):  # SQLAlchemy does not forget that somebody has listened
