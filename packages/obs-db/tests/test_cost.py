@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
+from packaging.version import Version
 
 
 @contextmanager
@@ -91,6 +93,8 @@ def test_cost_beside_contrib(scenario: Any, sampler: Any, bound: float, redis_ur
 
     More than that would mean that spans are made there, and thrown away.
     """
+    if sampler is ALWAYS_ON and Version(version("opentelemetry-instrumentation-sqlalchemy")) < Version("0.66b0"):
+        pytest.skip("the promise is about contrib as it is now; the older one records fewer attributes")
     provider = TracerProvider(sampler=ParentBased(sampler))
     counts = []
     for instrumented in (contrib, ours, lambda _: nullcontext()):  # SQLAlchemy does not forget that somebody has listened
