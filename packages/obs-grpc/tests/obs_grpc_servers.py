@@ -14,7 +14,7 @@ from obs_core.testing import SpanRecorder
 from obs_grpc import instrument_grpc_server
 
 SERVICE = "test.Generic"
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def handlers(**functions: Any) -> grpc.GenericRpcHandler:
