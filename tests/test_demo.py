@@ -69,6 +69,20 @@ def test_good_request_goes_through_every_service_in_order(output: str) -> None:
     assert len(re.findall("^trace [0-9a-f]{32} · correlation demo-good$", good, re.MULTILINE)) == 1
 
 
+def names(text: str) -> list[str]:
+    """The spans of a printed tree, sorted, but for Redis's, whose number is its client's business."""
+    rows = (line.lstrip("│├└─ ") for line in text.splitlines() if re.search("[━╸]", line))
+    return sorted(name for name in (re.split(r" {2,}", row)[0] for row in rows) if not re.fullmatch("[A-Z]+", name))
+
+
+def test_tree_in_the_readme_is_the_one_that_is_printed(output: str) -> None:
+    """Span by span."""
+    page = (DEMO.parents[2] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^POST /runs · .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
+    assert len(names(shown)) > 15
+    assert names(shown) == names(tree(output, "good"))
+
+
 def test_signed_in_user_is_on_every_server_span(output: str) -> None:
     """The load balancer names the user once; HTTP, both tasks and gRPC carry them on."""
     servers = {"good": 3, "failing": 2, "slow": 3}
