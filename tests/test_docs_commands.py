@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from obs_core.testing import OtlpSink
+from packaging.requirements import Requirement
 
 from scripts.matrix import read_packages
 
@@ -72,10 +73,11 @@ def names_what_is_there(command: str) -> None:
     packages = {package.name: package.project for package in read_packages()}
     asked = [word for word in shlex.split(command.partition(" install ")[2]) if not word.startswith("-")]
     assert asked
-    for name, _, extra in (word.rstrip("]").partition("[") for word in asked):
-        assert name in packages or not name.startswith(("obs", "distributed")), name
-        extras = packages[name].get("optional-dependencies", {}) if name in packages else {}
-        assert name not in packages or not extra or set(extra.split(",")) <= set(extras), (name, extra)
+    for requirement in map(Requirement, asked):
+        ours = packages.get(requirement.name)
+        assert ours or not requirement.name.startswith(("obs", "distributed")), requirement
+        assert ours is None or requirement.extras <= set(ours.get("optional-dependencies", {})), requirement
+        assert ours is None or requirement.specifier.contains(ours["version"]), requirement
 
 
 def names_a_session(command: str) -> None:
