@@ -9,8 +9,9 @@ import time
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
+from celery.worker.control import inspect_command
 from obs_celery import instrument_celery
-from obs_celery_worker import folder_options
+from obs_celery_worker import folder_options, footprint, start_sentry
 from obs_core import TracingConfig, setup_tracing
 from obs_core.integration import is_worker_process
 from opentelemetry import baggage, trace
@@ -35,12 +36,17 @@ app.conf.update(
 if "TEST_FOLDER" in environ:
     app.conf.broker_transport_options = folder_options(environ["TEST_FOLDER"])
 
+app.conf.update(eval(environ.get("TEST_CONF", "{}")))
+
 if "TEST_BEAT" in environ:
     entry = {"task": "obs_celery_app.ok", "schedule": float(environ["TEST_BEAT"])}
     app.conf.beat_schedule = {"every-now-and-then": entry}
 
 if "TEST_FOREIGN_PROVIDER" in environ:
     trace.set_tracer_provider(TracerProvider())
+
+if "TEST_SENTRY" in environ:
+    start_sentry(environ["TEST_SENTRY"])
 
 if "TEST_COLLECTOR" in environ:
     setup_tracing(
@@ -183,6 +189,16 @@ def knows_its_place() -> bool:
 @app.task
 def pid() -> int:
     return os.getpid()
+
+
+@app.task(name="obs_celery_app.footprint")
+def footprint_of_child() -> dict[str, int]:
+    return footprint()
+
+
+@inspect_command(name="footprint")
+def footprint_of_main(state: object) -> dict[str, int]:
+    return footprint()
 
 
 @app.task

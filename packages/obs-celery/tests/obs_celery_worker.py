@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from celery import Celery
 from celery.canvas import Signature
 from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder, render_tree
@@ -124,6 +126,35 @@ def client(env: dict[str, str]) -> Celery:
 def folder_options(folder: str) -> dict[str, str]:
     """Transport options of kombu's filesystem transport."""
     return {"data_folder_in": f"{folder}/q", "data_folder_out": f"{folder}/q", "control_folder": f"{folder}/control"}
+
+
+def start_sentry(path: str) -> None:
+    """Switch sentry_sdk's Celery integration on; each transaction that it sends is a line of the file `path`."""
+    import sentry_sdk
+    from sentry_sdk.integrations.celery import CeleryIntegration
+    from sentry_sdk.transport import Transport
+
+    class ToFile(Transport):
+        def capture_envelope(self, envelope: Any) -> None:
+            event = envelope.get_transaction_event() or {}
+            with Path(path).open("a") as file:
+                file.write(f"{event.get('transaction')}\n")
+
+    sentry_sdk.init(
+        "http://key@127.0.0.1:9/1",
+        transport=ToFile,
+        traces_sample_rate=1.0,
+        integrations=[CeleryIntegration()],
+        default_integrations=False,
+    )
+
+
+def footprint() -> dict[str, int]:
+    """What this process holds: objects that the collector tracks, those of our own types among them, resident bytes."""
+    gc.collect()
+    objects = gc.get_objects()
+    own = sum(str(type(item).__module__).startswith(("obs_celery.", "obs_core.", "opentelemetry.")) for item in objects)
+    return {"objects": len(objects), "own": own, "rss": psutil.Process().memory_info().rss}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from obs_celery_worker import HERE, Worker
+from obs_celery_worker import HERE, StartWorker, Worker
 from obs_core.testing import SinkSpan
 
 
@@ -36,13 +36,6 @@ def test_each_tick_is_a_trace_with_its_entrys_name(shared_worker: Worker, redis_
         "1",
     ]
 
-    def ticks(spans: list[SinkSpan]) -> list[SinkSpan]:
-        return [span for span in spans if span.attributes.get("celery.beat.entry") == "every-now-and-then"]
-
-    def executed(spans: list[SinkSpan]) -> list[SinkSpan]:
-        known = {span.span_id for span in ticks(spans)}
-        return [span for span in spans if span.kind == "CONSUMER" and span.parent_id in known]
-
     with (tmp_path / "beat.log").open("w") as log:
         beat = subprocess.Popen(command, cwd=HERE, env=env, stdout=log, stderr=log)
         try:
@@ -50,5 +43,28 @@ def test_each_tick_is_a_trace_with_its_entrys_name(shared_worker: Worker, redis_
         finally:
             beat.terminate()
             beat.wait(20)
-    assert {(span.kind, span.parent_id) for span in ticks(spans)} == {("PRODUCER", 0)}
-    assert len({span.trace_id for span in ticks(spans)}) == len(ticks(spans))
+    assert_each_is_a_trace(ticks(spans))
+
+
+@pytest.mark.promise("CEL-18")
+def test_beat_inside_a_worker(start_worker: StartWorker, tmp_path: Path) -> None:
+    """``worker -B``: the same, from the process that the worker starts for it."""
+    with start_worker("-B", "-s", str(tmp_path / "schedule"), TEST_BEAT="0.3") as worker:
+        assert_each_is_a_trace(ticks(worker.sink.wait_for(lambda spans: len(executed(spans)) >= 2)))
+
+
+def ticks(spans: list[SinkSpan]) -> list[SinkSpan]:
+    """What beat has published."""
+    return [span for span in spans if span.attributes.get("celery.beat.entry") == "every-now-and-then"]
+
+
+def executed(spans: list[SinkSpan]) -> list[SinkSpan]:
+    """What was executed of that."""
+    known = {span.span_id for span in ticks(spans)}
+    return [span for span in spans if span.kind == "CONSUMER" and span.parent_id in known]
+
+
+def assert_each_is_a_trace(published: list[SinkSpan]) -> None:
+    """Roots, each with a trace of its own."""
+    assert {(span.kind, span.parent_id) for span in published} == {("PRODUCER", 0)}
+    assert len({span.trace_id for span in published}) == len(published)

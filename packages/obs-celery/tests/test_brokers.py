@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from celery import chord
 from obs_celery_worker import StartWorker, Worker, root, story
 from obs_core.testing import SpanRecorder
+
+from tests.services import free_port, wait_for_port
 
 
 def assert_whole_story(worker: Worker, spans: SpanRecorder, system: str, *attributes: str) -> None:
@@ -53,6 +58,38 @@ def test_rabbitmq(start_worker: StartWorker, spans: SpanRecorder, amqp_url: str)
         assert "guest" not in repr(worker.sink.spans) + repr([span.attributes for span in spans.finished])
         with worker.app.connection_for_write() as connection:
             worker.app.amqp.queues[worker.queue](connection.default_channel).delete()
+
+
+@pytest.fixture
+def sqs_url() -> Iterator[str]:
+    """Moto's SQS in a process of its own, as a broker URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port, 60)
+        yield f"sqs://key:secret@127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.promise("CEL-30", "CEL-12", "CEL-13")
+def test_sqs(start_worker: StartWorker, spans: SpanRecorder, sqs_url: str) -> None:
+    """By its conventional name, and never with the keys."""
+    conf = {
+        "broker_transport_options": {
+            "is_secure": False,
+            "region": "us-east-1",
+            "wait_time_seconds": 1,
+            "polling_interval": 0.1,
+        },
+        "worker_enable_remote_control": False,
+    }
+    with start_worker(TEST_BROKER=sqs_url, TEST_CONF=repr(conf)) as worker:
+        worker.app.conf.update(conf)
+        assert_whole_story(worker, spans, "aws_sqs", "server.address", "server.port")
+        assert "secret" not in repr(worker.sink.spans) + repr([span.attributes for span in spans.finished])
 
 
 @pytest.mark.promise("CEL-16")

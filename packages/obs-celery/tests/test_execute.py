@@ -146,6 +146,23 @@ def test_user_headers_and_baggage_arrive(worker: Worker) -> None:
     assert headers["x-mine"] == "untouched"
 
 
+@pytest.mark.promise("CEL-03")
+def test_huge_headers(worker: Worker, spans: SpanRecorder) -> None:
+    """A foreign header of 1 MB arrives as it was, baggage of 64 kB is nobody's undoing; neither gets onto a span."""
+    token = context.attach(baggage.set_baggage("tenant", "b" * 65_536))
+    try:
+        with root() as trace_id:
+            sent = worker.send("request_of", headers={"x-huge": "x" * 1_000_000})
+            worker.send("ok", headers={"baggage": f"tenant={'b' * 65_536}"})
+    finally:
+        context.detach(token)
+    assert len(sent.get(timeout=30)["x-huge"]) == 1_000_000
+    received = worker.spans(trace_id, 3)
+    published = {span.context.span_id for span in spans.finished}
+    assert [span.parent_id in published for span in received if span.kind == "CONSUMER"] == [True, True]
+    assert max(len(str(value)) for span in received for value in span.attributes.values()) < 1_000
+
+
 @pytest.mark.promise("CEL-04")
 def test_an_unsampled_producer_leaves_no_span(worker: Worker) -> None:
     """The decision of the producer holds in the worker; baggage still travels."""

@@ -136,21 +136,3 @@ def test_the_otel_entry_point() -> None:
     assert footprint() != before
     CeleryInstrumentor().uninstrument()
     assert footprint() == before
-
-
-def test_contrib_active_as_well_gives_one_warning_and_no_doubles(
-    spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """We stand back: the other one traces."""
-    instrumentation = pytest.importorskip("opentelemetry.instrumentation.celery")
-    contrib = instrumentation.CeleryInstrumentor()
-    contrib.instrument()
-    try:
-        app = eager("both")
-        handle = instrument_celery(app)
-        app.tasks["both"].apply()
-        handle.uninstrument()
-    finally:
-        contrib.uninstrument()
-    assert len([span for span in spans.finished if "both" in span.name]) == 1
-    assert len([record for record in caplog.records if "CeleryInstrumentor is active" in record.getMessage()]) == 1

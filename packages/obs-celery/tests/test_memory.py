@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -15,8 +16,24 @@ def test_ten_thousand_tasks_leave_nothing() -> None:
 
     In a process of its own, since the resident size of this one is also that of every test before.
     """
-    command = [sys.executable, str(HERE / "obs_celery_memory.py")]
-    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=110).stdout
-    objects, resident_bytes = map(int, output.split())
+    objects, resident_bytes = map(int, run("obs_celery_memory.py").split())
     assert objects < 200
     assert resident_bytes < 8_000_000
+
+
+@pytest.mark.promise("CEL-42")
+def test_a_real_worker_keeps_nothing() -> None:
+    """Publisher, main process and child hold as many of our objects and of OpenTelemetry's after 240 tasks as before.
+
+    The same script sends 10,000 by itself; what Celery keeps of each, and the resident size, say something only then.
+    """
+    for line in run("obs_celery_load.py", "240").splitlines():
+        own = int(line.partition(" own ")[2].split()[1].replace(",", ""))
+        assert own < 60, line
+
+
+def run(script: str, *arguments: str) -> str:
+    """Return what a script of this folder prints."""
+    environ = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    command = [sys.executable, str(HERE / script), *arguments]
+    return subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=110).stdout

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _NAME = "celery"
 _PACKAGE = "obs-celery"
-_CONTRIB = "opentelemetry.instrumentation.celery:CeleryInstrumentor"
 
 _installation: Installation | None = None
 _lock = threading.Lock()
@@ -108,7 +107,9 @@ def uninstrument_celery(app: Celery | None = None) -> None:
 
 
 def _install(app: Any, options: Options) -> Callable[[], None]:
-    if integration.warn_if_contrib_is_active(_CONTRIB, package=_PACKAGE):
+    from obs_celery._setup import stands_back
+
+    if stands_back():
         return lambda: None
     installation = _the_installation()
     with _lock:

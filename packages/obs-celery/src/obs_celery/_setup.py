@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from obs_core.integration import call_contained
+from obs_core.integration import call_contained, warn_if_contrib_is_active
 from opentelemetry import trace
 
 from obs_celery._arguments import MAPS
@@ -15,6 +15,7 @@ from obs_celery._broker import Broker, describe_broker
 from obs_celery._metrics import Labels, Metrics
 from obs_celery._options import Options
 
+_CONTRIB = "opentelemetry.instrumentation.celery:CeleryInstrumentor"
 #: Names beyond this many are forgotten and worked out again: `send_task` takes any string.
 _MAX_TASKS = 1024
 
@@ -36,15 +37,30 @@ class TaskFacts:
         self.consumed = {**known, "messaging.operation.name": "process", "messaging.operation.type": "process"}
 
 
+def stands_back() -> bool:
+    """Whether contrib's instrumentation of Celery is active, so that ours must not double it; says so once."""
+    return warn_if_contrib_is_active(_CONTRIB, package="obs-celery")
+
+
 class Setup:
-    """One `instrument_celery`: its options, tracer and instruments. Thread-safe, fork-safe."""
+    """One `instrument_celery`: its options, tracer and instruments. Thread-safe, fork-safe.
+
+    Attributes:
+        is_alone: Nobody else instrumented Celery when this process was last looked at; False: look (again).
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.is_alone = False
         own_version = version("obs-celery")
         self.tracer = trace.get_tracer("obs_celery", own_version, options.tracer_provider)
         self.metrics = Metrics(options.meter_provider, own_version)
         self._apps: WeakKeyDictionary[Any, tuple[Broker, dict[str, TaskFacts]]] = WeakKeyDictionary()
+
+    def look(self) -> bool:
+        """Look whether ours is the only instrumentation in this process."""
+        self.is_alone = not stands_back()
+        return self.is_alone
 
     def facts(self, app: Any, name: str) -> TaskFacts:
         """What is known of the task `name` of `app`."""
@@ -70,8 +86,9 @@ class Setups:
         self._has_own = False  # the truth of a WeakKeyDictionary costs as much as a look-up
 
     def find(self, app: Any) -> Setup | None:
-        """The setup for `app`, or None when it is not instrumented."""
-        return self._of_app.get(app, self._of_all) if self._has_own else self._of_all
+        """The setup for `app`, or None when it is not instrumented, or by contrib."""
+        found = self._of_app.get(app, self._of_all) if self._has_own else self._of_all
+        return found if found is None or found.is_alone or found.look() else None
 
     def put(self, app: Any | None, setup: Setup) -> None:
         """Instrument `app` (None: every app without a setup of its own) with `setup`."""
