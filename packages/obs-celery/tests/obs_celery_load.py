@@ -100,7 +100,8 @@ def footprints(worker: Worker) -> Footprints:
     wait_for_all(worker)
     child = worker.send("footprint").get(timeout=60)
     manager = current_manager()
-    assert manager is not None and manager.flush(30)
+    assert manager is not None
+    assert manager.flush(30)
     reply = worker.app.control.inspect([worker.hostname], timeout=30)._request("footprint")
     return {"publisher": footprint(), "worker": reply[worker.hostname], "child": child}
 
