@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 PRELUDE = """
-import os, sys, time, threading, logging
+import atexit, os, sys, time, threading, logging
+atexit.register(lambda: print(f"GONE {time.monotonic()}", flush=True))  # the first one registered is the last one run
 logging.basicConfig(format="%(name)s|%(message)s", stream=sys.stderr)
 from opentelemetry import trace
 from obs_core import TracingConfig, setup_tracing
@@ -31,12 +32,17 @@ def spans(count, name="span"):
 
 @dataclass(frozen=True)
 class Finished:
-    """A script that ran to its end; `exit_s` is the time from its last statement to the end of the process."""
+    """A script that ran to its end.
+
+    `exit_s` is the time from its last statement to the end of its exit hooks (or of the process, where it runs none), `end_s`
+    to the end of the process: the interpreter's own share of that is long where the machine is busy elsewhere.
+    """
 
     returncode: int
     stdout: str
     stderr: str
     exit_s: float
+    end_s: float
 
     def lines(self, logger: str) -> list[str]:
         return [line.partition("|")[2] for line in self.stderr.splitlines() if line.startswith(f"{logger}|")]
@@ -70,9 +76,16 @@ def run(tmp_path: Path) -> Run:
         out, err = process.communicate(timeout=90)
         ended = time.monotonic()
         assert process.returncode == status, f"exit status {process.returncode}, not {status}\n{out}\n{err}"
-        marks = [line for line in out.splitlines() if line.startswith("END ")]
-        exit_s = ended - float(marks[-1].split()[1]) if marks else 0.0
-        return Finished(process.returncode, "\n".join(line for line in out.splitlines() if line not in marks), err, exit_s)
+        marks = {"END": ended, "GONE": ended}
+        lines = []
+        for line in out.splitlines():
+            mark, _, at = line.partition(" ")
+            if mark in marks:
+                marks[mark] = float(at)
+            else:
+                lines.append(line)
+        exit_s, end_s = marks["GONE"] - marks["END"], ended - marks["END"]
+        return Finished(process.returncode, "\n".join(lines), err, exit_s, end_s)
 
     return run_script
 

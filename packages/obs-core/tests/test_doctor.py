@@ -24,7 +24,7 @@ def doctor(tmp_path: Path, clean_environment) -> Doctor:
             env=clean_environment(**{"OTEL_SERVICE_NAME": "s", **env}),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
         )
         assert done.stderr == ""
         return done.returncode, done.stdout
@@ -46,7 +46,7 @@ def test_healthy(doctor: Doctor, otlp_sink, grpc_sink, protocol: str) -> None:
     """Status 0; each setting with its source; the collector really asked, and what it got is no span."""
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_HEADERS": "x-key=hunter2"}
-    status, out = doctor(**env)
+    status, out = doctor("--timeout=30", **env)
     assert status == 0, out
     assert out.endswith("\nhealthy\n")
     assert f"ok    collector: {url} ({protocol}) took a request in" in out
@@ -158,7 +158,7 @@ def test_a_joined_provider_that_exports_to_the_same_collector(
     theirs = theirs.format(port=otlp_sink.port)
     app = JOINED.format(protocol=protocol, processor=processor, theirs=theirs, ours=otlp_sink.url, mode=mode)
     (tmp_path / "shop.py").write_text(app)
-    _, out = doctor("--app=shop")
+    _, out = doctor("--app=shop", "--timeout=30")
     assert ("warn  provider: each span is exported twice: the TracerProvider that was there" in out) is is_doubled
     assert (f"exports to 127.0.0.1:{otlp_sink.port} too" in out) is is_doubled
 
@@ -166,7 +166,7 @@ def test_a_joined_provider_that_exports_to_the_same_collector(
 @pytest.mark.promise("CORE-71", "CORE-24")
 def test_prefork_with_grpc(doctor: Doctor, grpc_sink) -> None:
     """A server that forks is installed, and gRPC was told not to survive it."""
-    status, out = doctor(OTEL_EXPORTER_OTLP_ENDPOINT=grpc_sink.url, GRPC_ENABLE_FORK_SUPPORT="0")
+    status, out = doctor("--timeout=30", OTEL_EXPORTER_OTLP_ENDPOINT=grpc_sink.url, GRPC_ENABLE_FORK_SUPPORT="0")
     assert status == 1
     assert "FAIL  fork: GRPC_ENABLE_FORK_SUPPORT=0 leaves forked children unable to use gRPC" in out
     assert "(installed, and forks: gunicorn" in out
@@ -188,7 +188,7 @@ def test_the_settings_are_the_applications(doctor: Doctor, tmp_path: Path, otlp_
         "class factory: app = object()\n"
         f"setup_tracing(TracingConfig(service_name='shop', collector_url='{otlp_sink.url}', headers={{'x-key': 'hunter2'}}))\n"
     )
-    status, out = doctor("--app=shop:factory.app")
+    status, out = doctor("--app=shop:factory.app", "--timeout=30")
     assert status == 0, out
     assert "'shop'  (argument)" in out
     assert "hunter2" not in out

@@ -8,8 +8,13 @@ import pytest
 from obs_core.testing import OtlpSink
 
 EXIT_TIMEOUT_S = 2.0
-#: What an interpreter with gRPC loaded may need to go away on a machine that is busy elsewhere; alone it is 0.1 s.
-INTERPRETER_S = 3.0
+#: What a machine that is busy elsewhere may add to our part of the exit, and to the interpreter's own; alone it is 0.1 s.
+BUSY_S, INTERPRETER_S = 4.0, 15.0
+
+
+def assert_in_time(done) -> None:
+    assert done.exit_s <= EXIT_TIMEOUT_S + BUSY_S
+    assert done.end_s <= EXIT_TIMEOUT_S + INTERPRETER_S
 
 
 @pytest.mark.promise("CORE-20")
@@ -25,7 +30,7 @@ def test_a_dead_collector_delays_exit_by_at_most_exit_timeout(run, request, coll
         spans({count})
         """
     )
-    assert done.exit_s <= EXIT_TIMEOUT_S + INTERPRETER_S
+    assert_in_time(done)
     # an exporter that gives up at once, as 1.28's, may have found the outage before the exit
     lines = [line for line in done.lines("obs_core.export") if "keeping" not in line]
     assert len(lines) == 1, done.stderr
@@ -84,11 +89,11 @@ def test_a_span_processor_that_hangs_is_left_behind_at_exit(run, otlp_sink, meth
     """The exit's two seconds are for all together; what is orderly is closed all the same."""
     body = HANGING.format(url=otlp_sink.url, method=method)
     if forks:
-        body += "if os.fork():\n    os.wait()\n    print(f'END {time.monotonic()}', flush=True)\n    os._exit(0)\n"
+        body += "if os.fork():\n    os.wait()\n    os._exit(0)\n"
     body += f"spans(1)\nassert manager.flush(0.5) is {method == 'shutdown'}\nprint(f'END {{time.monotonic()}}', flush=True)"
     done = run(body)
     assert sorted(done.stdout.splitlines()) == [f"closed in {not forks}", "hanging"]
-    assert done.exit_s <= EXIT_TIMEOUT_S + INTERPRETER_S
+    assert_in_time(done)
     assert [span.name for span in otlp_sink.wait_for(1)] == ["span"]
 
 
@@ -106,7 +111,7 @@ def test_a_second_destination_gets_its_spans_in_the_same_time(run, otlp_sink, si
         """
     )
     assert [span.name for span in otlp_sink.wait_for(1)] == ["span"]
-    assert done.exit_s <= EXIT_TIMEOUT_S + INTERPRETER_S
+    assert_in_time(done)
 
 
 @pytest.mark.promise("CORE-25")
@@ -165,7 +170,7 @@ def test_sigterm_with_a_silent_collector_dies_within_the_deadline(run, silent_po
     """A flush that gets nowhere costs `exit_timeout_s`, no more."""
     url = f"http://127.0.0.1:{silent_port}/v1/traces"
     body = SIGTERM.format(before="", work="print(f'END {time.monotonic()}', flush=True)", url=url)
-    assert run(body, status=-signal.SIGTERM).exit_s <= EXIT_TIMEOUT_S + INTERPRETER_S
+    assert run(body, status=-signal.SIGTERM).end_s <= EXIT_TIMEOUT_S + BUSY_S
 
 
 @pytest.mark.promise("CORE-26")
@@ -181,7 +186,7 @@ def test_sigterm_that_interrupts_the_end_of_a_span_does_not_deadlock(run, otlp_s
         while True:
             spans(1)
         """
-    assert run(body).exit_s <= 0.3 + 2 * EXIT_TIMEOUT_S + INTERPRETER_S
+    assert run(body).end_s <= 0.3 + 2 * EXIT_TIMEOUT_S + INTERPRETER_S
     assert otlp_sink.spans
 
 
