@@ -7,9 +7,8 @@ from concurrent import futures
 import grpc
 import tracing
 from google.protobuf.wrappers_pb2 import DoubleValue, StringValue
-from obs_core import add_span_attributes, trace_function
+from obs_core import trace_function
 from obs_grpc import instrument_grpc_server
-from opentelemetry.baggage import get_baggage
 
 
 @trace_function
@@ -18,14 +17,12 @@ def rating_of(text: str) -> float:
 
 
 def rate(request: StringValue, context: grpc.ServicerContext) -> DoubleValue:
-    user = get_baggage("user.id")  # as test-management sent it along, through both tasks
-    if isinstance(user, str):
-        add_span_attributes({"user.id": user})
     return DoubleValue(value=rating_of(request.value))
 
 
 def main() -> None:
-    server = instrument_grpc_server(grpc.server(futures.ThreadPoolExecutor(max_workers=4)))
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+    server = instrument_grpc_server(server, identity_from_baggage=True)  # none but our own services can call this one
     method = grpc.unary_unary_rpc_method_handler(
         rate, request_deserializer=StringValue.FromString, response_serializer=DoubleValue.SerializeToString
     )
