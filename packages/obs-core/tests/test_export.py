@@ -144,7 +144,7 @@ def test_a_full_queue_drops_and_counts_and_never_waits(start, collector) -> None
     processor, spans = start(max_queue_size=100, max_export_batch_size=10)
     before = time.monotonic()
     spans(1000)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 15  # the collector would hang for 20
     assert processor.stats() == ExportStats(started=1000, dropped_queue_full=900)
 
 

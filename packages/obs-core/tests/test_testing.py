@@ -31,6 +31,15 @@ def test_spans_records_a_tree(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("CORE-70")
+def test_what_was_global_before_is_put_back() -> None:
+    """The provider, and that it may still be set: a test leaves nothing to the next one."""
+    before, once = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE
+    with record_spans():
+        assert trace._TRACER_PROVIDER is not before
+    assert (before, once) == (trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE)
+
+
+@pytest.mark.promise("CORE-70")
 def test_a_difference_is_shown_line_by_line(spans: SpanRecorder) -> None:
     """What is missing and what is too much stand under each other; a missing name shows the tree."""
     make_tree()
