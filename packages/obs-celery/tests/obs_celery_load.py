@@ -114,7 +114,7 @@ def grown(times: int, pool: str = "prefork") -> tuple[Footprints, Footprints]:
         with running_worker(
             OtlpSink(), redis, redis, Path(folder), pool=pool, concurrency=1, CELERY_WORKER_REVOKES_MAX="50", TEST_COLLECTOR=url
         ) as worker:
-            send(worker, max(times // 5, 200))
+            send(worker, max(times // 5, 60))
             before = footprints(worker)
             send(worker, times)
             after = footprints(worker)

@@ -49,7 +49,9 @@ def nothing_stays_current(traced: SpanRecorder) -> object:
 def test_send_task_of_an_unregistered_task(app: Celery, spans: SpanRecorder) -> None:
     """The whole span; its context is what the message carries."""
     with root() as trace_id:
+        before = trace.get_current_span()
         result = app.send_task("elsewhere.work", queue="mail")
+        assert trace.get_current_span() is before
     headers = received(app, "mail")
     span = spans.one("publish elsewhere.work")
     assert (span.kind, span.status.status_code, span.links) == (trace.SpanKind.PRODUCER, trace.StatusCode.UNSET, ())
