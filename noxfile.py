@@ -45,7 +45,9 @@ def demo(session: nox.Session) -> None:
     """Run the example services on embedded parts and show each request as one trace (``-- --keep`` leaves them running)."""
     install(session, PACKAGES, "demo")
     # the receiver's gRPC server would remark on every process that the demo starts
-    session.run("python", "examples/services/demo.py", *session.posargs, env={"GRPC_VERBOSITY": "ERROR"})
+    # and it needs longer than nox's half second to stop what it started
+    command = ("python", "examples/services/demo.py", *session.posargs)
+    session.run(*command, env={"GRPC_VERBOSITY": "ERROR"}, interrupt_timeout=60, terminate_timeout=10)
 
 
 @nox.session

@@ -140,7 +140,7 @@ def test_children_that_fork_at_the_same_time_export_too(run, otlp_sink) -> None:
             spans(1, "busy")
             manager.stats()
             time.sleep(0.0002)
-    threads = [threading.Thread(target=busy) for _ in range(2)]
+    threads = [threading.Thread(target=busy, daemon=True) for _ in range(2)]
     for thread in threads: thread.start()
     pids = []
     for _ in range({CHILDREN}):
