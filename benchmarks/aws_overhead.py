@@ -11,7 +11,9 @@ import sys
 import time
 from typing import Any
 
-CONTESTANTS = ("bare", "contrib", "obs-aws")
+from table import head, row
+
+CONTESTANTS = ("bare", "contrib", "ours")
 BATCHES, CALLS = 8, 60
 
 
@@ -41,7 +43,7 @@ def instrument(contestant: str, sampled: bool) -> None:
         from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 
         BotocoreInstrumentor().instrument()
-    elif contestant == "obs-aws":
+    elif contestant == "ours":
         from obs_aws import instrument_boto3
 
         instrument_boto3()
@@ -66,17 +68,11 @@ def measure(contestant: str, sampled: bool) -> float:
 
 def main(rounds: int) -> None:
     """Print the cost of each contestant, and ours against contrib's."""
+    print(head("µs added to a GetItem", CONTESTANTS[1:]))
     for sampled in (True, False):
-        best = dict.fromkeys(CONTESTANTS, float("inf"))
-        for _ in range(rounds):
-            for contestant in CONTESTANTS:
-                command = [sys.executable, __file__, contestant, str(int(sampled))]
-                best[contestant] = min(best[contestant], float(subprocess.check_output(command)))
-        contrib, ours = (best[name] - best["bare"] for name in ("contrib", "obs-aws"))
-        print(
-            f"GetItem {'sampled' if sampled else 'unsampled':9}  bare {best['bare']:.0f} us  contrib +{contrib:.0f} us  "
-            f"obs-aws +{ours:.0f} us  = {ours / contrib:.2f}x"
-        )
+        commands = {name: [sys.executable, __file__, name, str(int(sampled))] for name in CONTESTANTS}
+        taken = [{name: float(subprocess.check_output(command)) for name, command in commands.items()} for _ in range(rounds)]
+        print(row("sampled" if sampled else "unsampled", CONTESTANTS[1:], taken), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-CONTESTANTS = {"bare": "celery", "obs": "obs_celery", "contrib": "opentelemetry.instrumentation.celery"}
+from table import head, row
+
+CONTESTANTS = {"bare": "celery", "ours": "obs_celery", "contrib": "opentelemetry.instrumentation.celery"}
 CONTESTANTS |= {"sentry": "sentry_sdk", "ddtrace": "ddtrace"}
 OPERATIONS = 1500
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"
@@ -35,9 +37,9 @@ def provider() -> None:
 
 def set_up(contestant: str, sampled: bool) -> None:
     """Switch one contestant's tracing on."""
-    if contestant in ("obs", "contrib"):
+    if contestant in ("ours", "contrib"):
         provider()
-    if contestant == "obs":
+    if contestant == "ours":
         from obs_celery import instrument_celery
 
         instrument_celery()
@@ -80,7 +82,7 @@ def measure(contestant: str, sampled: bool) -> dict[str, float]:
 
     app.finalize()
     run = celery_trace.build_tracer("bench.work", app.tasks["bench.work"], app=app)
-    headers = {"traceparent": f"{TRACEPARENT}{int(sampled)}"} if contestant in ("obs", "contrib") else {}
+    headers = {"traceparent": f"{TRACEPARENT}{int(sampled)}"} if contestant in ("ours", "contrib") else {}
     message = app.amqp.create_task_message("an-id", "bench.work", root_id="a-root", parent_id="a-parent")
     delivery = {"exchange": "", "routing_key": "celery", "priority": 0, "redelivered": False}
     properties = {"delivery_info": delivery, "reply_to": "a-queue", "correlation_id": "an-id"}
@@ -119,7 +121,7 @@ def parent(contestant: str, sampled: bool) -> Any:
     """Return what a request handler would have current."""
     from contextlib import nullcontext
 
-    if contestant in ("obs", "contrib"):
+    if contestant in ("ours", "contrib"):
         from opentelemetry import trace
 
         context = trace.SpanContext(1, 2, True, trace.TraceFlags(int(sampled)))
@@ -149,30 +151,19 @@ def least(operation: Callable[[], None], runs: int = 15) -> float:
 def main(rounds: int) -> None:
     """Run everyone in turn and print the table."""
     present = [name for name, module in CONTESTANTS.items() if find_spec(module.partition(".")[0]) and _importable(module)]
-    best: dict[tuple[str, bool, str], float] = {}
-    for _ in range(rounds):
+    rounds_of: dict[str, list[dict[str, float]]] = {}
+    for number in range(rounds):
         for name in present:
-            for sampled in (True, False):
-                command = [sys.executable, __file__, "--one", name, str(int(sampled))]
+            for sampled in ("sampled", "unsampled"):
+                command = [sys.executable, __file__, "--one", name, str(int(sampled == "sampled"))]
                 output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 for kind, value in json.loads(output.splitlines()[-1]).items():
-                    key = (name, sampled, kind)
-                    best[key] = min(best.get(key, float("inf")), value)
-    print(
-        f"{'':10}"
-        + "".join(f"{kind:>12}{'sampled' if s else 'unsampled':>12}" for kind in ("publish", "execute") for s in (1, 0))
-    )
-    for name in present:
-        cells = [
-            (best[name, s, kind], best[name, s, kind] - best["bare", s, kind])
-            for kind in ("publish", "execute")
-            for s in (True, False)
-        ]
-        print(f"{name:10}" + "".join(f"{total:9.1f} µs{f'+{added:.1f}':>12}" for total, added in cells))
-    for kind in ("publish", "execute"):
-        for sampled in (True, False):
-            ours, theirs = (best[name, sampled, kind] - best["bare", sampled, kind] for name in ("obs", "contrib"))
-            print(f"{kind} {'sampled' if sampled else 'unsampled'}: obs adds {ours / theirs:.2f} of what contrib adds")
+                    taken = rounds_of.setdefault(f"{kind}, {sampled}", [{} for _ in range(rounds)])
+                    taken[number][name] = value
+    contestants = [name for name in present if name != "bare"]
+    print(head("µs added to an operation", contestants))
+    for title, taken in sorted(rounds_of.items(), reverse=True):
+        print(row(title, contestants, taken))
 
 
 def _importable(module: str) -> bool:
@@ -184,9 +175,6 @@ def _importable(module: str) -> bool:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        # the folder of this script must not be where "celery" is found
-        sys.path.pop(0)
         print(json.dumps(measure(sys.argv[2], sys.argv[3] == "1")))
     else:
-        sys.path.pop(0)
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -24,6 +24,8 @@ from sqlalchemy import text
 from sqlalchemy.pool import StaticPool
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from table import head, row
+
 from tests.services import embedded_redis
 
 ROUNDS = 25
@@ -94,7 +96,7 @@ def redis_pipeline(url: str) -> Iterator[Callable[[], Any]]:
         yield run
 
 
-CONTESTANTS: dict[str, Callable[[TracerProvider], Any]] = {"bare": lambda _: nullcontext(), "contrib": contrib, "obs-db": ours}
+CONTESTANTS: dict[str, Callable[[TracerProvider], Any]] = {"bare": lambda _: nullcontext(), "contrib": contrib, "ours": ours}
 SCENARIOS: dict[str, tuple[Callable[[str], Any], int]] = {
     "SQLite execute": (sqlite_execute, 400),
     "Redis GET": (redis_get, 400),
@@ -118,25 +120,25 @@ def measure(run: Callable[[], Any], provider: TracerProvider, calls: int) -> flo
 def main() -> None:
     """Print the table."""
     stable_semconv()
-    print(f"{'':18}{'':11}{'bare':>8}{'contrib':>10}{'obs-db':>10}{'overhead':>12}")
+    print(head("µs added to a call", ["contrib", "ours"]))
     with embedded_redis() as url:
         for name, (scenario, calls) in SCENARIOS.items():
             for sampling, provider in PROVIDERS.items():
-                bare, theirs, mine = contest(scenario, url, provider, calls)
-                ratio = (mine - bare) / (theirs - bare)
-                print(f"{name:18}{sampling:11}{bare:8.1f}{theirs - bare:+10.1f}{mine - bare:+10.1f}{ratio:11.2f}x", flush=True)
+                taken = contest(scenario, url, provider, calls)
+                print(row(f"{name}, {sampling}", ["contrib", "ours"], taken), flush=True)
 
 
 def contest(
     scenario: Callable[[str], Any], url: str, provider: TracerProvider, calls: int, rounds: int = ROUNDS
-) -> list[float]:
-    """Return each contestant's least µs a call, the contestants taking turns."""
-    least = dict.fromkeys(CONTESTANTS, float("inf"))
+) -> list[dict[str, float]]:
+    """Return each round's µs a call by contestant, the contestants taking turns."""
+    taken: list[dict[str, float]] = []
     for _ in range(rounds):
+        taken.append({})
         for name, instrumented in CONTESTANTS.items():
             with instrumented(provider), scenario(url) as run:
-                least[name] = min(least[name], measure(run, provider, calls))
-    return list(least.values())
+                taken[-1][name] = measure(run, provider, calls)
+    return taken
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ span itself, outside, "ours on native" enriches FastAPI's, with its SERVER span 
 from __future__ import annotations
 
 import asyncio
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -27,9 +26,10 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from table import head, row
 
 REQUESTS = 20
-PEERS = ("contrib", "native")
+CONTESTANTS = ("contrib", "native", "native, all", "ours", "ours on native")
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{}"
 HEADERS = {
     "host": "shop.example.com", "user-agent": "bench/1.0", "accept": "*/*", "accept-encoding": "gzip, deflate",
@@ -141,20 +141,9 @@ def measure(title: str, rounds: int) -> list[dict[str, float]]:
     return found[1:]
 
 
-def ratio(rounds: list[dict[str, float]], peer: str = "contrib") -> float:
-    """Return our overhead to that of `peer`, the median over the rounds."""
-    return statistics.median((each["ours"] - each["bare"]) / (each[peer] - each["bare"]) for each in rounds)
-
-
-def report(title: str, rounds: list[dict[str, float]]) -> None:
-    micro = {name: min(each[name] for each in rounds) * 1e6 for name in rounds[0]}
-    bare = micro.pop("bare")
-    added = "".join(f"   {name} +{time - bare:.1f}" for name, time in micro.items())
-    ratios = "".join(f"   ours/{peer} {ratio(rounds, peer):.2f}" for peer in PEERS if peer in micro)
-    print(f"{title:<18} bare {bare:.1f} µs{added}{ratios}")
-
-
 if __name__ == "__main__":
     groups = ["ASGI", "httpx", *(["FastAPI"] if "telemetry" in FastAPI.__init__.__annotations__ else [])]
-    for name in (f"{group}, {sampling}" for group in groups for sampling in ("sampled", "unsampled")):
-        report(name, measure(name, int(sys.argv[1]) if len(sys.argv) > 1 else 300))
+    print(head("µs added to a request", CONTESTANTS))
+    for title in (f"{group}, {sampling}" for group in groups for sampling in ("sampled", "unsampled")):
+        taken = measure(title, int(sys.argv[1]) if len(sys.argv) > 1 else 300)
+        print(row(title, CONTESTANTS, [{name: time * 1e6 for name, time in each.items()} for each in taken]), flush=True)

@@ -29,8 +29,8 @@ Read the ratios: absolute figures belong to the machine. {where}
 
 
 def benchmarks() -> list[Path]:
-    """The scripts, by name; what they export to is none."""
-    return sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "sink")
+    """The scripts, by name; what they share are none."""
+    return sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("sink", "table"))
 
 
 def section(script: Path, printed: str) -> str:

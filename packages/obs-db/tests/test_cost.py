@@ -1,6 +1,6 @@
 """What tracing a call costs beside contrib's, in function calls: a count that no busy machine changes.
 
-Times are measured by ``benchmarks/db.py``; this keeps them from growing unseen.
+Times are measured by ``benchmarks/db_overhead.py``; this keeps them from growing unseen.
 """
 
 from __future__ import annotations
