@@ -272,6 +272,7 @@ def test_the_exporters_own_lines_are_only_the_reason(start, collector, caplog) -
     assert texts[1:] == ["someone else's line"]
 
 
+@pytest.mark.promise("CORE-24")
 def test_an_exporter_that_cannot_be_built_again_is_an_outage(collector, caplog) -> None:
     """As in a forked child without the credentials file: said once, tried again."""
     attempts = iter([collector, OSError("no file"), collector])
