@@ -31,7 +31,7 @@ Footprints = dict[str, dict[str, int]]
 
 def send(worker: Worker, times: int) -> None:
     """Tasks that end well, fail, are tried again, are revoked before they start, come too late; publishes that fail."""
-    revoked = [str(uuid.uuid4()) for _ in range(times // 6)]
+    revoked = [str(uuid.uuid4()) for _ in range(times // 6 + 1)]
     worker.app.control.revoke(revoked)
     for index in range(times):
         with root():
@@ -43,7 +43,7 @@ def send(worker: Worker, times: int) -> None:
 def send_one(worker: Worker, index: int, revoked: list[str]) -> None:
     """Send the task that is due at `index`."""
     kind = index % 6
-    if kind == 3 and revoked:
+    if kind == 3:
         worker.send("ok", task_id=revoked.pop(), ignore_result=True)
     elif kind == 4:
         worker.send("ok", expires=-1, ignore_result=True)
