@@ -16,11 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-# a machine that is busy elsewhere is no finding
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
 
 PRELUDE = """
 import atexit, os, sys, time, threading, logging
