@@ -83,7 +83,7 @@ def names_what_is_there(command: str) -> None:
 def names_a_session(command: str) -> None:
     """The noxfile has it; the sessions themselves are what runs these tests, or would run them again."""
     asked = re.findall(r"-s (\w+)", command)
-    defined = re.findall(r"^@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    defined = re.findall(r"^@nox\.session.*\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
     assert set(asked) <= set(defined), asked
 
 

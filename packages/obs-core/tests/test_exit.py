@@ -74,10 +74,10 @@ HANGING = """
 import os, threading
 from opentelemetry.sdk.trace import SpanProcessor
 class Hanging(SpanProcessor):
-    def hang(self, *_): print("hanging", flush=True); threading.Event().wait(60)
+    def hang(self, *_): os.write(1, b"hanging\\n"); threading.Event().wait(60)
     {method} = hang
 class Orderly(SpanProcessor):
-    def shutdown(self): print("closed in", os.getpid() == parent, flush=True)
+    def shutdown(self): os.write(1, f"closed in {{os.getpid() == parent}}\\n".encode())
 parent = os.getpid()
 manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}"), span_processors=[Hanging(), Orderly()])
 """
