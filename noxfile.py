@@ -176,6 +176,6 @@ def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers and write docs/benchmarks.md (``-- db grpc`` measures only those and prints them)."""
+    """Measure beside the peers and write docs/benchmarks.md (``-- export`` measures only that again)."""
     install(session, PACKAGES, "test", "demo", "bench")
     session.run("python", "-m", "scripts.benchmarks", *session.posargs)

@@ -2,8 +2,8 @@
 
 A request goes through FastAPI and makes five calls of decorated functions, two SQL statements (SQLite), an HTTP call (httpx,
 answered in the process) and a Celery publish (a broker in memory). Figures are the CPU time of the whole process, all threads,
-until everything is flushed to a collector on loopback, in µs a request, less that of the untraced request in the same round;
-medians over the rounds. A round's spans fit into everybody's queue. Each contestant has its own process.
+until everything is flushed to a collector on loopback. A round's spans fit into everybody's queue. Each contestant has its own
+process; they take turns round by round.
 
     python benchmarks/request_cost.py [--rounds 15] [--requests 100]
 """
@@ -17,10 +17,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from statistics import median, quantiles
 from typing import Any
 
 from sink import sink
+from table import head, row
 
 RATES = (0.01, 0.1, 1.0)
 CONTESTANTS = ("bare", "ours", "contrib", "logfire", "ddtrace", "sentry")
@@ -231,22 +231,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         return work(options.worker, options.rate, options.port, options.requests)
-    print(
-        "| µs added to a request, sampled | " + " | ".join(CONTESTANTS[1:]) + " | ours / contrib | spread | untraced request |"
-    )
-    print("|---|" + "---:|" * (len(CONTESTANTS) + 2))
+    print(head("µs added to a request, sampled", CONTESTANTS[1:]))
     with sink() as port:
         for rate in RATES:
-            print(row(rate, contend(rate, options.rounds, options.requests, port)), flush=True)
+            figures = contend(rate, options.rounds, options.requests, port)
+            taken = [dict(zip(figures, each, strict=True)) for each in zip(*figures.values(), strict=True)]
+            print(row(f"{rate:.0%}", CONTESTANTS[1:], taken), flush=True)
     return None
-
-
-def row(rate: float, figures: dict[str, list[float]]) -> str:
-    """Return a line of the table; the spread is that of the middle half of the rounds."""
-    added = {name: [mine - base for mine, base in zip(figures[name], figures["bare"], strict=True)] for name in figures}
-    cells = [f"{median(added[name]):.0f}" if name in added else "no" for name in CONTESTANTS[1:]]
-    low, middle, high = quantiles([m / t for m, t in zip(added["ours"], added["contrib"], strict=True)], n=4)
-    return f"| {rate:.0%} | {' | '.join(cells)} | {middle:.2f} | {low:.2f} to {high:.2f} | {median(figures['bare']):.0f} |"
 
 
 if __name__ == "__main__":

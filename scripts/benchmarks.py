@@ -1,6 +1,6 @@
 """Run the benchmarks and write docs/benchmarks.md from what they print: ``python -m scripts.benchmarks [NAME …]``.
 
-With names, only those run, and the page is left as it is.
+With names, only those run, and only their parts of the page are written.
 """
 
 from __future__ import annotations
@@ -77,12 +77,17 @@ def _versions() -> list[str]:
 
 
 def main(names: list[str]) -> int:
-    """Run all and write the page, or run the named ones."""
+    """Run all, or the named ones, and write what they printed into the page."""
     chosen = [script for script in benchmarks() if not names or script.stem in names]
-    parts = [section(script, run(script)) for script in chosen]
-    if not names:
-        PAGE.write_text(_HEAD.format(where=where()) + "\n".join(parts), encoding="utf-8")
+    parts = {} if not names else _present()
+    parts |= {script.stem: section(script, run(script)) for script in chosen}
+    PAGE.write_text(_HEAD.format(where=where()) + "\n".join(parts[name] for name in sorted(parts)), encoding="utf-8")
     return 0
+
+
+def _present() -> dict[str, str]:
+    _, *parts = PAGE.read_text(encoding="utf-8").split("\n## ")
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
 
 
 if __name__ == "__main__":

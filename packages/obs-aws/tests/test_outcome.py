@@ -54,7 +54,7 @@ def test_a_transaction_cancelled_for_another_reason_is_an_error(make_stub: Any, 
         "transact_write_items", "TransactionCanceledException", "", 400, modeled_fields={"CancellationReasons": reasons}
     )
     with pytest.raises(ClientError):
-        client.transact_write_items(TransactItems=[{"Put": {"TableName": "t", "Item": {}}}])
+        client.transact_write_items(TransactItems=[{"Put": {"TableName": "orders", "Item": {}}}])
     assert traced.one("DynamoDB.TransactWriteItems").status.status_code is StatusCode.ERROR
 
 
@@ -112,7 +112,7 @@ def test_an_error_tells_its_code_and_not_its_message(make_stub: Any, traced: Spa
     client, stubber = make_stub("dynamodb")
     stubber.add_client_error("put_item", "ValidationException", "The value item-secret cannot be converted", 400)
     with pytest.raises(ClientError):
-        client.put_item(TableName="t", Item={"id": {"N": "item-secret"}})
+        client.put_item(TableName="orders", Item={"id": {"N": "item-secret"}})
     span = traced.one("DynamoDB.PutItem")
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ValidationException")
     assert (span.attributes or {})["error.type"] == "ValidationException"
@@ -142,7 +142,7 @@ def test_a_call_that_never_reaches_aws(make_client: MakeClient, traced: SpanReco
     with pytest.raises(EndpointConnectionError):
         s3.get_object(Bucket="b", Key="key-secret")
     with pytest.raises(ParamValidationError):
-        make_client("dynamodb").put_item(TableName="t", Item={"id": "item-secret"})
+        make_client("dynamodb").put_item(TableName="orders", Item={"id": "item-secret"})
     assert [(span.attributes or {})["error.type"] for span in traced] == [
         "botocore.exceptions.EndpointConnectionError",
         "botocore.exceptions.ParamValidationError",
@@ -189,7 +189,7 @@ def test_retries_and_throttles_are_visible(
     """One span for the call, an event for each attempt that failed, and how often it was sent again."""
     config = Config(retries={"mode": mode, "max_attempts": 4})
     client = make_client("dynamodb", endpoint_url=throttling_url, config=config)
-    client.get_item(TableName="t", Key={"id": {"S": "1"}})
+    client.get_item(TableName="orders", Key={"id": {"S": "1"}})
     client.close()
     span = traced.one("DynamoDB.GetItem")
     assert span.status.status_code is StatusCode.UNSET

@@ -59,17 +59,17 @@ def test_several_tables(make_stub: MakeStub, traced: SpanRecorder) -> None:
     """A transaction over several tables names each once, in order; what a batch left over is counted."""
     client, stubber = make_stub("dynamodb")
     actions = [
-        {"Put": {"TableName": "b", "Item": ITEM}},
-        {"Delete": {"TableName": "a", "Key": ITEM}},
-        {"ConditionCheck": {"TableName": "b", "Key": ITEM, "ConditionExpression": "x"}},
+        {"Put": {"TableName": "lines", "Item": ITEM}},
+        {"Delete": {"TableName": "heads", "Key": ITEM}},
+        {"ConditionCheck": {"TableName": "lines", "Key": ITEM, "ConditionExpression": "x"}},
     ]
     stubber.add_response("transact_write_items", {})
     client.transact_write_items(TransactItems=actions)
-    stubber.add_response("batch_write_item", {"UnprocessedItems": {"a": [{"PutRequest": {"Item": ITEM}}] * 2}})
-    client.batch_write_item(RequestItems={"a": [{"PutRequest": {"Item": ITEM}}] * 3})
-    stubber.add_response("batch_get_item", {"UnprocessedKeys": {"a": {"Keys": [ITEM]}}})
-    client.batch_get_item(RequestItems={"a": {"Keys": [ITEM]}})
-    assert (traced.one("DynamoDB.TransactWriteItems").attributes or {})["aws.dynamodb.table_names"] == ("a", "b")
+    stubber.add_response("batch_write_item", {"UnprocessedItems": {"heads": [{"PutRequest": {"Item": ITEM}}] * 2}})
+    client.batch_write_item(RequestItems={"heads": [{"PutRequest": {"Item": ITEM}}] * 3})
+    stubber.add_response("batch_get_item", {"UnprocessedKeys": {"heads": {"Keys": [ITEM]}}})
+    client.batch_get_item(RequestItems={"heads": {"Keys": [ITEM]}})
+    assert (traced.one("DynamoDB.TransactWriteItems").attributes or {})["aws.dynamodb.table_names"] == ("heads", "lines")
     assert (traced.one("DynamoDB.BatchWriteItem").attributes or {})["aws.dynamodb.unprocessed_count"] == 2
     assert (traced.one("DynamoDB.BatchGetItem").attributes or {})["aws.dynamodb.unprocessed_count"] == 1
     assert "item-secret" not in exported(traced)

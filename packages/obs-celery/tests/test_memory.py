@@ -11,6 +11,7 @@ from obs_celery_worker import HERE
 
 
 @pytest.mark.promise("CEL-42", "CEL-02")
+@pytest.mark.soak
 def test_ten_thousand_tasks_leave_nothing() -> None:
     """Tasks that end well, fail and retry, revokes and failed publishes: objects and RSS stay where they were.
 
