@@ -21,7 +21,6 @@ from kombu.exceptions import EncodeError
 from obs_celery import instrument_celery
 from obs_celery_worker import Worker, footprint, root, running_worker
 from obs_core import TracingConfig, setup_tracing
-from obs_core.integration import current_manager
 from obs_core.testing import OtlpSink
 
 from tests.services import embedded_redis
@@ -99,9 +98,6 @@ def footprints(worker: Worker) -> Footprints:
     """What each of the three processes holds once nothing is being done."""
     wait_for_all(worker)
     child = worker.send("footprint").get(timeout=60)
-    manager = current_manager()
-    assert manager is not None
-    assert manager.flush(30)
     reply = worker.app.control.inspect([worker.hostname], timeout=30)._request("footprint")
     return {"publisher": footprint(), "worker": reply[worker.hostname], "child": child}
 

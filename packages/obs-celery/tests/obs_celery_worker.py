@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from celery import Celery
 from celery.canvas import Signature
+from obs_core.integration import current_manager
 from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder, render_tree
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
@@ -150,7 +151,10 @@ def start_sentry(path: str) -> None:
 
 
 def footprint() -> dict[str, int]:
-    """What this process holds: objects that the collector tracks, those of our own types among them, resident bytes."""
+    """What this process holds once all is exported: objects that the collector tracks, ours among them, resident bytes."""
+    manager = current_manager()
+    assert manager is not None
+    assert manager.flush(30)
     gc.collect()
     objects = gc.get_objects()
     own = sum(str(type(item).__module__).startswith(("obs_celery.", "obs_core.", "opentelemetry.")) for item in objects)
