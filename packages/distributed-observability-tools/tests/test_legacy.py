@@ -12,6 +12,7 @@ from types import ModuleType
 import httpx
 import pytest
 from distributed_observability import FastAPIConfig, RequestTracingMiddleware, TracingConfig
+from distributed_observability.framework.fastapi import request_tracing_middleware
 from fastapi import FastAPI, Request
 from obs_core.testing import OtlpSink, SpanRecorder
 from opentelemetry.trace import StatusCode
@@ -154,6 +155,14 @@ def test_raising_handler_runs_once(spans: SpanRecorder) -> None:
     assert calls == [13]
     span = next(span for span in spans if span.kind.name == "SERVER")
     assert span.status.status_code is StatusCode.ERROR
+
+
+@pytest.mark.promise("OLD-03")
+def test_the_middleware_of_setup_takes_the_app_by_name() -> None:
+    """As Starlette before 0.45 gives it, behind the options of ``add_middleware(*middleware_config)``."""
+    app = FastAPI()
+    assert isinstance(request_tracing_middleware({"tracing_config": None}, app=app), RequestTracingMiddleware)
+    assert isinstance(request_tracing_middleware(app, tracing_config=None), RequestTracingMiddleware)
 
 
 def test_disabled_middleware_does_nothing(spans: SpanRecorder) -> None:

@@ -66,6 +66,12 @@ class RequestTracingMiddleware:
         await self.app(scope, receive, send)
 
 
+def request_tracing_middleware(*given: Any, **more: Any) -> RequestTracingMiddleware:
+    """Make the middleware however Starlette hands it over: before 0.45 with ``app`` by name, so that the options come first."""
+    first = (more.pop("app"),) if "app" in more else ()
+    return RequestTracingMiddleware(*first, *given, **more)
+
+
 class _Attributes:
     """Sets the same attributes on the span of every request."""
 

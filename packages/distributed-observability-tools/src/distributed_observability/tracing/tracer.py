@@ -9,7 +9,7 @@ from obs_core import TracingConfig, TracingManager
 
 from distributed_observability._optional import deprecated, missing
 from distributed_observability.core.config import FastAPIConfig
-from distributed_observability.framework.fastapi import RequestTracingMiddleware, middleware_options
+from distributed_observability.framework.fastapi import middleware_options, request_tracing_middleware
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -40,7 +40,7 @@ def setup_tracing(
     manager, middleware = obs_core.setup_tracing(config)
     if app is not None:
         instrument_fastapi_app(app, config, fastapi_config)
-    legacy = middleware._replace(cls=RequestTracingMiddleware, kwargs={"tracing_config": config})
+    legacy = middleware._replace(cls=request_tracing_middleware, kwargs={"tracing_config": config})
     return LegacySetup(manager, legacy)
 
 
