@@ -50,7 +50,10 @@ def test_each_tick_is_a_trace_with_its_entrys_name(shared_worker: Worker, redis_
 def test_beat_inside_a_worker(start_worker: StartWorker, tmp_path: Path) -> None:
     """``worker -B``: the same, from the process that the worker starts for it."""
     with start_worker("-B", "-s", str(tmp_path / "schedule"), TEST_BEAT="0.3") as worker:
-        assert_each_is_a_trace(ticks(worker.sink.wait_for(lambda spans: len(executed(spans)) >= 2)))
+        try:
+            assert_each_is_a_trace(ticks(worker.sink.wait_for(lambda spans: len(executed(spans)) >= 2)))
+        finally:
+            worker.stop()  # killed, as the fixture does it, it would leave its beat behind
 
 
 def ticks(spans: list[SinkSpan]) -> list[SinkSpan]:
