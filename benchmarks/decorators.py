@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 from time import thread_time
 from typing import Any
+
+from turns import Measure, answer, contend
 
 STATES = ("no provider", "not sampled", "sampled", "production mix")
 CONTESTANTS = ("sdk", "ours", "otel", "otel_attributes", "logfire", "ddtrace", "sentry", "traceloop")
@@ -179,38 +180,22 @@ def mixed(decorate: Decorate, contestant: str, parent: Parent) -> tuple[Call, Pa
     return decorate(root), parent if contestant == "sentry" else nullcontext
 
 
-def work(contestant: str, state: str, calls: int) -> None:
-    """Answer each line on stdin with a round's figure."""
-    answers, sys.stdout = sys.stdout, sys.stderr
+def work(contestant: str, state: str, calls: int) -> Measure:
+    """Set a contestant up; return what measures a round."""
     decorate, parent = globals()[contestant](state)
     call, measure = decorate(child), round_of
     if state == "production mix":
         measure = mixed_round_of
         call, parent = mixed(decorate, contestant, parent)
-    measure(call, parent, calls)
-    print("ready", file=answers, flush=True)
-    for _ in sys.stdin:
-        print(measure(call, parent, calls), file=answers, flush=True)
-    answers.flush()
-    os._exit(0)
+    return lambda: (measure(call, parent, calls),)
 
 
-def contend(state: str, rounds: int, calls: int) -> dict[str, list[float]]:
+def contend_in(state: str, rounds: int, calls: int) -> dict[str, list[float]]:
     """Return each contestant's figures, round by round."""
-    environment = {**os.environ, "TRACELOOP_TELEMETRY": "false", "LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
     command = [sys.executable, __file__, "--calls", str(calls), "--state", state, "--worker"]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    workers = {name: subprocess.Popen([*command, name], env=environment, **pipes) for name in CONTESTANTS}
-    ready = {name: worker for name, worker in workers.items() if worker.stdout.readline() == "ready\n"}
-    figures: dict[str, list[float]] = {name: [] for name in ready}
-    for _ in range(rounds):
-        for name, worker in ready.items():
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-            figures[name].append(float(worker.stdout.readline()))
-    for worker in workers.values():
-        worker.communicate()
-    return figures
+    settings = {"TRACELOOP_TELEMETRY": "false", "LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
+    figures = contend(command, CONTESTANTS, rounds, **settings)
+    return {name: [figure for (figure,) in taken] for name, taken in figures.items()}
 
 
 def main() -> None:
@@ -221,11 +206,11 @@ def main() -> None:
     parser.add_argument("--worker")
     options = parser.parse_args()
     if options.worker:
-        return work(options.worker, options.state, options.calls)
+        return answer(lambda: work(options.worker, options.state, options.calls))
     print("| µs a call | " + " | ".join(CONTESTANTS) + " | ours / sdk | cheapest peer / ours |")
     print("|---|" + "---:|" * (len(CONTESTANTS) + 2))
     for state in STATES:
-        figures = contend(state, options.rounds, options.calls)
+        figures = contend_in(state, options.rounds, options.calls)
         cells = [f"{median(figures[name]):.2f}" if name in figures else "no" for name in CONTESTANTS]
         peers = [figures[name] for name in figures if name not in ("sdk", "ours", "otel_attributes")]
         floor = median(mine / base for mine, base in zip(figures["ours"], figures["sdk"], strict=True))

@@ -9,7 +9,6 @@ medians over the rounds. Each contestant has its own process.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from sink import sink
+from turns import Measure, answer, contend
 
 SPANS = 1500
 ATTRIBUTES: dict[str, Any] = {
@@ -60,37 +60,16 @@ def measure(flush: Callable[[], object]) -> Figures:
     return (time.process_time() - spent) / SPANS * 1e6, time.perf_counter() - began
 
 
-def work(contestant: str, url: str) -> None:
-    """Answer each line on stdin with a round's figures."""
+def work(contestant: str, url: str) -> Measure:
+    """Set a contestant up; return what measures a round."""
     flush = set_up(contestant, url)
-    measure(flush)
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        print(*measure(flush), flush=True)
-
-
-def contend(rounds: int, url: str) -> dict[str, list[Figures]]:
-    """Return each contestant's figures, round by round."""
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    workers = {name: subprocess.Popen([sys.executable, __file__, name, url], **pipes) for name in CONTESTANTS}
-    figures: dict[str, list[Figures]] = {name: [] for name in CONTESTANTS}
-    for worker in workers.values():
-        worker.stdout.readline()
-    for _ in range(rounds):
-        for name, worker in workers.items():
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-            cpu, wall = worker.stdout.readline().split()
-            figures[name].append((float(cpu), float(wall)))
-    for worker in workers.values():
-        worker.communicate()
-    return figures
+    return lambda: measure(flush)
 
 
 def main(rounds: int) -> None:
     """Print the table."""
     with sink() as port:
-        figures = contend(rounds, f"http://127.0.0.1:{port}")
+        figures = contend([sys.executable, __file__, f"http://127.0.0.1:{port}"], CONTESTANTS, rounds)
     print("| export of a span | sdk | ours | ours / sdk | spread |")
     print("|---|---:|---:|---:|---:|")
     added = {
@@ -109,6 +88,6 @@ def line(title: str, of: dict[str, list[float]]) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        work(*sys.argv[1:])
+        answer(lambda: work(contestant=sys.argv[2], url=sys.argv[1]))
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)

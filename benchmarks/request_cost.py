@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 
 from sink import sink
 from table import head, row
+from turns import Measure, answer, contend
 
 RATES = (0.01, 0.1, 1.0)
 CONTESTANTS = ("bare", "ours", "contrib", "logfire", "ddtrace", "sentry")
@@ -180,45 +180,22 @@ async def requests(app: Any, count: int) -> None:
     assert statuses == [200] * count, statuses[:3]
 
 
-def work(contestant: str, rate: float, port: int, count: int) -> None:
-    """Answer each line on stdin with a round's CPU time a request, in µs."""
-    answers, sys.stdout = sys.stdout, sys.stderr
+def work(contestant: str, rate: float, port: int, count: int) -> Measure:
+    """Set a contestant up; return what measures a round: its CPU time a request, in µs."""
     decorate, instrument, flush = globals()[contestant](rate, port)
     app, celery = service(decorate, instrument)
     loop = asyncio.new_event_loop()
 
-    def measure() -> float:
+    def measure() -> tuple[float]:
         start = time.process_time()
         loop.run_until_complete(requests(app, count))
         flush()
         spent = time.process_time() - start
         with celery.connection_for_write() as connection:
             connection.default_channel.queue_purge("celery")
-        return spent / count * 1e6
+        return (spent / count * 1e6,)
 
-    measure()
-    print("ready", file=answers, flush=True)
-    for _ in sys.stdin:
-        print(measure(), file=answers, flush=True)
-    os._exit(0)
-
-
-def contend(rate: float, rounds: int, count: int, port: int) -> dict[str, list[float]]:
-    """Return each contestant's figures, round by round."""
-    command = [sys.executable, __file__, "--requests", str(count), "--rate", str(rate), "--port", str(port), "--worker"]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    environment = {**os.environ, "LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
-    workers = {name: subprocess.Popen([*command, name], env=environment, **pipes) for name in CONTESTANTS}
-    ready = {name: worker for name, worker in workers.items() if worker.stdout.readline() == "ready\n"}
-    figures: dict[str, list[float]] = {name: [] for name in ready}
-    for _ in range(rounds):
-        for name, worker in ready.items():
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-            figures[name].append(float(worker.stdout.readline()))
-    for worker in workers.values():
-        worker.communicate()
-    return figures
+    return measure
 
 
 def main() -> None:
@@ -230,12 +207,14 @@ def main() -> None:
     parser.add_argument("--worker")
     options = parser.parse_args()
     if options.worker:
-        return work(options.worker, options.rate, options.port, options.requests)
+        return answer(lambda: work(options.worker, options.rate, options.port, options.requests))
     print(head("µs added to a request, sampled", CONTESTANTS[1:]))
     with sink() as port:
         for rate in RATES:
-            figures = contend(rate, options.rounds, options.requests, port)
-            taken = [dict(zip(figures, each, strict=True)) for each in zip(*figures.values(), strict=True)]
+            command = [sys.executable, __file__, "--requests", str(options.requests), "--rate", str(rate), "--port", str(port)]
+            settings = {"LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
+            figures = contend([*command, "--worker"], CONTESTANTS, options.rounds, **settings)
+            taken = [{name: each[number][0] for name, each in figures.items()} for number in range(options.rounds)]
             print(row(f"{rate:.0%}", CONTESTANTS[1:], taken), flush=True)
     return None
 

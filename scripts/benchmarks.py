@@ -30,7 +30,7 @@ Read the ratios: absolute figures belong to the machine. {where}
 
 def benchmarks() -> list[Path]:
     """The scripts, by name; what they share are none."""
-    return sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("sink", "table"))
+    return sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("sink", "table", "turns"))
 
 
 def section(script: Path, printed: str) -> str:

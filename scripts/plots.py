@@ -28,10 +28,14 @@ class Table:
         """Who takes part, in the table's order."""
         return list(next(iter(self.rows.values())))
 
+    @property
+    def reference(self) -> str:
+        """Who costs 1."""
+        return next(name for name in REFERENCES if name in self.contestants)
+
     def relative(self, contestant: str) -> list[float | None]:
         """Return a contestant's figures by row, as multiples of the reference's."""
-        reference = next(name for name in REFERENCES if name in self.contestants)
-        pairs = [(row[contestant], row[reference]) for row in self.rows.values()]
+        pairs = [(row[contestant], row[self.reference]) for row in self.rows.values()]
         return [mine / base if mine is not None and base else None for mine, base in pairs]
 
     def behind(self) -> list[str]:
@@ -81,7 +85,6 @@ def draw(table: Table, path: Path) -> None:
     axes.invert_yaxis()
     axes.axvline(1, color="#555555", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    reference = next(name for name in REFERENCES if name in contestants)
-    axes.set_xlabel(f"{table.title}, as a multiple of {reference}'s")
+    axes.set_xlabel(f"{table.title}, as a multiple of {table.reference}'s")
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, format="svg", metadata={"Date": None})
