@@ -85,7 +85,6 @@ def function_calls(run: Callable[[], Any], provider: TracerProvider) -> int:
     return seen
 
 
-@pytest.mark.promise("DB-30")
 @pytest.mark.parametrize("scenario", [sqlite_execute, redis_get, redis_pipeline])
 @pytest.mark.parametrize(("sampler", "bound"), [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.4)], ids=["sampled", "unsampled"])
 def test_cost_beside_contrib(scenario: Any, sampler: Any, bound: float, redis_url: str) -> None:
