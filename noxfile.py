@@ -142,10 +142,10 @@ def rehearsal(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def matrix(session: nox.Session) -> None:
-    """Run each package's suite in every cell of its matrix.
+    """Run each package's suite in every cell of its matrix, but for the tests whose subject no version changes (marked soak).
 
-    ``-- --sample``: a pairwise cover, without the tests that are long for reasons of their own (marked soak);
-    ``-- obs-db``: that package; ``-- --jobs=4``: of four packages at a time; ``-- --resume``: what has not passed yet.
+    ``-- --sample``: a pairwise cover; ``-- obs-db``: that package; ``-- --jobs=4``: four at a time, default two a processor;
+    ``-- --resume``: what has not passed yet.
     """
     sample = "--sample" in session.posargs
     _run_cells(session, [cell for package in _chosen(session) for cell in cells(package, sample=sample)])
@@ -163,9 +163,10 @@ def _chosen(session: nox.Session) -> list[Package]:
 
 
 def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
-    jobs = next((int(argument[7:]) for argument in session.posargs if argument.startswith("--jobs=")), os.cpu_count() or 1)
-    marks = "not soak" if "--sample" in session.posargs else ""
-    results = run_cells(chosen, jobs=jobs, marks=marks, resume="--resume" in session.posargs)
+    jobs = next(
+        (int(argument[7:]) for argument in session.posargs if argument.startswith("--jobs=")), 2 * (os.cpu_count() or 1)
+    )
+    results = run_cells(chosen, jobs=jobs, resume="--resume" in session.posargs)
     failed = [result for result in results if not result.good]
     for result in failed:
         session.log("%s", result)

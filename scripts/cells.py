@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 
 from scripts.matrix import ROOT, Cell
@@ -46,30 +45,26 @@ class Result:
         return f"{self.outcome:<11} {self.duration_s:4.0f} s  {self.cell}: {self.reason}"
 
 
-def run_cells(cells: Iterable[Cell], *, jobs: int, marks: str = "", resume: bool = False) -> list[Result]:
-    """Run `cells`, those of `jobs` packages at a time, and print and record each result as it comes.
-
-    The cells of one package run one after the other, for their tests share databases.
+def run_cells(cells: Iterable[Cell], *, jobs: int, resume: bool = False) -> list[Result]:
+    """Run `cells`, `jobs` at a time, and print and record each result as it comes.
 
     Args:
         cells: What to run.
-        jobs: How many packages to test at a time.
-        marks: A pytest expression of marks to run; empty for all tests.
+        jobs: How many cells to run at a time. Their tests start servers of their own and wait for most of their time.
         resume: Leave out the cells that passed in the recorded run.
     """
     HOME.mkdir(parents=True, exist_ok=True)
-    known = {result.cell: result for result in _recorded() if result.good} if resume else {}
-    RECORD.write_text("".join(_line(result) for result in known.values()), encoding="utf-8")
-    by_package = [list(group) for _, group in groupby(cells, key=lambda cell: cell.package.name)]
-    longest_first = sorted(by_package, key=len, reverse=True)
+    chosen = list(cells)
+    fresh = {str(cell) for cell in chosen}
+    recorded = {result.cell: result for result in _recorded() if result.cell not in fresh or (resume and result.good)}
+    RECORD.write_text("".join(_line(result) for result in recorded.values()), encoding="utf-8")
     with ThreadPoolExecutor(jobs) as pool:
-        done = pool.map(lambda group: [known.get(str(cell)) or _told(cell, marks) for cell in group], longest_first)
-        return [result for results in done for result in results]
+        return list(pool.map(lambda cell: recorded.get(str(cell)) or _told(cell), chosen))
 
 
-def _told(cell: Cell, marks: str) -> Result:
+def _told(cell: Cell) -> Result:
     start = time.monotonic()
-    outcome, reason = ("unsupported", cell.unsupported) if cell.unsupported else _run(cell, marks)
+    outcome, reason = ("unsupported", cell.unsupported) if cell.unsupported else _run(cell)
     result = Result(str(cell), outcome, reason, round(time.monotonic() - start, 1))
     print(result, flush=True)
     with RECORD.open("a", encoding="utf-8") as record:
@@ -77,12 +72,12 @@ def _told(cell: Cell, marks: str) -> Result:
     return result
 
 
-def _run(cell: Cell, marks: str) -> tuple[str, str]:
+def _run(cell: Cell) -> tuple[str, str]:
     home = HOME / re.sub(r"[^\w.-]+", "-", str(cell))
     shutil.rmtree(home, ignore_errors=True)
     log = home.parent / f"{home.name}.log"
     try:
-        for outcome, command in _steps(cell, home, marks).items():
+        for outcome, command in _steps(cell, home).items():
             with log.open("w", encoding="utf-8") as output:
                 code = _exit_code(command, output.fileno())
             if code:
@@ -92,7 +87,7 @@ def _run(cell: Cell, marks: str) -> tuple[str, str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _steps(cell: Cell, home: Path, marks: str) -> dict[str, list[str]]:
+def _steps(cell: Cell, home: Path) -> dict[str, list[str]]:
     python, folder = str(home / "bin" / "python"), cell.package.folder
     folders = dict.fromkeys((ROOT / "packages" / "obs-core", folder))
     editables = [argument for package in folders for argument in ("-e", str(package))]
@@ -104,7 +99,7 @@ def _steps(cell: Cell, home: Path, marks: str) -> dict[str, list[str]]:
             *("uv", "pip", "install", "--quiet", "--python", python, *resolution),
             *(*editables, *groups, *cell.requirements),
         ],
-        "failed": [python, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-m", marks, str(folder)],
+        "failed": [python, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not soak", str(folder)],
     }
 
 

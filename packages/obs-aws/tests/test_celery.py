@@ -36,6 +36,7 @@ def executions(spans: list[SinkSpan]) -> int:
     return sum(span.name == "process store" for span in spans)
 
 
+@pytest.mark.soak
 @pytest.mark.promise("AWS-03", "AWS-08", "AWS-09")
 def test_celery_over_sqs(aws_url: str, table: str, otlp_sink: OtlpSink) -> None:
     """Two requests are two traces, whole; the worker's own calls, polling while it is idle included, are none."""

@@ -92,6 +92,7 @@ def test_sqs(start_worker: StartWorker, spans: SpanRecorder, sqs_url: str) -> No
         assert "secret" not in repr(worker.sink.spans) + repr([span.attributes for span in spans.finished])
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CEL-16")
 def test_no_server_at_all(start_worker: StartWorker, spans: SpanRecorder, tmp_path: Path) -> None:
     """Kombu's filesystem transport, whose chords need ``celery.chord_unlock``: hidden, with the context passing through."""

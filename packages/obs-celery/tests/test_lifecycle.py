@@ -88,6 +88,7 @@ def test_shrinking_the_pool_loses_no_span(start_worker: StartWorker) -> None:
         assert len(finished(worker.sink.spans)) == 20
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CEL-40")
 def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
     """Up while there is work, and down again when there is none, as far as Celery's own count of what is idle goes."""
@@ -116,6 +117,7 @@ def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker) -> None:
         assert [(span.trace_id, span.status) for span in told] == [(trace_id, "ERROR")]
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CEL-40")
 def test_the_flush_is_bounded(start_worker: StartWorker) -> None:
     """With a collector that is gone, stopping takes no longer than the bound on top of Celery's own time."""

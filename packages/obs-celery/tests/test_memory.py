@@ -22,6 +22,7 @@ def test_ten_thousand_tasks_leave_nothing() -> None:
     assert resident_bytes < 8_000_000
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CEL-42")
 def test_a_real_worker_keeps_nothing() -> None:
     """Publisher, main process and child hold as many of our objects and of OpenTelemetry's after 120 tasks as before.

@@ -96,6 +96,7 @@ def test_a_message_that_contrib_has_published(shared_worker: Worker, contrib: Ce
     assert attempts[1].links == ((trace_id, attempts[0].span_id),)
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CEL-03")
 def test_sentry_beside_us(start_worker: StartWorker, tmp_path: Path) -> None:
     """Both see every task of a real worker, those published in it too; our trace is whole."""

@@ -330,6 +330,7 @@ def test_arguments_results_and_exceptions_pass_through(
         asyncio.run(drive())
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CORE-40")
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_static_types_are_preserved(checker: str, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_healthy(doctor: Doctor, otlp_sink, grpc_sink, protocol: str) -> None:
     assert (grpc_sink.names, otlp_sink.spans) == ([], [])
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CORE-71")
 @pytest.mark.parametrize("collector", ["refusing", "silent"])
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

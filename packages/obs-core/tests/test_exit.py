@@ -83,6 +83,7 @@ manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}"
 """
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CORE-20", "CORE-21")
 @pytest.mark.parametrize("forks", [False, True])
 @pytest.mark.parametrize("method", ["shutdown", "force_flush"])
@@ -99,6 +100,7 @@ def test_a_span_processor_that_hangs_is_left_behind_at_exit(run, otlp_sink, meth
     assert [span.name for span in otlp_sink.wait_for(1)] == ["span"]
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CORE-20", "CORE-25")
 def test_a_second_destination_gets_its_spans_in_the_same_time(run, otlp_sink, silent_port) -> None:
     """The SDK's own batch processor, beside a collector of ours that is silent: it is not made to wait for that one."""

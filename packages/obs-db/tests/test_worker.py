@@ -84,6 +84,7 @@ def test_a_worker_exports_its_tasks_alone(otlp_sink: OtlpSink, sql_url: str | No
     assert len(spans) == TASKS * (1 + len(asked))
 
 
+@pytest.mark.soak
 @pytest.mark.promise("DB-23")
 def test_what_is_left_out_is_there(otlp_sink: OtlpSink, sql_url: str | None) -> None:
     """The same worker under contrib's instrumentations shows that there was something to leave out, of each library."""
