@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 from celery import Celery
+from celery.backends.asynchronous import AsyncBackendMixin
 from celery.canvas import Signature
 from obs_core.integration import current_manager
 from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder, render_tree
@@ -26,6 +27,10 @@ HERE = Path(__file__).parent
 MODULE = "obs_celery_app"
 
 StartWorker = Callable[..., AbstractContextManager["Worker"]]
+
+# A result unsubscribes where the garbage collector finds it: when the backend is long gone, or inside another one's subscription,
+# which then never ends (https://github.com/celery/celery/issues/10477). Here as in the workers, which import this too.
+AsyncBackendMixin.on_result_fulfilled = lambda self, result: None
 
 
 class Worker:
@@ -74,8 +79,6 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise AssertionError(f"the worker did not stop:\n{self.log.read_text()}") from None
-        # a result unsubscribes when it is collected, which may be when the backend is long gone
-        self.app.backend.remove_pending_result = lambda result: result
         self.app.close()
 
     def spans(self, trace_id: int, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 40) -> list[SinkSpan]:
