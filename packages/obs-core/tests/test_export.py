@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from obs_core._batch_options import BatchOptions
 from obs_core._export import BatchExportProcessor
+from obs_core._signal import Signal
 from obs_core._stats import ExportStats, Tally
-from obs_core._worker import BatchOptions, Signal
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -295,10 +296,11 @@ def test_an_exporter_that_cannot_be_built_again_is_an_outage(collector, caplog) 
     processor.shutdown()
 
 
-@pytest.mark.promise("CORE-29")
-def test_a_signal_handler_may_end_a_span_at_any_step(start, collector) -> None:
+@pytest.mark.promise("CORE-29", "CORE-28")
+@pytest.mark.parametrize("spools", [False, True])
+def test_a_signal_handler_may_end_a_span_at_any_step(start, collector, tmp_path, spools) -> None:
     """An `Event` or a plain lock in `on_end` deadlocks here: the handler runs on the thread that holds it."""
-    processor, spans = start(max_export_batch_size=1, max_queue_size=10**6)
+    processor, spans = start(max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None)
     fired = 0
 
     def handler(*_: object) -> None:
@@ -322,10 +324,11 @@ def test_a_signal_handler_may_end_a_span_at_any_step(start, collector) -> None:
     assert processor.stats() == ExportStats(started=made + fired, exported=made + fired)
 
 
-@pytest.mark.promise("CORE-29")
-def test_a_finalizer_may_end_a_span_at_any_step(start) -> None:
+@pytest.mark.promise("CORE-29", "CORE-28")
+@pytest.mark.parametrize("spools", [False, True])
+def test_a_finalizer_may_end_a_span_at_any_step(start, tmp_path, spools) -> None:
     """The garbage collector may run inside `on_end`, and a finalizer may end a span there."""
-    processor, spans = start(max_export_batch_size=1, max_queue_size=10**6)
+    processor, spans = start(max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None)
 
     class EndsASpan:
         def __init__(self) -> None:

@@ -9,6 +9,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from obs_core._batch_options import BatchOptions
+from obs_core._checks import make_writable
 from obs_core._correlation import CorrelationSpanProcessor
 from obs_core._errors import warn_once
 from obs_core._export import BatchExportProcessor
@@ -22,7 +24,6 @@ from obs_core._redaction import Redactor
 from obs_core._resource import ProcessResource, build_resource
 from obs_core._semconv import stable_semconv
 from obs_core._settings import Settings
-from obs_core._worker import BatchOptions
 from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
 
 _own: SwitchableProvider | None = None
@@ -96,11 +97,16 @@ def _install(resource: ProcessResource) -> SwitchableProvider:
 def _exporting(settings: Settings, given: SpanExporter | None) -> tuple[BatchExportProcessor | None, list[str]]:
     if given is None and settings.exporter == "none":
         return None, []
+    if settings.spool_dir is not None:
+        make_writable("spool_dir", settings.spool_dir)
     options = BatchOptions(
         max_queue_size=settings.max_queue_size,
         max_export_batch_size=settings.max_export_batch_size,
         schedule_delay_s=settings.schedule_delay_s,
         exit_timeout_s=settings.exit_timeout_s,
+        spool_dir=settings.spool_dir,
+        spool_max_bytes=settings.spool_max_bytes,
+        spool_max_age_s=settings.spool_max_age_s,
     )
     build = (lambda: given) if given is not None else partial(build_exporter, settings)
     destination = Redactor(settings.redact).url(settings.collector_url)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from obs_core._endpoint import Protocol
@@ -75,6 +77,25 @@ def positive_integer(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise error(name, value, "give a whole number, 1 or more")
     return value
+
+
+def path(name: str, value: object) -> Path:
+    """A path, made absolute: the process may change its directory."""
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise error(name, value, "give the path of a directory")
+    return Path(value).absolute()
+
+
+def make_writable(name: str, directory: Path) -> None:
+    """Make a directory for this user alone where there is none; raise when this process cannot write there."""
+    if os.name != "posix":
+        raise error(name, str(directory), "it needs POSIX file locks, which this system does not have: leave it out")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise error(name, str(directory), f"it cannot be made ({wrong}): give a local directory") from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise error(name, str(directory), "this process may not write there: give a local directory that it owns")
 
 
 def protocol(name: str, value: object) -> Protocol:

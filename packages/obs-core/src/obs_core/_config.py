@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -85,6 +86,10 @@ class TracingConfig:
         max_queue_size: Finished spans kept for export; more are dropped and counted. Default 2,048.
         max_export_batch_size: Spans per export. Default 512, at most `max_queue_size`.
         schedule_delay_s: Longest wait before a finished span is exported, in seconds. Default 5.
+        spool_dir: A local directory where finished spans are until the collector has taken them, so that they survive SIGKILL,
+            restarts and long outages. Processes that export to the same collector may share it. POSIX. Default None: off.
+        spool_max_bytes: About how much may be kept there by all processes together, in bytes. Default 67,108,864 (64 MiB).
+        spool_max_age_s: How long a span may wait there, in seconds. Default 86,400 (a day).
         redact: More name globs (``"*ssn*"``) whose values are masked, beside the built-in ones.
         strict: Raise for what is wrong in the environment too, in place of a warning and the default. Default False.
 
@@ -107,6 +112,9 @@ class TracingConfig:
     max_queue_size: int | None = None
     max_export_batch_size: int | None = None
     schedule_delay_s: float | None = None
+    spool_dir: str | os.PathLike[str] | None = None
+    spool_max_bytes: int | None = None
+    spool_max_age_s: float | None = None
     redact: Sequence[str] | None = None
     strict: bool = field(default=False)
 
@@ -154,6 +162,9 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "max_queue_size": check.positive_integer,
     "max_export_batch_size": check.positive_integer,
     "schedule_delay_s": check.positive_seconds,
+    "spool_dir": check.path,
+    "spool_max_bytes": check.positive_integer,
+    "spool_max_age_s": check.positive_seconds,
     "redact": check.globs,
     "strict": check.boolean,
 }

@@ -12,9 +12,10 @@ from collections import OrderedDict
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from obs_core._batch_options import BatchOptions
 from obs_core._outage import OutageLog
 from obs_core._stats import ExportStats
-from obs_core._worker import BatchOptions, BuildExporter, ExportWorker
+from obs_core._worker import BuildExporter, ExportWorker
 
 #: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
 _MAX_BACKDATED = 1024

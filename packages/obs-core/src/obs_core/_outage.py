@@ -69,11 +69,13 @@ class OutageLog:
             self._lost_before, self._reason = lost(), None
 
     def report_exit(self, stats: ExportStats) -> None:
-        """Log the one line of an exit that lost spans."""
+        """Log the one line of an exit that lost spans, or left them to the spool."""
+        kept = f", {stats.spooled} kept in the spool" if stats.spooled else ""
         _logger.warning(
-            "exit: %d spans exported, %d dropped (collector %s: %s)",
+            "exit: %d spans exported, %d dropped%s (collector %s: %s)",
             stats.exported,
             stats.failed + stats.dropped_queue_full + stats.dropped_outage,
+            kept,
             self._destination,
             self._reason or "no answer in time",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from obs_core import _environment as environment
@@ -36,6 +37,9 @@ class Settings:
     max_queue_size: int
     max_export_batch_size: int
     schedule_delay_s: float
+    spool_dir: Path | None
+    spool_max_bytes: int
+    spool_max_age_s: float
     redact: tuple[str, ...]
     strict: bool
     disabled: bool
@@ -81,6 +85,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "max_queue_size": 2048,
     "max_export_batch_size": 512,
     "schedule_delay_s": 5.0,
+    "spool_dir": None,
+    "spool_max_bytes": 64 << 20,
+    "spool_max_age_s": 86_400.0,
     "redact": (),
     "strict": False,
     "disabled": False,

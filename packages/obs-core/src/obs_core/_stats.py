@@ -26,7 +26,7 @@ class Status:
 class ExportStats:
     """Counts of sampled spans in this process since set-up, or since the fork that made it.
 
-    Every ended span is in exactly one of the last four, or still queued.
+    Every ended span is in exactly one of `exported` to `spooled`, or still queued.
 
     Attributes:
         started: Begun.
@@ -34,6 +34,8 @@ class ExportStats:
         failed: Offered several times and not taken.
         dropped_queue_full: Ended while the queue was full and the collector up: more spans a second than can be exported.
         dropped_outage: Ended while the queue was full and the collector down, or not yet taken when tracing was stopped.
+        spooled: On disk alone, for the replay: this process's, or the next one's (`spool_dir`).
+        replayed: Spans of other processes, which are gone, that this one took from the disk to the collector.
     """
 
     started: int = 0
@@ -41,6 +43,8 @@ class ExportStats:
     failed: int = 0
     dropped_queue_full: int = 0
     dropped_outage: int = 0
+    spooled: int = 0
+    replayed: int = 0
 
 
 class Tally:
@@ -65,11 +69,32 @@ class Tally:
 class Counts:
     """The running counts. `exported` and `failed` belong to the export thread, `abandoned` to the one that stops it."""
 
-    __slots__ = ("abandoned", "dropped_outage", "dropped_queue_full", "exported", "failed", "started")
+    __slots__ = (
+        *("_unspooled", "abandoned", "dropped_outage", "dropped_queue_full", "exported", "failed"),
+        *("replayed", "spooled", "started"),
+    )
 
     def __init__(self) -> None:
-        self.started, self.dropped_queue_full, self.dropped_outage = Tally(), Tally(), Tally()
-        self.exported = self.failed = self.abandoned = 0
+        self.started, self.dropped_queue_full, self.dropped_outage, self.spooled = Tally(), Tally(), Tally(), Tally()
+        self.exported = self.failed = self.abandoned = self.replayed = self._unspooled = 0
+
+    def keep(self, spans: int) -> None:
+        """Note that spans have left the queue and are on disk alone."""
+        for _ in range(spans):
+            self.spooled.add_one()
+
+    def replay(self, spans: int, *, own: bool) -> None:
+        """Note that the collector took spans from the disk."""
+        if own:
+            self.exported += spans
+            self._unspooled += spans
+        else:
+            self.replayed += spans
+
+    def give_up(self, spans: int) -> None:
+        """Note that spans of ours were deleted from the disk."""
+        self.failed += spans
+        self._unspooled += spans
 
     @property
     def lost(self) -> int:
@@ -84,4 +109,6 @@ class Counts:
             failed=self.failed,
             dropped_queue_full=self.dropped_queue_full.value,
             dropped_outage=self.dropped_outage.value + self.abandoned,
+            spooled=self.spooled.value - self._unspooled,
+            replayed=self.replayed,
         )

@@ -8,16 +8,23 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from obs_core._batch_options import BatchOptions
 from obs_core._encodable import export_encodable
 from obs_core._errors import log_failure
 from obs_core._outage import OutageLog, quiet_exporter_logs
+from obs_core._queue import SpanQueue
+from obs_core._signal import Signal
 from obs_core._stats import Counts
+
+if TYPE_CHECKING:
+    from obs_core._replay import Replay
+    from obs_core._spool import Spool
 
 _logger = logging.getLogger("obs_core.export")
 BuildExporter = Callable[[], SpanExporter]
@@ -26,38 +33,6 @@ BuildExporter = Callable[[], SpanExporter]
 MAX_ATTEMPTS = 3
 #: The part of the exit's time that is kept for closing the exporter, in seconds.
 _CLOSE_RESERVE_S = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOptions:
-    """How spans are gathered for export; the fields are those of `TracingConfig`."""
-
-    max_queue_size: int = 2048
-    max_export_batch_size: int = 512
-    schedule_delay_s: float = 5.0
-    exit_timeout_s: float = 2.0
-
-
-class Signal:
-    """A flag to wait for. `send` is one step, so a signal handler may interrupt it with another `send`.
-
-    `threading.Event.set` is not: interrupted inside by itself, it waits for its own lock for ever.
-    """
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def send(self) -> None:
-        """Wake the waiting thread, or keep it from going to sleep."""
-        with suppress(RuntimeError):  # sent already
-            self._lock.release()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for `send`, and take it; False after `timeout_s` without one."""
-        return self._lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX))
 
 
 class _Flush:
@@ -71,9 +46,9 @@ class _Flush:
 class ExportWorker:
     """One process's queue and export thread, which starts with the first span.
 
-    `put` never waits: a span that finds the queue full is dropped and counted (threads that put at the very same moment may
-    overfill it by one span each). A batch that the collector does not take stays at the head of the queue and is offered
-    again, up to `MAX_ATTEMPTS` times. `threading` primitives alone, so gevent and eventlet can patch it.
+    `put` never waits: a span that finds the queue full is dropped and counted, or left to the spool. A batch that the collector
+    does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. `threading` primitives
+    alone, so gevent and eventlet can patch it.
 
     Attributes:
         exporter: Where batches go; None is replaced by a newly built one at the first export.
@@ -87,7 +62,9 @@ class ExportWorker:
         self._build = build
         self._outage = outage
         self._options = options
-        self._queue: deque[ReadableSpan] = deque()
+        spool = options.open_spool()
+        self._queue = SpanQueue(options.max_queue_size, self.counts, spool)
+        self._replay = self._build_replay(spool) if spool else None
         self._flushes: deque[_Flush] = deque()
         self._wake = Signal()
         self._attempts = 0
@@ -97,16 +74,18 @@ class ExportWorker:
         self._start_lock = threading.Lock()
         self._finished = threading.Event()
 
+    def _build_replay(self, spool: Spool) -> Replay:
+        from obs_core._replay import Replay
+
+        return Replay(spool, self.counts, self._options, self._offer_again, lambda: bool(self._flushes) or self._is_over())
+
     def put(self, span: ReadableSpan) -> None:
         """Queue `span`, or drop and count it."""
-        counts, options = self.counts, self._options
-        if self.is_stopping or len(self._queue) >= options.max_queue_size:
-            (counts.dropped_outage if self.is_stopping or self._outage.is_suspected else counts.dropped_queue_full).add_one()
+        if not self._queue.put(span, is_open=not self.is_stopping, is_outage=self._outage.is_suspected):
             return
-        self._queue.append(span)
         if self._thread is None:
             self._start()
-        if len(self._queue) >= options.max_export_batch_size and not self._outage.is_down:
+        if len(self._queue) >= self._options.max_export_batch_size and not self._outage.is_down:
             self._wake.send()
         if self._abandoned:
             self._abandon()
@@ -130,13 +109,14 @@ class ExportWorker:
             is_due = self._wake.wait(self._options.schedule_delay_s)
             if self._is_over():
                 break
-            self._serve_flushes() if self._flushes else self._export_pending(full_batches_only=is_due)
+            self._serve_flushes() if self._flushes else self._export_and_replay(full_batches_only=is_due)
         if self._disowned:
             # only a greenlet gets here, since it survives a fork; it may not end, as `threading` has forgotten it there
             threading.Event().wait()
         self._export_pending()
         self._serve_flushes()
         self._close()
+        self._queue.close()
         self._finished.set()
 
     def _is_over(self) -> bool:
@@ -148,6 +128,13 @@ class ExportWorker:
             flush.succeeded = self._export_pending()
             flush.done.set()
 
+    def _export_and_replay(self, *, full_batches_only: bool) -> None:
+        replay, before = self._replay, self.counts.exported
+        is_replay_due = replay is not None and replay.prepare(is_outage=self._outage.is_down)
+        self._export_pending(full_batches_only=full_batches_only)
+        if replay is not None and is_replay_due and not len(self._queue):
+            replay.run(is_proven=self.counts.exported > before)
+
     def _export_pending(self, *, full_batches_only: bool = False) -> bool:
         """Export batch by batch until the queue is empty; False as soon as one is not taken."""
         least = self._options.max_export_batch_size if full_batches_only else 1
@@ -158,15 +145,19 @@ class ExportWorker:
 
     def _export_batch(self) -> bool:
         size = min(len(self._queue), self._options.max_export_batch_size)
-        taken = self._offer([self._queue[index] for index in range(size)])
+        taken = self._offer(self._queue.head(size))
         self._attempts = 0 if taken else self._attempts + 1
-        if taken:
-            self.counts.exported += self._take_out(size)
-        elif self._attempts >= MAX_ATTEMPTS:
+        if taken or self._attempts >= MAX_ATTEMPTS:
             self._attempts = 0
-            self.counts.failed += self._take_out(size)
+            self._queue.take_out(size, exported=taken)
         if not self.is_stopping:
             self._outage.observe(taken, lambda: self.counts.lost)
+        return taken
+
+    def _offer_again(self, batch: list[ReadableSpan]) -> bool:
+        taken = self._offer(batch)
+        if taken:
+            self._outage.observe(True, lambda: self.counts.lost)
         return taken
 
     def _offer(self, batch: list[ReadableSpan]) -> bool:
@@ -181,21 +172,12 @@ class ExportWorker:
                 _logger.debug("the span exporter raised", exc_info=True)
                 return False
 
-    def _take_out(self, size: int) -> int:
-        """Remove up to `size` spans from the head of the queue; each is given to one caller only, so it is counted once."""
-        taken = 0
-        with suppress(IndexError):
-            while taken < size:
-                self._queue.popleft()
-                taken += 1
-        return taken
-
     def flush(self, timeout_s: float) -> bool:
         """Export everything queued so far; False when it was not all taken within `timeout_s`."""
         if self._thread is None:
             return not self._queue
         if self.is_stopping:
-            return self._finished.wait(timeout_s) and not self.counts.abandoned
+            return self._finished.wait(timeout_s) and not (self.counts.abandoned or self.counts.spooled.value)
         flush = _Flush()
         self._flushes.append(flush)
         self._wake.send()
@@ -215,12 +197,14 @@ class ExportWorker:
             self._outage.conclude()
             self._close_elsewhere(deadline)
         self._abandon()
-        if self.counts.lost:
-            self._outage.report_exit(self.counts.snapshot())
+        self._queue.close()
+        stats = self.counts.snapshot()
+        if self.counts.lost or stats.spooled:
+            self._outage.report_exit(stats)
 
     def _abandon(self) -> None:
         self._abandoned = True
-        self.counts.abandoned += self._take_out(len(self._queue))
+        self._queue.abandon()
 
     def _close_elsewhere(self, deadline: float) -> None:
         """Close the exporter from a thread that may be left behind; it also ends an export that is waiting to try again."""
@@ -243,6 +227,7 @@ class ExportWorker:
                 log_failure("span exporter's shutdown")
 
     def disown(self) -> None:
-        """Stop without a word: the queue, the connection and the counts are another process's."""
+        """Stop without a word: the queue, the connection, the spool's files and the counts are another process's."""
         self._disowned = True
+        self._queue.disown()
         self._wake.send()

@@ -1,0 +1,496 @@
+"""Spans on disk until the collector has them: outages, kills, restarts, and a directory that several processes share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from obs_core import TracingConfig, setup_tracing
+from obs_core._batch_options import BatchOptions
+from obs_core._export import BatchExportProcessor
+from obs_core._spool import Spool
+from obs_core._spool_format import resource_record, settled_record, span_record, unsettled_spans
+from obs_core._spool_segment import SUFFIX, Segment
+from obs_core.exceptions import ConfigurationError
+from obs_core.testing import OtlpSink
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+pytestmark = pytest.mark.promise("CORE-28")
+FAR = 3600.0
+
+SERVICE = """
+import os, signal, sys, time, logging
+logging.basicConfig(format="%(name)s|%(message)s", stream=sys.stderr)
+from opentelemetry import trace
+from obs_core import TracingConfig, setup_tracing
+url, folder, delay = sys.argv[1:4]
+options = eval(sys.argv[4]) if len(sys.argv) > 4 else {}
+manager = setup_tracing(TracingConfig(
+    service_name="s", collector_url=url, collector_protocol="http", spool_dir=folder, schedule_delay_s=float(delay),
+    **options))
+manager = manager[0] if isinstance(manager, tuple) else manager
+tracer = trace.get_tracer("test")
+def spans(count, name="span"):
+    for number in range(count):
+        tracer.start_span(f"{name} {number}", attributes={"number": number}).end()
+def say(what):
+    print(what, flush=True)
+for line in sys.stdin:
+    exec(line)
+"""
+
+
+class Service:
+    """A process that does as it is told, a line at a time."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._in: IO[str] = process.stdin
+        self._out: IO[str] = process.stdout
+
+    def do(self, line: str) -> str:
+        """Run `line`, and return what it says when it is done."""
+        self._in.write(f"{line}\n" if "say(" in line else f"{line}; say('done')\n")
+        self._in.flush()
+        return self._out.readline().strip()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+    def end(self) -> str:
+        """Let it exit by itself; return its log."""
+        _, log = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, log
+        return log
+
+
+@pytest.fixture
+def service(tmp_path: Path, clean_environment) -> Iterator[Callable[..., Service]]:
+    """Start a service that spools to the test's folder."""
+    script, started = tmp_path / "service.py", []
+    script.write_text(SERVICE)
+
+    def start(url: str, delay_s: float = FAR, **options: object) -> Service:
+        command = [sys.executable, str(script), url, str(tmp_path / "spool"), str(delay_s), repr(options)]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
+        )
+        started.append(process)
+        return Service(process)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def files(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "spool").iterdir())
+
+
+def names(sink: OtlpSink) -> Counter[str]:
+    return Counter(span.name for span in sink.spans)
+
+
+def once(count: int, name: str = "span") -> Counter[str]:
+    return Counter(f"{name} {number}" for number in range(count))
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextmanager
+def stopped(sink: OtlpSink) -> Iterator[None]:
+    """The collector answers 500 meanwhile: with 503, the exporter itself tries again, and may not wait for the answer."""
+    sink.respond = 500
+    yield
+    sink.respond = 200
+
+
+def test_spans_of_a_killed_process_are_exported_by_the_next(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """Finished but never exported: on SIGKILL they are gone without a spool. The resource is their process's."""
+    killed = service(otlp_sink.url)
+    killed.do("spans(400, 'killed')")
+    instance = killed.do("say(trace.get_tracer_provider().resource.attributes['service.instance.id'])")
+    killed.kill()
+    assert otlp_sink.spans == []
+    after = service(otlp_sink.url, 0.1)
+    after.do("spans(1, 'after')")
+    received = otlp_sink.wait_for(401)
+    wait_until(lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=400)"))
+    assert after.end() == ""
+    assert names(otlp_sink) == once(400, "killed") + once(1, "after")
+    told = [span for span in received if span.name.startswith("killed")]
+    assert {span.resource["service.instance.id"] for span in told} == {instance}
+    assert all(span.name == f"killed {span.attributes['number']}" for span in told)
+    assert files(tmp_path) == []
+
+
+def test_an_outage_longer_than_the_queue_loses_nothing(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """A tenth of the spans finds room in memory; all of them arrive, once."""
+    running = service(otlp_sink.url, 0.1, max_queue_size=200, max_export_batch_size=100)
+    with stopped(otlp_sink):
+        for part in range(20):
+            running.do(f"spans(100, 'part {part}'); time.sleep(0.05)")
+    otlp_sink.wait_for(2000)
+    expected = sum((once(100, f"part {part}") for part in range(20)), Counter())
+    wait_until(lambda: "spooled=0" in running.do("say(manager.stats())"))
+    assert "exported=2000, failed=0, dropped_queue_full=0, dropped_outage=0" in running.do("say(manager.stats())")
+    log = running.end()
+    assert names(otlp_sink) == expected
+    assert len([line for line in log.splitlines() if "is back after" in line and "0 spans were lost" in line]) == 1
+    assert files(tmp_path) == []
+
+
+def test_an_outage_that_outlasts_the_process(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """Exit keeps its deadline and says what it leaves; the next process takes it to the collector."""
+    with stopped(otlp_sink):
+        first = service(otlp_sink.url, 0.1, exit_timeout_s=1.0)
+        first.do("spans(50, 'first')")
+        log = first.end()
+    assert "exit: 0 spans exported, 0 dropped, 50 kept in the spool" in log
+    second = service(otlp_sink.url, 0.1)
+    second.do("spans(1, 'second')")
+    otlp_sink.wait_for(51)
+    second.end()
+    assert names(otlp_sink) == once(50, "first") + once(1, "second")
+    assert files(tmp_path) == []
+
+
+def test_an_idle_process_replays_when_the_collector_is_back(service, otlp_sink: OtlpSink) -> None:
+    """Nothing new is needed to find out that it is."""
+    running = service(otlp_sink.url, 0.1)
+    with stopped(otlp_sink):
+        running.do("spans(10)")
+        wait_until(lambda: "spooled=10" in running.do("say(manager.stats())"))
+    otlp_sink.wait_for(10)
+    assert names(otlp_sink) == once(10)
+    running.end()
+
+
+def test_processes_share_a_directory(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """What the living ones have is theirs; what the killed ones had is exported once, by one of them."""
+    processes = [service(otlp_sink.url, 0.1 if number < 3 else FAR) for number in range(6)]
+    for number, process in enumerate(processes):
+        process.do(f"spans(100, 'process {number}')")
+    for process in processes[3:]:
+        process.kill()
+    otlp_sink.wait_for(600)
+    for process in processes[:3]:
+        process.end()
+    assert names(otlp_sink) == sum((once(100, f"process {number}") for number in range(6)), Counter())
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("dies", ["parent", "child"])
+def test_either_side_of_a_fork_may_be_killed(service, otlp_sink: OtlpSink, tmp_path: Path, dies: str) -> None:
+    """The child has files of its own, and does not hold the locks of its parent's."""
+    parent = service(otlp_sink.url)
+    parent.do("spans(20, 'parent')")
+    child = int(
+        parent.do("child = os.fork(); (spans(30, 'child'), say(os.getpid()), time.sleep(100)) if child == 0 else time.sleep(0)")
+    )
+    os.kill(child, signal.SIGKILL) if dies == "child" else parent.kill()
+    heir = service(otlp_sink.url, 0.1)
+    heir.do("spans(1, 'heir')")
+    died = once(30, "child") if dies == "child" else once(20, "parent")
+    otlp_sink.wait_for(sum(died.values()) + 1)
+    assert names(otlp_sink) == died + once(1, "heir")
+    if dies == "parent":
+        os.kill(child, signal.SIGKILL)
+    heir.end()
+
+
+def test_what_was_exported_before_the_kill_is_not_sent_again(service, otlp_sink: OtlpSink) -> None:
+    """The file says which of its spans are done."""
+    killed = service(otlp_sink.url)
+    killed.do("spans(10, 'sent'); manager.flush()")
+    killed.do("spans(10, 'unsent')")
+    killed.kill()
+    heir = service(otlp_sink.url, 0.1)
+    heir.do("spans(1, 'heir')")
+    otlp_sink.wait_for(21)
+    heir.end()
+    assert names(otlp_sink) == once(10, "sent") + once(10, "unsent") + once(1, "heir")
+
+
+def test_the_directory_is_bounded_in_bytes(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """What does not fit is dropped and counted, as without a spool; the log says so once."""
+    running = service(otlp_sink.url, 0.1, spool_max_bytes=100_000, max_queue_size=10, max_export_batch_size=10)
+    with stopped(otlp_sink):
+        for _ in range(20):
+            running.do("spans(200); time.sleep(0.02)")
+        used = sum(path.stat().st_size for path in (tmp_path / "spool").iterdir())
+        stats = eval(running.do("import dataclasses; say(dataclasses.asdict(manager.stats()))"))
+    assert 90_000 < used < 110_000
+    assert stats["dropped_outage"] > 1000
+    otlp_sink.wait_for(100)
+    wait_until(lambda: "spooled=0" in running.do("say(manager.stats())"))
+    stats = eval(running.do("say(dataclasses.asdict(manager.stats()))"))
+    assert stats["exported"] + stats["dropped_outage"] + stats["dropped_queue_full"] + stats["failed"] == 4000
+    assert sum(names(otlp_sink).values()) == stats["exported"]
+    assert running.end().count("are allowed") == 1
+
+
+def test_the_directory_is_bounded_in_age(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """A trace of last week tells nobody anything."""
+    killed = service(otlp_sink.url)
+    killed.do("spans(10, 'old')")
+    killed.kill()
+    [name] = files(tmp_path)
+    os.utime(tmp_path / "spool" / name, (time.time() - 90_000,) * 2)
+    heir = service(otlp_sink.url, 0.1)
+    heir.do("spans(1, 'heir')")
+    otlp_sink.wait_for(1)
+    wait_until(lambda: name not in files(tmp_path))
+    assert "spans of more than 86400 s ago are deleted" in heir.end()
+    assert names(otlp_sink) == once(1, "heir")
+
+
+def test_a_full_disk_costs_the_copy_alone(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """The kernel refuses to let the file grow: spans are exported all the same, and the log says it once a minute."""
+    running = service(otlp_sink.url)
+    running.do("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); spans(100)")
+    assert running.do("say(manager.flush())") == "True"
+    log = running.end()
+    assert names(otlp_sink) == once(100)
+    assert log.count("writing to the spool") == 1
+    assert files(tmp_path) == []
+
+
+def test_a_directory_that_disappears_costs_the_copy_alone(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """Someone cleans up; it is made anew."""
+    running = service(otlp_sink.url, 0.05)
+    running.do("spans(1, 'before')")
+    otlp_sink.wait_for(1)
+    (tmp_path / "spool").rename(tmp_path / "elsewhere")
+    running.do("spans(10, 'between')")
+    otlp_sink.wait_for(11)
+    wait_until(lambda: (tmp_path / "spool").exists())
+    running.end()
+    assert names(otlp_sink) == once(1, "before") + once(10, "between")
+
+
+def test_a_damaged_file_keeps_its_sound_spans(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """Cut short by the kill, or scribbled over: what can be read is exported, and the file is gone."""
+    killed = service(otlp_sink.url)
+    killed.do("spans(10, 'killed')")
+    killed.kill()
+    [name] = files(tmp_path)
+    path = tmp_path / "spool" / name
+    content = path.read_bytes()
+    path.write_bytes(b'\n[]\n["s"]\n["s",1,2]\nnull\n\xff\xfe' + content[:-40] + b'\n["d",7]\n{"s":1}')
+    heir = service(otlp_sink.url, 0.1)
+    heir.do("spans(1, 'heir')")
+    otlp_sink.wait_for(10)
+    wait_until(lambda: name not in files(tmp_path))
+    heir.end()
+    assert names(otlp_sink) == once(9, "killed") + once(1, "heir")
+
+
+class Picky(SpanExporter):
+    """Takes every batch that has no poison in it."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if any("poison" in span.name for span in spans):
+            return SpanExportResult.FAILURE
+        self.taken += [span.name for span in spans]
+        return SpanExportResult.SUCCESS
+
+
+def test_spans_that_no_collector_takes_do_not_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Refused three times by a collector that takes others, they are deleted, and those behind them have their turn."""
+    spool = Spool(tmp_path, 10**6, FAR)
+    for name in ("poison", "behind"):
+        spool.write(ended(name))
+        spool.seal(when_full=False)
+    spool.disown()
+    picky = Picky()
+    processor = BatchExportProcessor(lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05))
+    deadline = time.monotonic() + 30
+    while "behind" not in picky.taken:
+        processor.on_end(ended("fresh"))
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert processor.stats().replayed == 1
+    processor.shutdown()
+    assert caplog.text.count("but not those of") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+class Slow(SpanExporter):
+    """Takes its time for each batch."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        time.sleep(0.1)
+        self.taken += [span.name for span in spans]
+        return SpanExportResult.SUCCESS
+
+
+@pytest.fixture
+def long_replay(tmp_path: Path) -> Iterator[tuple[BatchExportProcessor, Slow]]:
+    """A processor that has begun to replay forty spans of a dead process, in batches of one, a tenth of a second each."""
+    spool = Spool(tmp_path, 10**6, FAR)
+    for _ in range(40):
+        spool.write(ended("old"))
+    spool.disown()
+    slow = Slow()
+    options = BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1)
+    processor = BatchExportProcessor(lambda: slow, "http://collector", options)
+    processor.on_end(ended("first"))
+    wait_until(lambda: "old" in slow.taken)
+    yield processor, slow
+    processor.shutdown(5.0)
+
+
+def test_a_long_replay_does_not_hold_up_a_flush(long_replay: tuple[BatchExportProcessor, Slow]) -> None:
+    """What this process has finished goes first; the replay is taken up again where it was left."""
+    processor, slow = long_replay
+    processor.on_end(ended("fresh"))
+    before = time.monotonic()
+    assert processor.force_flush(5_000)
+    assert time.monotonic() - before < 2
+    assert slow.taken.count("old") < 40
+    wait_until(lambda: processor.stats().replayed == 40)
+    assert Counter(slow.taken) == {"first": 1, "old": 40, "fresh": 1}
+
+
+def test_a_long_replay_does_not_hold_up_the_exit(long_replay: tuple[BatchExportProcessor, Slow], tmp_path: Path) -> None:
+    """The rest stays for the next process."""
+    processor, slow = long_replay
+    processor.on_end(ended("fresh"))
+    before = time.monotonic()
+    processor.shutdown(5.0)
+    assert time.monotonic() - before < 2
+    assert "fresh" in slow.taken
+    assert 0 < slow.taken.count("old") < 40
+    left = Spool(tmp_path, 10**6, FAR)
+    [segment] = left.backlog()
+    assert len(segment.unsettled()) == 40 - slow.taken.count("old")
+    left.disown()
+
+
+def test_nobody_else_can_read_it(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """Spans say much of a service's users."""
+    running = service(otlp_sink.url)
+    running.do("spans(1)")
+    [name] = files(tmp_path)
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "spool" / name).stat().st_mode & 0o777 == 0o600
+    running.end()
+
+
+def test_off_by_default_and_wrong_directories_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At set-up, with what, the value and the fix; a configuration alone touches no disk."""
+    (tmp_path / "file").write_text("")
+    assert TracingConfig(service_name="s").spool_dir is None
+    assert TracingConfig(service_name="s", spool_dir=tmp_path / "made").spool_dir == tmp_path / "made"
+    assert not (tmp_path / "made").exists()
+    with pytest.raises(
+        ConfigurationError, match=r"spool_dir='.*file' is not valid: it cannot be made .* give a local directory"
+    ):
+        setup_tracing(TracingConfig(service_name="s", spool_dir=str(tmp_path / "file")))
+    with pytest.raises(ConfigurationError, match=r"spool_dir=7 is not valid: give the path of a directory"):
+        TracingConfig(service_name="s", spool_dir=7)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="spool_max_bytes=0 is not valid"):
+        TracingConfig(service_name="s", spool_max_bytes=0)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ConfigurationError, match="may not write there"):
+        setup_tracing(TracingConfig(service_name="s", spool_dir=tmp_path))
+
+
+_text = st.text(max_size=8)
+_scalar = _text | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.binary(max_size=8)
+_attributes = st.dictionaries(
+    _text, _scalar | st.lists(_text, max_size=3) | st.lists(st.integers(-9, 9), max_size=3), max_size=4
+)
+_context = st.builds(
+    SpanContext,
+    trace_id=st.integers(1, 2**128 - 1),
+    span_id=st.integers(1, 2**64 - 1),
+    is_remote=st.booleans(),
+    trace_flags=st.integers(0, 3).map(TraceFlags),
+    trace_state=st.sampled_from([None, TraceState([("vendor", "a=1"), ("other", "2")])]),
+)
+
+
+@given(_text, _context, st.none() | _context, _attributes, st.lists(_context, max_size=2), st.sampled_from(SpanKind))
+def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked, kind) -> None:
+    """Through a line of text, and with the resource and scope that it had."""
+    from opentelemetry.sdk.trace import Event
+
+    resource = Resource({"service.name": "s", **attributes}, "https://schema")
+    span = ReadableSpan(
+        name=name,
+        context=context,
+        parent=parent,
+        resource=resource,
+        attributes=attributes,
+        events=[Event("event", attributes, 7)],
+        links=[Link(linked_to, attributes) for linked_to in linked],
+        kind=kind,
+        status=Status(StatusCode.ERROR, name),
+        start_time=1,
+        end_time=2,
+        instrumentation_scope=InstrumentationScope("scope", "1.0", "https://schema", {"a": 1}),
+    )
+    lines = (resource_record(3, resource) + span_record(span, 3)).split(b"\n")
+    [found] = unsettled_spans(lines)
+    for field in ("name", "context", "parent", "kind", "start_time", "end_time", "resource", "instrumentation_scope"):
+        assert getattr(found, field) == getattr(span, field), field
+    assert dict(found.attributes or {}) == attributes
+    assert (found.status.status_code, found.status.description) == (StatusCode.ERROR, span.status.description)
+    assert [(event.name, dict(event.attributes or {}), event.timestamp) for event in found.events] == [("event", attributes, 7)]
+    assert [(link.context, dict(link.attributes or {})) for link in found.links] == [(to, attributes) for to in linked]
+    assert unsettled_spans([*lines, settled_record([context.span_id])]) == []
+
+
+def ended(name: str) -> ReadableSpan:
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span(name)
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    return span
+
+
+def test_a_file_is_one_process_s_alone(tmp_path: Path) -> None:
+    """Locked while its owner lives; in one process too, since the lock is the open file's."""
+    first, second = (Spool(tmp_path, 10**6, FAR) for _ in range(2))
+    segment = first.write(ended("span"))
+    assert isinstance(segment, Segment)
+    assert list(second.backlog()) == []
+    assert [path.suffix for path in tmp_path.iterdir()] == [SUFFIX]
+    first.disown()
+    [adopted] = second.backlog()
+    assert (adopted.path, adopted.is_adopted) == (segment.path, True)
+    assert [found.name for found in adopted.unsettled()] == ["span"]
+    assert list(first.backlog()) == []
+    second.remove(adopted)
+    assert list(tmp_path.iterdir()) == []
