@@ -55,6 +55,7 @@ if "TEST_COLLECTOR" in environ:
             collector_url=environ["TEST_COLLECTOR"],
             collector_protocol="http",
             schedule_delay_s=float(environ.get("TEST_SCHEDULE_DELAY_S", "0.1")),
+            spool_dir=environ.get("TEST_SPOOL"),
         )
     )
     instrument_celery(app, **eval(environ.get("TEST_OPTIONS", "{}")))

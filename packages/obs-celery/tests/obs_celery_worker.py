@@ -28,7 +28,7 @@ MODULE = "obs_celery_app"
 
 StartWorker = Callable[..., AbstractContextManager["Worker"]]
 
-# A result unsubscribes where the garbage collector finds it: when the backend is long gone, or inside another one's subscription,
+# A result unsubscribes where the garbage collector finds it: when the backend is gone, or inside another one's subscription,
 # which then never ends (https://github.com/celery/celery/issues/10477). Here as in the workers, which import this too.
 AsyncBackendMixin.on_result_fulfilled = lambda self, result: None
 

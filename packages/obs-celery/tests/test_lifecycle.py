@@ -157,3 +157,20 @@ def test_every_pool(start_worker: StartWorker, pool: str) -> None:
         assert (len(attempts), len({span.parent_id for span in attempts})) == (3, 1)
         assert [s.attributes["celery.state"] for s in spans if s.status == "ERROR"] == ["FAILURE"]
         assert [s.attributes["celery.state"] for s in spans if s.attributes.get("celery.task.id") == revoked.id] == ["REVOKED"]
+
+
+@pytest.mark.promise("CEL-40", "CORE-28")
+def test_with_a_spool_a_killed_child_loses_nothing_finished(start_worker: StartWorker, tmp_path: Path) -> None:
+    """Killed before its first export; the main process, or the child's successor, exports what it had finished."""
+    with start_worker(concurrency=1, TEST_SCHEDULE_DELAY_S="3", TEST_SPOOL=str(tmp_path / "spool")) as worker:
+        with root():
+            results = [worker.send("ok") for _ in range(10)]
+            worker.send("killed", 0)
+        assert [result.get(timeout=30) for result in results] == [1] * 10
+        spans = worker.sink.wait_for(lambda spans: len(finished(spans)) == 10 and len(spans) >= 22)
+        assert len([span for span in spans if span.name == "body"]) == 11
+        (lost,) = [span for span in spans if span.status == "ERROR"]
+        assert lost.attributes["error.type"] == "billiard.exceptions.WorkerLostError"
+        worker.stop(signal.SIGTERM)
+        assert len(worker.sink.spans) == 22
+        assert list((tmp_path / "spool").iterdir()) == []
