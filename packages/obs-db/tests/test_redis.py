@@ -95,16 +95,16 @@ def test_asyncio(redis_url: str, traced: None, spans: SpanRecorder) -> None:
 
     async def main() -> None:
         client: Any = redis.asyncio.Redis.from_url(redis_url)
-        with tracer.start_as_current_span("request"):
-            await client.set("x", "y")
-            async with client.pipeline() as pipeline:
-                await pipeline.set("x", "y").get("x").execute()
-            task = asyncio.create_task(client.blpop(["nothing"], 0))
-            await asyncio.sleep(0.2)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        await client.aclose()
+        async with client:
+            with tracer.start_as_current_span("request"):
+                await client.set("x", "y")
+                async with client.pipeline() as pipeline:
+                    await pipeline.set("x", "y").get("x").execute()
+                task = asyncio.create_task(client.blpop(["nothing"], 0))
+                await asyncio.sleep(0.2)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
 
     asyncio.run(main())
 
@@ -160,14 +160,13 @@ def test_async_cluster(cluster_port: int, spans: SpanRecorder) -> None:
         other: Any
         cluster, other = (AsyncRedisCluster(host="127.0.0.1", port=cluster_port) for _ in range(2))
         handle = instrument_redis(cluster)
-        for each in (other, cluster):
-            await each.set("a", "sesame")
-            async with each.pipeline() as pipeline:
-                await pipeline.set("a", "sesame").get("b").execute()
-        handle.uninstrument()
-        await cluster.set("a", 1)
-        await cluster.aclose()
-        await other.aclose()
+        async with cluster, other:
+            for each in (other, cluster):
+                await each.set("a", "sesame")
+                async with each.pipeline() as pipeline:
+                    await pipeline.set("a", "sesame").get("b").execute()
+            handle.uninstrument()
+            await cluster.set("a", 1)
 
     asyncio.run(main())
 

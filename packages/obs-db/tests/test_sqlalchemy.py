@@ -237,7 +237,7 @@ def tell(who, count):
 
 tell("before", 1)
 if os.fork() == 0:
-    engine.dispose(close=False)
+    engine.pool = engine.pool.recreate()
     tell("child", 2)
     os._exit(0)
 os.wait()
