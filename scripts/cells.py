@@ -29,12 +29,14 @@ class Result:
         outcome: passed, unsupported, or what went wrong: no such Python, does not resolve, failed.
         reason: Why, in a line; of a cell that passed, how many tests did.
         duration_s: How long it took, in seconds, its installation included.
+        commit: What was tested.
     """
 
     cell: str
     outcome: str
     reason: str
     duration_s: float
+    commit: str = ""
 
     @property
     def good(self) -> bool:
@@ -56,16 +58,16 @@ def run_cells(cells: Iterable[Cell], *, jobs: int, resume: bool = False) -> list
     HOME.mkdir(parents=True, exist_ok=True)
     chosen = list(cells)
     fresh = {str(cell) for cell in chosen}
-    recorded = {result.cell: result for result in _recorded() if result.cell not in fresh or (resume and result.good)}
-    RECORD.write_text("".join(_line(result) for result in recorded.values()), encoding="utf-8")
+    known = {result.cell: result for result in recorded() if result.cell not in fresh or (resume and result.good)}
+    RECORD.write_text("".join(_line(result) for result in known.values()), encoding="utf-8")
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(lambda cell: recorded.get(str(cell)) or _told(cell), chosen))
+        return list(pool.map(lambda cell: known.get(str(cell)) or _told(cell), chosen))
 
 
 def _told(cell: Cell) -> Result:
     start = time.monotonic()
     outcome, reason = ("unsupported", cell.unsupported) if cell.unsupported else _run(cell)
-    result = Result(str(cell), outcome, reason, round(time.monotonic() - start, 1))
+    result = Result(str(cell), outcome, reason, round(time.monotonic() - start, 1), _commit())
     print(result, flush=True)
     with RECORD.open("a", encoding="utf-8") as record:
         record.write(_line(result))
@@ -113,18 +115,25 @@ def _exit_code(command: list[str], output: int) -> int:
         return -1
 
 
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
 def _last_words(log: Path) -> str:
-    """The line that says most: the first failed test, the resolver's reason, or else the last line."""
+    """The line that says most: the first failed test, the resolver's reason, how many tests passed, or else the last line."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("FAILED ", "ERROR ", "cause: ", "╰─▶"))]
-    return (telling or lines[-1:] or [""])[0].strip("= ")[:400]
+    passed = [line for line in lines if re.search(r"\d+ passed", line)]
+    return (telling or passed or lines[-1:] or [""])[0].strip("= ")[:400]
 
 
 def _line(result: Result) -> str:
     return json.dumps(asdict(result)) + "\n"
 
 
-def _recorded() -> Iterator[Result]:
+def recorded() -> Iterator[Result]:
+    """Yield what the last runs have recorded."""
     if RECORD.exists():
         for line in RECORD.read_text(encoding="utf-8").splitlines():
             yield Result(**json.loads(line))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from scripts.matrix import ROOT, Package, cells, read_packages
+from scripts.matrix import ROOT, Package, cells, diagonal, pairwise, read_packages
 
 PAGE = ROOT / "docs" / "compatibility.md"
 _HEAD = """# Compatibility
 
 Generated from `[tool.obs.matrix]` and the classifiers of each package (`python -m scripts.compatibility --write`): what is
-claimed is what `nox -s matrix` runs. CI runs a sample that contains every pair of versions, and both ends.
+claimed is what `nox -s matrix` runs; with `--sample`, few cells that contain every pair of versions, and with `--each`, which
+`.ci/run` does, each version once, from the oldest of everything to the newest. [What became of them](matrix.md).
 """
 
 
@@ -18,12 +19,12 @@ def section(package: Package) -> str:
     """Return one package's table."""
     axes = {"Python": package.pythons, **{axis: list(labels) for axis, labels in package.axes.items()}}
     rows = [f"| {axis} | {', '.join(labels)} |" for axis, labels in axes.items()]
-    every, sample = sum(1 for _ in cells(package)), sum(1 for _ in cells(package, sample=True))
+    every, sample, each = (len(list(cells(package, choose))) for choose in (None, pairwise, diagonal))
     ranges = package.project.get("optional-dependencies", {}).get("instruments", [])
     supports = f"Supports {', '.join(f'`{line}`' for line in ranges)}.\n\n" if ranges else ""
     unsupported = [f"| not together: {pair} | {why} |" for pair, why in package.unsupported.items()]
     table = "\n".join(["| axis | versions tested |", "|---|---|", *rows, *unsupported])
-    return f"## {package.name}\n\n{supports}{table}\n\n{every} cells, {sample} in the sample.\n"
+    return f"## {package.name}\n\n{supports}{table}\n\n{every} cells, {sample} in the sample, {each} with each version once.\n"
 
 
 def render() -> str:

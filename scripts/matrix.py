@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ else:
 ROOT = Path(__file__).parent.parent
 _PYTHON = re.compile(r"Programming Language :: Python :: (3\.\d+)")
 Axes = Mapping[str, Sequence[str]]
+Choose = Callable[[Axes], list[dict[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,10 @@ def read_packages(root: Path = ROOT) -> list[Package]:
     return [read_package(path.parent) for path in sorted(root.glob("packages/*/pyproject.toml"))]
 
 
-def cells(package: Package, *, sample: bool = False) -> Iterator[Cell]:
-    """Yield the package's cells: all combinations, or with `sample` few that contain every pair of labels of two axes."""
+def cells(package: Package, choose: Choose | None = None) -> Iterator[Cell]:
+    """Yield the package's cells: all combinations, or those that `choose` (`pairwise`, `diagonal`) picks of its axes."""
     axes: Axes = {"python": package.pythons, **{name: list(table) for name, table in package.axes.items()}}
-    for choice in pairwise(axes) if sample else _product(axes):
+    for choice in (choose or product)(axes):
         chosen = dict(choice)
         yield Cell(package, chosen.pop("python"), tuple(chosen.items()))
 
@@ -104,9 +106,19 @@ def lowest_cell(package: Package) -> Cell:
     return Cell(package, package.pythons[0], resolution="lowest-direct")
 
 
-def _product(axes: Axes) -> Iterator[dict[str, str]]:
-    for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
+def product(axes: Axes) -> list[dict[str, str]]:
+    """Return every combination."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def diagonal(axes: Axes) -> list[dict[str, str]]:
+    """Return as few rows as contain each value of each axis: from the oldest of everything to the newest of everything."""
+    last = max(map(len, axes.values())) - 1
+
+    def value(values: Sequence[str], row: int) -> str:
+        return values[math.ceil(row * (len(values) - 1) / max(last, 1))]
+
+    return [{axis: value(values, row) for axis, values in axes.items()} for row in range(last + 1)]
 
 
 def pairwise(axes: Axes) -> list[dict[str, str]]:
@@ -118,7 +130,7 @@ def pairwise(axes: Axes) -> list[dict[str, str]]:
     def pairs(row: dict[str, str]) -> set[tuple[tuple[str, str], ...]]:
         return set(itertools.combinations(sorted(row.items()), min(2, len(axes))))
 
-    candidates = sorted(_product(axes), key=lambda row: tuple(row.values()))
+    candidates = sorted(product(axes), key=lambda row: tuple(row.values()))
     open_pairs = {pair for row in candidates for pair in pairs(row)}
     rows: list[dict[str, str]] = []
     ends = [{axis: values[end] for axis, values in axes.items()} for end in (-1, 0)]

@@ -11,6 +11,7 @@ import pytest
 from scripts import cells as cells_module
 from scripts.cells import Result, run_cells
 from scripts.matrix import Cell, read_package
+from scripts.matrix_page import merge, read, render
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PROJECT = """
@@ -83,3 +84,17 @@ def test_resume_runs_what_has_not_passed(make_cell: MakeCell) -> None:
     assert _run(make_cell(test="assert False"), resume=True).outcome == "passed"
     assert _run(make_cell(test="assert False")).outcome == "failed"
     assert _run(make_cell(), resume=True).outcome == "passed"
+
+
+def test_the_page_keeps_what_it_knew_and_takes_over_what_is_new(tmp_path: Path) -> None:
+    """Written, read and written again it is the same; a newer result replaces the older one; what never ran says so."""
+    page = tmp_path / "matrix.md"
+    first, second = "obs-core python=3.10 opentelemetry=1.28", "obs-core python=3.11 opentelemetry=1.36"
+    old = merge({}, [Result(first, "failed", "FAILED a | b", 7, "abc1234"), Result(second, "passed", "9 passed", 8, "abc1234")])
+    page.write_text(render(old))
+    assert "2 of them run: 1 failed, 1 passed." in page.read_text()
+    assert "| obs-core python=3.10 opentelemetry=newest | not run yet | | | |" in page.read_text()
+    new = merge(read(page), [Result(first, "passed", "9 passed", 9, "def5678")])
+    assert (new[first].commit, new[second].commit) == ("def5678", "abc1234")
+    page.write_text(render(new))
+    assert read(page) == new
