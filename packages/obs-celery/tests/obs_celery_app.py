@@ -58,7 +58,8 @@ if "TEST_COLLECTOR" in environ:
             spool_dir=environ.get("TEST_SPOOL"),
         )
     )
-    instrument_celery(app, **eval(environ.get("TEST_OPTIONS", "{}")))
+    if "TEST_PLAIN" not in environ:
+        instrument_celery(app, **eval(environ.get("TEST_OPTIONS", "{}")))
 
 tracer = trace.get_tracer("tests")
 

@@ -1,8 +1,9 @@
-"""Send mixed tasks through a real worker; print what publisher, worker and child hold before and after, and the difference.
+"""Send mixed tasks through a real worker; print what publisher, worker and child hold after each quarter, and how much more.
 
-    PYTHONPATH=. python packages/obs-celery/tests/obs_celery_load.py [how many, 10,000] [pool]
+    PYTHONPATH=. python packages/obs-celery/tests/obs_celery_load.py [how many, 10,000] [pool] [plain]
 
-from the root of the repository. A fifth is sent beforehand, to warm up.
+from the root of the repository. A fifth is sent beforehand, to warm up. With ``plain`` Celery is not instrumented: what grows
+then is Celery's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from kombu.exceptions import EncodeError
-from obs_celery import instrument_celery
+from obs_celery import instrument_celery, uninstrument_celery
 from obs_celery_worker import Worker, footprint, root, running_worker
 from obs_core import TracingConfig, setup_tracing
 from obs_core.testing import OtlpSink
@@ -102,23 +103,25 @@ def footprints(worker: Worker) -> Footprints:
     return {"publisher": footprint(), "worker": reply[worker.hostname], "child": child}
 
 
-def grown(times: int, pool: str = "prefork") -> tuple[Footprints, Footprints]:
-    """Return the footprints before and after `times` tasks."""
+def held(times: int, pool: str = "prefork", plain: str = "") -> Iterator[tuple[int, Footprints]]:
+    """Yield how many of `times` tasks have been sent, and the footprints then: after none, and after each quarter."""
     with tempfile.TemporaryDirectory() as folder, embedded_redis() as redis, collector() as url:
         setup_tracing(TracingConfig(service_name="publisher", collector_url=url, collector_protocol="http"))
-        handle = instrument_celery()
-        with running_worker(
-            OtlpSink(), redis, redis, Path(folder), pool=pool, concurrency=1, CELERY_WORKER_REVOKES_MAX="50", TEST_COLLECTOR=url
-        ) as worker:
+        if not plain:
+            instrument_celery()
+        env = {"CELERY_WORKER_REVOKES_MAX": "50", "TEST_COLLECTOR": url, **({"TEST_PLAIN": "1"} if plain else {})}
+        with running_worker(OtlpSink(), redis, redis, Path(folder), pool=pool, concurrency=1, **env) as worker:
             send(worker, max(times // 5, 60))
-            before = footprints(worker)
-            send(worker, times)
-            after = footprints(worker)
-        handle.uninstrument()
-        return before, after
+            yield 0, footprints(worker)
+            for quarter in range(1, 5):
+                send(worker, times // 4)
+                yield times // 4 * quarter, footprints(worker)
+        uninstrument_celery()
 
 
 if __name__ == "__main__":
-    before, after = grown(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, *sys.argv[2:3])
-    for process, held in after.items():
-        print(process, *(f"{key} {before[process][key]:,} {value - before[process][key]:+,}" for key, value in held.items()))
+    (_, before), *later = held(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, *sys.argv[2:4])
+    for sent, after in later:
+        for process, now in after.items():
+            grown = (f"{key} {value:,} {value - before[process][key]:+,}" for key, value in now.items())
+            print(sent, process, *grown)

@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from obs_celery_worker import HERE, StartWorker, Worker
-from obs_core.testing import SinkSpan
+from celery import Celery, signals
+from celery.beat import ScheduleEntry, Scheduler, Service
+from celery.schedules import schedule
+from obs_celery_worker import HERE, StartWorker, Worker, root
+from obs_core.testing import SinkSpan, SpanRecorder
+from opentelemetry import trace
 
 
 @pytest.mark.promise("CEL-18", "CEL-01")
@@ -54,6 +58,20 @@ def test_beat_inside_a_worker(start_worker: StartWorker, tmp_path: Path) -> None
             assert_each_is_a_trace(ticks(worker.sink.wait_for(lambda spans: len(executed(spans)) >= 2)))
         finally:
             worker.stop()  # killed, as the fixture does it, it would leave its beat behind
+
+
+@pytest.mark.promise("CEL-18")
+def test_a_tick_is_a_root_whatever_is_around_it(traced: SpanRecorder) -> None:
+    """A scheduler that is traced itself, or has something current: the tick takes nothing of it, and gives it back."""
+    app = Celery("beat", broker="memory://", set_as_current=False)
+    beat = Service(app, scheduler_cls=Scheduler)
+    signals.beat_init.send(sender=beat)
+    with root() as trace_id:
+        beat.scheduler.apply_async(ScheduleEntry("due", "work", schedule=schedule(60), app=app), advance=False)
+        assert trace.get_current_span().get_span_context().trace_id == trace_id
+    published = traced.one("publish work")
+    assert (published.parent, published.context.trace_id != trace_id) == (None, True)
+    assert (published.attributes or {})["celery.beat.entry"] == "due"
 
 
 def ticks(spans: list[SinkSpan]) -> list[SinkSpan]:

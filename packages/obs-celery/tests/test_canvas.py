@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from pathlib import Path
+
 import pytest
 from celery import chain, chord, group
 from obs_celery import RELATION_HEADER
@@ -86,11 +89,11 @@ def test_map_starmap_and_chunks_name_the_inner_task(worker: Worker, spans: SpanR
     }
 
 
-@pytest.mark.promise("CEL-16", "CEL-17", "CEL-19")
+@pytest.mark.promise("CEL-14", "CEL-16", "CEL-17", "CEL-19")
 def test_link_mode_exclusion_and_internal_tasks(start_worker: StartWorker, spans: SpanRecorder) -> None:
     """A worker that links: baggage stays, canvas stays together, choices for a task or call win, hidden tasks pass through."""
     options = (
-        f"dict(relation='link', task_relations={{'{MODULE}.publishes': 'parent'}}, exclude=['*.publishes'],"
+        "dict(relation='link', task_relations={'*.publishes': 'parent', '*.total': 'parent'}, exclude=['*.publishes'],"
         "capture_args=['key'], error_states=['REVOKED','EXPIRED','REJECTED'])"
     )
     with start_worker(TEST_OPTIONS=options) as worker:
@@ -99,12 +102,13 @@ def test_link_mode_exclusion_and_internal_tasks(start_worker: StartWorker, spans
             assert worker.send("baggage_of", "tenant").get(timeout=30) == "green"
             retried = worker.send("retries", 1)
             worker.send("add", 1, 2, headers={RELATION_HEADER: "parent"})
+            worker.send("total", [1])
             worker.send("publishes")
             group([worker.signature("ok"), worker.signature("ok")], app=worker.app).apply_async()
             worker.send("rejects")
             worker.send("ok", countdown=0.1, expires=0.01)
         context.detach(token)
-        received = worker.sink.wait_for(lambda spans: len(consumers(spans)) == 9)
+        received = worker.sink.wait_for(lambda spans: len(consumers(spans)) == 10)
         linked = [span for span in consumers(received) if span.parent_id == 0]
         mine = {span.context.span_id: span for span in spans.finished}
         assert sorted(span.name.rpartition(".")[2] for span in linked) == [
@@ -119,11 +123,39 @@ def test_link_mode_exclusion_and_internal_tasks(start_worker: StartWorker, spans
         attempts = sorted((s for s in linked if s.attributes["celery.task.id"] == retried.id), key=lambda s: s.start_time)
         assert attempts[1].links[1] == (attempts[0].trace_id, attempts[0].span_id)
         together = [span for span in consumers(received) if span.trace_id == trace_id]
-        assert sorted(span.name.rpartition(".")[2] for span in together) == ["add", "ok", "ok"]
+        assert sorted(span.name.rpartition(".")[2] for span in together) == ["add", "ok", "ok", "total"]
         assert not [span for span in received if "publishes" in span.name]
         (captured,) = [span for span in linked if "baggage_of" in span.name]
         assert captured.attributes["celery.args.key"] == "tenant"
         assert {s.attributes["celery.state"] for s in linked if s.status == "ERROR"} == {"REJECTED", "REVOKED"}
+
+
+@pytest.mark.promise("CEL-16", "CEL-17")
+@pytest.mark.parametrize("counted", [True, False], ids=["the backend counts", "chord_unlock polls"])
+def test_a_chord_stays_together_where_tasks_link(
+    start_worker: StartWorker, spans: SpanRecorder, tmp_path: Path, counted: bool
+) -> None:
+    """Its body too, whoever sends it: the header that completes it, or ``celery.chord_unlock``."""
+    env = {} if counted else {"TEST_BACKEND": f"file://{tmp_path}"}
+    with start_worker(TEST_OPTIONS="dict(relation='link')", **env) as worker:
+        with root() as trace_id:
+            header = [worker.signature("add", 1, 2), worker.signature("add", 3, 4)]
+            chord(header, app=worker.app)(worker.signature("total"))
+        received = worker.sink.wait_for(lambda spans: len(consumers(spans)) == 3)
+        assert [(span.trace_id, span.links) for span in consumers(received)] == [(trace_id, ())] * 3
+
+
+@pytest.mark.promise("CEL-17")
+@pytest.mark.parametrize("flags", [0, 1], ids=["unsampled", "sampled"])
+def test_one_call_may_link(shared_worker: Worker, flags: int) -> None:
+    """By its header, in a worker that links nothing; the producer's sampling is its own then."""
+    trace_id = uuid.uuid4().int
+    headers = {"traceparent": f"00-{trace_id:032x}-00000000000000ff-{flags:02x}", RELATION_HEADER: "link"}
+    result = shared_worker.send("add", 1, 2, headers=headers)
+    mine = lambda spans: [s for s in spans if s.attributes.get("celery.task.id") == result.id]  # noqa: E731
+    (span,) = mine(shared_worker.sink.wait_for(lambda spans: bool(mine(spans))))
+    assert (span.parent_id, span.links) == (0, ((trace_id, 0xFF),))
+    assert span.trace_id != trace_id
 
 
 @pytest.mark.promise("CEL-17")

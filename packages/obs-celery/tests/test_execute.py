@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 from celery import VERSION
 from obs_celery_worker import MODULE, Worker, as_sink_span, root, story
-from obs_core.testing import SpanRecorder
+from obs_core.testing import SinkSpan, SpanRecorder
 from opentelemetry import baggage, context, trace
 
 #: By whom a task that exits is told: see `obs_celery._execute._is_being_killed`.
@@ -60,7 +62,7 @@ def test_the_execution_as_a_whole(worker: Worker, redis_url: str) -> None:
     }
 
 
-@pytest.mark.promise("CEL-11")
+@pytest.mark.promise("CEL-11", "CEL-13")
 @pytest.mark.parametrize(
     ("task", "status", "expected"),
     [
@@ -98,7 +100,7 @@ def test_a_requeued_reject_is_no_error(worker: Worker) -> None:
     assert first.parent_id == second.parent_id
 
 
-@pytest.mark.promise("CEL-12")
+@pytest.mark.promise("CEL-12", "CEL-30")
 def test_attempts_are_siblings(worker: Worker, spans: SpanRecorder) -> None:
     """Each attempt stands under the original producer and is linked to the one before; only the last failure is an error."""
     with root() as trace_id:
@@ -195,13 +197,16 @@ def test_an_uninstrumented_or_broken_producer_gives_a_root(shared_worker: Worker
     assert [span.parent_id for span in mine if span.attributes["celery.retries"] == 0] == [0]
 
 
-@pytest.mark.promise("CEL-01")
+@pytest.mark.promise("CEL-01", "CEL-30")
 def test_a_publish_inside_a_task_belongs_to_it(worker: Worker, spans: SpanRecorder) -> None:
-    """`delay` in the body."""
+    """`delay` in the body; both sides know the task that it came from."""
     with root() as trace_id:
-        worker.send("publishes")
+        outer = worker.send("publishes").id
+    received = worker.spans(trace_id, 4)
+    inner = [span.attributes for span in received if span.name.endswith(".ok")]
+    assert [(found["celery.parent_id"], found["celery.root_id"]) for found in inner] == [(outer, outer)] * 2
     assert (
-        story(spans, worker.spans(trace_id, 4))
+        story(spans, received)
         == """\
 root [INTERNAL]
   publish publishes [PRODUCER]
@@ -212,16 +217,46 @@ root [INTERNAL]
     )
 
 
-@pytest.mark.promise("CEL-31")
+@pytest.mark.promise("CEL-30", "CEL-31")
 def test_queue_wait_and_eta_are_told_apart(worker: Worker, spans: SpanRecorder) -> None:
     """A countdown is no waiting."""
     with root() as trace_id:
         worker.send("ok", countdown=1.5)
     span = worker.spans(trace_id, 2)[0]
     assert 1.0 < span.attributes["celery.eta_delay"] <= 1.6
-    assert 0 <= span.attributes["celery.queue_wait"] < 20
     (producer,) = [as_sink_span(span) for span in spans.finished if span.name.startswith("publish")]
     assert span.attributes["celery.eta"] == producer.attributes["celery.eta"]
+    assert_counted_from(producer, span)
+
+
+@pytest.mark.promise("CEL-31")
+def test_an_eta_long_gone_is_no_delay(worker: Worker, spans: SpanRecorder) -> None:
+    """The wait begins with the sending."""
+    with root() as trace_id:
+        worker.send("ok", eta=datetime.now(timezone.utc) - timedelta(hours=1))
+    span = worker.spans(trace_id, 2)[0]
+    (producer,) = [as_sink_span(span) for span in spans.finished if span.name.startswith("publish")]
+    assert "celery.eta_delay" not in span.attributes
+    assert_counted_from(producer, span)
+
+
+@pytest.mark.promise("CEL-31")
+def test_a_retry_waits_from_its_own_sending(worker: Worker) -> None:
+    """Not from that of the attempt before."""
+    with root() as trace_id:
+        worker.send("retries", 1)
+    received = worker.spans(trace_id, 5)
+    (again,) = [span for span in received if span.kind == "PRODUCER"]
+    assert_counted_from(again, [span for span in received if span.kind == "CONSUMER"][1])
+
+
+def assert_counted_from(sent: SinkSpan, executed: SinkSpan) -> None:
+    """Wait and delay together begin within the publish and end with the start of the execution."""
+    counted_s = executed.attributes["celery.queue_wait"] + executed.attributes.get("celery.eta_delay", 0)
+    longest_s, shortest_s = ((executed.start_time - ns) / 1e9 for ns in (sent.start_time, sent.end_time))
+    # a busy machine may leave a moment between the reading of the clock and the span's start
+    assert shortest_s - 1 < counted_s <= longest_s
+    assert executed.attributes["celery.queue_wait"] >= 0
 
 
 @pytest.mark.promise("CEL-31")

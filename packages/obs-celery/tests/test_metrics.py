@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from celery import Celery, signals
 from celery.app.task import Context
+from celery.app.trace import trace_task
 from obs_celery import instrument_celery
 from obs_core.testing import SpanRecorder
 from opentelemetry.sdk.metrics import MeterProvider
@@ -32,14 +34,17 @@ def test_durations_waits_outcomes_and_active_tasks(spans: SpanRecorder) -> None:
     signals.task_revoked.send(
         sender=app.tasks["work"], request=Context(id="third-id", task="work"), terminated=False, signum=None, expired=True
     )
+    trace_task(work, "fourth-id", (), {}, request={"obs-sent-at": time.time() - 2, "delivery_info": {}, "is_eager": False})
     work.__trace__ = None
     handle.uninstrument()
     found = points(reader)
-    assert active == [1, 1]
+    assert active == [1, 1, 1]
+    (waited,) = found["celery.queue_wait"]
+    assert (waited.count, 2 <= waited.sum < 60) == (1, True)
     assert found["celery.task.active"][0].value == 0
     outcomes = {(p.attributes["celery.state"], p.attributes.get("error.type")): p.value for p in found["celery.task.outcomes"]}
-    assert outcomes == {("SUCCESS", None): 1, ("FAILURE", "ValueError"): 1, ("REVOKED", None): 1}
-    assert sum(point.count for point in found["messaging.process.duration"]) == 2
+    assert outcomes == {("SUCCESS", None): 2, ("FAILURE", "ValueError"): 1, ("REVOKED", None): 1}
+    assert sum(point.count for point in found["messaging.process.duration"]) == 3
     assert "-id" not in repr([point.attributes for series in found.values() for point in series])
     assert max(found["messaging.process.duration"][0].explicit_bounds) >= 600
 

@@ -145,6 +145,20 @@ def test_excluded_tasks_pass_the_context_through(app: Celery, spans: SpanRecorde
     assert [span.name for span in spans.finished] == ["root"]
 
 
+@pytest.mark.promise("CEL-16")
+@pytest.mark.parametrize("name", ["celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"])
+def test_celerys_own_tasks_are_hidden_unless_asked_for(app: Celery, spans: SpanRecorder, name: str) -> None:
+    """The context passes through them."""
+    with trace.get_tracer("tests").start_as_current_span("root") as span:
+        app.send_task(name)
+    assert f"{span.get_span_context().span_id:016x}" in str(received(app)["traceparent"])
+    assert [span.name for span in spans.finished] == ["root"]
+    uninstrument_celery()
+    instrument_celery(show_internal=True)
+    app.send_task(name)
+    assert [span.name for span in spans.finished] == ["root", f"publish {name}"]
+
+
 @pytest.mark.promise("CEL-34")
 def test_a_raising_hook_and_propagator_change_nothing(
     app: Celery,

@@ -79,12 +79,16 @@ def test_a_terminated_attempt_is_one_error_span(worker: Worker) -> None:
 
 
 @pytest.mark.promise("CEL-14")
-def test_a_revoked_task_leaves_a_span(worker: Worker) -> None:
-    """Revoked while it waits for its ETA: no error, the reason on it."""
+def test_a_revoked_task_leaves_a_span(worker: Worker, spans: SpanRecorder) -> None:
+    """Revoked while it waits for its ETA: no error, the reason on it; it never started, so that nothing is lost."""
+    before_ns = time.time_ns()
     with root() as trace_id:
         result = worker.send("ok", countdown=2)
         worker.app.control.revoke(result.id)
     (span,) = worker.spans(trace_id, 1)
+    assert span.parent_id == spans.finished[0].context.span_id
+    assert before_ns < span.start_time
+    assert "celery.lost" not in span.attributes
     assert (span.name.partition(".")[2], span.kind, span.status) == ("ok", "CONSUMER", "UNSET")
     assert (span.attributes["celery.state"], span.attributes["celery.reason"]) == ("REVOKED", "revoked")
 
