@@ -34,7 +34,7 @@ def test_durations_waits_outcomes_and_active_tasks(spans: SpanRecorder) -> None:
     signals.task_revoked.send(
         sender=app.tasks["work"], request=Context(id="third-id", task="work"), terminated=False, signum=None, expired=True
     )
-    trace_task(work, "fourth-id", (), {}, request={"obs-sent-at": time.time() - 2, "delivery_info": {}, "is_eager": False})
+    trace_task(work, "fourth-id", (), {}, request={"obs-sent-at": time.time() - 2, "delivery_info": {}}, app=app)
     work.__trace__ = None
     handle.uninstrument()
     found = points(reader)
