@@ -96,7 +96,26 @@ def test_a_message_that_contrib_has_published(shared_worker: Worker, contrib: Ce
     assert attempts[1].links == ((trace_id, attempts[0].span_id),)
 
 
-@pytest.mark.soak
+@pytest.mark.promise("CEL-03", "CEL-12")
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"sentry-trace": f"{7:032x}-{8:016x}-1", "baggage": "sentry-environment=test"},
+        {"x-datadog-trace-id": "7", "traceparent": f"00-{7:032x}-{8:016x}-01", "tracestate": "dd=s:1"},
+    ],
+    ids=["sentry", "ddtrace"],
+)
+def test_retries_of_what_another_has_marked(worker: Worker, spans: SpanRecorder, theirs: dict[str, str]) -> None:
+    """They write inside the headers, and then Celery repeats theirs alone in a retry: ours go with it all the same."""
+    with root() as trace_id:
+        worker.send("retries", 2, headers={"headers": theirs})
+    received = worker.spans(trace_id, 8)
+    published = spans.one(f"publish {MODULE}.retries")
+    attempts = [span for span in received if span.kind == "CONSUMER"]
+    assert [span.parent_id for span in attempts] == [published.context.span_id] * 3
+    assert [span.links for span in attempts[1:]] == [((trace_id, span.span_id),) for span in attempts[:2]]
+
+
 @pytest.mark.promise("CEL-03")
 def test_sentry_beside_us(start_worker: StartWorker, tmp_path: Path) -> None:
     """Both see every task of a real worker, those published in it too; our trace is whole."""

@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, set_span_in_context
 
 from obs_celery._arguments import MAPS, captured_arguments, items_of
 from obs_celery._consumer import Attempt, attempt_of, is_passage
-from obs_celery._message import PREVIOUS, drawn_span_id, extract, span_context_of, told_attempt, without_context
+from obs_celery._message import PREVIOUS, drawn_span_id, extract, repeat_context, span_context_of, told_attempt, without_context
 from obs_celery._options import Options
 from obs_celery._outcome import Outcome, outcome_of
 from obs_celery._setup import Setup, Setups
@@ -152,6 +152,8 @@ def tell_retry(request: Any, headers: MutableMapping[str, Any]) -> str | None:
     attempt = execution.attempt
     if not attempt.links and span_context_of(attempt.context) is None:
         without_context(headers)
+    else:
+        repeat_context(request, headers)
     return told_attempt(execution.span.get_span_context())
 
 

@@ -141,6 +141,17 @@ def without_context(headers: MutableMapping[str, Any]) -> None:
         headers.pop(key, None)
 
 
+def repeat_context(request: Any, headers: MutableMapping[str, Any]) -> None:
+    """Put what `request` has come with into the `headers` of its retry, in place.
+
+    Celery does so by itself, unless Sentry or ddtrace has written into the headers' own ``headers``: then only those are.
+    """
+    for key in (*_fields(propagate.get_global_textmap()), RELATION_HEADER):
+        value = header(request, key)
+        if value is not None:
+            headers[key] = value
+
+
 def _has_context(headers: Mapping[str, Any]) -> bool:
     return any(key in headers for key in _fields(propagate.get_global_textmap()))
 
