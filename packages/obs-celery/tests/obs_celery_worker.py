@@ -154,13 +154,14 @@ def start_sentry(path: str) -> None:
 
 
 def footprint() -> dict[str, int]:
-    """What this process holds once all is exported: objects that the collector tracks, ours among them, resident bytes."""
+    """What this process holds once all is exported: objects that the collector tracks, ours and requests among them, bytes."""
     manager = current_manager()
     assert manager is not None
     assert manager.flush(30)
     gc.collect()
     objects = gc.get_objects()
-    own = sum(str(type(item).__module__).startswith(("obs_celery.", "obs_core.", "opentelemetry.")) for item in objects)
+    ours = ("obs_celery.", "obs_core.", "opentelemetry.", "celery.worker.request", "celery.app.task")
+    own = sum(str(type(item).__module__).startswith(ours) for item in objects)
     return {"objects": len(objects), "own": own, "rss": psutil.Process().memory_info().rss}
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from celery import signals
+from obs_celery import instrument_celery
 from obs_celery_worker import StartWorker, root
-from obs_core.testing import SinkSpan
+from obs_core.testing import SinkSpan, SpanRecorder
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 NEVER = {"TEST_SCHEDULE_DELAY_S": "300"}
 
@@ -104,9 +110,11 @@ def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
 
 
 @pytest.mark.promise("CEL-40", "CEL-13")
-def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker) -> None:
+@pytest.mark.parametrize("cancels", [True, False], ids=["Celery cancels it", "Celery says nothing"])
+def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker, cancels: bool) -> None:
     """SIGQUIT with a task running: one error span for it, told by the main process."""
-    with start_worker(**NEVER) as worker:
+    conf = repr({"worker_cancel_long_running_tasks_on_connection_loss": cancels})
+    with start_worker(TEST_CONF=conf, **NEVER) as worker:
         with root() as trace_id:
             worker.send("sleeps")
         deadline = time.monotonic() + 20
@@ -120,15 +128,49 @@ def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker) -> None:
 @pytest.mark.soak
 @pytest.mark.promise("CEL-40")
 def test_the_flush_is_bounded(start_worker: StartWorker) -> None:
-    """With a collector that is gone, stopping takes no longer than the bound on top of Celery's own time."""
-    with start_worker(
-        TEST_COLLECTOR="http://127.0.0.1:9/v1/traces", TEST_OPTIONS="dict(flush_timeout_s=1.0)", **NEVER
-    ) as worker:
+    """With a collector that never answers, stopping takes no longer than the bound on top of Celery's own time."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        start_worker(
+            TEST_COLLECTOR=f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces",
+            TEST_OPTIONS="dict(flush_timeout_s=1.0)",
+            **NEVER,
+        ) as worker,
+    ):
         with root():
             worker.send("ok").get(timeout=30)
         begin = time.monotonic()
         worker.stop()
         assert time.monotonic() - begin < 12
+
+
+class Deaf(SpanProcessor):
+    """Keeps no deadline."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.release = threading.Event()
+
+    def force_flush(self, timeout_millis: int = 0) -> bool:
+        self.asked.set()
+        return self.release.wait(60)
+
+
+@pytest.mark.promise("CEL-40")
+@pytest.mark.parametrize("signal_", [signals.worker_shutdown, signals.worker_process_shutdown], ids=["worker", "child"])
+def test_any_provider_is_flushed_within_the_bound(spans: SpanRecorder, signal_: signals.Signal) -> None:
+    """One that is not obs-core's, too, and whose processor keeps no deadline."""
+    provider, processor = trace.get_tracer_provider(), Deaf()
+    assert isinstance(provider, TracerProvider)
+    provider.add_span_processor(processor)
+    handle = instrument_celery(flush_timeout_s=0.2)
+    begin = time.monotonic()
+    signal_.send(sender=None)
+    took_s = time.monotonic() - begin
+    handle.uninstrument()
+    processor.release.set()
+    assert processor.asked.is_set()
+    assert 0.2 <= took_s < 20
 
 
 @pytest.mark.promise("CEL-10", "CEL-40")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+from celery import Celery
+from obs_celery._setup import TaskFacts
 from obs_celery_worker import HERE
+from obs_core.testing import SpanRecorder
 
 
 @pytest.mark.promise("CEL-42", "CEL-02")
@@ -32,6 +36,17 @@ def test_a_real_worker_keeps_nothing() -> None:
     for line in run("obs_celery_load.py", "120").splitlines():
         own = int(line.partition(" own ")[2].split()[1].replace(",", ""))
         assert own < 30, line
+
+
+@pytest.mark.promise("CEL-42")
+def test_names_without_end_are_forgotten(traced: SpanRecorder) -> None:
+    """`send_task` takes any string."""
+    app = Celery("names", broker="memory://", set_as_current=False)
+    for index in range(1_500):
+        app.send_task(f"name-{index}")
+    traced.clear()
+    known = [item for item in gc.get_objects() if isinstance(item, TaskFacts) and "name-" in item.publishes]
+    assert 0 < len(known) <= 1_024
 
 
 def run(script: str, *arguments: str) -> str:
