@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -163,6 +164,16 @@ def test_huge_headers(worker: Worker, spans: SpanRecorder) -> None:
     published = {span.context.span_id for span in spans.finished}
     assert [span.parent_id in published for span in received if span.kind == "CONSUMER"] == [True, True]
     assert max(len(str(value)) for span in received for value in span.attributes.values()) < 1_000
+
+
+@pytest.mark.promise("CEL-03")
+def test_huge_baggage_of_a_stranger(shared_worker: Worker) -> None:
+    """64 kB of it, from a producer that is not ours, are left out, and the trace goes on."""
+    trace_id = uuid.uuid4().int
+    headers = {"traceparent": f"00-{trace_id:032x}-00000000000000ff-01", "baggage": f"tenant={'b' * 65_536}"}
+    assert shared_worker.send("baggage_of", "tenant", headers=headers).get(timeout=30) == "None"
+    (span,) = shared_worker.spans(trace_id, 1)
+    assert span.parent_id == 0xFF
 
 
 @pytest.mark.promise("CEL-04")
