@@ -49,9 +49,11 @@ _getter = _RequestGetter()
 
 
 def header(request: Any, key: str) -> Any:
-    """Return the header `key` of a task's request, or None."""
+    """Return the header `key` of a task's request, or None; a ``tracestate`` only from where its ``traceparent`` stands."""
     fields = vars(request)
     value = fields.get(key)
+    if value is None and key == "tracestate" and _TRACEPARENT in fields:
+        return None
     if value is None and isinstance(nested := fields.get("headers"), dict):
         value = nested.get(key)
     return value
@@ -79,7 +81,7 @@ def _extract_alone(request: Any) -> Context | None:
     """Read a ``traceparent`` that comes alone, the usual case, at a tenth of what two propagators take."""
     fields = vars(request)
     nested = fields.get("headers") or ()
-    if "baggage" in fields or "tracestate" in fields or "baggage" in nested or "tracestate" in nested:
+    if "baggage" in fields or "tracestate" in fields or "baggage" in nested:
         return None
     found = _TRACEPARENT_FORMAT.fullmatch(str(fields.get(_TRACEPARENT)))
     if found is None or not _speaks_w3c(propagate.get_global_textmap()):
