@@ -109,11 +109,9 @@ def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
 
 
 @pytest.mark.promise("CEL-40", "CEL-13")
-@pytest.mark.parametrize("cancels", [True, False], ids=["Celery cancels it", "Celery says nothing"])
-def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker, cancels: bool) -> None:
+def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker) -> None:
     """SIGQUIT with a task running: one error span for it, told by the main process."""
-    conf = repr({"worker_cancel_long_running_tasks_on_connection_loss": cancels})
-    with start_worker(TEST_CONF=conf, **NEVER) as worker:
+    with start_worker(**NEVER) as worker:
         with root() as trace_id:
             worker.send("sleeps")
         deadline = time.monotonic() + 20
