@@ -164,6 +164,7 @@ def test_any_provider_is_flushed_within_the_bound(
 def test_every_pool(start_worker: StartWorker, pool: str) -> None:
     """Many tasks at a time: each body's span stands below its own execution, attempts are siblings, revoked ones are told."""
     with start_worker(pool=pool, concurrency=1 if pool == "solo" else 10, **NEVER) as worker:
+        worker.wait_idle()  # with greenlets, it is ready before it hears of a revoke
         with root() as trace_id:
             results = [worker.send("naps", 0.05) for _ in range(10)]
             retried = worker.send("retries", 2)

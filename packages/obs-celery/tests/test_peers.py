@@ -116,6 +116,7 @@ def test_retries_of_what_another_has_marked(worker: Worker, spans: SpanRecorder,
     assert [span.links for span in attempts[1:]] == [((trace_id, span.span_id),) for span in attempts[:2]]
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CEL-03")
 def test_sentry_beside_us(start_worker: StartWorker, tmp_path: Path) -> None:
     """Both see every task of a real worker, those published in it too; our trace is whole."""
