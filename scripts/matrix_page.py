@@ -31,15 +31,16 @@ def read(page: Path = PAGE) -> dict[str, Result]:
     }
 
 
-def render(results: Mapping[str, Result]) -> str:
-    """Return the page: every cell that the packages claim, with its result or without."""
-    names = [str(cell) for package in read_packages() for cell in (*cells(package), lowest_cell(package))]
-    known = [results[name] for name in names if name in results]
-    said = ", ".join(f"{sum(1 for _ in group)} {outcome}" for outcome, group in groupby(sorted(r.outcome for r in known)))
-    lines = [_HEAD, f"{len(names)} cells, {len(known)} of them run: {said}."]
-    for package, group in groupby(names, key=lambda name: name.partition(" ")[0]):
+def render(results: dict[str, Result]) -> str:
+    """Return the page: every cell that the packages claim, with its result, or why it has none."""
+    every = [cell for package in read_packages() for cell in (*cells(package), lowest_cell(package))]
+    excluded = {str(cell): Result(str(cell), "unsupported", cell.unsupported, 0) for cell in every if cell.unsupported}
+    known = {name: (results | excluded)[name] for name in map(str, every) if name in results or name in excluded}
+    said = ", ".join(f"{len(list(group))} {outcome}" for outcome, group in groupby(sorted(r.outcome for r in known.values())))
+    lines = [_HEAD, f"{len(every)} cells, {len(every) - len(known)} of them not run yet: {said}."]
+    for package, group in groupby(map(str, every), key=lambda name: name.partition(" ")[0]):
         lines += ["", f"## {package}", "", "| cell | outcome | tests, or why | s | commit |", "|---|---|---|---:|---|"]
-        lines += [_row(name, results.get(name)) for name in group]
+        lines += [_row(name, known.get(name)) for name in group]
     return "\n".join(lines) + "\n"
 
 
@@ -58,7 +59,6 @@ def merge(known: Mapping[str, Result], new: Iterable[Result]) -> dict[str, Resul
 def main() -> int:
     """Write the page."""
     PAGE.write_text(render(merge(read(), recorded())), encoding="utf-8")
-    print(PAGE.read_text(encoding="utf-8").splitlines()[len(_HEAD.splitlines())])
     return 0
 
 
