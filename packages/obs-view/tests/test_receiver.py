@@ -149,6 +149,15 @@ def test_stop_frees_the_ports_and_keeps_the_traces(receiver: Receiver) -> None:
         assert (again.port, again.grpc_port) == (receiver.port, receiver.grpc_port)
 
 
+def test_stop_right_after_start_frees_the_port() -> None:
+    """Before the server has come up: uvicorn then returns without a look at the socket it was given."""
+    for _ in range(20):
+        receiver = Receiver(0, 0).start()
+        receiver.stop()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", receiver.port), timeout=2)
+
+
 def test_no_thread_is_left_behind() -> None:
     """Start and stop are inverses."""
     before = set(threading.enumerate())

@@ -71,6 +71,7 @@ class Receiver:
         self._grpc: grpc.Server | None = None
         self._http: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._listener: socket.socket | None = None
 
     @property
     def http_url(self) -> str:
@@ -107,7 +108,7 @@ class Receiver:
     def _serve(self, listener: socket.socket) -> None:
         app = Guard(Starlette(routes=[*otlp_routes(self.store), *web_routes(self.store)]), self._allowed)
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-        self._http = uvicorn.Server(config)
+        self._http, self._listener = uvicorn.Server(config), listener
         arguments = {"sockets": [listener]}
         self._thread = threading.Thread(target=self._http.run, kwargs=arguments, name="obs-view-http", daemon=True)
         self._thread.start()
@@ -121,6 +122,8 @@ class Receiver:
             self._http.should_exit = True
             self._thread.join()
             self._http = self._thread = None
+        if self._listener is not None:
+            self._listener.close()  # uvicorn does so too, unless it was stopped before it had started
         self.store.close()
 
     def __enter__(self) -> Receiver:
