@@ -24,3 +24,12 @@ def test_the_state_of_anothers_trace_stays_out() -> None:
     assert (ours.get_span_context().trace_id, dict(ours.get_span_context().trace_state)) == (5, {})
     alone = trace.get_current_span(extract(Context({"headers": theirs}))).get_span_context()
     assert (alone.trace_id, dict(alone.trace_state)) == (7, {"dd": "s:1"})
+
+
+@pytest.mark.promise("CEL-10")
+@pytest.mark.parametrize("headers", [{}, {"traceparent": "nonsense"}, {"baggage": ";"}])
+def test_nothing_that_is_current_in_the_pools_thread_gets_in(headers: dict[str, str]) -> None:
+    """A message that names no producer has an empty context, whatever the thread was left in."""
+    left = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(1)))
+    with trace.use_span(left):
+        assert extract(Context(headers)) == {}

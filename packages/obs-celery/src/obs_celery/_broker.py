@@ -10,7 +10,6 @@ from opentelemetry.util.types import AttributeValue
 #: ``messaging.system`` by kombu's driver type; whatever is not here goes by kombu's own name.
 _SYSTEMS = {
     "amqp": "rabbitmq",
-    "py-amqp": "rabbitmq",
     "sqs": "aws_sqs",
     "gcpubsub": "gcp_pubsub",
     "azureservicebus": "servicebus",
