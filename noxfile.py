@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.cells import run_cells  # noqa: E402 - nox runs this file from anywhere
 from scripts.matrix import Cell, Package, cells, diagonal, lowest_cell, pairwise, read_packages  # noqa: E402
+from scripts.matrix_page import read as read_page  # noqa: E402
 from scripts.release import bump, check_release  # noqa: E402
 
 nox.needs_version = ">=2024.10"
@@ -145,10 +146,12 @@ def matrix(session: nox.Session) -> None:
     """Run each package's suite in every cell of its matrix, but for the tests whose subject no version changes (marked soak).
 
     ``-- --sample``: a pairwise cover; ``-- --each``: each version once, from all oldest to all newest; ``-- obs-db``: that
-    package; ``-- --jobs=4``: four at a time, default two a processor; ``-- --resume``: what has not passed yet.
+    package; ``-- --jobs=4``: four at a time, default two a processor; ``-- --resume``: what has not passed in the runs before;
+    ``-- --missing``: what docs/matrix.md has no result of.
     """
     choose = pairwise if "--sample" in session.posargs else diagonal if "--each" in session.posargs else None
-    _run_cells(session, [cell for package in _chosen(session) for cell in cells(package, choose)])
+    known = read_page() if "--missing" in session.posargs else {}
+    _run_cells(session, [cell for package in _chosen(session) for cell in cells(package, choose) if str(cell) not in known])
 
 
 @nox.session(venv_backend="none")
