@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from obs_core import TracingConfig, setup_tracing
+from obs_core import TracingConfig, _spool_segment, setup_tracing
 from obs_core._batch_options import BatchOptions
 from obs_core._export import BatchExportProcessor
 from obs_core._spool import Spool
@@ -37,7 +38,7 @@ SERVICE = """
 import os, signal, sys, time, logging
 logging.basicConfig(format="%(name)s|%(message)s", stream=sys.stderr)
 from opentelemetry import trace
-from obs_core import TracingConfig, setup_tracing
+from obs_core import TracingConfig, _spool_segment, setup_tracing
 url, folder, delay = sys.argv[1:4]
 options = eval(sys.argv[4]) if len(sys.argv) > 4 else {}
 manager = setup_tracing(TracingConfig(
@@ -494,3 +495,18 @@ def test_a_file_is_one_process_s_alone(tmp_path: Path) -> None:
     assert list(first.backlog()) == []
     second.remove(adopted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_never_seen_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in that moment, it would be taken for a dead process's and removed, with the spans that are yet to come."""
+    seen: list[Path] = []
+    locked = _spool_segment._locked
+
+    def look_before(file: FileIO) -> bool:
+        seen.extend(tmp_path.glob(f"*{SUFFIX}"))
+        return locked(file)
+
+    monkeypatch.setattr(_spool_segment, "_locked", look_before)
+    segment = Segment.begin(tmp_path)
+    assert (seen, segment.path.exists()) == ([], True)
+    segment.remove()
