@@ -124,8 +124,8 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 @contextmanager
 def stopped(sink: OtlpSink) -> Iterator[None]:
-    """The collector answers 500 meanwhile: with 503, the exporter itself tries again, and may not wait for the answer."""
-    sink.respond = 500
+    """The collector answers 400 meanwhile: with 5xx, the exporter itself tries again, for a minute in its older versions."""
+    sink.respond = 400
     yield
     sink.respond = 200
 
@@ -316,9 +316,11 @@ class Picky(SpanExporter):
 
     def __init__(self) -> None:
         self.taken: list[str] = []
+        self.refused = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         if any("poison" in span.name for span in spans):
+            self.refused += 1
             return SpanExportResult.FAILURE
         self.taken += [span.name for span in spans]
         return SpanExportResult.SUCCESS
@@ -342,6 +344,21 @@ def test_spans_that_no_collector_takes_do_not_stay(tmp_path: Path, caplog: pytes
     processor.shutdown()
     assert caplog.text.count("but not those of") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_taken_over_and_refused_stays_for_the_next(tmp_path: Path) -> None:
+    """The heir of a dead process is stopped before the collector has taken what it found."""
+    spool = Spool(tmp_path, 10**6, FAR)
+    spool.write(ended("poison"))
+    spool.disown()
+    picky = Picky()
+    processor = BatchExportProcessor(lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3))
+    processor.on_end(ended("fresh"))
+    wait_until(lambda: picky.refused > 0)
+    processor.shutdown()
+    left = Spool(tmp_path, 10**6, FAR)
+    assert [span.name for segment in left.backlog() for span in segment.unsettled()] == ["poison"]
+    left.disown()
 
 
 class Slow(SpanExporter):

@@ -106,7 +106,7 @@ class Segment:
     @property
     def is_resting(self) -> bool:
         """Whether it is sealed and nothing of it is queued any more."""
-        return self.is_adopted or (self.is_sealed and self._written == self._settled + self._spilled.value)
+        return self.is_sealed and self._written == self._settled + self._spilled.value
 
     @property
     def is_done(self) -> bool:
