@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -527,3 +529,18 @@ def test_a_file_is_never_seen_before_it_is_locked(tmp_path: Path, monkeypatch: p
     segment = Segment.begin(tmp_path)
     assert (seen, segment.path.exists()) == ([], True)
     segment.remove()
+
+
+def test_a_disk_without_locks_is_left_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some network file systems refuse them: no span is written there, nothing is left behind, and the log says it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    spool = Spool(tmp_path, 10**6, FAR)
+    assert [spool.write(ended("span")) for _ in range(3)] == [None] * 3
+    assert list(tmp_path.iterdir()) == []
+    assert "No locks available" in caplog.text

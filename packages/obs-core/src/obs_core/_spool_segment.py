@@ -48,10 +48,18 @@ class Segment:
         # renamed when it is locked: found without a lock, it would be taken for a dead process's
         path = directory / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         hidden = path.with_suffix(HIDDEN_SUFFIX)
-        file = FileIO(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600), "a")
-        _locked(file)
-        hidden.rename(path)
-        return cls(path, file)
+        segment = cls(
+            path, FileIO(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600), "a")
+        )
+        try:
+            _locked(segment._file)
+            hidden.rename(path)
+        except OSError:
+            # else a disk without locks would keep an empty file for each span
+            segment.close()
+            hidden.unlink(missing_ok=True)
+            raise
+        return segment
 
     @classmethod
     def adopted(cls, path: Path) -> Segment | None:
