@@ -20,10 +20,11 @@ from opentelemetry.util.types import Attributes
 from obs_core._ids import ContextIdGenerator
 from obs_core._pipeline import Pipeline
 from obs_core._resource import ProcessResource
+from obs_core._thrifty import ThriftyProvider
 
 
 class SwitchableSampler(Sampler):
-    """Asks the sampler of the set-up in force."""
+    """Asks the sampler of the set-up in force, which always keeps the decision of an unsampled parent."""
 
     def __init__(self, inner: Sampler) -> None:
         self.inner = inner
@@ -52,7 +53,7 @@ class SwitchableProvider:
     def __init__(self, resource: ProcessResource) -> None:
         self.pipeline: Pipeline = Pipeline()
         self.sampler: SwitchableSampler = SwitchableSampler(ALWAYS_OFF)
-        self.provider: TracerProvider = TracerProvider(
+        self.provider: TracerProvider = ThriftyProvider(
             sampler=self.sampler,
             resource=resource,
             shutdown_on_exit=False,

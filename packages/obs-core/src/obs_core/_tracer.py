@@ -12,7 +12,7 @@ from obs_core._errors import log_failure
 
 _SCOPE = "obs_core"
 _NOT_LOOKED = object()
-(_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
+(SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 
 # (the provider that was looked at, its tracer, whether its sampler keeps an unsampled parent's decision), replaced as a whole
 _in_force: tuple[object, Tracer | None, bool] = (_NOT_LOOKED, None, False)
@@ -31,7 +31,7 @@ def needed_tracer() -> Tracer | None:
     if trace._TRACER_PROVIDER is not provider:
         tracer, keeps_parent = _look()
     if keeps_parent:
-        parent: Any = get_current().get(_SPAN_KEY)
+        parent: Any = get_current().get(SPAN_KEY)
         if parent is not None and (parent is _unsampled or (not parent.is_recording() and _is_unsampled(parent))):
             return None
     return tracer
