@@ -151,6 +151,25 @@ def test_spans_of_a_killed_process_are_exported_by_the_next(service, otlp_sink: 
     assert files(tmp_path) == []
 
 
+def test_a_process_that_ends_no_span_takes_over_too(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+    """The one started in the killed one's place may have nothing to do yet."""
+    killed = service(otlp_sink.url)
+    killed.do("spans(40, 'killed')")
+    killed.kill()
+    after = service(otlp_sink.url, 0.1)
+    otlp_sink.wait_for(40)
+    wait_until(lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=40)"))
+    assert after.end() == ""
+    assert names(otlp_sink) == once(40, "killed")
+    assert files(tmp_path) == []
+
+
+def test_nothing_to_take_over_is_no_thread(service, otlp_sink: OtlpSink) -> None:
+    """A process that is about to fork has none before its first span, with a spool too."""
+    idle = service(otlp_sink.url)
+    assert idle.do("import threading; say([thread.name for thread in threading.enumerate()])") == "['MainThread']"
+
+
 def test_an_outage_longer_than_the_queue_loses_nothing(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
     """A tenth of the spans finds room in memory; all of them arrive, once."""
     running = service(otlp_sink.url, 0.1, max_queue_size=200, max_export_batch_size=100)
@@ -529,6 +548,22 @@ def test_a_file_is_never_seen_before_it_is_locked(tmp_path: Path, monkeypatch: p
     segment = Segment.begin(tmp_path)
     assert (seen, segment.path.exists()) == ([], True)
     segment.remove()
+
+
+def test_of_two_heirs_one_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower one has opened the file, and gets its lock, when the faster one is through with it."""
+    Segment.begin(tmp_path).close()
+    [path] = tmp_path.iterdir()
+    faster = Segment.adopted(path)
+    assert faster is not None
+    locked = _spool_segment._locked
+
+    def after_the_other(file: FileIO) -> bool:
+        faster.remove()
+        return locked(file)
+
+    monkeypatch.setattr(_spool_segment, "_locked", after_the_other)
+    assert Segment.adopted(path) is None
 
 
 def test_a_disk_without_locks_is_left_clean(

@@ -39,6 +39,7 @@ class BatchExportProcessor(SpanProcessor):
         self._backdated: OrderedDict[int, None] = OrderedDict()
         self._worker = self._new_worker()
         self._worker.exporter = build()
+        self._worker.take_over()
 
     def _new_worker(self) -> ExportWorker:
         return ExportWorker(self._build, OutageLog(self._destination), self._options)

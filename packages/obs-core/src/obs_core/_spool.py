@@ -100,6 +100,10 @@ class Spool:
                 self._own.add(adopted)
                 yield adopted
 
+    def has_files(self) -> bool:
+        """Whether there is anything in the directory, whoever's it is."""
+        return any(self._directory.glob(f"*{SUFFIX}"))
+
     def survey(self) -> None:
         """Count the bytes of the directory, and delete what is too old."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ class _Flush:
 
 
 class ExportWorker:
-    """One process's queue and export thread, which starts with the first span.
+    """One process's queue and export thread, which starts with the first span, or with what there is to replay.
 
     `put` never waits: a span that finds the queue full is dropped and counted, or left to the spool. A batch that the collector
     does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. `threading` primitives
@@ -63,6 +63,7 @@ class ExportWorker:
         self._outage = outage
         self._options = options
         spool = options.open_spool()
+        self._spool = spool
         self._queue = SpanQueue(options.max_queue_size, self.counts, spool)
         self._replay = self._build_replay(spool) if spool else None
         self._flushes: deque[_Flush] = deque()
@@ -78,6 +79,11 @@ class ExportWorker:
         from obs_core._replay import Replay
 
         return Replay(spool, self.counts, self._options, self._offer_again, lambda: bool(self._flushes) or self._is_over())
+
+    def take_over(self) -> None:
+        """Start the thread already if processes that are gone may have left spans."""
+        if self._spool is not None and self._spool.has_files():
+            self._start()
 
     def put(self, span: ReadableSpan) -> None:
         """Queue `span`, or drop and count it."""
