@@ -109,9 +109,10 @@ def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
 
 
 @pytest.mark.promise("CEL-40", "CEL-13")
-def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker) -> None:
-    """SIGQUIT with a task running: one error span for it, told by the main process."""
-    with start_worker(**NEVER) as worker:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker, late: bool) -> None:
+    """SIGQUIT with a task running: one span for it, told by the main process; no error where it comes again."""
+    with start_worker(TEST_CONF=repr({"task_acks_late": late}), **NEVER) as worker:
         with root() as trace_id:
             worker.send("sleeps")
         deadline = time.monotonic() + 20
@@ -119,7 +120,9 @@ def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker) -> None:
             assert time.monotonic() < deadline
         worker.stop(signal.SIGQUIT)
         told = [span for span in worker.sink.spans if span.kind == "CONSUMER"]
-        assert [(span.trace_id, span.status) for span in told] == [(trace_id, "ERROR")]
+        assert [span.trace_id for span in told] == [trace_id]
+        is_retry = told[0].attributes["celery.state"] == "RETRY"
+        assert told[0].status == ("UNSET" if late and is_retry else "ERROR")
 
 
 @pytest.mark.soak

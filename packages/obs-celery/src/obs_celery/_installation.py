@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, signals
+from celery.worker.request import Request
 from obs_core.integration import mark_worker_process
 
 from obs_celery._beat import Ticks
@@ -15,7 +16,7 @@ from obs_celery._flush import flush
 from obs_celery._options import Options
 from obs_celery._publish import traced_send_task, write_message
 from obs_celery._setup import Setup, Setups
-from obs_celery._supervise import Supervisor
+from obs_celery._supervise import Supervisor, watched_cancel
 
 Receiver = Callable[..., Any]
 
@@ -29,7 +30,7 @@ class Installation:
         self._supervisor = Supervisor(self.setups)
         self._ticks = Ticks()
         self._eager = EagerCanvas(self.setups)
-        self._send_task: Any = None
+        self._replaced: list[tuple[type, str, Any]] = []
         self._marked = False
 
     def _signals(self) -> list[tuple[Any, Receiver]]:
@@ -63,8 +64,8 @@ class Installation:
         if first:
             for signal, receiver in self._signals():
                 signal.connect(receiver, weak=False)
-            self._send_task = traced_send_task(Celery.send_task, self.setups)
-            Celery.send_task = self._send_task
+            self._replace(Celery, "send_task", traced_send_task(Celery.send_task, self.setups))
+            self._replace(Request, "cancel", watched_cancel(Request.cancel, self._supervisor))
             self._eager.wrap()
 
     def remove(self, app: Any | None) -> None:
@@ -81,11 +82,21 @@ class Installation:
                 signal.disconnect(receiver)
         # an execution under way restores its thread's context when it is done
         self._executions.when_idle(self._disconnect_last)
-        if Celery.send_task is self._send_task:
-            Celery.send_task = self._send_task.__wrapped__
+        self._put_back()
         self._ticks.restore()
         self._eager.restore()
         self._mark_worker(False)
+
+    def _replace(self, owner: type, name: str, wrapper: Any) -> None:
+        setattr(owner, name, wrapper)
+        self._replaced.append((owner, name, wrapper))
+
+    def _put_back(self) -> None:
+        """Unless someone has wrapped ours since."""
+        while self._replaced:
+            owner, name, wrapper = self._replaced.pop()
+            if getattr(owner, name) is wrapper:
+                setattr(owner, name, wrapper.__wrapped__)
 
     def _disconnect_last(self) -> None:
         if not self.setups:
@@ -106,7 +117,6 @@ class Installation:
             setup.is_alone = False
 
     def _on_worker_shutdown(self, **_: Any) -> None:
-        self._supervisor.stopped()
         self._flush()
         self._mark_worker(False)
 

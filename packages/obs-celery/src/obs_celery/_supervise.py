@@ -7,8 +7,10 @@ stays where it belongs: the main process draws the id and puts it into the reque
 
 from __future__ import annotations
 
+import functools
 import os
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +21,23 @@ from celery import Celery
 from celery.app.task import Context as TaskRequest
 from celery.exceptions import NotRegistered, Terminated
 from celery.platforms import signal_name
-from celery.worker import state as worker_state
-from obs_core.integration import draw_span_id, error_message, error_type, record_error, span_ids_can_be_set, use_span_id
+from obs_core.integration import (
+    call_contained,
+    draw_span_id,
+    error_message,
+    error_type,
+    record_error,
+    span_ids_can_be_set,
+    use_span_id,
+)
 from opentelemetry.trace import Span
 
 from obs_celery._consumer import attempt_of
 from obs_celery._message import ATTEMPT, drawn_span_id, extract
 from obs_celery._outcome import fail, unwrapped
 from obs_celery._setup import Setup, Setups
+
+Cancel = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,17 @@ class _Verdict:
             record_error(span, self.cause)
         elif self.is_error:
             fail(span, self.cause, self.reason)
+
+
+def watched_cancel(original: Cancel, supervisor: Supervisor) -> Cancel:
+    """Return `Request.cancel` with a word to the supervisor: of what comes again, Celery 5.6 and later send no signal."""
+
+    @functools.wraps(original)
+    def cancel(request: Any, *args: Any, **kwargs: Any) -> None:
+        original(request, *args, **kwargs)
+        call_contained("cancelled span", supervisor.cancelled, request)
+
+    return cancel
 
 
 class Supervisor:
@@ -73,17 +95,19 @@ class Supervisor:
             self._tell_running(sender, task_id, _Verdict("FAILURE", error_message(cause), cause))
 
     def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
-        """On ``task_retry``: with ``retry_on_worker_lost`` a lost child is a retry, not the last failure.
-
-        Without a reason it is Celery that has killed the child, for a cold stop or a lost broker; unless the message is
-        acknowledged late, and so comes again, that was its end.
-        """
+        """On ``task_retry``: with ``retry_on_worker_lost`` a lost child is a retry, not the last failure."""
         cause = unwrapped(getattr(reason, "exc", None))
         if isinstance(cause, WorkerLostError):
             self._tell_running(sender, request.id, _Verdict("RETRY", error_message(cause), cause, is_error=False))
-        elif reason is None:
+
+    def cancelled(self, request: Any) -> None:
+        """After ``Request.cancel``: Celery has killed the child, for a cold stop or a lost broker.
+
+        Unless the message is acknowledged late, and so comes again, that was its end.
+        """
+        if request.time_start:
             killed = Terminated("cancelled by the worker")
-            self._tell_running(sender, request.id, _Verdict("RETRY", str(killed), killed, not sender.acks_late))
+            self._tell_running(request.task, request.id, _Verdict("RETRY", str(killed), killed, not request.task.acks_late))
 
     def revoked(self, sender: Any, request: Any, terminated: bool, signum: Any, expired: bool, **_: Any) -> None:
         """On ``task_revoked``: killed while it ran, or never started because it was revoked or came too late."""
@@ -106,13 +130,6 @@ class Supervisor:
         if setup is not None:
             request = TaskRequest(message.headers or {}, id=id, delivery_info=message.delivery_info, hostname=sender.hostname)
             _tell(setup, sender.app, name, request, _Verdict("REJECTED", "unknown task", NotRegistered(name)))
-
-    def stopped(self, **_: Any) -> None:
-        """On ``worker_shutdown``: a cold stop has killed the children in the middle of what is still active."""
-        if os.getpid() == self._pid:
-            for request in [left for left in self._running.values() if left in worker_state.active_requests]:
-                lost = WorkerLostError("the worker stopped before the task ended")
-                self._tell_running(request.task, request.id, _Verdict("FAILURE", str(lost), lost))
 
     def _tell_running(self, task: Any, task_id: str, verdict: _Verdict) -> None:
         running = self._running.pop(task_id, None) if os.getpid() == self._pid else None
