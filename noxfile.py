@@ -12,8 +12,8 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.cells import run_cells  # noqa: E402 - nox runs this file from anywhere
-from scripts.matrix import Cell, Package, cells, diagonal, lowest_cell, pairwise, read_packages  # noqa: E402
+from scripts.cells import recorded, run_cells  # noqa: E402 - nox runs this file from anywhere
+from scripts.matrix import Cell, Package, cells, in_turn, lowest_cell, pairwise, read_packages  # noqa: E402
 from scripts.matrix_page import read as read_page  # noqa: E402
 from scripts.release import bump, check_release  # noqa: E402
 
@@ -145,13 +145,14 @@ def rehearsal(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Run each package's suite in every cell of its matrix, but for the tests whose subject no version changes (marked soak).
 
-    ``-- --sample``: a pairwise cover; ``-- --each``: each version once, from all oldest to all newest; ``-- obs-db``: that
+    ``-- --sample``: a pairwise cover, each version first; ``-- --minutes=28``: begin no cell after that; ``-- obs-db``: of that
     package; ``-- --jobs=4``: four at a time, default two a processor; ``-- --resume``: what has not passed in the runs before;
-    ``-- --missing``: what docs/matrix.md has no result of.
+    ``-- --last-failed``: what failed in them; ``-- --missing``: what docs/matrix.md has no result of.
     """
-    choose = pairwise if "--sample" in session.posargs else diagonal if "--each" in session.posargs else None
+    choose = pairwise if "--sample" in session.posargs else None
+    chosen = in_turn(cells(package, choose) for package in _chosen(session))
     known = read_page() if "--missing" in session.posargs else {}
-    _run_cells(session, [cell for package in _chosen(session) for cell in cells(package, choose) if str(cell) not in known])
+    _run_cells(session, [cell for cell in chosen if str(cell) not in known])
 
 
 @nox.session(venv_backend="none")
@@ -166,14 +167,20 @@ def _chosen(session: nox.Session) -> list[Package]:
 
 
 def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
-    jobs = next(
-        (int(argument[7:]) for argument in session.posargs if argument.startswith("--jobs=")), 2 * (os.cpu_count() or 1)
-    )
-    results = run_cells(chosen, jobs=jobs, resume="--resume" in session.posargs)
+    if "--last-failed" in session.posargs:
+        bad = {result.cell for result in recorded() if not result.good}
+        if not bad:
+            session.error("no cell has failed: whatever went wrong before was something else")
+        chosen = [cell for cell in chosen if str(cell) in bad]
+    limits = dict(argument[2:].split("=") for argument in session.posargs if "=" in argument)
+    jobs, minutes = int(limits.get("jobs", 2 * (os.cpu_count() or 1))), float(limits.get("minutes", "inf"))
+    results = run_cells(chosen, jobs=jobs, resume="--resume" in session.posargs, minutes=minutes)
     failed = [result for result in results if not result.good]
     for result in failed:
         session.log("%s", result)
-    session.log("%d of %d cells passed or are unsupported with a reason", len(results) - len(failed), len(results))
+    session.log("%d of %d cells passed or are unsupported with a reason", len(results) - len(failed), len(chosen))
+    if len(results) < len(chosen):
+        session.warn("%d cells were not begun within %g minutes", len(chosen) - len(results), minutes)
     if failed:
         session.error(f"{len(failed)} cells failed")
 

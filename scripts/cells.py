@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -47,25 +48,30 @@ class Result:
         return f"{self.outcome:<11} {self.duration_s:4.0f} s  {self.cell}: {self.reason}"
 
 
-def run_cells(cells: Iterable[Cell], *, jobs: int, resume: bool = False) -> list[Result]:
-    """Run `cells`, `jobs` at a time, and print and record each result as it comes.
+def run_cells(cells: Iterable[Cell], *, jobs: int, resume: bool = False, minutes: float = math.inf) -> list[Result]:
+    """Run `cells`, `jobs` at a time, and print and record each result as it comes; return those of the cells that were run.
 
     Args:
         cells: What to run.
         jobs: How many cells to run at a time. Their tests start servers of their own and wait for most of their time.
-        resume: Leave out the cells that passed in the recorded run.
+        resume: Do not run again what passed in the recorded run.
+        minutes: How long cells may begin.
     """
     HOME.mkdir(parents=True, exist_ok=True)
     chosen = list(cells)
     fresh = {str(cell) for cell in chosen}
     known = {result.cell: result for result in recorded() if result.cell not in fresh or (resume and result.good)}
     RECORD.write_text("".join(_line(result) for result in known.values()), encoding="utf-8")
+    end = time.monotonic() + 60 * minutes
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(lambda cell: known.get(str(cell)) or _told(cell), chosen))
+        results = pool.map(lambda cell: known.get(str(cell)) or _told(cell, end), chosen)
+        return [result for result in results if result]
 
 
-def _told(cell: Cell) -> Result:
+def _told(cell: Cell, end: float) -> Result | None:
     start = time.monotonic()
+    if start >= end:
+        return None
     outcome, reason = ("unsupported", cell.unsupported) if cell.unsupported else _run(cell)
     result = Result(str(cell), outcome, reason, round(time.monotonic() - start, 1), _commit())
     print(result, flush=True)

@@ -6,10 +6,10 @@ import itertools
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,8 +18,11 @@ else:
 
 ROOT = Path(__file__).parent.parent
 _PYTHON = re.compile(r"Programming Language :: Python :: (3\.\d+)")
-Axes = Mapping[str, Sequence[str]]
-Choose = Callable[[Axes], list[dict[str, str]]]
+_SPECIAL = ("apart", "unsupported")
+Value = TypeVar("Value")
+Axes = Mapping[str, Sequence[Value]]
+Labels = tuple[tuple[str, str], ...]
+Choose = Callable[[Axes[Labels]], list[dict[str, Labels]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,14 @@ class Package:
         folder: Where it lives.
         project: Its ``[project]`` table.
         axes: Axis name → label → requirements that put the axis there; without the Python versions.
+        apart: Axes of libraries that never meet: they go side by side, from the oldest of each to the newest, uncombined.
         unsupported: Pairs of labels that cannot go together → the reason, as ``"celery=5.3 & python=3.13" = "…"``.
     """
 
     folder: Path
     project: Mapping[str, Any]
     axes: Mapping[str, Mapping[str, Sequence[str]]]
+    apart: Sequence[str]
     unsupported: Mapping[str, str]
 
     @property
@@ -60,7 +65,7 @@ class Cell:
 
     package: Package
     python: str
-    labels: tuple[tuple[str, str], ...] = ()
+    labels: Labels = ()
     resolution: str = "highest"
 
     @property
@@ -84,8 +89,8 @@ def read_package(folder: Path) -> Package:
     """Read one package's pyproject.toml."""
     data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     matrix = data.get("tool", {}).get("obs", {}).get("matrix", {})
-    axes = {name: table for name, table in matrix.items() if name != "unsupported"}
-    return Package(folder, data["project"], axes, matrix.get("unsupported", {}))
+    axes = {name: table for name, table in matrix.items() if name not in _SPECIAL}
+    return Package(folder, data["project"], axes, matrix.get("apart", []), matrix.get("unsupported", {}))
 
 
 def read_packages(root: Path = ROOT) -> list[Package]:
@@ -94,11 +99,18 @@ def read_packages(root: Path = ROOT) -> list[Package]:
 
 
 def cells(package: Package, choose: Choose | None = None) -> Iterator[Cell]:
-    """Yield the package's cells: all combinations, or those that `choose` (`pairwise`, `diagonal`) picks of its axes."""
-    axes: Axes = {"python": package.pythons, **{name: list(table) for name, table in package.axes.items()}}
-    for choice in (choose or product)(axes):
-        chosen = dict(choice)
-        yield Cell(package, chosen.pop("python"), tuple(chosen.items()))
+    """Yield the package's cells: all combinations, or those that `choose` (`pairwise`) picks of its axes."""
+    for row in (choose or product)(_axes(package)):
+        labels = dict(itertools.chain.from_iterable(row.values()))
+        yield Cell(package, labels.pop("python"), tuple((axis, labels[axis]) for axis in package.axes))
+
+
+def _axes(package: Package) -> dict[str, list[Labels]]:
+    """The package's axes as what they contribute to a cell, those that are apart as one."""
+    axes = {axis: list(table) for axis, table in package.axes.items()}
+    together = {"apart": diagonal({axis: axes.pop(axis) for axis in package.apart})} if package.apart else {}
+    single = {axis: [{axis: label} for label in labels] for axis, labels in {"python": package.pythons, **axes}.items()}
+    return {name: [tuple(row.items()) for row in rows] for name, rows in {**single, **together}.items()}
 
 
 def lowest_cell(package: Package) -> Cell:
@@ -106,40 +118,40 @@ def lowest_cell(package: Package) -> Cell:
     return Cell(package, package.pythons[0], resolution="lowest-direct")
 
 
-def product(axes: Axes) -> list[dict[str, str]]:
+def product(axes: Axes[Value]) -> list[dict[str, Value]]:
     """Return every combination."""
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def diagonal(axes: Axes) -> list[dict[str, str]]:
+def diagonal(axes: Axes[Value]) -> list[dict[str, Value]]:
     """Return as few rows as contain each value of each axis: from the oldest of everything to the newest of everything."""
     last = max(map(len, axes.values())) - 1
 
-    def value(values: Sequence[str], row: int) -> str:
+    def value(values: Sequence[Value], row: int) -> Value:
         return values[math.ceil(row * (len(values) - 1) / max(last, 1))]
 
     return [{axis: value(values, row) for axis, values in axes.items()} for row in range(last + 1)]
 
 
-def pairwise(axes: Axes) -> list[dict[str, str]]:
+def pairwise(axes: Axes[Value]) -> list[dict[str, Value]]:
     """Cover every pair of values of any two axes with few rows (greedy: each row takes the most pairs still open).
 
-    The first row is the newest of everything and the second the oldest, so that both ends are always run.
+    The diagonal comes first, from the newest of everything to the oldest, so that whoever runs out of time has run each value.
     """
 
-    def pairs(row: dict[str, str]) -> set[tuple[tuple[str, str], ...]]:
-        return set(itertools.combinations(sorted(row.items()), min(2, len(axes))))
+    def pairs(row: Mapping[str, Value]) -> set[tuple[tuple[str, Value], ...]]:
+        return set(itertools.combinations(row.items(), min(2, len(axes))))
 
-    candidates = sorted(product(axes), key=lambda row: tuple(row.values()))
-    open_pairs = {pair for row in candidates for pair in pairs(row)}
-    rows: list[dict[str, str]] = []
-    ends = [{axis: values[end] for axis, values in axes.items()} for end in (-1, 0)]
-    for row in ends:
-        if row not in rows:
-            rows.append(row)
-            open_pairs -= pairs(row)
+    candidates = product(axes)
+    rows = diagonal(axes)[::-1]
+    open_pairs = set().union(*map(pairs, candidates)).difference(*map(pairs, rows))
     while open_pairs:
         best = max(candidates, key=lambda row: len(open_pairs & pairs(row)))
         rows.append(best)
         open_pairs -= pairs(best)
     return rows
+
+
+def in_turn(queues: Iterable[Iterable[Cell]]) -> list[Cell]:
+    """Return the first of each queue, then the second of each, and so on."""
+    return [cell for row in itertools.zip_longest(*queues) for cell in row if cell is not None]

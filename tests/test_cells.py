@@ -87,6 +87,14 @@ def test_resume_runs_what_has_not_passed(make_cell: MakeCell) -> None:
     assert _run(make_cell(), resume=True).outcome == "passed"
 
 
+def test_nothing_begins_when_the_time_is_up(make_cell: MakeCell) -> None:
+    """What was not begun has no result and no record; what passed before is still told."""
+    assert run_cells([make_cell()], jobs=1, minutes=0) == []
+    assert list(cells_module.recorded()) == []
+    passed = _run(make_cell())
+    assert run_cells([make_cell()], jobs=1, minutes=0, resume=True) == [passed]
+
+
 def test_the_page_keeps_what_it_knew_and_takes_over_what_is_new(tmp_path: Path) -> None:
     """Written, read and written again it is the same; a newer result replaces the older one; what never ran says so."""
     page = tmp_path / "matrix.md"
