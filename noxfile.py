@@ -145,7 +145,7 @@ def rehearsal(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Run each package's suite in every cell of its matrix, but for the tests whose subject no version changes (marked soak).
 
-    ``-- --sample``: a pairwise cover, each version first; ``-- --minutes=28``: begin no cell after that; ``-- obs-db``: of that
+    ``-- --sample``: a pairwise cover, each version first; ``-- --minutes=22``: begin no cell after that; ``-- obs-db``: of that
     package; ``-- --jobs=4``: four at a time, default two a processor; ``-- --resume``: what has not passed in the runs before;
     ``-- --last-failed``: what failed in them; ``-- --missing``: what docs/matrix.md has no result of.
     """
