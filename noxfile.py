@@ -124,7 +124,7 @@ def _fresh_environment(session: nox.Session, home: Path, *requirements: str) -> 
 
 @nox.session
 def rehearsal(session: nox.Session) -> None:
-    """Release three packages at versions of their own into a local index; run a service that pins old and new together."""
+    """Release three packages at versions of their own into a local index; trace services that pin old and new together."""
     home = Path(session.create_tmp()).resolve() / "releases"
     shutil.rmtree(home, ignore_errors=True)
     released = {"obs-core": "1.9.0", "obs-celery": "1.2.0", "obs-db": "1.4.3"}
@@ -132,13 +132,18 @@ def rehearsal(session: nox.Session) -> None:
     for package in bumped:
         check_release(package)
     wheels = _build_wheels(session, [*(package for package in PACKAGES if package.name in released), *bumped])
-    for name, pins in {"new-core": ("1.9.0", "1.0.0", "1.4.3"), "old-core": ("1.0.0", "1.2.0", "1.0.0")}.items():
-        core, celery, db = pins
-        requirements = [f"obs-core=={core}", f"obs-celery[instruments]=={celery}", f"obs-db[instruments]=={db}"]
-        extra = ["--find-links", str(wheels), "--group", f"{ROOT}/pyproject.toml:test", "celery[redis]"]
-        python = _fresh_environment(session, home / name, *requirements, *extra)
-        session.log("%s: obs-core %s, obs-celery %s, obs-db %s", name, *pins)
-        session.run(python, "-m", "pytest", "-q", "tests/mixed_versions.py", external=True)
+    mixed = {"new-core": ("1.9.0", "1.0.0", "1.4.3"), "old-core": ("1.0.0", "1.2.0", "1.0.0")}
+    new, old = (_mixed_environment(session, home / name, wheels, *pins) for name, pins in mixed.items())
+    for python, other in ((new, old), (old, new)):
+        command = (python, "-m", "pytest", "-q", "-s", "tests/mixed_versions.py")
+        session.run(*command, env={"OTHER_PYTHON": other}, external=True)
+
+
+def _mixed_environment(session: nox.Session, home: Path, wheels: Path, core: str, celery: str, db: str) -> str:
+    session.log("%s: obs-core %s, obs-celery %s, obs-db %s", home.name, core, celery, db)
+    requirements = [f"obs-core=={core}", f"obs-celery[instruments]=={celery}", f"obs-db[instruments]=={db}"]
+    extra = ["--find-links", str(wheels), "--group", f"{ROOT}/pyproject.toml:test", "celery[redis]"]
+    return _fresh_environment(session, home, *requirements, *extra)
 
 
 @nox.session(venv_backend="none")

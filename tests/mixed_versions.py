@@ -1,33 +1,54 @@
-"""Run by ``nox -s rehearsal`` in an environment of built wheels, old and new together: one trace through Celery and SQL."""
+"""Run by ``nox -s rehearsal`` in an environment of built wheels: a request's trace goes through a worker of mixed releases.
+
+The worker runs in this environment and in that of ``OTHER_PYTHON``, an interpreter with other releases.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import obs_core
-import sqlalchemy
-from celery import Celery
-from obs_celery import instrument_celery
-from obs_core.testing import SpanRecorder
-from obs_db import instrument_sqlalchemy
+import pytest
+from obs_core.testing import OtlpSink
+
+HERE = Path(__file__).parent
+WORKERS = {"same": sys.executable, "other": os.environ.get("OTHER_PYTHON", "")}
 
 
-def test_mixed_releases_make_one_trace(spans: SpanRecorder) -> None:
-    """What is installed comes from wheels, not from this repository, and works together."""
-    assert "site-packages" in Path(obs_core.__file__).parts
-    assert version("obs-core") != version("obs-celery")
-    app = Celery("mixed", broker="memory://", task_always_eager=True)
-    engine = sqlalchemy.create_engine("sqlite://")
-    celery, database = instrument_celery(app), instrument_sqlalchemy(engine)
+@contextmanager
+def worker(python: str, told: dict[str, str]) -> Iterator[None]:
+    """Run a prefork worker of the service until the block is left, and end it warmly."""
+    command = [python, "-W", "ignore", "-m", "celery", "--quiet", "--app", "mixed_service", "worker", "--concurrency", "1"]
+    process = subprocess.Popen(command, env={**os.environ, **told}, cwd=HERE)
+    try:
+        yield
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait(10)
 
-    @app.task(name="count")
-    def count() -> int:
-        with engine.connect() as connection:
-            return int(connection.execute(sqlalchemy.text("SELECT 1")).scalar_one())
 
-    assert count.delay().get() == 1
-    database.uninstrument()
-    celery.uninstrument()
-    assert len({span.context.trace_id for span in spans}) == 1
-    assert {"process count", "SELECT"} <= {span.name for span in spans}
+@pytest.mark.parametrize("releases", WORKERS)
+def test_mixed_releases_make_one_trace(releases: str, redis_url: str, otlp_sink: OtlpSink) -> None:
+    """Service and worker, each with its own releases, are one trace to the statement."""
+    told = {"REDIS_URL": redis_url, "SINK_URL": otlp_sink.url}
+    with worker(WORKERS[releases], told):
+        service = [sys.executable, str(HERE / "mixed_service.py")]
+        answer = subprocess.check_output(service, env={**os.environ, **told}, text=True, timeout=90)
+    print(answer, end="")
+    ours, theirs = answer.strip().split(" -> ")
+    assert len(set(ours.split())) > 1
+    assert (ours == theirs) is (releases == "same")
+    assert (
+        otlp_sink.tree()
+        == """\
+request [INTERNAL]
+  publish tell [PRODUCER]
+    process tell [CONSUMER]
+      SELECT [CLIENT]"""
+    )
