@@ -5,8 +5,6 @@ Run: ``python benchmarks/db_idle_worker.py [SECONDS]``; it brings Redis, worker 
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -16,7 +14,7 @@ from obs_core.testing import OtlpSink
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.services import embedded_redis  # noqa: E402 - after the path
+from tests.services import celery_worker, embedded_redis  # noqa: E402 - after the path
 
 APP = ROOT / "packages" / "obs-db" / "tests"
 
@@ -24,23 +22,9 @@ APP = ROOT / "packages" / "obs-db" / "tests"
 def roots_of_an_idle_worker(tracing: str, idle_s: float) -> Counter[str]:
     """Run a worker of two children with events on for `idle_s`, and count the roots it exported, by name."""
     with embedded_redis() as url, OtlpSink() as sink:
-        environment = {**os.environ, "REDIS_URL": url, "SINK_URL": sink.url, "TRACING": tracing, "PYTHONPATH": str(APP)}
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "--quiet",
-            "--app",
-            "worker_app",
-            "worker",
-            "--concurrency",
-            "2",
-            "--task-events",
-        ]
-        worker = subprocess.Popen([*command, "--loglevel", "ERROR"], stdout=subprocess.DEVNULL, env=environment, cwd=APP)
-        time.sleep(idle_s)
-        worker.terminate()
-        worker.wait(30)
+        told = {"REDIS_URL": url, "SINK_URL": sink.url, "TRACING": tracing}
+        with celery_worker("worker_app", "--concurrency", "2", "--task-events", folder=APP, **told):
+            time.sleep(idle_s)
         return Counter(span.name for span in sink.spans if not span.parent_id)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import obs_core
 import sqlalchemy
@@ -20,6 +21,7 @@ from opentelemetry import trace
 config = TracingConfig(service_name="mixed", collector_url=os.environ["SINK_URL"], collector_protocol="http")
 setup_tracing(config, instrument=None)
 app = Celery("mixed_service", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+app.conf.task_default_queue = "rehearsal"  # a Redis that REDIS_URL names may hold other people's tasks
 instrument_celery(app)
 engine = sqlalchemy.create_engine("sqlite://")
 instrument_sqlalchemy(engine)
@@ -27,7 +29,7 @@ instrument_sqlalchemy(engine)
 
 def releases() -> str:
     """Which releases this process runs; they are wheels, not this repository."""
-    assert "site-packages" in obs_core.__file__
+    assert "site-packages" in Path(obs_core.__file__).parts
     return " ".join(version(name) for name in ("obs-core", "obs-celery", "obs-db"))
 
 

@@ -59,6 +59,21 @@ def embedded_redis() -> Iterator[str]:
         server.wait(10)
 
 
+@contextmanager
+def celery_worker(app: str, *arguments: str, folder: Path, python: str = sys.executable, **told: str) -> Iterator[None]:
+    """Run a Celery worker of `folder`'s module `app` until the block is left, and end it warmly; `told` is its environment."""
+    command = [python, "-m", "celery", "--quiet", "--app", app, "worker", "--loglevel", "ERROR", *arguments]
+    environment = {**os.environ, **told, "PYTHONPATH": str(folder)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=folder)
+    try:
+        yield
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+
+
 def free_port() -> int:
     """Return a TCP port that is free on loopback just now, outside the range that outgoing connections take theirs from."""
     while True:

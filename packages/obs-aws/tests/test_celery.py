@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from obs_core.testing import OtlpSink, SinkSpan
 
+from tests.services import celery_worker
+
 HERE = Path(__file__).parent
 IDLE_S = 3.0
-
-
-@contextmanager
-def worker(environment: dict[str, str]) -> Iterator[None]:
-    """Run `sqs_worker` with two children, and end it warmly."""
-    command = [sys.executable, "-m", "celery", "--quiet", "--app", "sqs_worker", "worker", "--concurrency", "2"]
-    process = subprocess.Popen([*command, "--loglevel", "ERROR"], env=environment, cwd=HERE)
-    try:
-        yield
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 def executions(spans: list[SinkSpan]) -> int:
@@ -42,10 +27,10 @@ def test_celery_over_sqs(aws_url: str, table: str, otlp_sink: OtlpSink) -> None:
     """Two requests are two traces, whole; the worker's own calls, polling while it is idle included, are none."""
     pytest.importorskip("obs_celery")
     pytest.importorskip("pycurl")
-    environment = {**os.environ, "AWS_URL": aws_url, "SINK_URL": otlp_sink.url, "QUEUE": table, "PYTHONPATH": str(HERE)}
-    with worker(environment):
+    told = {"AWS_URL": aws_url, "SINK_URL": otlp_sink.url, "QUEUE": table}
+    with celery_worker("sqs_worker", "--concurrency", "2", folder=HERE, **told):
         for count in (1, 2):
-            subprocess.run([sys.executable, "sqs_worker.py"], env=environment, cwd=HERE, check=True, timeout=60)
+            subprocess.run([sys.executable, "sqs_worker.py"], env={**os.environ, **told}, cwd=HERE, check=True, timeout=60)
             otlp_sink.wait_for(lambda spans, count=count: executions(spans) == count, 60)
         time.sleep(IDLE_S)
     spans = {span.span_id: span for span in otlp_sink.spans}

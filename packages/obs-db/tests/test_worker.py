@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from celery import Celery
 from obs_core.testing import OtlpSink, SinkSpan
 
-from tests.services import embedded_redis
+from tests.services import celery_worker, embedded_redis
 
 TASKS = 5
-
-
-@contextmanager
-def worker(told: dict[str, str]) -> Iterator[None]:
-    """Run `worker_app` with two children and events, and end it warmly."""
-    here = str(Path(__file__).parent)
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "--quiet",
-        "--app",
-        "worker_app",
-        "worker",
-        "--concurrency",
-        "2",
-        "--task-events",
-    ]
-    process = subprocess.Popen([*command, "--loglevel", "ERROR"], env={**os.environ, **told, "PYTHONPATH": here}, cwd=here)
-    try:
-        yield
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 def run_tasks(app: Celery) -> list[int]:
@@ -59,7 +27,7 @@ def spans_of_a_worker(sink: OtlpSink, tracing: str, sql_url: str | None = None) 
     """Let a worker run a few tasks, answer an inspection, end, and return everything it exported."""
     with embedded_redis() as url, Celery("worker_app", broker=url, backend=f"db+{sql_url}" if sql_url else url) as app:
         told = {"REDIS_URL": url, "SINK_URL": sink.url, "TRACING": tracing, **({"SQL_URL": sql_url} if sql_url else {})}
-        with worker(told):
+        with celery_worker("worker_app", "--concurrency", "2", "--task-events", folder=Path(__file__).parent, **told):
             assert run_tasks(app) == list(range(1, TASKS + 1))
             assert app.control.inspect(timeout=10, limit=1).ping()
     return sink.spans
