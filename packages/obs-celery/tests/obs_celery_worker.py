@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from celery import Celery
 from celery.backends.asynchronous import AsyncBackendMixin
+from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from obs_core.integration import current_manager
 from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder, render_tree
@@ -79,6 +80,9 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise AssertionError(f"the worker did not stop:\n{self.log.read_text()}") from None
+        # Celery leaves these to the garbage collector, which may come upon a socket first, and warns of it in any test
+        if isinstance(self.app.backend, RedisBackend):
+            self.app.backend.client.connection_pool.disconnect()
         self.app.close()
 
     def spans(self, trace_id: int, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 40) -> list[SinkSpan]:
