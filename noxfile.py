@@ -48,7 +48,9 @@ def demo(session: nox.Session) -> None:
     # the receiver's gRPC server would remark on every process that the demo starts
     # and it needs longer than nox's half second to stop what it started
     command = ("python", "examples/services/demo.py", *session.posargs)
-    session.run(*command, env={"GRPC_VERBOSITY": "ERROR"}, interrupt_timeout=60, terminate_timeout=10)
+    session.run(
+        *command, env={"GRPC_VERBOSITY": "ERROR"}, interrupt_timeout=60, terminate_timeout=10
+    )
 
 
 @nox.session
@@ -70,7 +72,9 @@ def typing(session: nox.Session) -> None:
     session.run("mypy", "noxfile.py", "scripts")
     session.run("pytest", "-q", "packages/obs-core/tests/test_decorator.py", "-k", "static_types")
     for package in PACKAGES:
-        session.run("pyright", "--verifytypes", package.import_name, "--ignoreexternal", silent=True)
+        session.run(
+            "pyright", "--verifytypes", package.import_name, "--ignoreexternal", silent=True
+        )
 
 
 @nox.session
@@ -92,7 +96,9 @@ def minimal(session: nox.Session) -> None:
         python = _fresh_environment(session, home, "--find-links", str(wheels), package.name)
         with session.chdir(home):
             alone = str(ROOT / "scripts" / "alone.py")
-            session.run(python, "-W", "error", alone, package.name, package.import_name, external=True)
+            session.run(
+                python, "-W", "error", alone, package.name, package.import_name, external=True
+            )
 
 
 def _build_wheels(session: nox.Session, packages: list[Package]) -> Path:
@@ -101,7 +107,16 @@ def _build_wheels(session: nox.Session, packages: list[Package]) -> Path:
     shutil.rmtree(wheels, ignore_errors=True)
     for package in packages:
         session.log("building %s %s", package.name, package.project["version"])
-        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(wheels), str(package.folder), silent=True)
+        session.run(
+            "python",
+            "-m",
+            "build",
+            "--no-isolation",
+            "--outdir",
+            str(wheels),
+            str(package.folder),
+            silent=True,
+        )
     return wheels
 
 
@@ -109,14 +124,25 @@ def _type_check_consumer(session: nox.Session, package: Package, wheels: Path) -
     home = wheels.parent / f"consumer-{package.name}"
     python = _fresh_environment(session, home, "--find-links", str(wheels), package.name)
     consumer = home / "consumer.py"
-    consumer.write_text(f"import {package.import_name} as package\n\nnames: list[str] = package.__all__\n", encoding="utf-8")
+    consumer.write_text(
+        f"import {package.import_name} as package\n\nnames: list[str] = package.__all__\n",
+        encoding="utf-8",
+    )
     with session.chdir(home):
         session.run("mypy", "--strict", "--python-executable", python, str(consumer), silent=True)
 
 
 def _fresh_environment(session: nox.Session, home: Path, *requirements: str) -> str:
     shutil.rmtree(home, ignore_errors=True)
-    session.run("uv", "venv", "--quiet", "--python", str(session.python or sys.executable), str(home), external=True)
+    session.run(
+        "uv",
+        "venv",
+        "--quiet",
+        "--python",
+        str(session.python or sys.executable),
+        str(home),
+        external=True,
+    )
     python = str(home / "bin" / "python")
     session.run("uv", "pip", "install", "--quiet", "--python", python, *requirements, external=True)
     return python
@@ -128,20 +154,34 @@ def rehearsal(session: nox.Session) -> None:
     home = Path(session.create_tmp()).resolve() / "releases"
     shutil.rmtree(home, ignore_errors=True)
     released = {"obs-core": "1.9.0", "obs-celery": "1.2.0", "obs-db": "1.4.3"}
-    bumped = [bump(package, released[package.name], home) for package in PACKAGES if package.name in released]
+    bumped = [
+        bump(package, released[package.name], home)
+        for package in PACKAGES
+        if package.name in released
+    ]
     for package in bumped:
         check_release(package)
-    wheels = _build_wheels(session, [*(package for package in PACKAGES if package.name in released), *bumped])
+    wheels = _build_wheels(
+        session, [*(package for package in PACKAGES if package.name in released), *bumped]
+    )
     mixed = {"new-core": ("1.9.0", "1.0.0", "1.4.3"), "old-core": ("1.0.0", "1.2.0", "1.0.0")}
-    new, old = (_mixed_environment(session, home / name, wheels, *pins) for name, pins in mixed.items())
+    new, old = (
+        _mixed_environment(session, home / name, wheels, *pins) for name, pins in mixed.items()
+    )
     for python, other in ((new, old), (old, new)):
         command = (python, "-m", "pytest", "-q", "-s", "tests/mixed_versions.py")
         session.run(*command, env={"OTHER_PYTHON": other}, external=True)
 
 
-def _mixed_environment(session: nox.Session, home: Path, wheels: Path, core: str, celery: str, db: str) -> str:
+def _mixed_environment(
+    session: nox.Session, home: Path, wheels: Path, core: str, celery: str, db: str
+) -> str:
     session.log("%s: obs-core %s, obs-celery %s, obs-db %s", home.name, core, celery, db)
-    requirements = [f"obs-core=={core}", f"obs-celery[instruments]=={celery}", f"obs-db[instruments]=={db}"]
+    requirements = [
+        f"obs-core=={core}",
+        f"obs-celery[instruments]=={celery}",
+        f"obs-db[instruments]=={db}",
+    ]
     extra = ["--find-links", str(wheels), "--group", f"{ROOT}/pyproject.toml:test", "celery[redis]"]
     return _fresh_environment(session, home, *requirements, *extra)
 
@@ -178,14 +218,23 @@ def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
             session.error("no cell has failed: whatever went wrong before was something else")
         chosen = [cell for cell in chosen if str(cell) in bad]
     limits = dict(argument[2:].split("=") for argument in session.posargs if "=" in argument)
-    jobs, minutes = int(limits.get("jobs", 2 * (os.cpu_count() or 1))), float(limits.get("minutes", "inf"))
+    jobs, minutes = (
+        int(limits.get("jobs", 2 * (os.cpu_count() or 1))),
+        float(limits.get("minutes", "inf")),
+    )
     results = run_cells(chosen, jobs=jobs, resume="--resume" in session.posargs, minutes=minutes)
     failed = [result for result in results if not result.good]
     for result in failed:
         session.log("%s", result)
-    session.log("%d of %d cells passed or are unsupported with a reason", len(results) - len(failed), len(chosen))
+    session.log(
+        "%d of %d cells passed or are unsupported with a reason",
+        len(results) - len(failed),
+        len(chosen),
+    )
     if len(results) < len(chosen):
-        session.warn("%d cells were not begun within %g minutes", len(chosen) - len(results), minutes)
+        session.warn(
+            "%d cells were not begun within %g minutes", len(chosen) - len(results), minutes
+        )
     if failed:
         session.error(f"{len(failed)} cells failed")
 

@@ -30,7 +30,12 @@ class Stub:
 
         raw = BytesIO(self.body)
         raw.stream = lambda: iter([self.body])  # type: ignore[attr-defined]
-        return AWSResponse(request.url, 200, {"x-amzn-RequestId": "r", "Content-Type": "application/x-amz-json-1.0"}, raw)
+        return AWSResponse(
+            request.url,
+            200,
+            {"x-amzn-RequestId": "r", "Content-Type": "application/x-amz-json-1.0"},
+            raw,
+        )
 
 
 def instrument(contestant: str, sampled: bool) -> None:
@@ -70,8 +75,13 @@ def main(rounds: int) -> None:
     """Print the cost of each contestant, and ours against contrib's."""
     print(head("µs added to a GetItem", CONTESTANTS[1:]))
     for sampled in (True, False):
-        commands = {name: [sys.executable, __file__, name, str(int(sampled))] for name in CONTESTANTS}
-        taken = [{name: float(subprocess.check_output(command)) for name, command in commands.items()} for _ in range(rounds)]
+        commands = {
+            name: [sys.executable, __file__, name, str(int(sampled))] for name in CONTESTANTS
+        }
+        taken = [
+            {name: float(subprocess.check_output(command)) for name, command in commands.items()}
+            for _ in range(rounds)
+        ]
         print(row("sampled" if sampled else "unsampled", CONTESTANTS[1:], taken), flush=True)
 
 

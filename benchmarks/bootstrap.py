@@ -49,7 +49,9 @@ print(time.monotonic(), flush=True)
 
 def run(code: str) -> str:
     """Return what `code` prints, in a new interpreter."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     return done.stdout
 
 
@@ -68,7 +70,9 @@ def exit_s(setup: str, port: int, protocol: str, count: int) -> float:
     return time.monotonic() - float(out)
 
 
-def compare(contestants: dict[str, str], measure: Callable[[str], float], rounds: int) -> dict[str, list[float]]:
+def compare(
+    contestants: dict[str, str], measure: Callable[[str], float], rounds: int
+) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for code in contestants.values():
         measure(code)  # compiles the bytecode
@@ -82,9 +86,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
-    contestants = {name: code for name, code in IMPORTS.items() if name != "logfire" or find_spec("logfire")}
+    contestants = {
+        name: code for name, code in IMPORTS.items() if name != "logfire" or find_spec("logfire")
+    }
     times = compare(contestants, import_ms, rounds)
-    print(f"import, ms of CPU time, {rounds} rounds: minimum, median (obs_core is allowed 15 over the SDK)")
+    print(
+        f"import, ms of CPU time, {rounds} rounds: minimum, median (obs_core is allowed 15 over the SDK)"
+    )
     for name, values in times.items():
         print(f"  {name:16} {min(values):7.1f} {statistics.median(values):7.1f}")
     added = [ours - sdk for sdk, ours in zip(times["sdk"], times["sdk + obs_core"], strict=True)]
@@ -96,17 +104,26 @@ def main() -> None:
         silent.listen(64)
         port = refusing.getsockname()[1]
         sdk = SDK + EXPORTER + SDK_SETUP.format(port=port, protocol="http", path="/v1/traces")
-        contestants = {"sdk": sdk, "obs_core": SDK + EXPORTER + OBS_SETUP.format(port=port, protocol="http")}
+        contestants = {
+            "sdk": sdk,
+            "obs_core": SDK + EXPORTER + OBS_SETUP.format(port=port, protocol="http"),
+        }
         memory = compare(contestants, rss_mb, rounds)
         print("set up with the http exporter, peak RSS in MB (obs_core is allowed 2 over the SDK)")
         for name, values in memory.items():
             print(f"  {name:16} {statistics.median(values):7.1f}")
-        print("exit after the last statement, s (obs_core is allowed exit_timeout_s = 2 and the interpreter's time)")
+        print(
+            "exit after the last statement, s (obs_core is allowed exit_timeout_s = 2 and the interpreter's time)"
+        )
         for collector, at in (("refused", port), ("silent", silent.getsockname()[1])):
             for protocol in ("grpc", "http"):
                 for count in (1, 2000):
-                    sdk_s, obs_s = (exit_s(setup, at, protocol, count) for setup in (SDK_SETUP, OBS_SETUP))
-                    print(f"  {collector:8} {protocol} {count:5} spans   sdk {sdk_s:5.1f}   obs_core {obs_s:5.1f}")
+                    sdk_s, obs_s = (
+                        exit_s(setup, at, protocol, count) for setup in (SDK_SETUP, OBS_SETUP)
+                    )
+                    print(
+                        f"  {collector:8} {protocol} {count:5} spans   sdk {sdk_s:5.1f}   obs_core {obs_s:5.1f}"
+                    )
 
 
 if __name__ == "__main__":

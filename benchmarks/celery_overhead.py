@@ -21,7 +21,11 @@ from typing import Any
 
 from table import head, row
 
-CONTESTANTS = {"bare": "celery", "ours": "obs_celery", "contrib": "opentelemetry.instrumentation.celery"}
+CONTESTANTS = {
+    "bare": "celery",
+    "ours": "obs_celery",
+    "contrib": "opentelemetry.instrumentation.celery",
+}
 CONTESTANTS |= {"sentry": "sentry_sdk", "ddtrace": "ddtrace"}
 OPERATIONS = 1500
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"
@@ -59,8 +63,12 @@ def set_up(contestant: str, sampled: bool) -> None:
         sentry_sdk.init("http://k@127.0.0.1:9/1", transport=Discarding, traces_sample_rate=float(sampled),
                         integrations=[CeleryIntegration()], default_integrations=False)  # fmt: skip
     elif contestant == "ddtrace":
-        os.environ.update(DD_TRACE_SAMPLE_RATE=str(int(sampled)), DD_REMOTE_CONFIGURATION_ENABLED="false")
-        os.environ.update(DD_INSTRUMENTATION_TELEMETRY_ENABLED="false", DD_TRACE_AGENT_URL="http://127.0.0.1:9")
+        os.environ.update(
+            DD_TRACE_SAMPLE_RATE=str(int(sampled)), DD_REMOTE_CONFIGURATION_ENABLED="false"
+        )
+        os.environ.update(
+            DD_INSTRUMENTATION_TELEMETRY_ENABLED="false", DD_TRACE_AGENT_URL="http://127.0.0.1:9"
+        )
         from ddtrace import patch
 
         patch(celery=True)
@@ -82,11 +90,22 @@ def measure(contestant: str, sampled: bool) -> dict[str, float]:
 
     app.finalize()
     run = celery_trace.build_tracer("bench.work", app.tasks["bench.work"], app=app)
-    headers = {"traceparent": f"{TRACEPARENT}{int(sampled)}"} if contestant in ("ours", "contrib") else {}
-    message = app.amqp.create_task_message("an-id", "bench.work", root_id="a-root", parent_id="a-parent")
+    headers = (
+        {"traceparent": f"{TRACEPARENT}{int(sampled)}"} if contestant in ("ours", "contrib") else {}
+    )
+    message = app.amqp.create_task_message(
+        "an-id", "bench.work", root_id="a-root", parent_id="a-parent"
+    )
     delivery = {"exchange": "", "routing_key": "celery", "priority": 0, "redelivered": False}
     properties = {"delivery_info": delivery, "reply_to": "a-queue", "correlation_id": "an-id"}
-    request = {**message.headers, **properties, **headers, "args": (), "kwargs": {}, "is_eager": False}
+    request = {
+        **message.headers,
+        **properties,
+        **headers,
+        "args": (),
+        "kwargs": {},
+        "is_eager": False,
+    }
 
     producer = Nowhere(app)
 
@@ -150,7 +169,11 @@ def least(operation: Callable[[], None], runs: int = 15) -> float:
 
 def main(rounds: int) -> None:
     """Run everyone in turn and print the table."""
-    present = [name for name, module in CONTESTANTS.items() if find_spec(module.partition(".")[0]) and _importable(module)]
+    present = [
+        name
+        for name, module in CONTESTANTS.items()
+        if find_spec(module.partition(".")[0]) and _importable(module)
+    ]
     rounds_of: dict[str, list[dict[str, float]]] = {}
     for number in range(rounds):
         for name in present:

@@ -34,7 +34,10 @@ def main() -> None:
     for tracing in ("contrib", "obs-db"):
         roots = roots_of_an_idle_worker(tracing, idle_s)
         told = ", ".join(f"{count} {name}" for name, count in roots.most_common())
-        print(f"{tracing:8} {sum(roots.values()):5} root spans in {idle_s:g} s idle{': ' + told if told else ''}", flush=True)
+        print(
+            f"{tracing:8} {sum(roots.values()):5} root spans in {idle_s:g} s idle{': ' + told if told else ''}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

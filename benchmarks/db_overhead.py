@@ -53,7 +53,10 @@ def contrib(provider: TracerProvider) -> Iterator[None]:
 @contextmanager
 def ours(provider: TracerProvider) -> Iterator[None]:
     """obs-db with its defaults."""
-    handles = [instrument_sqlalchemy(tracer_provider=provider), instrument_redis(tracer_provider=provider)]
+    handles = [
+        instrument_sqlalchemy(tracer_provider=provider),
+        instrument_redis(tracer_provider=provider),
+    ]
     try:
         yield
     finally:
@@ -96,7 +99,11 @@ def redis_pipeline(url: str) -> Iterator[Callable[[], Any]]:
         yield run
 
 
-CONTESTANTS: dict[str, Callable[[TracerProvider], Any]] = {"bare": lambda _: nullcontext(), "contrib": contrib, "ours": ours}
+CONTESTANTS: dict[str, Callable[[TracerProvider], Any]] = {
+    "bare": lambda _: nullcontext(),
+    "contrib": contrib,
+    "ours": ours,
+}
 SCENARIOS: dict[str, tuple[Callable[[str], Any], int]] = {
     "SQLite execute": (sqlite_execute, 400),
     "Redis GET": (redis_get, 400),
@@ -129,7 +136,11 @@ def main() -> None:
 
 
 def contest(
-    scenario: Callable[[str], Any], url: str, provider: TracerProvider, calls: int, rounds: int = ROUNDS
+    scenario: Callable[[str], Any],
+    url: str,
+    provider: TracerProvider,
+    calls: int,
+    rounds: int = ROUNDS,
 ) -> list[dict[str, float]]:
     """Return each round's µs a call by contestant, the contestants taking turns."""
     taken: list[dict[str, float]] = []

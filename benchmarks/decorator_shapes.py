@@ -74,7 +74,12 @@ def opentelemetry(decorate: Callable[[Any], Any], exporter: Any) -> Contestant:
         exporter.clear()
         return records
 
-    return Contestant(decorate, trace.get_tracer("shapes").start_as_current_span, finished, lambda: trace.get_current_span())
+    return Contestant(
+        decorate,
+        trace.get_tracer("shapes").start_as_current_span,
+        finished,
+        lambda: trace.get_current_span(),
+    )
 
 
 def in_memory(set_provider: bool = True) -> Any:
@@ -101,7 +106,9 @@ def otel() -> Contestant:
     from opentelemetry import trace
 
     exporter = in_memory()
-    return opentelemetry(lambda f: trace.get_tracer("otel").start_as_current_span("traced")(f), exporter)
+    return opentelemetry(
+        lambda f: trace.get_tracer("otel").start_as_current_span("traced")(f), exporter
+    )
 
 
 def logfire() -> Contestant:
@@ -109,7 +116,11 @@ def logfire() -> Contestant:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
     exporter = in_memory(set_provider=False)
-    logfire.configure(send_to_logfire=False, console=False, additional_span_processors=[SimpleSpanProcessor(exporter)])
+    logfire.configure(
+        send_to_logfire=False,
+        console=False,
+        additional_span_processors=[SimpleSpanProcessor(exporter)],
+    )
     return opentelemetry(lambda f: logfire.instrument("traced", allow_generator=True)(f), exporter)
 
 
@@ -118,7 +129,9 @@ def traceloop() -> Contestant:
     from traceloop.sdk.decorators import task
 
     exporter = in_memory(set_provider=False)
-    Traceloop.init(exporter=exporter, disable_batch=True, telemetry_enabled=False, instruments=set())
+    Traceloop.init(
+        exporter=exporter, disable_batch=True, telemetry_enabled=False, instruments=set()
+    )
     return opentelemetry(lambda f: task(name="traced")(f), exporter)
 
 
@@ -130,7 +143,15 @@ def ddtrace() -> Contestant:
     class Keep(TraceFilter):
         def process_trace(self, trace: Any) -> None:
             kept.extend(
-                Record(s.name, s.span_id, s.parent_id, (s.duration or 0), bool(s.error), -1, s.get_tag("error.type") or "")
+                Record(
+                    s.name,
+                    s.span_id,
+                    s.parent_id,
+                    (s.duration or 0),
+                    bool(s.error),
+                    -1,
+                    s.get_tag("error.type") or "",
+                )
                 for s in trace
             )
 
@@ -140,7 +161,9 @@ def ddtrace() -> Contestant:
         records, kept[:] = list(kept), []
         return records
 
-    return Contestant(lambda f: tracer.wrap("traced")(f), tracer.trace, finished, tracer.current_span)
+    return Contestant(
+        lambda f: tracer.wrap("traced")(f), tracer.trace, finished, tracer.current_span
+    )
 
 
 def sentry() -> Contestant:
@@ -155,20 +178,38 @@ def sentry() -> Contestant:
             for item in envelope.items:
                 body = item.payload.json or {}
                 if body.get("type") == "transaction":
-                    kept.append(Record("root", body["contexts"]["trace"]["span_id"], None, 0, False))
+                    kept.append(
+                        Record("root", body["contexts"]["trace"]["span_id"], None, 0, False)
+                    )
                     for s in body["spans"]:
                         start, end = (
-                            datetime.fromisoformat(str(s[key]).rstrip("Z")) for key in ("start_timestamp", "timestamp")
+                            datetime.fromisoformat(str(s[key]).rstrip("Z"))
+                            for key in ("start_timestamp", "timestamp")
                         )
                         error = (s.get("status") or "ok") != "ok"
                         kept.append(
-                            Record(s["description"], s["span_id"], s["parent_span_id"], (end - start).total_seconds(), error)
+                            Record(
+                                s["description"],
+                                s["span_id"],
+                                s["parent_span_id"],
+                                (end - start).total_seconds(),
+                                error,
+                            )
                         )
 
-    sentry_sdk.init(dsn="http://k@127.0.0.1:9/1", transport=Keep, traces_sample_rate=1.0, default_integrations=False)
+    sentry_sdk.init(
+        dsn="http://k@127.0.0.1:9/1",
+        transport=Keep,
+        traces_sample_rate=1.0,
+        default_integrations=False,
+    )
 
     def span(name: str) -> AbstractContextManager[Any]:
-        return sentry_sdk.start_transaction(name="root") if name == "root" else sentry_sdk.start_span(name=name)
+        return (
+            sentry_sdk.start_transaction(name="root")
+            if name == "root"
+            else sentry_sdk.start_span(name=name)
+        )
 
     def finished() -> list[Record]:
         records, kept[:] = list(kept), []
@@ -276,7 +317,12 @@ def _interleaved(c: Contestant) -> bool:
     found = seen(c, run)
     parents = {found.ids[r.parent].name if r.parent in found.ids else "" for r in found.traced()}
     whole = [r for r in found.traced() if r.seconds >= 0.014]
-    return left == [True] and set(found.parent_of("consumer")) == {"root"} and parents == {"root"} and len(whole) == 2
+    return (
+        left == [True]
+        and set(found.parent_of("consumer")) == {"root"}
+        and parents == {"root"}
+        and len(whole) == 2
+    )
 
 
 @check("generator left early: no error")
@@ -330,7 +376,11 @@ def _async_protocol(c: Contestant) -> bool:
 
     async def run() -> bool:
         talking = c.decorate(talk)()
-        return [await talking.asend(None), await talking.asend("x"), await talking.athrow(KeyError())] == [1, "x", "caught"]
+        return [
+            await talking.asend(None),
+            await talking.asend("x"),
+            await talking.athrow(KeyError()),
+        ] == [1, "x", "caught"]
 
     with c.span("root"):
         return asyncio.run(run())
@@ -407,7 +457,11 @@ def _error(c: Contestant) -> bool:
             c.decorate(fail)()
 
     (record,) = seen(c, run).traced()
-    return record.error and record.exceptions in (1, -1) and record.error_type == "json.decoder.JSONDecodeError"
+    return (
+        record.error
+        and record.exceptions in (1, -1)
+        and record.error_type == "json.decoder.JSONDecodeError"
+    )
 
 
 @check("a cancelled call is no error")
@@ -446,12 +500,20 @@ def main() -> None:
     }  # fmt: skip
     columns: dict[str, dict[str, bool]] = {}
     for name in CONTESTANTS:
-        run = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, env=environment, timeout=120)
+        run = subprocess.run(
+            [sys.executable, __file__, name],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
         columns[name] = json.loads(run.stdout) if run.stdout else {}
     print("| | " + " | ".join(CONTESTANTS) + " |")
     print("|---|" + ":-:|" * len(CONTESTANTS))
     for title in CHECKS:
-        cells = ({True: "yes", False: "no", None: ""}[columns[name].get(title)] for name in CONTESTANTS)
+        cells = (
+            {True: "yes", False: "no", None: ""}[columns[name].get(title)] for name in CONTESTANTS
+        )
         print(f"| {title} | " + " | ".join(cells) + " |")
     return None
 

@@ -23,10 +23,23 @@ from typing import Any
 from turns import Measure, answer, contend
 
 STATES = ("no provider", "not sampled", "sampled", "production mix")
-CONTESTANTS = ("sdk", "ours", "otel", "otel_attributes", "logfire", "ddtrace", "sentry", "traceloop")
+CONTESTANTS = (
+    "sdk",
+    "ours",
+    "otel",
+    "otel_attributes",
+    "logfire",
+    "ddtrace",
+    "sentry",
+    "traceloop",
+)
 CHUNK = 500  # calls below one parent; sentry keeps at most 1,000 spans a transaction
 CHILDREN, RATE = 20, 0.1
-ATTRIBUTES = {"code.function.name": "__main__.child", "code.file.path": __file__, "code.line.number": 40}
+ATTRIBUTES = {
+    "code.function.name": "__main__.child",
+    "code.file.path": __file__,
+    "code.line.number": 40,
+}
 
 Call = Callable[[int], int]
 Decorate = Callable[[Call], Call]
@@ -97,14 +110,18 @@ def logfire(state: str) -> tuple[Decorate, Parent]:
     import logfire
 
     if state != "no provider":
-        logfire.configure(send_to_logfire=False, console=False, sampling=logfire.SamplingOptions(head=rate(state)))
+        logfire.configure(
+            send_to_logfire=False, console=False, sampling=logfire.SamplingOptions(head=rate(state))
+        )
     return logfire.instrument("child", extract_args=False), lambda: logfire.span("parent")
 
 
 def ddtrace(state: str) -> tuple[Decorate, Parent]:
     os.environ["DD_TRACE_ENABLED"] = str(state != "no provider").lower()
     os.environ["DD_TRACE_SAMPLING_RULES"] = f'[{{"sample_rate": {rate(state)}}}]'
-    os.environ["DD_INSTRUMENTATION_TELEMETRY_ENABLED"] = os.environ["DD_REMOTE_CONFIGURATION_ENABLED"] = "false"
+    os.environ["DD_INSTRUMENTATION_TELEMETRY_ENABLED"] = os.environ[
+        "DD_REMOTE_CONFIGURATION_ENABLED"
+    ] = "false"
     from ddtrace.trace import TraceFilter, tracer
 
     class Nowhere(TraceFilter):
@@ -125,7 +142,12 @@ def sentry(state: str) -> tuple[Decorate, Parent]:
         def capture_envelope(self, envelope: Any) -> None:
             pass
 
-    sentry_sdk.init(dsn="http://k@127.0.0.1:9/1", transport=Nowhere, traces_sample_rate=rate(state), default_integrations=False)
+    sentry_sdk.init(
+        dsn="http://k@127.0.0.1:9/1",
+        transport=Nowhere,
+        traces_sample_rate=rate(state),
+        default_integrations=False,
+    )
     return sentry_sdk.trace, lambda: sentry_sdk.start_transaction(name="parent")
 
 
@@ -193,7 +215,11 @@ def work(contestant: str, state: str, calls: int) -> Measure:
 def contend_in(state: str, rounds: int, calls: int) -> dict[str, list[float]]:
     """Return each contestant's figures, round by round."""
     command = [sys.executable, __file__, "--calls", str(calls), "--state", state, "--worker"]
-    settings = {"TRACELOOP_TELEMETRY": "false", "LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
+    settings = {
+        "TRACELOOP_TELEMETRY": "false",
+        "LOGFIRE_IGNORE_NO_CONFIG": "1",
+        "DD_TRACE_LOG_LEVEL": "ERROR",
+    }
     figures = contend(command, CONTESTANTS, rounds, **settings)
     return {name: [figure for (figure,) in taken] for name, taken in figures.items()}
 
@@ -211,9 +237,15 @@ def main() -> None:
     print("|---|" + "---:|" * (len(CONTESTANTS) + 2))
     for state in STATES:
         figures = contend_in(state, options.rounds, options.calls)
-        cells = [f"{median(figures[name]):.2f}" if name in figures else "no" for name in CONTESTANTS]
-        peers = [figures[name] for name in figures if name not in ("sdk", "ours", "otel_attributes")]
-        floor = median(mine / base for mine, base in zip(figures["ours"], figures["sdk"], strict=True))
+        cells = [
+            f"{median(figures[name]):.2f}" if name in figures else "no" for name in CONTESTANTS
+        ]
+        peers = [
+            figures[name] for name in figures if name not in ("sdk", "ours", "otel_attributes")
+        ]
+        floor = median(
+            mine / base for mine, base in zip(figures["ours"], figures["sdk"], strict=True)
+        )
         cheapest = min(peers, key=median)
         lead = median(peer / mine for peer, mine in zip(cheapest, figures["ours"], strict=True))
         print(f"| {state} | " + " | ".join(cells) + f" | {floor:.2f} | {lead:.1f} |", flush=True)

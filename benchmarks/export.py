@@ -35,7 +35,9 @@ def set_up(contestant: str, url: str) -> Callable[[], object]:
         from obs_core import TracingConfig, setup_tracing
 
         folder = os.environ["SPOOL"] if contestant == "ours, spool" else None
-        config = TracingConfig(service_name="shop", collector_url=url, collector_protocol="http", spool_dir=folder)
+        config = TracingConfig(
+            service_name="shop", collector_url=url, collector_protocol="http", spool_dir=folder
+        )
         return setup_tracing(config)[0].flush
     from opentelemetry import trace
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -45,7 +47,9 @@ def set_up(contestant: str, url: str) -> Callable[[], object]:
     if contestant == "sdk":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{url}/v1/traces")))
+        provider.add_span_processor(
+            BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{url}/v1/traces"))
+        )
     else:
         provider.add_span_processor(SpanProcessor())
     trace.set_tracer_provider(provider)
@@ -73,11 +77,19 @@ def work(contestant: str, url: str) -> Measure:
 def main(rounds: int) -> None:
     """Print the table."""
     with sink() as port, tempfile.TemporaryDirectory() as folder:
-        figures = contend([sys.executable, __file__, f"http://127.0.0.1:{port}"], CONTESTANTS, rounds, SPOOL=folder)
+        figures = contend(
+            [sys.executable, __file__, f"http://127.0.0.1:{port}"],
+            CONTESTANTS,
+            rounds,
+            SPOOL=folder,
+        )
     print("| export of a span | sdk | ours | ours / sdk | spread |")
     print("|---|---:|---:|---:|---:|")
     added = {
-        name: [mine[0] - base[0] for mine, base in zip(figures[name], figures["no export"], strict=True)]
+        name: [
+            mine[0] - base[0]
+            for mine, base in zip(figures[name], figures["no export"], strict=True)
+        ]
         for name in CONTESTANTS[1:]
     }
     walls = {name: [wall / SPANS * 1e6 for _, wall in figures[name]] for name in added}
@@ -88,7 +100,9 @@ def main(rounds: int) -> None:
 
 def line(title: str, sdk: list[float], ours: list[float]) -> str:
     """Return a line of the table; the spread is that of the middle half of the rounds."""
-    low, middle, high = quantiles([mine / theirs for mine, theirs in zip(ours, sdk, strict=True)], n=4)
+    low, middle, high = quantiles(
+        [mine / theirs for mine, theirs in zip(ours, sdk, strict=True)], n=4
+    )
     return f"| {title} | {median(sdk):.1f} | {median(ours):.1f} | {middle:.2f} | {low:.2f} to {high:.2f} |"
 
 

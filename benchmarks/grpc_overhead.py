@@ -35,7 +35,9 @@ class Contestant:
         if name == "ours":
             instrument_grpc_server(self.server, tracer_provider=provider)
         methods = {"UnaryUnary": grpc.unary_unary_rpc_method_handler(echo)}
-        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("bench.Echo", methods)])
+        self.server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("bench.Echo", methods)]
+        )
         port = self.server.add_insecure_port("127.0.0.1:0")
         self.server.start()
         channel = grpc.insecure_channel(f"127.0.0.1:{port}")
@@ -76,10 +78,16 @@ def main(rounds: int, calls: int) -> None:
         ]
         for contestant in contestants:
             contestant.round(calls)
-        taken = [{contestant.name: contestant.round(calls) for contestant in contestants} for _ in range(rounds)]
+        taken = [
+            {contestant.name: contestant.round(calls) for contestant in contestants}
+            for _ in range(rounds)
+        ]
         for contestant in contestants:
             contestant.close()
-        print(row("sampled" if sampled else "unsampled", ["contrib", "ours"], taken, median), flush=True)
+        print(
+            row("sampled" if sampled else "unsampled", ["contrib", "ours"], taken, median),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

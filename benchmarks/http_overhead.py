@@ -80,7 +80,9 @@ async def serve(app: Callable[..., object], flags: str) -> float:
 def servers(rate: float) -> dict[str, Callable[..., object]]:
     ours, theirs = application(), application()
     ours.add_middleware(RequestTracingMiddleware, tracer_provider=provider(rate))
-    theirs.add_middleware(OpenTelemetryMiddleware, tracer_provider=provider(rate), exclude_spans=["send", "receive"])
+    theirs.add_middleware(
+        OpenTelemetryMiddleware, tracer_provider=provider(rate), exclude_spans=["send", "receive"]
+    )
     return {"bare": application(), "contrib": theirs, "ours": ours}
 
 
@@ -97,7 +99,9 @@ def fastapi(**telemetry: object) -> FastAPI:
 def fastapis(rate: float) -> dict[str, Callable[..., object]]:
     off, alone = {"tracing": False}, {"tracer_provider": provider(rate), "operation_spans": False}
     theirs, enriched = fastapi(**off), fastapi(**alone)
-    FastAPIInstrumentor.instrument_app(theirs, tracer_provider=provider(rate), exclude_spans=["send", "receive"])
+    FastAPIInstrumentor.instrument_app(
+        theirs, tracer_provider=provider(rate), exclude_spans=["send", "receive"]
+    )
     enriched.add_middleware(RequestTracingMiddleware)
     return {
         "bare": fastapi(**off),
@@ -111,7 +115,8 @@ def fastapis(rate: float) -> dict[str, Callable[..., object]]:
 
 def clients(rate: float) -> dict[str, httpx.Client]:
     made = {
-        name: httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) for name in ("bare", "contrib", "ours")
+        name: httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+        for name in ("bare", "contrib", "ours")
     }
     HTTPXClientInstrumentor().instrument_client(made["contrib"], tracer_provider=provider(rate))
     instrument_httpx(made["ours"], tracer_provider=provider(rate))
@@ -132,18 +137,36 @@ def measure(title: str, rounds: int) -> list[dict[str, float]]:
     rate, flags = (1.0, "01") if sampling == "sampled" else (0.0, "00")
     if kind == "httpx":
         contestants = clients(rate)
-        return [{name: fetch(client) for name, client in contestants.items()} for _ in range(rounds + 1)][1:]
+        return [
+            {name: fetch(client) for name, client in contestants.items()} for _ in range(rounds + 1)
+        ][1:]
     apps, loop = (servers if kind == "ASGI" else fastapis)(rate), asyncio.new_event_loop()
     try:
-        found = [{name: loop.run_until_complete(serve(app, flags)) for name, app in apps.items()} for _ in range(rounds + 1)]
+        found = [
+            {name: loop.run_until_complete(serve(app, flags)) for name, app in apps.items()}
+            for _ in range(rounds + 1)
+        ]
     finally:
         loop.close()
     return found[1:]
 
 
 if __name__ == "__main__":
-    groups = ["ASGI", "httpx", *(["FastAPI"] if "telemetry" in FastAPI.__init__.__annotations__ else [])]
+    groups = [
+        "ASGI",
+        "httpx",
+        *(["FastAPI"] if "telemetry" in FastAPI.__init__.__annotations__ else []),
+    ]
     print(head("µs added to a request", CONTESTANTS))
-    for title in (f"{group}, {sampling}" for group in groups for sampling in ("sampled", "unsampled")):
+    for title in (
+        f"{group}, {sampling}" for group in groups for sampling in ("sampled", "unsampled")
+    ):
         taken = measure(title, int(sys.argv[1]) if len(sys.argv) > 1 else 300)
-        print(row(title, CONTESTANTS, [{name: time * 1e6 for name, time in each.items()} for each in taken]), flush=True)
+        print(
+            row(
+                title,
+                CONTESTANTS,
+                [{name: time * 1e6 for name, time in each.items()} for each in taken],
+            ),
+            flush=True,
+        )

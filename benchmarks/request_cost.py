@@ -56,7 +56,9 @@ def ours(rate: float, port: int) -> Contestant:
     from obs_http import instrument_fastapi, instrument_httpx
 
     url = f"http://127.0.0.1:{port}"
-    config = TracingConfig(service_name="shop", collector_url=url, collector_protocol="http", sampling_rate=rate)
+    config = TracingConfig(
+        service_name="shop", collector_url=url, collector_protocol="http", sampling_rate=rate
+    )
     manager, _ = setup_tracing(config)
 
     def instrument(app: Any, engine: Any, celery: Any, client: Any) -> None:
@@ -77,7 +79,11 @@ def contrib(rate: float, port: int) -> Contestant:
     provider.add_span_processor(batch_processor(port))
     trace.set_tracer_provider(provider)
     tracer = trace.get_tracer("bench")
-    return lambda function: tracer.start_as_current_span(function.__name__)(function), instrument_contrib, provider.force_flush
+    return (
+        lambda function: tracer.start_as_current_span(function.__name__)(function),
+        instrument_contrib,
+        provider.force_flush,
+    )
 
 
 def batch_processor(port: int) -> Any:
@@ -104,7 +110,12 @@ def logfire(rate: float, port: int) -> Contestant:
 
     sampling = logfire.SamplingOptions(head=rate)
     processors = [batch_processor(port)]
-    logfire.configure(send_to_logfire=False, console=False, sampling=sampling, additional_span_processors=processors)
+    logfire.configure(
+        send_to_logfire=False,
+        console=False,
+        sampling=sampling,
+        additional_span_processors=processors,
+    )
 
     def instrument(app: Any, engine: Any, celery: Any, client: Any) -> None:
         logfire.instrument_fastapi(app)
@@ -112,13 +123,19 @@ def logfire(rate: float, port: int) -> Contestant:
         logfire.instrument_sqlalchemy(engine=engine)
         logfire.instrument_celery()
 
-    return lambda function: logfire.instrument(function.__name__, extract_args=False)(function), instrument, logfire.force_flush
+    return (
+        lambda function: logfire.instrument(function.__name__, extract_args=False)(function),
+        instrument,
+        logfire.force_flush,
+    )
 
 
 def ddtrace(rate: float, port: int) -> Contestant:
     os.environ["DD_TRACE_SAMPLING_RULES"] = f'[{{"sample_rate": {rate}}}]'
     os.environ["DD_TRACE_AGENT_URL"] = f"http://127.0.0.1:{port}"
-    os.environ["DD_INSTRUMENTATION_TELEMETRY_ENABLED"] = os.environ["DD_REMOTE_CONFIGURATION_ENABLED"] = "false"
+    os.environ["DD_INSTRUMENTATION_TELEMETRY_ENABLED"] = os.environ[
+        "DD_REMOTE_CONFIGURATION_ENABLED"
+    ] = "false"
     from ddtrace import patch
     from ddtrace.trace import tracer
 
@@ -211,10 +228,22 @@ def main() -> None:
     print(head("µs added to a request, sampled", CONTESTANTS[1:]))
     with sink() as port:
         for rate in RATES:
-            command = [sys.executable, __file__, "--requests", str(options.requests), "--rate", str(rate), "--port", str(port)]
+            command = [
+                sys.executable,
+                __file__,
+                "--requests",
+                str(options.requests),
+                "--rate",
+                str(rate),
+                "--port",
+                str(port),
+            ]
             settings = {"LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
             figures = contend([*command, "--worker"], CONTESTANTS, options.rounds, **settings)
-            taken = [{name: each[number][0] for name, each in figures.items()} for number in range(options.rounds)]
+            taken = [
+                {name: each[number][0] for name, each in figures.items()}
+                for number in range(options.rounds)
+            ]
             print(row(f"{rate:.0%}", CONTESTANTS[1:], taken), flush=True)
     return None
 

@@ -14,7 +14,12 @@ def head(unit: str, contestants: Sequence[str]) -> str:
     return f"| {' | '.join(names)} |\n|---|{'---:|' * (len(names) - 1)}"
 
 
-def row(title: str, contestants: Sequence[str], rounds: Sequence[Round], of: Callable[[list[float]], float] = min) -> str:
+def row(
+    title: str,
+    contestants: Sequence[str],
+    rounds: Sequence[Round],
+    of: Callable[[list[float]], float] = min,
+) -> str:
     """Return a line: the least of all rounds less the bare least, since a busy machine only adds; ``no`` for who is absent.
 
     `of` says what stands for all rounds: the median where threads that wait for each other make some rounds lucky.

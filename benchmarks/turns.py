@@ -29,10 +29,17 @@ def contend(
 
     A contestant is started by `command` and its name.
     """
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+        "text": True,
+    }
     pipes["env"] = {**os.environ, **environment}
     workers = {name: subprocess.Popen([*command, name], **pipes) for name in contestants}
-    ready = {name: worker for name, worker in workers.items() if worker.stdout.readline() == "ready\n"}
+    ready = {
+        name: worker for name, worker in workers.items() if worker.stdout.readline() == "ready\n"
+    }
     figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in ready}
     for _ in range(rounds):
         for name, worker in ready.items():

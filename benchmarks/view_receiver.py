@@ -32,21 +32,27 @@ def batches() -> list[bytes]:
     for number in range(SPANS):
         if group is None:
             resource = request.resource_spans.add()
-            resource.resource.attributes.add(key="service.name").value.string_value = f"service-{number // BATCH % 5}"
+            resource.resource.attributes.add(
+                key="service.name"
+            ).value.string_value = f"service-{number // BATCH % 5}"
             group = resource.scope_spans.add().spans
         trace = 1 if number < BIG else 2 + number // 10
         if number < BIG:
             parent = 0 if number == 0 else number // 2 + 1
         else:
             parent = 0 if number % 10 == 0 else number - number % 10 + 1
-        span = group.add(trace_id=trace.to_bytes(16, "big"), span_id=(number + 1).to_bytes(8, "big"), kind=2)
+        span = group.add(
+            trace_id=trace.to_bytes(16, "big"), span_id=(number + 1).to_bytes(8, "big"), kind=2
+        )
         span.name = f"GET /item/{number % 50}"
         span.parent_span_id = parent.to_bytes(8, "big") if parent else b""
         span.start_time_unix_nano = 1_700_000_000 * SECOND + number * 10**5
         span.end_time_unix_nano = span.start_time_unix_nano + 10**6 * (1 + number % 90)
         span.status.code = 2 if number % 500 == 0 else 0
         for index in range(8):
-            span.attributes.add(key=f"attribute.number.{index}").value.string_value = f"a value of some length {number} {index}"
+            span.attributes.add(
+                key=f"attribute.number.{index}"
+            ).value.string_value = f"a value of some length {number} {index}"
         span.attributes.add(key="http.response.status_code").value.int_value = 200
         span.attributes.add(key="user.id").value.int_value = number
         held += 1
@@ -93,8 +99,12 @@ def measure(url: str, bodies: list[bytes], process: psutil.Process) -> dict[str,
             "ingest spans/s": round(SPANS / seconds),
             "ingest cpu s per 100,000 spans": round(sum(process.cpu_times()[:2]), 2),
             "list ms": round(timed(lambda: client.get("/api/traces")), 1),
-            "search by word ms": round(timed(lambda: client.get("/api/traces", params={"q": "length 77777"})), 1),
-            "search by attribute ms": round(timed(lambda: client.get("/api/traces", params={"q": "user.id=77777"})), 1),
+            "search by word ms": round(
+                timed(lambda: client.get("/api/traces", params={"q": "length 77777"})), 1
+            ),
+            "search by attribute ms": round(
+                timed(lambda: client.get("/api/traces", params={"q": "user.id=77777"})), 1
+            ),
             "waterfall of 5,000 ms": round(timed(lambda: client.get(big)), 1),
             "waterfall of 10 ms": round(timed(lambda: client.get(f"/api/traces/{9000:032x}")), 1),
             "rss MB, empty": round(empty / 1e6),

@@ -37,7 +37,9 @@ def api(queue_url: str) -> None:
     yield_to_consumer(queue_url)
     for number, size in enumerate((4, 3, 3), start=1):
         with tracer.start_as_current_span(f"POST /import/{number}", kind=trace.SpanKind.SERVER):
-            entries = [{"Id": str(each), "MessageBody": f"order-{number}-{each}"} for each in range(size)]
+            entries = [
+                {"Id": str(each), "MessageBody": f"order-{number}-{each}"} for each in range(size)
+            ]
             sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
     yield_to_consumer(queue_url)
 
@@ -54,7 +56,10 @@ def consumer(queue_url: str) -> None:
     with process_message(messages if len(messages) > 1 else messages[0], destination=queue_url):
         orders = [{"PutRequest": {"Item": {"id": {"S": message["Body"]}}}} for message in messages]
         database.batch_write_item(RequestItems={"orders": orders})
-        entries = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(messages)]
+        entries = [
+            {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]}
+            for n, message in enumerate(messages)
+        ]
         sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
 
 
@@ -96,7 +101,9 @@ def links(spans: list[SinkSpan], name: str) -> str:
     lines = []
     for span in spans:
         if span.name == name and len(span.links) > 1:
-            targets = [f"{roots[trace_id]} > {by_id[span_id].name}" for trace_id, span_id in span.links]
+            targets = [
+                f"{roots[trace_id]} > {by_id[span_id].name}" for trace_id, span_id in span.links
+            ]
             lines += [
                 f"{name} has {len(targets)} links:",
                 *(f"  {targets.count(each)} x {each}" for each in dict.fromkeys(targets)),
@@ -109,8 +116,12 @@ def main() -> None:
     with moto_server() as url, OtlpSink() as sink:
         environment = {**os.environ, "AWS_URL": url, "SINK_URL": sink.url}
         os.environ["AWS_URL"] = url
-        subprocess.run([sys.executable, __file__, "api", prepare()], env=environment, check=True, timeout=120)
-        spans = sink.wait_for(lambda spans: sum(span.name == "process orders" for span in spans) == 2, 30)
+        subprocess.run(
+            [sys.executable, __file__, "api", prepare()], env=environment, check=True, timeout=120
+        )
+        spans = sink.wait_for(
+            lambda spans: sum(span.name == "process orders" for span in spans) == 2, 30
+        )
         print(sink.tree(attributes=["aws.dynamodb.table_names"]))
         for name in ("receive orders", "process orders"):
             print("\n" + links(spans, name))
@@ -121,7 +132,11 @@ if __name__ == "__main__":
         main()
     else:
         role, queue = sys.argv[1:]
-        service = TracingConfig(service_name=f"orders-{role}", collector_url=os.environ["SINK_URL"], collector_protocol="http")
+        service = TracingConfig(
+            service_name=f"orders-{role}",
+            collector_url=os.environ["SINK_URL"],
+            collector_protocol="http",
+        )
         manager, _ = setup_tracing(service)
         instrument_boto3()
         {"api": api, "consumer": consumer}[role](queue)

@@ -15,11 +15,19 @@ def main() -> None:
     instrument_redis()
 
     with record_spans() as spans:
-        with trace.get_tracer("example").start_as_current_span("GET /orders"), engine.begin() as connection:
+        with (
+            trace.get_tracer("example").start_as_current_span("GET /orders"),
+            engine.begin() as connection,
+        ):
             connection.execute(text("CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)"))
-            connection.execute(text("INSERT INTO orders (state) VALUES (:state)"), [{"state": "new"}, {"state": "paid"}])
+            connection.execute(
+                text("INSERT INTO orders (state) VALUES (:state)"),
+                [{"state": "new"}, {"state": "paid"}],
+            )
             for number in (1, 2, 3):
-                connection.execute(text(f"SELECT state FROM orders WHERE id = {number} AND state <> 'secret'"))
+                connection.execute(
+                    text(f"SELECT state FROM orders WHERE id = {number} AND state <> 'secret'")
+                )
             if "REDIS_URL" in os.environ:
                 ask_redis(os.environ["REDIS_URL"])
         print(spans.tree(attributes=["db.query.text", "db.operation.batch.size"]))

@@ -16,7 +16,9 @@ def greet(request: bytes, context: grpc.ServicerContext) -> bytes:
 def main() -> None:
     server = instrument_grpc_server(grpc.server(futures.ThreadPoolExecutor(2)))
     methods = {"Greet": grpc.unary_unary_rpc_method_handler(greet)}
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("example.Greeter", methods)])
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("example.Greeter", methods)]
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
 
@@ -26,6 +28,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with record_spans() as spans:  # in a service: obs_core.setup_tracing(TracingConfig(service_name="greeter"))
+    with (
+        record_spans() as spans
+    ):  # in a service: obs_core.setup_tracing(TracingConfig(service_name="greeter"))
         main()
         print(spans.tree(attributes=["rpc.grpc.status_code"]))

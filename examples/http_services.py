@@ -22,7 +22,9 @@ async def available(item_id: int) -> int:
 
 @shop.get("/items/{item_id}")
 async def item(item_id: int) -> dict[str, int]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(stock), base_url="http://stock") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(stock), base_url="http://stock"
+    ) as client:
         return {"id": item_id, "available": (await client.get(f"/stock/{item_id}")).json()}
 
 
@@ -37,7 +39,9 @@ def main() -> None:
         while not server.started:
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        answer = httpx.get(f"http://127.0.0.1:{port}/items/7", headers={"X-Correlation-ID": "order-4711"})
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/items/7", headers={"X-Correlation-ID": "order-4711"}
+        )
         server.should_exit = True
         thread.join()
         print(answer.json(), answer.headers["X-Correlation-ID"])

@@ -14,7 +14,9 @@ from opentelemetry.trace import SpanKind
 def service(name: str, endpoint: str) -> TracerProvider:
     """Set up a service's tracing as in a process of its own."""
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True)))
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True))
+    )
     return provider
 
 
@@ -25,11 +27,15 @@ def main() -> None:
         carrier: dict[str, str] = {}
         with shop.get_tracer("example").start_as_current_span("POST /orders", kind=SpanKind.SERVER):
             time.sleep(0.01)
-            with shop.get_tracer("example").start_as_current_span("publish charge", kind=SpanKind.PRODUCER):
+            with shop.get_tracer("example").start_as_current_span(
+                "publish charge", kind=SpanKind.PRODUCER
+            ):
                 propagate.inject(carrier)
         try:
             context = propagate.extract(carrier)
-            with worker.get_tracer("example").start_as_current_span("process charge", context, SpanKind.CONSUMER):
+            with worker.get_tracer("example").start_as_current_span(
+                "process charge", context, SpanKind.CONSUMER
+            ):
                 time.sleep(0.02)
                 trace.get_current_span().set_attribute("order.id", 42)
                 raise ValueError("card declined")
@@ -37,7 +43,9 @@ def main() -> None:
             pass
         shop.shutdown()
         worker.shutdown()
-        for received in receiver.wait_for(lambda traces: any(item.complete and len(item.spans) == 3 for item in traces)):
+        for received in receiver.wait_for(
+            lambda traces: any(item.complete and len(item.spans) == 3 for item in traces)
+        ):
             obs_view.render_trace(received)
 
 

@@ -19,7 +19,14 @@ from scripts.plots import draw, read_table
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = ROOT / "docs" / "benchmarks"
-PEERS = ("opentelemetry-sdk", "opentelemetry-instrumentation", "logfire", "ddtrace", "sentry-sdk", "traceloop-sdk")
+PEERS = (
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation",
+    "logfire",
+    "ddtrace",
+    "sentry-sdk",
+    "traceloop-sdk",
+)
 _HEAD = """# Benchmarks
 
 Written by `nox -s bench`; every table is one run of the named script, with the peers in the same run, round by round in turn.
@@ -30,7 +37,11 @@ Read the ratios: absolute figures belong to the machine. {where}
 
 def benchmarks() -> list[Path]:
     """The scripts, by name; what they share are none."""
-    return sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("sink", "table", "turns"))
+    return sorted(
+        path
+        for path in (ROOT / "benchmarks").glob("*.py")
+        if path.stem not in ("sink", "table", "turns")
+    )
 
 
 def section(script: Path, printed: str) -> str:
@@ -38,7 +49,11 @@ def section(script: Path, printed: str) -> str:
     docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or script.stem
     body = printed.strip()
     shown = body if body.startswith("|") else f"```text\n{body}\n```"
-    parts = [f"## {script.stem}", f"{docstring.splitlines()[0]} [Script](../benchmarks/{script.name})", shown]
+    parts = [
+        f"## {script.stem}",
+        f"{docstring.splitlines()[0]} [Script](../benchmarks/{script.name})",
+        shown,
+    ]
     table = read_table(body)
     if table is not None:
         PLOTS.mkdir(exist_ok=True)
@@ -56,7 +71,9 @@ def run(script: Path) -> str:
         CalledProcessError: It failed.
     """
     print(f"— {script.stem} …", flush=True)
-    done = subprocess.run([sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
     print(done.stdout, flush=True)
     return done.stdout
 
@@ -81,7 +98,10 @@ def main(names: list[str]) -> int:
     chosen = [script for script in benchmarks() if not names or script.stem in names]
     parts = {} if not names else _present()
     parts |= {script.stem: section(script, run(script)) for script in chosen}
-    PAGE.write_text(_HEAD.format(where=where()) + "\n".join(parts[name] for name in sorted(parts)), encoding="utf-8")
+    PAGE.write_text(
+        _HEAD.format(where=where()) + "\n".join(parts[name] for name in sorted(parts)),
+        encoding="utf-8",
+    )
     return 0
 
 

@@ -48,7 +48,9 @@ class Result:
         return f"{self.outcome:<11} {self.duration_s:4.0f} s  {self.cell}: {self.reason}"
 
 
-def run_cells(cells: Iterable[Cell], *, jobs: int, resume: bool = False, minutes: float = math.inf) -> list[Result]:
+def run_cells(
+    cells: Iterable[Cell], *, jobs: int, resume: bool = False, minutes: float = math.inf
+) -> list[Result]:
     """Run `cells`, `jobs` at a time, and print and record each result as it comes; return those of the cells that were run.
 
     Args:
@@ -60,7 +62,11 @@ def run_cells(cells: Iterable[Cell], *, jobs: int, resume: bool = False, minutes
     HOME.mkdir(parents=True, exist_ok=True)
     chosen = list(cells)
     fresh = {str(cell) for cell in chosen}
-    known = {result.cell: result for result in recorded() if result.cell not in fresh or (resume and result.good)}
+    known = {
+        result.cell: result
+        for result in recorded()
+        if result.cell not in fresh or (resume and result.good)
+    }
     RECORD.write_text("".join(_line(result) for result in known.values()), encoding="utf-8")
     end = time.monotonic() + 60 * minutes
     with ThreadPoolExecutor(jobs) as pool:
@@ -107,7 +113,18 @@ def _steps(cell: Cell, home: Path) -> dict[str, list[str]]:
             *("uv", "pip", "install", "--quiet", "--python", python, *resolution),
             *(*editables, *groups, *cell.requirements),
         ],
-        "failed": [python, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not soak", str(folder)],
+        "failed": [
+            python,
+            "-m",
+            "pytest",
+            "-q",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "not soak",
+            str(folder),
+        ],
     }
 
 
@@ -115,7 +132,14 @@ def _exit_code(command: list[str], output: int) -> int:
     try:
         # pytest cuts the reasons of its summary to the terminal's width
         environment = {**os.environ, "COLUMNS": "400"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=_LIMIT_S)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=_LIMIT_S,
+        )
         return done.returncode
     except subprocess.TimeoutExpired:
         return -1
@@ -128,7 +152,11 @@ def _commit() -> str:
 
 def _last_words(log: Path) -> str:
     """The line that says most: the first failed test, the resolver's reason, how many tests passed, or else the last line."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     telling = [line for line in lines if line.startswith(("FAILED ", "ERROR ", "cause: ", "╰─▶"))]
     passed = [line for line in lines if re.search(r"\d+ passed", line)]
     return (telling or passed or lines[-1:] or [""])[0].strip("= ")[:400]

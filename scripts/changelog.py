@@ -7,7 +7,9 @@ import sys
 
 from scripts.matrix import Package, read_packages
 
-_RELEASE = re.compile(r"^## \[(?P<version>\d+\.\d+\.\d+)\] - (?P<date>\d{4}-\d{2}-\d{2})$", re.MULTILINE)
+_RELEASE = re.compile(
+    r"^## \[(?P<version>\d+\.\d+\.\d+)\] - (?P<date>\d{4}-\d{2}-\d{2})$", re.MULTILINE
+)
 _HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
 _KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
@@ -20,9 +22,15 @@ def problems(package: Package) -> list[str]:
     if not releases:
         found.append("no release heading '## [1.2.3] - 2026-01-31'")
     elif releases[0] != package.project["version"]:
-        found.append(f"newest entry is {releases[0]}, pyproject.toml says {package.project['version']}")
-    found += [f"unknown heading '### {kind}'" for kind in _HEADING.findall(text) if kind not in _KINDS]
-    if releases != sorted(releases, key=lambda version: tuple(map(int, version.split("."))), reverse=True):
+        found.append(
+            f"newest entry is {releases[0]}, pyproject.toml says {package.project['version']}"
+        )
+    found += [
+        f"unknown heading '### {kind}'" for kind in _HEADING.findall(text) if kind not in _KINDS
+    ]
+    if releases != sorted(
+        releases, key=lambda version: tuple(map(int, version.split("."))), reverse=True
+    ):
         found.append("releases are not in descending order")
     return [f"{package.name}: CHANGELOG.md: {problem}" for problem in found]
 

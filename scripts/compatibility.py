@@ -17,7 +17,10 @@ for 22 minutes, each version first. Libraries that never meet go side by side, n
 
 def section(package: Package) -> str:
     """Return one package's table."""
-    axes = {"Python": package.pythons, **{axis: list(labels) for axis, labels in package.axes.items()}}
+    axes = {
+        "Python": package.pythons,
+        **{axis: list(labels) for axis, labels in package.axes.items()},
+    }
     rows = [f"| {axis} | {', '.join(labels)} |" for axis, labels in axes.items()]
     every, sample = (len(list(cells(package, choose))) for choose in (None, pairwise))
     ranges = package.project.get("optional-dependencies", {}).get("instruments", [])

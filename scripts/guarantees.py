@@ -19,7 +19,9 @@ _ROW = re.compile(r"^\| (?P<id>[A-Z]+-\d+) \| (?P<text>.*?) \| (?P<tests>.*?) \|
 def marked_tests(root: Path = ROOT) -> dict[str, list[str]]:
     """Return promise id → the tests marked with it, as ``package/test_file::test``."""
     found: dict[str, list[str]] = {}
-    for path in sorted([*root.glob("packages/*/tests/**/test_*.py"), *root.glob("tests/test_*.py")]):
+    for path in sorted(
+        [*root.glob("packages/*/tests/**/test_*.py"), *root.glob("tests/test_*.py")]
+    ):
         for promise, test in _marks(path):
             name = f"{path.relative_to(root).as_posix()}::{test}"
             found.setdefault(promise, []).append(name)
@@ -28,9 +30,16 @@ def marked_tests(root: Path = ROOT) -> dict[str, list[str]]:
 
 def _marks(path: Path) -> Iterator[tuple[str, str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    whole_module = [promise for node in tree.body if isinstance(node, ast.Assign) for promise in _promises(node.value)]
+    whole_module = [
+        promise
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for promise in _promises(node.value)
+    ]
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test"):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith(
+            "test"
+        ):
             own = [promise for decorator in node.decorator_list for promise in _promises(decorator)]
             yield from ((promise, node.name) for promise in dict.fromkeys([*own, *whole_module]))
 
@@ -39,7 +48,9 @@ def _promises(node: ast.expr) -> list[str]:
     return [
         str(argument.value)
         for call in ast.walk(node)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "promise"
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "promise"
         for argument in call.args
         if isinstance(argument, ast.Constant)
     ]
@@ -55,7 +66,9 @@ def _row(line: str, tests: dict[str, list[str]]) -> str:
     if row is None:
         return line
     names = tests.get(row["id"], [])
-    cell = "<br>".join(f"`{name.removeprefix('packages/').replace('/tests/', '/')}`" for name in names)
+    cell = "<br>".join(
+        f"`{name.removeprefix('packages/').replace('/tests/', '/')}`" for name in names
+    )
     kept = row["tests"] if row["tests"].startswith(("not ", "measured by ")) else "not proved yet"
     return f"| {row['id']} | {row['text']} | {cell or kept} |"
 
@@ -63,7 +76,11 @@ def _row(line: str, tests: dict[str, list[str]]) -> str:
 def problems(text: str, tests: dict[str, list[str]]) -> list[str]:
     """Return where the page and the tests differ, a line each."""
     listed = {row["id"] for row in map(_ROW.match, text.splitlines()) if row}
-    found = [f"{promise} is marked on {names[0]} but not listed" for promise, names in tests.items() if promise not in listed]
+    found = [
+        f"{promise} is marked on {names[0]} but not listed"
+        for promise, names in tests.items()
+        if promise not in listed
+    ]
     if render(text, tests) != text:
         found.append("the tests' column is out of date: python -m scripts.guarantees --write")
     return found

@@ -56,7 +56,11 @@ class Package:
     @property
     def pythons(self) -> list[str]:
         """The Python versions of the classifiers, oldest first."""
-        return [found[1] for found in map(_PYTHON.fullmatch, self.project.get("classifiers", ())) if found]
+        return [
+            found[1]
+            for found in map(_PYTHON.fullmatch, self.project.get("classifiers", ()))
+            if found
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,14 @@ class Cell:
     def unsupported(self) -> str | None:
         """Why this combination is not supported, or None."""
         here = {f"{axis}={label}" for axis, label in (*self.labels, ("python", self.python))}
-        return next((why for pair, why in self.package.unsupported.items() if set(pair.split(" & ")) <= here), None)
+        return next(
+            (
+                why
+                for pair, why in self.package.unsupported.items()
+                if set(pair.split(" & ")) <= here
+            ),
+            None,
+        )
 
     def __str__(self) -> str:
         labels = "".join(f" {axis}={label}" for axis, label in self.labels)
@@ -90,7 +101,9 @@ def read_package(folder: Path) -> Package:
     data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     matrix = data.get("tool", {}).get("obs", {}).get("matrix", {})
     axes = {name: table for name, table in matrix.items() if name not in _SPECIAL}
-    return Package(folder, data["project"], axes, matrix.get("apart", []), matrix.get("unsupported", {}))
+    return Package(
+        folder, data["project"], axes, matrix.get("apart", []), matrix.get("unsupported", {})
+    )
 
 
 def read_packages(root: Path = ROOT) -> list[Package]:
@@ -102,15 +115,26 @@ def cells(package: Package, choose: Choose | None = None) -> Iterator[Cell]:
     """Yield the package's cells: all combinations, or those that `choose` (`pairwise`) picks of its axes."""
     for row in (choose or product)(_axes(package)):
         labels = dict(itertools.chain.from_iterable(row.values()))
-        yield Cell(package, labels.pop("python"), tuple((axis, labels[axis]) for axis in package.axes))
+        yield Cell(
+            package, labels.pop("python"), tuple((axis, labels[axis]) for axis in package.axes)
+        )
 
 
 def _axes(package: Package) -> dict[str, list[Labels]]:
     """The package's axes as what they contribute to a cell, those that are apart as one."""
     axes = {axis: list(table) for axis, table in package.axes.items()}
-    together = {"apart": diagonal({axis: axes.pop(axis) for axis in package.apart})} if package.apart else {}
-    single = {axis: [{axis: label} for label in labels] for axis, labels in {"python": package.pythons, **axes}.items()}
-    return {name: [tuple(row.items()) for row in rows] for name, rows in {**single, **together}.items()}
+    together = (
+        {"apart": diagonal({axis: axes.pop(axis) for axis in package.apart})}
+        if package.apart
+        else {}
+    )
+    single = {
+        axis: [{axis: label} for label in labels]
+        for axis, labels in {"python": package.pythons, **axes}.items()
+    }
+    return {
+        name: [tuple(row.items()) for row in rows] for name, rows in {**single, **together}.items()
+    }
 
 
 def lowest_cell(package: Package) -> Cell:

@@ -27,19 +27,42 @@ def read(page: Path = PAGE) -> dict[str, Result]:
     """Return the results that the page has, by cell."""
     found = map(_ROW.match, page.read_text(encoding="utf-8").splitlines() if page.exists() else [])
     return {
-        row["cell"]: Result(row["cell"], row["outcome"], row["reason"], int(row["s"]), row["commit"]) for row in found if row
+        row["cell"]: Result(
+            row["cell"], row["outcome"], row["reason"], int(row["s"]), row["commit"]
+        )
+        for row in found
+        if row
     }
 
 
 def render(results: dict[str, Result]) -> str:
     """Return the page: every cell that the packages claim, with its result, or why it has none."""
-    every = [cell for package in read_packages() for cell in (*cells(package), lowest_cell(package))]
-    excluded = {str(cell): Result(str(cell), "unsupported", cell.unsupported, 0) for cell in every if cell.unsupported}
-    known = {name: (results | excluded)[name] for name in map(str, every) if name in results or name in excluded}
-    said = ", ".join(f"{len(list(group))} {outcome}" for outcome, group in groupby(sorted(r.outcome for r in known.values())))
+    every = [
+        cell for package in read_packages() for cell in (*cells(package), lowest_cell(package))
+    ]
+    excluded = {
+        str(cell): Result(str(cell), "unsupported", cell.unsupported, 0)
+        for cell in every
+        if cell.unsupported
+    }
+    known = {
+        name: (results | excluded)[name]
+        for name in map(str, every)
+        if name in results or name in excluded
+    }
+    said = ", ".join(
+        f"{len(list(group))} {outcome}"
+        for outcome, group in groupby(sorted(r.outcome for r in known.values()))
+    )
     lines = [_HEAD, f"{len(every)} cells, {len(every) - len(known)} of them not run yet: {said}."]
     for package, group in groupby(map(str, every), key=lambda name: name.partition(" ")[0]):
-        lines += ["", f"## {package}", "", "| cell | outcome | tests, or why | s | commit |", "|---|---|---|---:|---|"]
+        lines += [
+            "",
+            f"## {package}",
+            "",
+            "| cell | outcome | tests, or why | s | commit |",
+            "|---|---|---|---:|---|",
+        ]
         lines += [_row(name, known.get(name)) for name in group]
     return "\n".join(lines) + "\n"
 

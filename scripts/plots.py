@@ -8,7 +8,10 @@ from pathlib import Path
 
 #: Who costs 1 by definition: the first of these that has a column.
 REFERENCES = ("contrib", "sdk")
-_OURS, _OTHERS = "#1b6ac9", ("#b9c2cc", "#d3a86a", "#8fb29a", "#c58f8f", "#a497c4", "#9fb6c9", "#cfc38a")
+_OURS, _OTHERS = (
+    "#1b6ac9",
+    ("#b9c2cc", "#d3a86a", "#8fb29a", "#c58f8f", "#a497c4", "#9fb6c9", "#cfc38a"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,20 @@ class Table:
 
     def behind(self) -> list[str]:
         """Say, row by row, who costs less than we do."""
-        return [f"{name} ({', '.join(ahead)})" for name, row in self.rows.items() if (ahead := _ahead(row))]
+        return [
+            f"{name} ({', '.join(ahead)})"
+            for name, row in self.rows.items()
+            if (ahead := _ahead(row))
+        ]
 
 
 def read_table(text: str) -> Table | None:
     """Read the Markdown table of `text`, if it compares us with a reference; what stands right of a ratio is no contestant."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
     if len(lines) < 3 or "ours" not in lines[0] or not set(REFERENCES) & set(lines[0]):
         return None
     names = list(takewhile(lambda name: "/" not in name, lines[0][1:]))
@@ -55,7 +66,11 @@ def read_table(text: str) -> Table | None:
 
 def _ahead(row: dict[str, float | None]) -> list[str]:
     ours = row["ours"]
-    return [f"{name} {value / ours:.2f} of ours" for name, value in row.items() if ours and value and value < ours]
+    return [
+        f"{name} {value / ours:.2f} of ours"
+        for name, value in row.items()
+        if ours and value and value < ours
+    ]
 
 
 def _figure(cell: str) -> float | None:
@@ -72,15 +87,21 @@ def draw(table: Table, path: Path) -> None:
 
     mpl.rcParams.update({"svg.hashsalt": "obs", "svg.fonttype": "none", "font.size": 9})
     contestants, height = table.contestants, 0.8 / len(table.contestants)
-    figure = Figure(figsize=(8, 0.6 + 0.18 * len(contestants) * len(table.rows)), layout="constrained")
+    figure = Figure(
+        figsize=(8, 0.6 + 0.18 * len(contestants) * len(table.rows)), layout="constrained"
+    )
     axes = figure.subplots()
     others = iter(_OTHERS)
     for place, name in enumerate(contestants):
         values = table.relative(name)
         offsets = [row + place * height for row in range(len(table.rows))]
         colour = _OURS if name == "ours" else next(others)
-        bars = axes.barh(offsets, [value or 0 for value in values], height * 0.9, label=name, color=colour)
-        axes.bar_label(bars, [f"{value:.2f}" if value else "" for value in values], padding=2, fontsize=7)
+        bars = axes.barh(
+            offsets, [value or 0 for value in values], height * 0.9, label=name, color=colour
+        )
+        axes.bar_label(
+            bars, [f"{value:.2f}" if value else "" for value in values], padding=2, fontsize=7
+        )
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(table.rows))], list(table.rows))
     axes.invert_yaxis()
     axes.axvline(1, color="#555555", linewidth=0.8)

@@ -21,13 +21,17 @@ def package_of(tag: str) -> Package:
     """
     found = _TAG.fullmatch(tag)
     if found is None:
-        raise SystemExit(f"{tag!r} is no release tag: write PACKAGE-vX.Y.Z, for instance obs-celery-v1.2.3")
+        raise SystemExit(
+            f"{tag!r} is no release tag: write PACKAGE-vX.Y.Z, for instance obs-celery-v1.2.3"
+        )
     packages = {package.name: package for package in read_packages()}
     if found["name"] not in packages:
         raise SystemExit(f"{tag!r} names no package: there are {', '.join(packages)}")
     package = packages[found["name"]]
     if package.project["version"] != found["version"]:
-        raise SystemExit(f"{tag!r}: pyproject.toml says {package.project['version']}: set the version, or the tag, right")
+        raise SystemExit(
+            f"{tag!r}: pyproject.toml says {package.project['version']}: set the version, or the tag, right"
+        )
     check_release(package)
     return package
 
@@ -45,13 +49,20 @@ def check_release(package: Package) -> None:
 def bump(package: Package, version: str, home: Path) -> Package:
     """Return a copy of the package, in a folder of `home`, that is at `version`: for rehearsing a release."""
     folder = home / package.name
-    shutil.copytree(package.folder, folder, ignore=shutil.ignore_patterns("tests", "dist", "__pycache__"))
+    shutil.copytree(
+        package.folder, folder, ignore=shutil.ignore_patterns("tests", "dist", "__pycache__")
+    )
     project = folder / "pyproject.toml"
     old = f'version = "{package.project["version"]}"'
-    project.write_text(project.read_text(encoding="utf-8").replace(old, f'version = "{version}"', 1), encoding="utf-8")
+    project.write_text(
+        project.read_text(encoding="utf-8").replace(old, f'version = "{version}"', 1),
+        encoding="utf-8",
+    )
     changelog = folder / "CHANGELOG.md"
     entry = f"## [{version}] - 2026-12-01\n\n### Added\n\n- A rehearsal.\n\n## ["
-    changelog.write_text(changelog.read_text(encoding="utf-8").replace("## [", entry, 1), encoding="utf-8")
+    changelog.write_text(
+        changelog.read_text(encoding="utf-8").replace("## [", entry, 1), encoding="utf-8"
+    )
     return read_package(folder)
 
 

@@ -18,10 +18,14 @@ from obs_core import TracingConfig, setup_tracing
 from obs_db import instrument_sqlalchemy
 from opentelemetry import trace
 
-config = TracingConfig(service_name="mixed", collector_url=os.environ["SINK_URL"], collector_protocol="http")
+config = TracingConfig(
+    service_name="mixed", collector_url=os.environ["SINK_URL"], collector_protocol="http"
+)
 setup_tracing(config, instrument=None)
 app = Celery("mixed_service", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
-app.conf.task_default_queue = "rehearsal"  # a Redis that REDIS_URL names may hold other people's tasks
+app.conf.task_default_queue = (
+    "rehearsal"  # a Redis that REDIS_URL names may hold other people's tasks
+)
 instrument_celery(app)
 engine = sqlalchemy.create_engine("sqlite://")
 instrument_sqlalchemy(engine)
@@ -37,7 +41,11 @@ def releases() -> str:
 def tell() -> str:
     """Ask the database, and tell the worker's releases."""
     with engine.connect() as connection:
-        return str(connection.execute(sqlalchemy.text("SELECT :releases"), {"releases": releases()}).scalar_one())
+        return str(
+            connection.execute(
+                sqlalchemy.text("SELECT :releases"), {"releases": releases()}
+            ).scalar_one()
+        )
 
 
 def main() -> int:

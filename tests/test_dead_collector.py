@@ -44,7 +44,9 @@ def dead_collector(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.mark.promise("CORE-29", "CORE-20")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_requests_and_exit_are_not_delayed(dead_collector: int, protocol: str, tmp_path: Path) -> None:
+def test_requests_and_exit_are_not_delayed(
+    dead_collector: int, protocol: str, tmp_path: Path
+) -> None:
     """More requests than the queue holds, each answered at once; SIGTERM ends the server in 2 s and a little, with a line."""
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
@@ -56,8 +58,19 @@ def test_requests_and_exit_are_not_delayed(dead_collector: int, protocol: str, t
         "OTEL_BSP_MAX_QUEUE_SIZE": "256",
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "64",
     }
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error"]
-    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "app:app",
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+    ]
+    server = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
     try:
         wait_for_port(port)
         slowest = slowest_request(f"http://127.0.0.1:{port}/", 600)
@@ -90,7 +103,16 @@ def test_server_that_dies_by_its_signal_loses_no_span(otlp_sink: OtlpSink, tmp_p
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
     environment = {**os.environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": otlp_sink.url}
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "app:app",
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+    ]
     with subprocess.Popen(command, cwd=tmp_path, env=environment) as server:
         wait_for_port(port)
         slowest_request(f"http://127.0.0.1:{port}/", 20)

@@ -31,7 +31,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def output() -> str:
     """What the demo prints; it stops every process right after its last task."""
-    done = subprocess.run([sys.executable, str(DEMO)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, str(DEMO)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -72,7 +74,11 @@ def test_good_request_goes_through_every_service_in_order(output: str) -> None:
 def names(text: str) -> list[str]:
     """The spans of a printed tree, sorted, but for Redis's, whose number is its client's business."""
     rows = (line.lstrip("│├└─ ") for line in text.splitlines() if re.search("[━╸]", line))
-    return sorted(name for name in (re.split(r" {2,}", row)[0] for row in rows) if not re.fullmatch("[A-Z]+", name))
+    return sorted(
+        name
+        for name in (re.split(r" {2,}", row)[0] for row in rows)
+        if not re.fullmatch("[A-Z]+", name)
+    )
 
 
 def test_tree_in_the_readme_is_the_one_that_is_printed(output: str) -> None:
@@ -87,13 +93,22 @@ def test_signed_in_user_is_on_every_server_span(output: str) -> None:
     """The load balancer names the user once; HTTP, both tasks and gRPC carry them on."""
     servers = {"good": 3, "failing": 2, "slow": 3}
     for request, count in servers.items():
-        assert re.search(rf"^ {request} .* dana@example.com, {count} of {count} ", output, re.MULTILINE), request
+        assert re.search(
+            rf"^ {request} .* dana@example.com, {count} of {count} ", output, re.MULTILINE
+        ), request
 
 
 def test_every_package_has_made_spans(output: str) -> None:
     """Nobody's part is missing."""
     (makers,) = re.findall("^spans made by (.*)$", output, re.MULTILINE)
-    assert re.findall(r"obs_\w+", makers) == ["obs_aws", "obs_celery", "obs_core", "obs_db", "obs_grpc", "obs_http"]
+    assert re.findall(r"obs_\w+", makers) == [
+        "obs_aws",
+        "obs_celery",
+        "obs_core",
+        "obs_db",
+        "obs_grpc",
+        "obs_http",
+    ]
 
 
 def test_failing_request_shows_both_attempts_and_the_exception(output: str) -> None:
@@ -106,7 +121,9 @@ def test_failing_request_shows_both_attempts_and_the_exception(output: str) -> N
 def test_slow_request_says_which_query_and_who_sent_it(output: str) -> None:
     """The remark stands below the query's span."""
     slow = tree(output, "slow")
-    assert re.search(r"obs\.db\.slow_statement: db\.duration=0\.[7-9].* file\.path=storage\.py", slow)
+    assert re.search(
+        r"obs\.db\.slow_statement: db\.duration=0\.[7-9].* file\.path=storage\.py", slow
+    )
 
 
 class Kept:
@@ -140,8 +157,15 @@ class Kept:
 
     def left(self) -> list[str]:
         """Return the commands that still run."""
-        running = {*self._running(), *(process for process in self._started if process.is_running())}
-        return [" ".join(process.cmdline()) for process in running if process.status() != psutil.STATUS_ZOMBIE]
+        running = {
+            *self._running(),
+            *(process for process in self._started if process.is_running()),
+        }
+        return [
+            " ".join(process.cmdline())
+            for process in running
+            if process.status() != psutil.STATUS_ZOMBIE
+        ]
 
     def _running(self) -> Iterator[psutil.Process]:
         """Yield the processes below the demo, and those that have left it, as PostgreSQL does."""
@@ -181,7 +205,9 @@ def test_kept_demo_shows_its_traces_leaves_the_page_open_and_nothing_behind(kept
     shown = kept.read_until("Ctrl-C stops everything")
     assert "each request is one whole trace" in shown
     (page,) = re.findall(r"^The page: (\S+)", shown, re.MULTILINE)
-    (listed,) = httpx.get(f"{page}/api/traces", params={"q": "correlation_id=demo-good"}, trust_env=False).json()["traces"]
+    (listed,) = httpx.get(
+        f"{page}/api/traces", params={"q": "correlation_id=demo-good"}, trust_env=False
+    ).json()["traces"]
     assert set(listed["services"]) == {"test-management", "genymotion", "enricher"}
     (url,) = re.findall(r"curl -X POST '(\S+)'", shown)
     answer = httpx.post(url, headers={"X-Correlation-ID": "mine"}, timeout=30, trust_env=False)

@@ -13,7 +13,14 @@ import pytest
 from obs_core.testing import OtlpSink
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("packages/*/README.md"),
+    ]
+)
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 
@@ -26,8 +33,12 @@ def blocks() -> Iterator[tuple[str, str]]:
             yield f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 1}", found[1]
 
 
-@pytest.mark.parametrize(("place", "code"), [pytest.param(*block, id=block[0]) for block in blocks()])
-def test_example_runs(place: str, code: str, tmp_path: Path, otlp_sink: OtlpSink, redis_url: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "code"), [pytest.param(*block, id=block[0]) for block in blocks()]
+)
+def test_example_runs(
+    place: str, code: str, tmp_path: Path, otlp_sink: OtlpSink, redis_url: str
+) -> None:
     """The block exits with status 0 and without a warning of Python's."""
     script = tmp_path / "example.py"
     script.write_text(code, encoding="utf-8")
@@ -40,14 +51,20 @@ def test_example_runs(place: str, code: str, tmp_path: Path, otlp_sink: OtlpSink
         "AWS_SECRET_ACCESS_KEY": "example",
     }
     command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(script)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, f"{place} failed:\n{code}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", dict.fromkeys(PAGES), ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page", dict.fromkeys(PAGES), ids=lambda page: page.relative_to(ROOT).as_posix()
+)
 def test_links_lead_somewhere(page: Path) -> None:
     """Each relative link of a document names a file of the repository."""
     links = [
-        link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link and not link.startswith("mailto:")
+        link
+        for link in _LINK.findall(page.read_text(encoding="utf-8"))
+        if "://" not in link and not link.startswith("mailto:")
     ]
     assert [link for link in links if not (page.parent / link).exists()] == []

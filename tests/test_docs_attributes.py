@@ -25,8 +25,14 @@ def written() -> set[str]:
         for package in ("core", "celery", "db", "aws", "grpc", "http")
         for file in ROOT.glob(f"packages/obs-{package}/src/**/*.py")
     ]
-    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
-    strings = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    nodes = (
+        node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    )
+    strings = {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     return {text for text in strings if _NAME.fullmatch(text) and not _OTHER.fullmatch(text)}
 
 

@@ -51,7 +51,9 @@ def commands() -> Iterator[tuple[str, str]]:
         lines = block.splitlines()
         typed = [text[2:] for text in lines if text.startswith("$ ")] or lines
         if page != WALKED:
-            for command in (part.strip() for text in typed for part in text.partition(" #")[0].split("&&")):
+            for command in (
+                part.strip() for text in typed for part in text.partition(" #")[0].split("&&")
+            ):
                 yield f"{page.relative_to(ROOT)}:{line}: {command}", command
 
 
@@ -63,7 +65,14 @@ def in_environment(command: str, folder: Path, sink: OtlpSink) -> None:
     file.write_text(APPLICATION)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink.url}
-    done = subprocess.run(["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "healthy" in done.stdout
 
@@ -71,23 +80,31 @@ def in_environment(command: str, folder: Path, sink: OtlpSink) -> None:
 def names_what_is_there(command: str) -> None:
     """Each package of ours that it installs exists, with its extra; installing them is `nox -s build`."""
     packages = {package.name: package.project for package in read_packages()}
-    asked = [word for word in shlex.split(command.partition(" install ")[2]) if not word.startswith("-")]
+    asked = [
+        word for word in shlex.split(command.partition(" install ")[2]) if not word.startswith("-")
+    ]
     assert asked
     for requirement in map(Requirement, asked):
         ours = packages.get(requirement.name)
         assert ours or not requirement.name.startswith(("obs", "distributed")), requirement
-        assert ours is None or requirement.extras <= set(ours.get("optional-dependencies", {})), requirement
+        assert ours is None or requirement.extras <= set(ours.get("optional-dependencies", {})), (
+            requirement
+        )
         assert ours is None or requirement.specifier.contains(ours["version"]), requirement
 
 
 def names_a_session(command: str) -> None:
     """The noxfile has it; the sessions themselves are what runs these tests, or would run them again."""
     asked = re.findall(r"-s (\w+)", command)
-    defined = re.findall(r"^@nox\.session.*\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    defined = re.findall(
+        r"^@nox\.session.*\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE
+    )
     assert set(asked) <= set(defined), asked
 
 
-@pytest.mark.parametrize(("place", "command"), [pytest.param(*found, id=found[0]) for found in commands()])
+@pytest.mark.parametrize(
+    ("place", "command"), [pytest.param(*found, id=found[0]) for found in commands()]
+)
 def test_command_works(place: str, command: str, tmp_path: Path, otlp_sink: OtlpSink) -> None:
     """Run, or checked; a command that is neither fails here."""
     if re.match(r"(python -m )?pip install ", command):
@@ -97,7 +114,9 @@ def test_command_works(place: str, command: str, tmp_path: Path, otlp_sink: Otlp
     elif command.startswith("python -m obs_core doctor"):
         in_environment(command, tmp_path, otlp_sink)
     else:
-        (where,) = [where for start, where in ELSEWHERE.items() if command.startswith(start)] or [None]
+        (where,) = [where for start, where in ELSEWHERE.items() if command.startswith(start)] or [
+            None
+        ]
         assert where, f"{place}: nobody runs this: say in ELSEWHERE who does"
         assert where[1] in (ROOT / where[0]).read_text(encoding="utf-8"), where
 
@@ -105,7 +124,9 @@ def test_command_works(place: str, command: str, tmp_path: Path, otlp_sink: Otlp
 def test_other_blocks_are_what_nobody_can_run() -> None:
     """Python has test_docs.py, commands the tests above, TOML the one below; the rest is text, printed or drawn."""
     known = ("python", "console", "toml", "text")
-    languages = {found[1] for page in PAGES for found in _BLOCK.finditer(page.read_text(encoding="utf-8"))}
+    languages = {
+        found[1] for page in PAGES for found in _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    }
     assert languages <= set(known), languages
 
 

@@ -32,7 +32,11 @@ def test_pipelines_use_exactly_what_is_defined(name: str) -> None:
     """A part that is defined and in no pipeline does nothing; one that is missing stops the collector."""
     config = load(name)
     for kind in ("receivers", "processors", "exporters"):
-        used = {part for pipeline in config["service"]["pipelines"].values() for part in pipeline.get(kind, [])}
+        used = {
+            part
+            for pipeline in config["service"]["pipelines"].values()
+            for part in pipeline.get(kind, [])
+        }
         assert used == set(config[kind]), kind
 
 
@@ -41,8 +45,12 @@ def test_agents_hand_each_trace_whole_to_a_gateway_that_keeps_what_matters() -> 
     exporter = load("agent.yaml")["exporters"]["loadbalancing"]
     gateway = load("gateway.yaml")
     assert exporter["routing_key"] == "traceID"
-    assert gateway["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].endswith(":" + exporter["resolver"]["dns"]["port"])
-    policies = {policy["type"]: policy for policy in gateway["processors"]["tail_sampling"]["policies"]}
+    assert gateway["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].endswith(
+        ":" + exporter["resolver"]["dns"]["port"]
+    )
+    policies = {
+        policy["type"]: policy for policy in gateway["processors"]["tail_sampling"]["policies"]
+    }
     assert set(policies) == {"status_code", "latency", "probabilistic"}
     assert policies["status_code"]["status_code"]["status_codes"] == ["ERROR"]
     assert policies["probabilistic"]["probabilistic"]["sampling_percentage"] == 10
@@ -53,10 +61,17 @@ def without_contrib(config: dict[str, Any]) -> dict[str, Any]:
     config["processors"].pop("tail_sampling", None)
     balancing = config["exporters"].pop("loadbalancing", None)
     if balancing:
-        config["exporters"]["otlp"] = {"endpoint": "${env:GATEWAY_HOST}:4317", **balancing["protocol"]["otlp"]}
+        config["exporters"]["otlp"] = {
+            "endpoint": "${env:GATEWAY_HOST}:4317",
+            **balancing["protocol"]["otlp"],
+        }
     for pipeline in config["service"]["pipelines"].values():
-        pipeline["processors"] = [part for part in pipeline["processors"] if part != "tail_sampling"]
-        pipeline["exporters"] = ["otlp" if part == "loadbalancing" else part for part in pipeline["exporters"]]
+        pipeline["processors"] = [
+            part for part in pipeline["processors"] if part != "tail_sampling"
+        ]
+        pipeline["exporters"] = [
+            "otlp" if part == "loadbalancing" else part for part in pipeline["exporters"]
+        ]
     return config
 
 
@@ -68,7 +83,9 @@ def test_the_real_collector_takes_it(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text(yaml.safe_dump(without_contrib(load(name))), encoding="utf-8")
     command = [os.environ["OTELCOL"], "validate", f"--config={file}"]
-    done = subprocess.run(command, env={**os.environ, **VARIABLES}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, env={**os.environ, **VARIABLES}, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -38,12 +38,16 @@ def block(language: str) -> str:
 
 
 @contextmanager
-def terminal(script: str, environment: dict[str, str], log: Path, folder: Path = ROOT) -> Iterator[None]:
+def terminal(
+    script: str, environment: dict[str, str], log: Path, folder: Path = ROOT
+) -> Iterator[None]:
     """Run `script` in a shell of its own, whose last command stays until the end."""
     *before, last = script.strip().splitlines()
     lines = "\n".join(["set -e", *before, f"exec {last}"])
     with log.open("wb") as output:
-        shell = subprocess.Popen(["bash", "-c", lines], cwd=folder, env=environment, stdout=output, stderr=output)
+        shell = subprocess.Popen(
+            ["bash", "-c", lines], cwd=folder, env=environment, stdout=output, stderr=output
+        )
     try:
         yield
     finally:
@@ -70,7 +74,11 @@ def answers(url: str) -> bool:
 
 def tree_of(text: str) -> list[str]:
     """The tree without what differs from run to run: header, bars and durations."""
-    return [re.split(r" +[━╸]", line)[0].rstrip() for line in text.splitlines() if "━" in line or "╸" in line]
+    return [
+        re.split(r" +[━╸]", line)[0].rstrip()
+        for line in text.splitlines()
+        if "━" in line or "╸" in line
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +96,13 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{grpc}",
     }
-    subprocess.run(["bash", "-ec", _ALREADY_INSTALLED + install], cwd=ROOT, env=environment, check=True, timeout=60)
+    subprocess.run(
+        ["bash", "-ec", _ALREADY_INSTALLED + install],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=60,
+    )
     project = home / "hello-traces"
     (project / "app.py").write_text(block("python"), encoding="utf-8")
     first, second = home / "first", home / "second"
@@ -99,9 +113,15 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         stack.enter_context(terminal(serve.replace("8000", str(port)), environment, second, home))
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/docs"), second)
         command = ["bash", "-ec", request.replace("8000", str(port))]
-        answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
         wait_until(lambda: "app.find_greeting" in first.read_text(), first, second)
-    return {"asked for": (home / "asked-for").read_text(), "answer": answer.stdout, "shown": first.read_text()}
+    return {
+        "asked for": (home / "asked-for").read_text(),
+        "answer": answer.stdout,
+        "shown": first.read_text(),
+    }
 
 
 def test_installs_packages_that_are_in_the_clone(walk: dict[str, str]) -> None:

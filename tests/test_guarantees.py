@@ -13,5 +13,9 @@ def test_page_and_tests_are_equal() -> None:
 def test_check_sees_a_difference() -> None:
     """A promise without its test, and a test without its promise, are both found."""
     page = "| CORE-01 | One call. | `a::b` |\n"
-    assert problems(page, {}) == ["the tests' column is out of date: python -m scripts.guarantees --write"]
-    assert problems(render(page, {}), {"CEL-99": ["x::y"]}) == ["CEL-99 is marked on x::y but not listed"]
+    assert problems(page, {}) == [
+        "the tests' column is out of date: python -m scripts.guarantees --write"
+    ]
+    assert problems(render(page, {}), {"CEL-99": ["x::y"]}) == [
+        "CEL-99 is marked on x::y but not listed"
+    ]

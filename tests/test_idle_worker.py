@@ -34,11 +34,30 @@ def touch():
 
 
 @pytest.mark.promise("CEL-43", "DB-23")
-def test_worker_makes_no_root_spans_of_its_own(redis_url: str, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_worker_makes_no_root_spans_of_its_own(
+    redis_url: str, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """Start, mingle, heartbeats, events, results, stop: the two executions are the only roots, the body's SET is in each."""
     (tmp_path / "app.py").write_text(APP)
-    environment = {**os.environ, "REDIS_URL": redis_url, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": otlp_sink.url}
-    command = [sys.executable, "-m", "celery", "-A", "app", "worker", "-c", "1", "-l", "warning", "-n", "idle@%h"]
+    environment = {
+        **os.environ,
+        "REDIS_URL": redis_url,
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": otlp_sink.url,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "app",
+        "worker",
+        "-c",
+        "1",
+        "-l",
+        "warning",
+        "-n",
+        "idle@%h",
+    ]
     producer = Celery("producer", broker=redis_url, backend=redis_url)
     with subprocess.Popen(command, cwd=tmp_path, env=environment) as worker:
         try:

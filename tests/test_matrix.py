@@ -8,7 +8,11 @@ import pytest
 
 from scripts.matrix import cells, diagonal, in_turn, pairwise, read_packages
 
-AXES = {"python": ["3.10", "3.11", "3.13"], "celery": ["5.3", "5.5", "5.7"], "opentelemetry": ["1.28", "1.45"]}
+AXES = {
+    "python": ["3.10", "3.11", "3.13"],
+    "celery": ["5.3", "5.5", "5.7"],
+    "opentelemetry": ["1.28", "1.45"],
+}
 
 
 def test_pairwise_covers_every_pair_with_fewer_rows_than_all() -> None:
@@ -33,10 +37,15 @@ def test_the_diagonal_has_each_version_and_both_ends() -> None:
     assert rows[-1] == {"python": "3.13", "celery": "5.7", "opentelemetry": "1.45", "pool": "solo"}
     assert len(rows) == 3
     for package in read_packages():
-        axes = {"python": package.pythons, **{axis: list(table) for axis, table in package.axes.items()}}
+        axes = {
+            "python": package.pythons,
+            **{axis: list(table) for axis, table in package.axes.items()},
+        }
         chosen = diagonal(axes)
         assert len(chosen) == max(map(len, axes.values()))
-        assert {axis: {row[axis] for row in chosen} for axis in axes} == {axis: set(labels) for axis, labels in axes.items()}
+        assert {axis: {row[axis] for row in chosen} for axis in axes} == {
+            axis: set(labels) for axis, labels in axes.items()
+        }
 
 
 def test_libraries_that_never_meet_are_not_combined() -> None:

@@ -37,7 +37,9 @@ def test_wrong_tag_is_refused(tag: str, message: str) -> None:
 
 def test_changelog_without_the_version_is_refused(tmp_path: Path) -> None:
     """A version that the changelog does not have is not released."""
-    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [0.9.0] - 2026-01-01\n\n### Improved\n")
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## [0.9.0] - 2026-01-01\n\n### Improved\n"
+    )
     package = dataclasses.replace(CORE, folder=tmp_path)
     assert [problem.split(": ", 2)[2] for problem in problems(package)] == [
         f"newest entry is 0.9.0, pyproject.toml says {CORE.project['version']}",

@@ -14,13 +14,21 @@ from scripts.matrix import ROOT, Package, read_packages
 PACKAGES = read_packages()
 SOURCES = [path for package in PACKAGES for path in sorted(package.folder.glob("src/**/*.py"))]
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+each_source = pytest.mark.parametrize(
+    "path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 
 
 @each_package
 def test_has_the_same_files_in_the_same_places(package: Package) -> None:
     """README, changelog, licence, types marker, tests."""
-    expected = ["README.md", "CHANGELOG.md", "LICENSE", "tests", f"src/{package.import_name}/py.typed"]
+    expected = [
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "tests",
+        f"src/{package.import_name}/py.typed",
+    ]
     assert [name for name in expected if not (package.folder / name).exists()] == []
     assert len((package.folder / "README.md").read_text().splitlines()) <= 120
 
@@ -56,15 +64,23 @@ def test_imports_no_sibling_and_no_private_part(path: Path) -> None:
     package = path.relative_to(ROOT).parts[3]
     for node in ast.walk(ast.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        names += (
+            [node.module]
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level
+            else []
+        )
         for name in names:
             root = name.split(".")[0]
             if root == package or not root.startswith(("obs_", "distributed_observability")):
                 continue
             if package == "distributed_observability":
-                assert not any(part.startswith("_") for part in name.split(".")), f"{path}:{node.lineno}: {name}"
+                assert not any(part.startswith("_") for part in name.split(".")), (
+                    f"{path}:{node.lineno}: {name}"
+                )
             else:
-                assert name in {"obs_core", "obs_core.integration", "obs_core.exceptions"}, f"{path}:{node.lineno}: {name}"
+                assert name in {"obs_core", "obs_core.integration", "obs_core.exceptions"}, (
+                    f"{path}:{node.lineno}: {name}"
+                )
 
 
 def test_requires_ranges_of_siblings_never_a_pin() -> None:

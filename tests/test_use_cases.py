@@ -20,7 +20,10 @@ OLD_PATHS = {
     "from obs_grpc import": "from distributed_observability.framework.grpc import",
 }
 EXPECTED = {
-    "fastapi_celery": {("POST /process", "SERVER"), ("publish my-service.process_task", "PRODUCER")},
+    "fastapi_celery": {
+        ("POST /process", "SERVER"),
+        ("publish my-service.process_task", "PRODUCER"),
+    },
     "llm": {("llm.openai.chat", "INTERNAL")},
     "databases": {("SELECT", "CLIENT"), ("SET", "CLIENT"), ("DynamoDB.GetItem", "CLIENT")},
     "grpc_service": {("demo.Greeter/Hello", "CLIENT"), ("demo.Greeter/Hello", "SERVER")},
@@ -31,8 +34,14 @@ EXPECTED = {
 
 def run(name: str, code: str, sink: OtlpSink, redis_url: str) -> None:
     """Run an example's code as a script; fail with what it said."""
-    environment = {**os.environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink.url, "REDIS_URL": redis_url}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    environment = {
+        **os.environ,
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink.url,
+        "REDIS_URL": redis_url,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, f"{name}:\n{done.stderr}"
 
 
@@ -62,4 +71,7 @@ def test_use_case(name: str, paths: str, otlp_sink: OtlpSink, redis_url: str) ->
     if name == "http_edges":
         (server,) = [span for span in spans if span.kind == "SERVER"]
         user = "user.id" if paths == "new" else "http.request.header.x-amzn-oidc-identity"
-        assert (str(server.attributes[user]).strip("[](),'"), server.attributes["correlation_id"]) == ("ada", "c-1")
+        assert (
+            str(server.attributes[user]).strip("[](),'"),
+            server.attributes["correlation_id"],
+        ) == ("ada", "c-1")

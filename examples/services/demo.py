@@ -14,8 +14,12 @@ import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else the receiver's gRPC server remarks on each process that is started
-os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # all that is called here is here
+os.environ.setdefault(
+    "GRPC_VERBOSITY", "ERROR"
+)  # else the receiver's gRPC server remarks on each process that is started
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = (
+    "127.0.0.1,localhost"  # all that is called here is here
+)
 
 import httpx
 import parts
@@ -30,7 +34,9 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
     """Start the parts and the services; stop everything on the way out."""
     with contextlib.ExitStack() as stack:
         say("starting Redis, PostgreSQL, DynamoDB and an LLM provider …")
-        ports = {name: parts.free_port() for name in ("front", "genymotion", "llm", "dynamodb", "rating")}
+        ports = {
+            name: parts.free_port() for name in ("front", "genymotion", "llm", "dynamodb", "rating")
+        }
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
@@ -47,9 +53,13 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
             "AWS_DEFAULT_REGION": "eu-west-1",
         }
         stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-        services = Services(environment, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="obs-demo-"))))
+        services = Services(
+            environment, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="obs-demo-")))
+        )
         stack.callback(services.stop)
-        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them
+        stack.callback(
+            signal.signal, signal.SIGINT, signal.SIG_IGN
+        )  # a second Ctrl-C must not leave half of them
         start_all(services, ports)
         wait_for_all(services, environment)
         yield services, environment
@@ -59,12 +69,24 @@ def start_all(services: Services, ports: dict[str, int]) -> None:
     """Start every process, the parts first."""
     quiet = ("--log-level", "warning")
     services.start("dynamodb", ".", "moto.server", "-p", str(ports["dynamodb"]))
-    services.start("llm-provider", ".", "uvicorn", "fake_llm:app", "--port", str(ports["llm"]), *quiet)
+    services.start(
+        "llm-provider", ".", "uvicorn", "fake_llm:app", "--port", str(ports["llm"]), *quiet
+    )
     services.start("enricher-rating", "enricher", "rating")
     services.start("enricher-worker", "enricher", *celery_worker("enricher"))
     services.start("genymotion-worker", "genymotion", *celery_worker("genymotion"))
-    services.start("genymotion", "genymotion", "uvicorn", "api:app", "--port", str(ports["genymotion"]), *quiet)
-    services.start("test-management", "test_management", "uvicorn", "app:app", "--port", str(ports["front"]), *quiet)
+    services.start(
+        "genymotion", "genymotion", "uvicorn", "api:app", "--port", str(ports["genymotion"]), *quiet
+    )
+    services.start(
+        "test-management",
+        "test_management",
+        "uvicorn",
+        "app:app",
+        "--port",
+        str(ports["front"]),
+        *quiet,
+    )
 
 
 def celery_worker(name: str) -> tuple[str, ...]:
@@ -79,13 +101,20 @@ def wait_for_all(services: Services, environment: dict[str, str]) -> None:
     """Wait until the parts and the APIs answer and both workers take tasks."""
     from celery import Celery
 
-    services.wait_until(lambda: all(answers(environment[name]) for name in ("DYNAMODB_URL", "LLM_URL")), "the parts' start")
+    services.wait_until(
+        lambda: all(answers(environment[name]) for name in ("DYNAMODB_URL", "LLM_URL")),
+        "the parts' start",
+    )
     create_table(environment)
     say("the parts are ready; waiting for the services …")
     urls = (environment["FRONT_URL"], environment["GENYMOTION_URL"])
-    services.wait_until(lambda: all(answers(f"{url}/health") for url in urls), "the services' start")
+    services.wait_until(
+        lambda: all(answers(f"{url}/health") for url in urls), "the services' start"
+    )
     with Celery(broker=environment["REDIS_URL"]) as celery:
-        services.wait_until(lambda: len(celery.control.ping(timeout=0.3)) == 2, "the workers' start")
+        services.wait_until(
+            lambda: len(celery.control.ping(timeout=0.3)) == 2, "the workers' start"
+        )
     say("the services are ready")
 
 
@@ -121,7 +150,9 @@ def send_all(services: Services, environment: dict[str, str]) -> None:
 def send(url: str, run: str, device: str) -> int:
     """Send one request as a load balancer would pass it on: with the signed-in user's identity."""
     headers = {"x-amzn-oidc-identity": USER, "X-Correlation-ID": f"demo-{run}"}
-    response = httpx.post(f"{url}/runs", params={"name": run, "device": device}, headers=headers, timeout=30)
+    response = httpx.post(
+        f"{url}/runs", params={"name": run, "device": device}, headers=headers, timeout=30
+    )
     return response.raise_for_status().status_code
 
 
@@ -133,10 +164,18 @@ def is_done(cache: redis.Redis, run: str) -> bool:
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave the services and the page running until Ctrl-C")
-    parser.add_argument("--port", type=int, default=0, help="of the page and OTLP/HTTP; default: any free one")
-    parser.add_argument("--grpc-port", type=int, default=0, help="of OTLP/gRPC; default: any free one")
-    parser.add_argument("--open", action="store_true", help="with --keep: open the page in a browser")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the services and the page running until Ctrl-C"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="of the page and OTLP/HTTP; default: any free one"
+    )
+    parser.add_argument(
+        "--grpc-port", type=int, default=0, help="of OTLP/gRPC; default: any free one"
+    )
+    parser.add_argument(
+        "--open", action="store_true", help="with --keep: open the page in a browser"
+    )
     options = parser.parse_args(argv)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
         signal.signal(number, signal.default_int_handler)
@@ -160,7 +199,9 @@ def run_with(receiver: Receiver, *, keep: bool, browser: bool) -> int:
     return show(receiver)
 
 
-def show_and_keep(services: Services, environment: dict[str, str], receiver: Receiver, browser: bool) -> int:
+def show_and_keep(
+    services: Services, environment: dict[str, str], receiver: Receiver, browser: bool
+) -> int:
     """Show the traces while all runs on, and print those of further requests until Ctrl-C."""
     with contextlib.suppress(TimeoutError):
         receiver.wait_for(lambda _: have_arrived(receiver), timeout_s=15)
@@ -168,7 +209,9 @@ def show_and_keep(services: Services, environment: dict[str, str], receiver: Rec
     if browser:
         webbrowser.open(receiver.http_url)
     console.print(f"\nThe page: [bold]{receiver.http_url}[/bold]    OTLP/gRPC: {receiver.grpc_url}")
-    console.print(f"A request of your own: curl -X POST '{environment['FRONT_URL']}/runs?name=mine&device=pixel-9'")
+    console.print(
+        f"A request of your own: curl -X POST '{environment['FRONT_URL']}/runs?name=mine&device=pixel-9'"
+    )
     console.print("Its trace is printed here too. Ctrl-C stops everything.")
     with contextlib.suppress(KeyboardInterrupt):
         print_others(services, receiver)
@@ -181,7 +224,11 @@ def print_others(services: Services, receiver: Receiver) -> None:
     sizes: dict[str, int] = {}
     while True:
         for trace in receiver.traces():
-            if trace.trace_id not in shown and trace.complete and sizes.get(trace.trace_id) == len(trace.spans):
+            if (
+                trace.trace_id not in shown
+                and trace.complete
+                and sizes.get(trace.trace_id) == len(trace.spans)
+            ):
                 shown.add(trace.trace_id)
                 console.print()
                 render_trace(trace, console=console)

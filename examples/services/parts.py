@@ -51,7 +51,9 @@ def servers() -> Iterator[dict[str, str]]:
     """Redis and PostgreSQL below a process of their own, which stops them when this one is gone, however it went."""
     command = [sys.executable, "-m", "parts"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=Path(__file__).parent, start_new_session=True, **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent, start_new_session=True, **pipes
+    ) as process:
         try:
             yield json.loads(process.stdout.readline())
         finally:

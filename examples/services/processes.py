@@ -27,7 +27,11 @@ class Services:
     def __init__(self, environment: dict[str, str], logs: Path) -> None:
         self._logs = logs
         # a developer's own settings, as a sampling rate, are not the demo's
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", *_LEGACY))}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("OTEL_", *_LEGACY))
+        }
         self._environment = {**inherited, **environment, "PYTHONUNBUFFERED": "1"}
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
@@ -50,7 +54,9 @@ class Services:
         for name, process in self._running:
             if process.poll() is not None:
                 lines = (self._logs / name).read_text(errors="replace").splitlines()[-15:]
-                raise SystemExit(f"{name} ended with status {process.returncode}:\n" + "\n".join(lines))
+                raise SystemExit(
+                    f"{name} ended with status {process.returncode}:\n" + "\n".join(lines)
+                )
 
     def wait_until(self, ready: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
         """Wait for `ready`, or fail with what a dead process last said."""

@@ -21,7 +21,9 @@ class Request(NamedTuple):
 
 REQUESTS = {
     "good": Request("pixel-9", "a device that boots", 3, 2),
-    "failing": Request("broken", "a device that does not answer: the task is retried, then fails", 2, 2),
+    "failing": Request(
+        "broken", "a device that does not answer: the task is retried, then fails", 2, 2
+    ),
     "slow": Request("slow", "a device behind a slow query", 3, 2),
 }
 
@@ -73,19 +75,34 @@ def show(receiver: Receiver) -> int:
 
 def summary(found: dict[str, list[Trace]]) -> int:
     """Print a line a request, who made the spans, and the verdict."""
-    table = Table("request", "trace", "spans", "services", "correlation id", "user on SERVER spans", "errors", box=None)
+    table = Table(
+        "request",
+        "trace",
+        "spans",
+        "services",
+        "correlation id",
+        "user on SERVER spans",
+        "errors",
+        box=None,
+    )
     requests = [(run, trace) for run, traces in found.items() for trace in traces]
     for run, trace in requests:
         there, servers = users(trace)
         numbers = (str(len(trace.spans)), str(len(trace.services)))
         user = f"{USER}, {there} of {servers}"
-        table.add_row(run, trace.trace_id, *numbers, " ".join(trace.correlation_ids), user, str(trace.errors))
+        table.add_row(
+            run, trace.trace_id, *numbers, " ".join(trace.correlation_ids), user, str(trace.errors)
+        )
     console.print(table)
     spans = [span for _, trace in requests for span in trace.spans]
     makers = Counter(span.scope.partition(" ")[0] for span in spans)
-    console.print("spans made by " + ", ".join(f"{maker} {count}" for maker, count in sorted(makers.items())))
+    console.print(
+        "spans made by " + ", ".join(f"{maker} {count}" for maker, count in sorted(makers.items()))
+    )
     wrong = [problem for run, traces in found.items() for problem in problems(run, traces)]
-    verdict = f"[red]not whole: {'; '.join(wrong)}[/red]" if wrong else "each request is one whole trace"
+    verdict = (
+        f"[red]not whole: {'; '.join(wrong)}[/red]" if wrong else "each request is one whole trace"
+    )
     services = {span.service for span in spans}
     counts = f"{len(found)} requests → {len(requests)} traces, {len(spans)} spans from {len(services)} services"
     console.print(f"\n[bold]{counts}: {verdict}.[/bold]")

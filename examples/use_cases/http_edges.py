@@ -21,7 +21,9 @@ async def order(number: int) -> int:
 async def main() -> None:
     headers = {"x-amzn-oidc-identity": "ada", "X-Correlation-ID": "c-1"}
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://orders", headers=headers) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://orders", headers=headers
+    ) as client:
         response = await client.get("/orders/7")
     assert response.headers["X-Correlation-ID"] == "c-1"
 

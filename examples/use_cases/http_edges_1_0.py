@@ -3,12 +3,19 @@
 import asyncio
 
 import httpx
-from distributed_observability import FastAPIConfig, TracingConfig, instrument_httpx_client, setup_tracing
+from distributed_observability import (
+    FastAPIConfig,
+    TracingConfig,
+    instrument_httpx_client,
+    setup_tracing,
+)
 from fastapi import FastAPI
 
 app = FastAPI()
 fastapi_config = FastAPIConfig(capture_request_headers=["x-correlation-id", "x-amzn-oidc-identity"])
-tracer_manager, middleware_config = setup_tracing(TracingConfig(service_name="my-service"), app, fastapi_config)
+tracer_manager, middleware_config = setup_tracing(
+    TracingConfig(service_name="my-service"), app, fastapi_config
+)
 app.add_middleware(*middleware_config)
 
 

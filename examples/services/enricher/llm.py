@@ -17,7 +17,9 @@ def stream_chat(prompt: str) -> Iterator[dict[str, Any]]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    with httpx.stream("POST", f"{os.environ['LLM_URL']}/v1/chat/completions", json=body, timeout=30) as response:
+    with httpx.stream(
+        "POST", f"{os.environ['LLM_URL']}/v1/chat/completions", json=body, timeout=30
+    ) as response:
         response.raise_for_status()
         for line in response.iter_lines():
             if line.startswith("data: ") and line != "data: [DONE]":
@@ -27,7 +29,9 @@ def stream_chat(prompt: str) -> Iterator[dict[str, Any]]:
 @trace_function(capture_args=("device",))
 def describe_device(device: str) -> str:
     chunks = stream_chat(f"Describe the test device {device!r} in one sentence.")
-    words = [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]
+    words = [
+        choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]
+    ]
     description = "".join(words)
     add_span_attributes({"description.length": len(description)})
     return description

@@ -22,11 +22,17 @@ def rate(request: StringValue, context: grpc.ServicerContext) -> DoubleValue:
 
 def main() -> None:
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
-    server = instrument_grpc_server(server, identity_from_baggage=True)  # none but our own services can call this one
+    server = instrument_grpc_server(
+        server, identity_from_baggage=True
+    )  # none but our own services can call this one
     method = grpc.unary_unary_rpc_method_handler(
-        rate, request_deserializer=StringValue.FromString, response_serializer=DoubleValue.SerializeToString
+        rate,
+        request_deserializer=StringValue.FromString,
+        response_serializer=DoubleValue.SerializeToString,
     )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("enricher.Rating", {"Rate": method}),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("enricher.Rating", {"Rate": method}),)
+    )
     server.add_insecure_port(os.environ["RATING_TARGET"])
     server.start()
     signal.signal(signal.SIGTERM, lambda *_: server.stop(grace=1))

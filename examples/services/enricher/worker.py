@@ -12,7 +12,11 @@ from llm import describe_device
 from obs_grpc import instrument_grpc_client
 
 celery = Celery("enricher", broker=os.environ["REDIS_URL"])
-celery.conf.update(task_default_queue="enricher", worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
+celery.conf.update(
+    task_default_queue="enricher",
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+)
 
 
 def rate(text: str) -> float:
@@ -31,5 +35,7 @@ def describe(run: str, device: str) -> None:
     description = describe_device(device)
     rating = rate(description)
     dynamodb = boto3.resource("dynamodb", endpoint_url=os.environ["DYNAMODB_URL"])
-    dynamodb.Table("runs").put_item(Item={"run": run, "description": description, "rating": str(rating)})
+    dynamodb.Table("runs").put_item(
+        Item={"run": run, "description": description, "rating": str(rating)}
+    )
     redis.Redis.from_url(os.environ["REDIS_URL"]).set(f"described:{run}", description)

@@ -8,7 +8,9 @@ from worker import boot
 storage.create_tables()
 app = FastAPI()
 middleware, options = middleware_config
-app.add_middleware(middleware, **options, identity_from_baggage=True)  # none but our own services can call this one
+app.add_middleware(
+    middleware, **options, identity_from_baggage=True
+)  # none but our own services can call this one
 
 
 @app.post("/devices", status_code=202)

@@ -7,7 +7,11 @@ import tracing  # noqa: F401 - tracing before what it traces
 from celery import Celery, Task
 
 celery = Celery("genymotion", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
-celery.conf.update(task_default_queue="genymotion", worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
+celery.conf.update(
+    task_default_queue="genymotion",
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+)
 
 
 class DeviceUnreachableError(Exception):

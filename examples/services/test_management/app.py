@@ -10,7 +10,9 @@ from obs_core import TracingConfig, setup_tracing
 from obs_http import instrument_httpx
 
 manager, (middleware, options) = setup_tracing(TracingConfig(service_name="test-management"))
-instrument_httpx(propagate_to=["127.0.0.1", "*.internal"])  # the trace and the user's id are for our own services alone
+instrument_httpx(
+    propagate_to=["127.0.0.1", "*.internal"]
+)  # the trace and the user's id are for our own services alone
 
 
 @asynccontextmanager

@@ -256,7 +256,11 @@ settings = runner[0].settings
 assert (settings.service_name, settings.environment, settings.sampling_rate) == ("my-microservice", "production", 0.1)
 """,
 }
-ENVIRONMENT = {"SERVICE_NAME": "my-microservice", "ENVIRONMENT": "production", "SAMPLING_RATE": "0.1"}
+ENVIRONMENT = {
+    "SERVICE_NAME": "my-microservice",
+    "ENVIRONMENT": "production",
+    "SAMPLING_RATE": "0.1",
+}
 
 
 def run(code: str, collector_url: str) -> subprocess.CompletedProcess[str]:
@@ -269,7 +273,9 @@ def run(code: str, collector_url: str) -> subprocess.CompletedProcess[str]:
         **(ENVIRONMENT if "from_env" in code else {}),
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector_url,
     }
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 def main() -> int:
@@ -281,7 +287,9 @@ def main() -> int:
         for section, code in SECTIONS.items():
             done = run(code, sink.url)
             failed += done.returncode
-            print(f"{section:<70} {'works' if done.returncode == 0 else 'FAILS: ' + done.stderr.splitlines()[-1]}")
+            print(
+                f"{section:<70} {'works' if done.returncode == 0 else 'FAILS: ' + done.stderr.splitlines()[-1]}"
+            )
     return int(failed > 0)
 
 

@@ -96,7 +96,9 @@ def test_every_import_path_of_1_0_is_there(module: str) -> None:
 @pytest.mark.promise("OLD-02", "OLD-04")
 def test_without_extras_all_imports_work_and_using_one_names_its_extra() -> None:
     """1.0's bare install could not even be imported."""
-    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -137,7 +139,10 @@ def test_attributes_that_dashboards_query_are_there(spans: SpanRecorder) -> None
     """The correlation id under its three names, captured headers, secrets masked whatever the patterns say."""
     config = FastAPIConfig(header_patterns=["*"])
     with TestClient(service(fastapi_config=config, custom_span_attributes={"team": "a"})) as http:
-        http.get("/orders/1", headers={"x-correlation-id": "c-1", "Proxy-Authorization": "Basic c2VjcmV0"})
+        http.get(
+            "/orders/1",
+            headers={"x-correlation-id": "c-1", "Proxy-Authorization": "Basic c2VjcmV0"},
+        )
     span = next(span for span in spans if span.kind.name == "SERVER")
     assert span.attributes is not None
     for name in ("correlation_id", "correlation.id", "x-correlation-id"):
@@ -161,8 +166,12 @@ def test_raising_handler_runs_once(spans: SpanRecorder) -> None:
 def test_the_middleware_of_setup_takes_the_app_by_name() -> None:
     """As Starlette before 0.45 gives it, behind the options of ``add_middleware(*middleware_config)``."""
     app = FastAPI()
-    assert isinstance(request_tracing_middleware({"tracing_config": None}, app=app), RequestTracingMiddleware)
-    assert isinstance(request_tracing_middleware(app, tracing_config=None), RequestTracingMiddleware)
+    assert isinstance(
+        request_tracing_middleware({"tracing_config": None}, app=app), RequestTracingMiddleware
+    )
+    assert isinstance(
+        request_tracing_middleware(app, tracing_config=None), RequestTracingMiddleware
+    )
 
 
 def test_disabled_middleware_does_nothing(spans: SpanRecorder) -> None:
@@ -177,7 +186,9 @@ def test_migration_page_names_every_old_name() -> None:
     """Each name of 1.0 stands on the page, and each new one exists."""
     page = (Path(__file__).parents[3] / "docs" / "migration.md").read_text(encoding="utf-8")
     names = {name for line in NAMES.values() for name in line.split()}
-    assert sorted(name for name in names if name not in page and name != "match_header_pattern") == []
+    assert (
+        sorted(name for name in names if name not in page and name != "match_header_pattern") == []
+    )
 
 
 @pytest.mark.promise("OLD-06")
@@ -185,4 +196,6 @@ def test_deprecated_name_warns_once_with_its_successor() -> None:
     """Two uses, one line."""
     code = "from distributed_observability.utils import patch_httpx; patch_httpx(); patch_httpx()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stderr.count("patch_httpx is deprecated: use obs_http.instrument_httpx") == 1, done.stderr
+    assert done.stderr.count("patch_httpx is deprecated: use obs_http.instrument_httpx") == 1, (
+        done.stderr
+    )

@@ -41,7 +41,9 @@ def aws_url() -> Iterator[str]:
     port = free_port()
     environment = {**os.environ, "MOTO_CALL_RESET_API": "false"}
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_for_port(port, 60)
         yield f"http://127.0.0.1:{port}"
@@ -110,7 +112,9 @@ def make_stub() -> Callable[..., tuple[Client, Stubber]]:
     """Make a client whose answers are scripted, and its activated Stubber."""
 
     def make(service: str) -> tuple[Client, Stubber]:
-        client = botocore.session.Session().create_client(service, config=Config(retries={"max_attempts": 1}), **CREDENTIALS)
+        client = botocore.session.Session().create_client(
+            service, config=Config(retries={"max_attempts": 1}), **CREDENTIALS
+        )
         stubber = Stubber(client)
         stubber.activate()
         return client, stubber

@@ -18,7 +18,11 @@ QUEUE = os.environ["QUEUE"]
 URL = os.environ["AWS_URL"]
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
-setup_tracing(TracingConfig(service_name="sqs", collector_url=os.environ["SINK_URL"], collector_protocol="http"))
+setup_tracing(
+    TracingConfig(
+        service_name="sqs", collector_url=os.environ["SINK_URL"], collector_protocol="http"
+    )
+)
 instrument_celery()
 instrument_boto3()
 app = Celery("sqs_worker", broker=f"sqs://test:test@{URL.removeprefix('http://')}")
@@ -26,7 +30,12 @@ app.conf.update(
     task_default_queue=QUEUE,
     task_acks_late=True,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"region": "us-east-1", "is_secure": False, "wait_time_seconds": 1, "polling_interval": 0.1},
+    broker_transport_options={
+        "region": "us-east-1",
+        "is_secure": False,
+        "wait_time_seconds": 1,
+        "polling_interval": 0.1,
+    },
 )
 
 

@@ -25,7 +25,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from .conftest import MakeClient, aio_client, exported
 
 needs_converse = pytest.mark.skipif(
-    "Converse" not in botocore.session.Session().get_service_model("bedrock-runtime").operation_names,
+    "Converse"
+    not in botocore.session.Session().get_service_model("bedrock-runtime").operation_names,
     reason="this botocore is older than Bedrock's Converse",
 )
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -40,7 +41,11 @@ CONFIG = {"maxTokens": 100, "temperature": 0.5, "topP": 0.9}
 
 
 def gen_ai(spans: SpanRecorder) -> dict[str, Any]:
-    return {key: value for key, value in (spans.one(f"chat {MODEL}").attributes or {}).items() if key.startswith("gen_ai.")}
+    return {
+        key: value
+        for key, value in (spans.one(f"chat {MODEL}").attributes or {}).items()
+        if key.startswith("gen_ai.")
+    }
 
 
 @pytest.mark.promise("AWS-07", "AWS-09")
@@ -49,7 +54,9 @@ def test_converse(make_stub: Any, traced: SpanRecorder) -> None:
     """Model, settings, usage and finish reason; of what was said nothing."""
     client, stubber = make_stub("bedrock-runtime")
     stubber.add_response("converse", ANSWER)
-    client.converse(modelId=MODEL, messages=MESSAGES, system=[{"text": "system-secret"}], inferenceConfig=CONFIG)
+    client.converse(
+        modelId=MODEL, messages=MESSAGES, system=[{"text": "system-secret"}], inferenceConfig=CONFIG
+    )
     assert gen_ai(traced) == {
         "gen_ai.provider.name": "aws.bedrock",
         "gen_ai.operation.name": "chat",
@@ -84,7 +91,12 @@ def test_content_on_request(make_stub: Any, spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("AWS-07")
 @pytest.mark.parametrize(
-    "body", [json.dumps({"max_tokens": 50, "temperature": 1, "prompt": "prompt-secret"}), b"not json", "[]"]
+    "body",
+    [
+        json.dumps({"max_tokens": 50, "temperature": 1, "prompt": "prompt-secret"}),
+        b"not json",
+        "[]",
+    ],
 )
 def test_invoke_model(make_stub: Any, traced: SpanRecorder, body: Any) -> None:
     """Settings from a JSON body, token counts from the headers; the answer's body is left for the caller to read."""
@@ -94,7 +106,10 @@ def test_invoke_model(make_stub: Any, traced: SpanRecorder, body: Any) -> None:
         "body": StreamingBody(io.BytesIO(raw), len(raw)),
         "contentType": "application/json",
         "ResponseMetadata": {
-            "HTTPHeaders": {"x-amzn-bedrock-input-token-count": "3", "x-amzn-bedrock-output-token-count": "5"}
+            "HTTPHeaders": {
+                "x-amzn-bedrock-input-token-count": "3",
+                "x-amzn-bedrock-output-token-count": "5",
+            }
         },
     }
     stubber.add_response("invoke_model", answer)
@@ -109,8 +124,19 @@ def test_invoke_model(make_stub: Any, traced: SpanRecorder, body: Any) -> None:
 def frame(kind: str, payload: dict[str, Any], message: str = "event") -> bytes:
     """One message of the protocol that Bedrock streams in: application/vnd.amazon.eventstream."""
     headers = b"".join(
-        struct.pack(f"!B{len(name)}sBH{len(value)}s", len(name), name.encode(), 7, len(value), value.encode())
-        for name, value in ((":message-type", message), (f":{message}-type", kind), (":content-type", "application/json"))
+        struct.pack(
+            f"!B{len(name)}sBH{len(value)}s",
+            len(name),
+            name.encode(),
+            7,
+            len(value),
+            value.encode(),
+        )
+        for name, value in (
+            (":message-type", message),
+            (f":{message}-type", kind),
+            (":content-type", "application/json"),
+        )
     )
     body = json.dumps(payload).encode()
     prelude = struct.pack("!II", 16 + len(headers) + len(body), len(headers))
@@ -154,14 +180,21 @@ def stream_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.promise("AWS-07")
 @needs_converse
-def test_a_streams_span_ends_with_the_stream(make_client: MakeClient, traced: SpanRecorder, stream_url: str) -> None:
+def test_a_streams_span_ends_with_the_stream(
+    make_client: MakeClient, traced: SpanRecorder, stream_url: str
+) -> None:
     """The span is open until the last event, which brings usage and finish reason."""
     client = make_client("bedrock-runtime", endpoint_url=stream_url)
     with trace.get_tracer("test").start_as_current_span("request") as request:
         stream = client.converse_stream(modelId=MODEL, messages=MESSAGES)["stream"]
         assert trace.get_current_span() is request
         assert len(traced) == 0
-        assert [next(iter(event)) for event in stream] == ["messageStart", "contentBlockDelta", "messageStop", "metadata"]
+        assert [next(iter(event)) for event in stream] == [
+            "messageStart",
+            "contentBlockDelta",
+            "messageStop",
+            "metadata",
+        ]
     client.close()
     told = gen_ai(traced)
     assert told["gen_ai.usage.output_tokens"] == 11
@@ -172,7 +205,9 @@ def test_a_streams_span_ends_with_the_stream(make_client: MakeClient, traced: Sp
 @pytest.mark.promise("AWS-07")
 @pytest.mark.parametrize("way", ["break", "close", "forget"])
 @needs_converse
-def test_a_stream_left_early_ends_its_span(make_client: MakeClient, traced: SpanRecorder, stream_url: str, way: str) -> None:
+def test_a_stream_left_early_ends_its_span(
+    make_client: MakeClient, traced: SpanRecorder, stream_url: str, way: str
+) -> None:
     """Whoever stops reading, closes or drops the stream has ended the span, once."""
     client = make_client("bedrock-runtime", endpoint_url=stream_url)
     response = client.converse_stream(modelId=MODEL, messages=MESSAGES)
@@ -192,7 +227,9 @@ def test_a_stream_left_early_ends_its_span(make_client: MakeClient, traced: Span
 @pytest.mark.promise("AWS-07", "AWS-06")
 @pytest.mark.parametrize("stream_url", [[START, THROTTLED]], indirect=True)
 @needs_converse
-def test_a_stream_that_fails(make_client: MakeClient, traced: SpanRecorder, stream_url: str) -> None:
+def test_a_stream_that_fails(
+    make_client: MakeClient, traced: SpanRecorder, stream_url: str
+) -> None:
     """An error in the stream reaches the caller and is the span's."""
     client = make_client("bedrock-runtime", endpoint_url=stream_url)
     stream = client.converse_stream(modelId=MODEL, messages=MESSAGES)["stream"]
@@ -201,7 +238,10 @@ def test_a_stream_that_fails(make_client: MakeClient, traced: SpanRecorder, stre
     stream.close()
     client.close()
     span = traced.one(f"chat {MODEL}")
-    assert (span.status.status_code, (span.attributes or {})["error.type"]) == (StatusCode.ERROR, "throttlingException")
+    assert (span.status.status_code, (span.attributes or {})["error.type"]) == (
+        StatusCode.ERROR,
+        "throttlingException",
+    )
     assert "-secret" not in exported(traced)
 
 
@@ -221,7 +261,9 @@ def test_an_asynchronous_stream(traced: SpanRecorder, stream_url: str) -> None:
 
 @pytest.mark.promise("AWS-07")
 @pytest.mark.parametrize("stream_url", [[frame("chunk", {"bytes": "e30="})]], indirect=True)
-def test_invoke_model_with_response_stream(make_client: MakeClient, traced: SpanRecorder, stream_url: str) -> None:
+def test_invoke_model_with_response_stream(
+    make_client: MakeClient, traced: SpanRecorder, stream_url: str
+) -> None:
     """A model's own stream ends its span as well."""
     client = make_client("bedrock-runtime", endpoint_url=stream_url)
     body = client.invoke_model_with_response_stream(modelId=MODEL, body="{}")["body"]

@@ -30,12 +30,22 @@ def test_celery_over_sqs(aws_url: str, table: str, otlp_sink: OtlpSink) -> None:
     told = {"AWS_URL": aws_url, "SINK_URL": otlp_sink.url, "QUEUE": table}
     with celery_worker("sqs_worker", "--concurrency", "2", folder=HERE, **told):
         for count in (1, 2):
-            subprocess.run([sys.executable, "sqs_worker.py"], env={**os.environ, **told}, cwd=HERE, check=True, timeout=60)
+            subprocess.run(
+                [sys.executable, "sqs_worker.py"],
+                env={**os.environ, **told},
+                cwd=HERE,
+                check=True,
+                timeout=60,
+            )
             otlp_sink.wait_for(lambda spans, count=count: executions(spans) == count, 60)
         time.sleep(IDLE_S)
     spans = {span.span_id: span for span in otlp_sink.spans}
     assert [span.name for span in spans.values() if not span.parent_id] == ["POST /orders"] * 2
-    chains = [chain(spans, span) for span in spans.values() if span.name in ("DynamoDB.PutItem", f"send {table}")]
+    chains = [
+        chain(spans, span)
+        for span in spans.values()
+        if span.name in ("DynamoDB.PutItem", f"send {table}")
+    ]
     carried = ["POST /orders", "publish store", f"send {table}"]
     processed = ["POST /orders", "publish store", "process store", "DynamoDB.PutItem"]
     assert sorted(chains) == sorted([carried, processed] * 2)

@@ -37,18 +37,24 @@ def test_existing_and_future_clients_and_resources(
 ) -> None:
     """A client and a resource made before, and those made after, give one span a call each."""
     old_client = make_client("dynamodb")
-    old_table = boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table)
+    old_table = (
+        boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table)
+    )
     handle = instrument_boto3()
     old_client.get_item(TableName=table, Key={"id": {"S": "1"}})
     old_table.get_item(Key={"id": "2"})
     make_client("dynamodb").get_item(TableName=table, Key={"id": {"S": "3"}})
-    boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table).get_item(Key={"id": "4"})
+    boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table).get_item(
+        Key={"id": "4"}
+    )
     handle.uninstrument()
     assert [span.name for span in spans] == ["DynamoDB.GetItem"] * 4
 
 
 @pytest.mark.promise("AWS-01", "AWS-02")
-def test_a_whole_span(make_client: MakeClient, traced: SpanRecorder, table: str, aws_url: str) -> None:
+def test_a_whole_span(
+    make_client: MakeClient, traced: SpanRecorder, table: str, aws_url: str
+) -> None:
     """Name, kind, status, parent and every attribute of an ordinary call."""
     with trace.get_tracer("test").start_as_current_span("request") as request:
         response = make_client("dynamodb").get_item(TableName=table, Key={"id": {"S": "1"}})
@@ -75,7 +81,9 @@ def test_a_whole_span(make_client: MakeClient, traced: SpanRecorder, table: str,
 
 @pytest.mark.promise("AWS-01")
 @pytest.mark.parametrize("kind", ["boto3", "botocore"])
-def test_one_session(make_client: MakeClient, spans: SpanRecorder, aws_url: str, table: str, kind: str) -> None:
+def test_one_session(
+    make_client: MakeClient, spans: SpanRecorder, aws_url: str, table: str, kind: str
+) -> None:
     """Only the clients of the instrumented session are traced, those it had already made too."""
     session: Any = boto3.Session() if kind == "boto3" else botocore.session.Session()
     make = session.client if kind == "boto3" else session.create_client
@@ -102,11 +110,16 @@ def test_the_options_of_a_session_count_before_the_general_ones(
             client.get_object(Bucket=name, Key="k")
     for handle in handles:
         handle.uninstrument()
-    assert [(span.attributes or {}).get("aws.s3.key") for span in spans.named("S3.GetObject")] == ["k", None]
+    assert [(span.attributes or {}).get("aws.s3.key") for span in spans.named("S3.GetObject")] == [
+        "k",
+        None,
+    ]
 
 
 @pytest.mark.promise("AWS-01")
-def test_aiobotocore(make_client: MakeClient, traced: SpanRecorder, aws_url: str, table: str) -> None:
+def test_aiobotocore(
+    make_client: MakeClient, traced: SpanRecorder, aws_url: str, table: str
+) -> None:
     """Asynchronous clients give the same spans, each below the span of its own task."""
 
     async def request(name: str) -> None:
@@ -120,7 +133,11 @@ def test_aiobotocore(make_client: MakeClient, traced: SpanRecorder, aws_url: str
 
     asyncio.run(main())
     for name in ("a", "b"):
-        below = [span.name for span in traced if span.parent and span.parent.span_id == traced.one(name).context.span_id]
+        below = [
+            span.name
+            for span in traced
+            if span.parent and span.parent.span_id == traced.one(name).context.span_id
+        ]
         assert below == ["DynamoDB.GetItem", "DynamoDB.PutItem"]
     assert len(traced.named("DynamoDB.GetItem")) == 2
 
@@ -155,7 +172,9 @@ def test_an_aiobotocore_session_alone(spans: SpanRecorder, aws_url: str, table: 
 
 
 @pytest.mark.promise("AWS-01")
-def test_a_cancelled_call_ends_its_span_and_leaves_nothing_current(traced: SpanRecorder, table: str) -> None:
+def test_a_cancelled_call_ends_its_span_and_leaves_nothing_current(
+    traced: SpanRecorder, table: str
+) -> None:
     """Cancelled mid-flight, a call is over: one span, ERROR, and the task's own span is current again."""
 
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,7 +202,9 @@ def test_a_cancelled_call_ends_its_span_and_leaves_nothing_current(traced: SpanR
     asyncio.run(main())
     found = traced.named("DynamoDB.GetItem")
     assert [span.status.status_code for span in found] == [StatusCode.ERROR] * 2
-    assert {(span.attributes or {})["error.type"] for span in found} == {"asyncio.exceptions.CancelledError"}
+    assert {(span.attributes or {})["error.type"] for span in found} == {
+        "asyncio.exceptions.CancelledError"
+    }
 
 
 @pytest.mark.promise("AWS-01")
@@ -202,7 +223,9 @@ def test_instrument_twice_is_once_and_uninstrument_is_the_inverse(
     uninstrument_boto3()
     assert botocore.client.BaseClient.__dict__["_make_api_call"] is seam
     assert not handle.is_active
-    assert "obs-aws" not in repr(client.meta.events.__dict__.get("_emitter", client.meta.events).__dict__)
+    assert "obs-aws" not in repr(
+        client.meta.events.__dict__.get("_emitter", client.meta.events).__dict__
+    )
     client.describe_table(TableName=table)
     assert len(spans) == 1
 
@@ -241,12 +264,16 @@ def test_threads_share_a_client(make_client: MakeClient, traced: SpanRecorder, t
         thread.start()
     for thread in threads:
         thread.join(30)
-    parents = {span.parent.span_id for span in traced.named("DynamoDB.DescribeTable") if span.parent}
+    parents = {
+        span.parent.span_id for span in traced.named("DynamoDB.DescribeTable") if span.parent
+    }
     assert parents == {traced.one(f"thread {number}").context.span_id for number in range(8)}
 
 
 @pytest.mark.promise("AWS-01")
-def test_clients_are_not_kept_alive(make_client: MakeClient, traced: SpanRecorder, table: str) -> None:
+def test_clients_are_not_kept_alive(
+    make_client: MakeClient, traced: SpanRecorder, table: str
+) -> None:
     """A client that was traced can go; so can a session that was instrumented."""
     session = boto3.Session()
     handle = instrument_boto3(session)
@@ -285,7 +312,9 @@ def test_a_forked_child_goes_on(aws_url: str, table: str) -> None:
     subprocess.run([sys.executable, "-c", FORK, aws_url, table], check=True, timeout=60)
 
 
-def test_a_tracer_provider_of_its_own(make_client: MakeClient, spans: SpanRecorder, table: str) -> None:
+def test_a_tracer_provider_of_its_own(
+    make_client: MakeClient, spans: SpanRecorder, table: str
+) -> None:
     """Spans go to the given provider and nowhere else."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -319,7 +348,11 @@ def test_contrib_beside_it_does_not_double(
 
 @pytest.mark.promise("AWS-01")
 def test_contrib_after_it_does_not_double(
-    make_client: MakeClient, traced: SpanRecorder, table: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient,
+    traced: SpanRecorder,
+    table: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Switched on after us, contrib has the calls of old clients and new, with one warning; afterwards they are ours again."""
     from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
@@ -334,14 +367,24 @@ def test_contrib_after_it_does_not_double(
     old.describe_table(TableName=table)
     told = [span.instrumentation_scope for span in traced.named("DynamoDB.DescribeTable")]
     contrib = "opentelemetry.instrumentation.botocore"
-    assert [scope and scope.name.removesuffix(".dynamodb") for scope in told] == ["obs_aws", contrib, contrib, "obs_aws"]
+    assert [scope and scope.name.removesuffix(".dynamodb") for scope in told] == [
+        "obs_aws",
+        contrib,
+        contrib,
+        "obs_aws",
+    ]
     assert caplog.text.count("BotocoreInstrumentor is active as well as obs-aws") == 1
 
 
 def test_opentelemetry_instrument_picks_it_up() -> None:
     """`opentelemetry-instrument` finds the entry point and switches it on."""
     program = "import obs_core.integration as i; print(i.active_instrumentations())"
-    command = [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, "-c", program]
+    command = [
+        Path(sys.executable).with_name("opentelemetry-instrument"),
+        sys.executable,
+        "-c",
+        program,
+    ]
     environment = {**os.environ, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "botocore,aiobotocore"}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert "'boto3'" in answer.stdout, answer.stderr
@@ -349,6 +392,8 @@ def test_opentelemetry_instrument_picks_it_up() -> None:
 
 def test_importing_changes_nothing() -> None:
     """The import has no side effect, and botocore is not imported by it."""
-    program = "import sys, obs_aws; assert not {'botocore', 'boto3', 'aiobotocore'} & set(sys.modules)"
+    program = (
+        "import sys, obs_aws; assert not {'botocore', 'boto3', 'aiobotocore'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert obs_aws.__all__ == sorted(obs_aws.__all__)

@@ -24,9 +24,9 @@ TRACER = trace.get_tracer("test")
 
 
 def receive(client: Any, queue_url: str, **options: Any) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, **options).get(
-        "Messages", []
-    )
+    messages: list[dict[str, Any]] = client.receive_message(
+        QueueUrl=queue_url, MaxNumberOfMessages=10, **options
+    ).get("Messages", [])
     return messages
 
 
@@ -41,7 +41,9 @@ def ids(span: ReadableSpan) -> tuple[int, int]:
 
 
 def text_attributes(count: int) -> dict[str, Any]:
-    return {f"a{number}": {"DataType": "String", "StringValue": str(number)} for number in range(count)}
+    return {
+        f"a{number}": {"DataType": "String", "StringValue": str(number)} for number in range(count)
+    }
 
 
 @pytest.mark.promise("AWS-03")
@@ -50,7 +52,11 @@ def test_a_message_carries_its_senders_context(
 ) -> None:
     """The PRODUCER span is whole, the message carries it, and the caller's parameters are untouched."""
     sqs = make_client("sqs")
-    params = {"QueueUrl": queue_url, "MessageBody": "hello", "MessageAttributes": text_attributes(1)}
+    params = {
+        "QueueUrl": queue_url,
+        "MessageBody": "hello",
+        "MessageAttributes": text_attributes(1),
+    }
     before = copy.deepcopy(params)
     with TRACER.start_as_current_span("request") as request:
         sent = sqs.send_message(**params)
@@ -63,7 +69,9 @@ def test_a_message_carries_its_senders_context(
     assert span.kind is SpanKind.PRODUCER
     assert span.parent == request.get_span_context()
     assert span.status.status_code is StatusCode.UNSET
-    server = {key: value for key, value in (span.attributes or {}).items() if key.startswith("server.")}
+    server = {
+        key: value for key, value in (span.attributes or {}).items() if key.startswith("server.")
+    }
     assert dict(span.attributes or {}) == server | {
         "rpc.system": "aws-api",
         "rpc.service": "SQS",
@@ -113,8 +121,13 @@ def test_a_refused_message_of_a_batch_is_told(make_stub: Any, traced: SpanRecord
     }
     stubber.add_response("send_message_batch", answer)
     entries = [{"Id": str(number), "MessageBody": "b"} for number in range(2)]
-    client.send_message_batch(QueueUrl="https://sqs.us-east-1.amazonaws.com/1/orders", Entries=entries)
-    told = [(span.status.status_code.name, (span.attributes or {}).get("error.type")) for span in traced.named("create orders")]
+    client.send_message_batch(
+        QueueUrl="https://sqs.us-east-1.amazonaws.com/1/orders", Entries=entries
+    )
+    told = [
+        (span.status.status_code.name, (span.attributes or {}).get("error.type"))
+        for span in traced.named("create orders")
+    ]
     assert told == [("UNSET", None), ("ERROR", "InternalError")]
     assert (traced.one("send orders").attributes or {})["aws.failed_entry_count"] == 1
 
@@ -127,7 +140,9 @@ def test_no_more_than_ten_attributes(
     """A message has as much of the context as ten attributes have room for, and all of the caller's."""
     sqs = make_client("sqs")
     with correlation_scope("order-7"):
-        sqs.send_message(QueueUrl=queue_url, MessageBody="b", MessageAttributes=text_attributes(present))
+        sqs.send_message(
+            QueueUrl=queue_url, MessageBody="b", MessageAttributes=text_attributes(present)
+        )
     [message] = receive(sqs, queue_url, MessageAttributeNames=["All"])
     assert text_attributes(present).keys() <= message["MessageAttributes"].keys()
     assert ("traceparent" in message["MessageAttributes"]) is carries
@@ -141,7 +156,9 @@ def test_a_forwarded_messages_old_context_gives_way(
     """Attributes passed on from a received message, ten of them, carry the new sender's context."""
     sqs = make_client("sqs")
     old = {"traceparent": {"DataType": "String", "StringValue": f"00-{'a' * 32}-{'b' * 16}-01"}}
-    sqs.send_message(QueueUrl=queue_url, MessageBody="b", MessageAttributes={**text_attributes(9), **old})
+    sqs.send_message(
+        QueueUrl=queue_url, MessageBody="b", MessageAttributes={**text_attributes(9), **old}
+    )
     [message] = receive(sqs, queue_url)
     assert carried(message) == ids(traced.one(f"send {name}"))
 
@@ -158,11 +175,15 @@ def test_baggage_travels(make_client: MakeClient, queue_url: str, traced: SpanRe
 
 @pytest.mark.promise("AWS-03")
 @pytest.mark.parametrize("size", [262_144, 1_048_576])
-def test_the_context_never_makes_a_message_too_big(make_stub: Any, traced: SpanRecorder, size: int) -> None:
+def test_the_context_never_makes_a_message_too_big(
+    make_stub: Any, traced: SpanRecorder, size: int
+) -> None:
     """A message that is just within AWS's limit goes as it is: 300 bytes less, and it carries the context."""
     client, stubber = make_stub("sqs")
     seen: list[dict[str, Any]] = []
-    client.meta.events.register("before-parameter-build.sqs.SendMessage", lambda params, **_: seen.append(params))
+    client.meta.events.register(
+        "before-parameter-build.sqs.SendMessage", lambda params, **_: seen.append(params)
+    )
     for length in (size, size - 300):
         stubber.add_response("send_message", {"MessageId": "m"})
         client.send_message(QueueUrl="https://sqs/1/q", MessageBody="é" * 10 + "x" * (length - 20))
@@ -170,10 +191,15 @@ def test_the_context_never_makes_a_message_too_big(make_stub: Any, traced: SpanR
 
 
 @pytest.mark.promise("AWS-03")
-def test_binary_attributes_survive(make_client: MakeClient, queue_url: str, traced: SpanRecorder) -> None:
+def test_binary_attributes_survive(
+    make_client: MakeClient, queue_url: str, traced: SpanRecorder
+) -> None:
     """Binary and number attributes arrive byte for byte beside the context."""
     sqs = make_client("sqs")
-    mixed = {"raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff\x80"}, "n": {"DataType": "Number", "StringValue": "1"}}
+    mixed = {
+        "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff\x80"},
+        "n": {"DataType": "Number", "StringValue": "1"},
+    }
     sqs.send_message(QueueUrl=queue_url, MessageBody="\u00e9\u4e2d", MessageAttributes=mixed)
     [message] = receive(sqs, queue_url, MessageAttributeNames=["All"])
     assert message["MessageAttributes"]["raw"]["BinaryValue"] == b"\x00\xff\x80"
@@ -198,7 +224,9 @@ def test_malformed_batches_fail_as_without_us(
 
 
 @pytest.mark.promise("AWS-03")
-@pytest.mark.parametrize("bad", [{"MessageAttributes": "no"}, {"MessageAttributes": {"a": 1}}, {"MessageBody": b"raw"}])
+@pytest.mark.parametrize(
+    "bad", [{"MessageAttributes": "no"}, {"MessageAttributes": {"a": 1}}, {"MessageBody": b"raw"}]
+)
 def test_malformed_parameters_fail_as_without_us(
     make_client: MakeClient, queue_url: str, traced: SpanRecorder, bad: Any
 ) -> None:
@@ -211,14 +239,26 @@ def test_malformed_parameters_fail_as_without_us(
 
 
 @pytest.mark.promise("AWS-03")
-def test_sns_carries_it_to_the_queue(make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder) -> None:
+def test_sns_carries_it_to_the_queue(
+    make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder
+) -> None:
     """Publish and PublishBatch: contexts of their own through a raw subscription; the caller's dicts stay as they are."""
     sqs, sns = make_client("sqs"), make_client("sns")
     topic = sns.create_topic(Name=name)["TopicArn"]
-    queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"})
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])[
+        "Attributes"
+    ]["QueueArn"]
+    sns.subscribe(
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=queue_arn,
+        Attributes={"RawMessageDelivery": "true"},
+    )
     attributes = text_attributes(1)
-    entries = [{"Id": str(n), "Message": f"m{n}", "MessageAttributes": text_attributes(1)} for n in range(2)]
+    entries = [
+        {"Id": str(n), "Message": f"m{n}", "MessageAttributes": text_attributes(1)}
+        for n in range(2)
+    ]
     before = copy.deepcopy((attributes, entries))
     sns.publish(TopicArn=topic, Message="one", MessageAttributes=attributes)
     sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
@@ -235,20 +275,27 @@ def test_sns_carries_it_to_the_queue(make_client: MakeClient, queue_url: str, na
 def test_a_phone_number_is_not_told(make_stub: Any, traced: SpanRecorder) -> None:
     """An SMS carries nothing, and its number is in no attribute."""
     client, stubber = make_stub("sns")
-    stubber.add_response("publish", {"MessageId": "m"}, {"PhoneNumber": "+15550100", "Message": "hi"})
+    stubber.add_response(
+        "publish", {"MessageId": "m"}, {"PhoneNumber": "+15550100", "Message": "hi"}
+    )
     client.publish(PhoneNumber="+15550100", Message="hi")
     assert "15550100" not in traced.one("send sms").to_json()
 
 
 @pytest.mark.promise("AWS-03")
-def test_a_poll_asks_for_the_context_and_for_the_callers_names(make_stub: Any, traced: SpanRecorder) -> None:
+def test_a_poll_asks_for_the_context_and_for_the_callers_names(
+    make_stub: Any, traced: SpanRecorder
+) -> None:
     """To what the caller asks for the context's names are added; a caller who asks for all is left alone."""
     client, stubber = make_stub("sqs")
     ours = ["baggage", "traceparent", "tracestate"]
     url = {"QueueUrl": "https://sqs/1/q"}
     for given, wanted in [
         ({}, {"MessageAttributeNames": ours, "AttributeNames": ["AWSTraceHeader"]}),
-        ({"MessageAttributeNames": ["a"]}, {"MessageAttributeNames": ["a", *ours], "AttributeNames": ["AWSTraceHeader"]}),
+        (
+            {"MessageAttributeNames": ["a"]},
+            {"MessageAttributeNames": ["a", *ours], "AttributeNames": ["AWSTraceHeader"]},
+        ),
         (
             {"MessageAttributeNames": ["All"], "AttributeNames": ["All"]},
             {"MessageAttributeNames": ["All"], "AttributeNames": ["All"]},
@@ -261,7 +308,9 @@ def test_a_poll_asks_for_the_context_and_for_the_callers_names(make_stub: Any, t
 
 
 @pytest.mark.promise("AWS-08")
-def test_an_empty_poll_makes_no_span(make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder) -> None:
+def test_an_empty_poll_makes_no_span(
+    make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder
+) -> None:
     """Nothing received, nothing told; nor is the caller's own span touched."""
     with TRACER.start_as_current_span("loop"):
         assert receive(make_client("sqs"), queue_url) == []
@@ -269,7 +318,9 @@ def test_an_empty_poll_makes_no_span(make_client: MakeClient, queue_url: str, na
 
 
 @pytest.mark.promise("AWS-08")
-def test_empty_polls_on_request(make_client: MakeClient, queue_url: str, name: str, spans: SpanRecorder) -> None:
+def test_empty_polls_on_request(
+    make_client: MakeClient, queue_url: str, name: str, spans: SpanRecorder
+) -> None:
     """With `empty_polls=True` every poll is a span."""
     handle = instrument_boto3(empty_polls=True)
     receive(make_client("sqs"), queue_url)
@@ -278,7 +329,9 @@ def test_empty_polls_on_request(make_client: MakeClient, queue_url: str, name: s
 
 
 @pytest.mark.promise("AWS-08", "AWS-06")
-def test_a_failing_poll_is_an_error(make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder) -> None:
+def test_a_failing_poll_is_an_error(
+    make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder
+) -> None:
     """A poll that AWS refuses is a span, ERROR."""
     with pytest.raises(ClientError):
         receive(make_client("sqs"), queue_url + "-gone")
@@ -288,13 +341,17 @@ def test_a_failing_poll_is_an_error(make_client: MakeClient, queue_url: str, nam
 
 
 @pytest.mark.promise("AWS-08")
-def test_a_poll_cancelled_at_shutdown_is_no_span(traced: SpanRecorder, aws_url: str, queue_url: str) -> None:
+def test_a_poll_cancelled_at_shutdown_is_no_span(
+    traced: SpanRecorder, aws_url: str, queue_url: str
+) -> None:
     """A consumer that is stopped while it waits has not failed."""
 
     async def main() -> None:
         async with aio_client("sqs", aws_url) as client:
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(client.receive_message(QueueUrl=queue_url, WaitTimeSeconds=5), 0.5)
+                await asyncio.wait_for(
+                    client.receive_message(QueueUrl=queue_url, WaitTimeSeconds=5), 0.5
+                )
 
     asyncio.run(main())
     assert [span.name for span in traced if "receive" in span.name] == []
@@ -310,7 +367,10 @@ def test_ten_messages_of_three_traces_received_together(
         with TRACER.start_as_current_span(f"request {number}"):
             entries = [{"Id": str(each), "MessageBody": "b"} for each in range((4, 3, 3)[number])]
             sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
-    created = {(span.attributes or {})["messaging.message.id"]: span for span in traced.named(f"create {name}")}
+    created = {
+        (span.attributes or {})["messaging.message.id"]: span
+        for span in traced.named(f"create {name}")
+    }
     before = time.time_ns()
     messages = receive(sqs, queue_url)
     span = traced.one(f"receive {name}")
@@ -342,7 +402,9 @@ def test_a_poll_stands_below_the_span_around_it(
 
 
 @pytest.mark.promise("AWS-03")
-def test_mixed_messages_received_together(make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder) -> None:
+def test_mixed_messages_received_together(
+    make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder
+) -> None:
     """Malformed, binary, foreign and absent contexts are passed over; the one good one is linked."""
     sqs = make_client("sqs")
     bad: list[dict[str, Any]] = [
@@ -366,7 +428,9 @@ def test_mixed_messages_received_together(make_client: MakeClient, queue_url: st
 
 
 @pytest.mark.promise("AWS-03")
-def test_settling_is_named(make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder) -> None:
+def test_settling_is_named(
+    make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder
+) -> None:
     """Deleting a message is a CLIENT span of type settle, without the receipt handle."""
     sqs = make_client("sqs")
     sqs.send_message(QueueUrl=queue_url, MessageBody="b")
@@ -379,7 +443,9 @@ def test_settling_is_named(make_client: MakeClient, queue_url: str, name: str, t
 
 
 @pytest.mark.promise("AWS-03")
-def test_aiobotocore_sends_and_receives(traced: SpanRecorder, aws_url: str, queue_url: str, name: str) -> None:
+def test_aiobotocore_sends_and_receives(
+    traced: SpanRecorder, aws_url: str, queue_url: str, name: str
+) -> None:
     """The asynchronous client's messages carry their context as well."""
 
     async def main() -> list[dict[str, Any]]:
@@ -407,7 +473,10 @@ def test_an_unsampled_sender_is_carried_too(make_client: MakeClient, queue_url: 
         [message] = receive(sqs, queue_url)
         handle.uninstrument()
     assert len(spans) == 0
-    assert int(message["MessageAttributes"]["traceparent"]["StringValue"].rpartition("-")[2], 16) & 1 == 0
+    assert (
+        int(message["MessageAttributes"]["traceparent"]["StringValue"].rpartition("-")[2], 16) & 1
+        == 0
+    )
 
 
 @pytest.mark.promise("AWS-08", "AWS-03")
@@ -432,12 +501,16 @@ def test_a_raising_propagator_is_contained(
 
 
 @pytest.mark.promise("AWS-10")
-def test_xray_on_request(make_client: MakeClient, queue_url: str, name: str, spans: SpanRecorder) -> None:
+def test_xray_on_request(
+    make_client: MakeClient, queue_url: str, name: str, spans: SpanRecorder
+) -> None:
     """`propagator="xray"`: a system attribute that does not count among the ten, a header, and no W3C attribute."""
     headers: list[Any] = []
     handle = instrument_boto3(propagator="xray")
     sqs = make_client("sqs")
-    sqs.meta.events.register("before-send", lambda request, **_: headers.append(request.headers.get("X-Amzn-Trace-Id")))
+    sqs.meta.events.register(
+        "before-send", lambda request, **_: headers.append(request.headers.get("X-Amzn-Trace-Id"))
+    )
     sqs.send_message(QueueUrl=queue_url, MessageBody="b", MessageAttributes=text_attributes(10))
     [message] = receive(sqs, queue_url, MessageAttributeNames=["All"])
     handle.uninstrument()
@@ -447,7 +520,9 @@ def test_xray_on_request(make_client: MakeClient, queue_url: str, name: str, spa
     assert message["Attributes"]["AWSTraceHeader"] == header
     assert message["MessageAttributes"].keys() == text_attributes(10).keys()
     assert headers[0] in (header, header.encode())
-    assert [link.context.span_id for link in spans.one(f"receive {name}").links] == [span.context.span_id]
+    assert [link.context.span_id for link in spans.one(f"receive {name}").links] == [
+        span.context.span_id
+    ]
 
 
 @pytest.mark.promise("AWS-10")
@@ -455,6 +530,8 @@ def test_w3c_by_default(make_client: MakeClient, queue_url: str, traced: SpanRec
     """Without the option no X-Ray header is on a request."""
     headers: list[Any] = []
     sqs = make_client("sqs")
-    sqs.meta.events.register("before-send", lambda request, **_: headers.append(dict(request.headers)))
+    sqs.meta.events.register(
+        "before-send", lambda request, **_: headers.append(dict(request.headers))
+    )
     sqs.send_message(QueueUrl=queue_url, MessageBody="b")
     assert "x-amzn-trace-id" not in json.dumps(headers, default=str).lower()

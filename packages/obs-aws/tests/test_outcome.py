@@ -24,10 +24,16 @@ from .conftest import MakeClient, exported
 
 
 @pytest.mark.promise("AWS-06")
-def test_a_failed_condition_is_an_answer(make_client: MakeClient, table: str, traced: SpanRecorder) -> None:
+def test_a_failed_condition_is_an_answer(
+    make_client: MakeClient, table: str, traced: SpanRecorder
+) -> None:
     """ConditionalCheckFailed, alone or as the reason of a cancelled transaction, is no error; the code is told."""
     client = make_client("dynamodb")
-    put = {"TableName": table, "Item": {"id": {"S": "1"}}, "ConditionExpression": "attribute_not_exists(id)"}
+    put = {
+        "TableName": table,
+        "Item": {"id": {"S": "1"}},
+        "ConditionExpression": "attribute_not_exists(id)",
+    }
     client.put_item(**put)
     with pytest.raises(client.exceptions.ConditionalCheckFailedException):
         client.put_item(**put)
@@ -46,12 +52,22 @@ def test_a_failed_condition_is_an_answer(make_client: MakeClient, table: str, tr
 
 
 @pytest.mark.promise("AWS-06")
-def test_a_transaction_cancelled_for_another_reason_is_an_error(make_stub: Any, traced: SpanRecorder) -> None:
+def test_a_transaction_cancelled_for_another_reason_is_an_error(
+    make_stub: Any, traced: SpanRecorder
+) -> None:
     """One unexpected reason is enough."""
     client, stubber = make_stub("dynamodb")
-    reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}, {"Code": "TransactionConflict"}]
+    reasons = [
+        {"Code": "None"},
+        {"Code": "ConditionalCheckFailed"},
+        {"Code": "TransactionConflict"},
+    ]
     stubber.add_client_error(
-        "transact_write_items", "TransactionCanceledException", "", 400, modeled_fields={"CancellationReasons": reasons}
+        "transact_write_items",
+        "TransactionCanceledException",
+        "",
+        400,
+        modeled_fields={"CancellationReasons": reasons},
     )
     with pytest.raises(ClientError):
         client.transact_write_items(TransactItems=[{"Put": {"TableName": "orders", "Item": {}}}])
@@ -74,9 +90,14 @@ def test_s3_head_and_not_modified(make_client: MakeClient, name: str, traced: Sp
         with pytest.raises(ClientError):
             call(**params)
     answers = [
-        (span.status.status_code.name, span.attributes or {}) for span in traced if "Head" in span.name or "Get" in span.name
+        (span.status.status_code.name, span.attributes or {})
+        for span in traced
+        if "Head" in span.name or "Get" in span.name
     ]
-    told = [(status, attributes["http.response.status_code"], attributes.get("error.type")) for status, attributes in answers]
+    told = [
+        (status, attributes["http.response.status_code"], attributes.get("error.type"))
+        for status, attributes in answers
+    ]
     assert told == [
         ("UNSET", 404, None),
         ("UNSET", 404, None),
@@ -87,19 +108,29 @@ def test_s3_head_and_not_modified(make_client: MakeClient, name: str, traced: Sp
 
 
 @pytest.mark.promise("AWS-06")
-def test_expected_errors_are_configurable(make_client: MakeClient, spans: SpanRecorder, table: str, name: str) -> None:
+def test_expected_errors_are_configurable(
+    make_client: MakeClient, spans: SpanRecorder, table: str, name: str
+) -> None:
     """The given list replaces the default one, which can be part of it."""
-    handle = instrument_boto3(expected_errors=[*EXPECTED_ERRORS, "DynamoDB.Get*:ResourceNotFoundException"])
+    handle = instrument_boto3(
+        expected_errors=[*EXPECTED_ERRORS, "DynamoDB.Get*:ResourceNotFoundException"]
+    )
     client = make_client("dynamodb")
     for call in (client.get_item, client.delete_item):
         with pytest.raises(ClientError):
             call(TableName=name + "-gone", Key={"id": {"S": "1"}})
     handle.uninstrument()
-    told = [span.status.status_code.name for span in spans if span.name.endswith("tItem") or span.name.endswith("eteItem")]
+    told = [
+        span.status.status_code.name
+        for span in spans
+        if span.name.endswith("tItem") or span.name.endswith("eteItem")
+    ]
     assert told == ["UNSET", "ERROR"]
 
 
-@pytest.mark.parametrize("wrong", [{"expected_errors": ["Throttling"]}, {"propagator": "b3"}, {"roots": "never"}])
+@pytest.mark.parametrize(
+    "wrong", [{"expected_errors": ["Throttling"]}, {"propagator": "b3"}, {"roots": "never"}]
+)
 def test_bad_options_are_refused_at_once(wrong: dict[str, Any]) -> None:
     """The message names the option and its value."""
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
@@ -110,11 +141,16 @@ def test_bad_options_are_refused_at_once(wrong: dict[str, Any]) -> None:
 def test_an_error_tells_its_code_and_not_its_message(make_stub: Any, traced: SpanRecorder) -> None:
     """Everything else from 400 on is ERROR with the code as type and description: AWS quotes values in its messages."""
     client, stubber = make_stub("dynamodb")
-    stubber.add_client_error("put_item", "ValidationException", "The value item-secret cannot be converted", 400)
+    stubber.add_client_error(
+        "put_item", "ValidationException", "The value item-secret cannot be converted", 400
+    )
     with pytest.raises(ClientError):
         client.put_item(TableName="orders", Item={"id": {"N": "item-secret"}})
     span = traced.one("DynamoDB.PutItem")
-    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ValidationException")
+    assert (span.status.status_code, span.status.description) == (
+        StatusCode.ERROR,
+        "ValidationException",
+    )
     assert (span.attributes or {})["error.type"] == "ValidationException"
     assert "item-secret" not in exported(traced)
 
@@ -138,7 +174,11 @@ def test_messages_on_request_are_scrubbed(make_stub: Any, spans: SpanRecorder) -
 @pytest.mark.promise("AWS-06", "AWS-07")
 def test_a_call_that_never_reaches_aws(make_client: MakeClient, traced: SpanRecorder) -> None:
     """A refused connection and invalid parameters are ERROR with the class of the exception, without its message."""
-    s3 = make_client("s3", endpoint_url=f"http://127.0.0.1:{free_port()}", config=Config(retries={"total_max_attempts": 1}))
+    s3 = make_client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{free_port()}",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
     with pytest.raises(EndpointConnectionError):
         s3.get_object(Bucket="b", Key="key-secret")
     with pytest.raises(ParamValidationError):
@@ -197,9 +237,16 @@ def test_retries_and_throttles_are_visible(
     assert [(event.name, dict(event.attributes or {})) for event in span.events] == [
         (
             "aws.attempt_failed",
-            {"aws.attempt": 1, "error.type": "ProvisionedThroughputExceededException", "aws.throttled": True},
+            {
+                "aws.attempt": 1,
+                "error.type": "ProvisionedThroughputExceededException",
+                "aws.throttled": True,
+            },
         ),
-        ("aws.attempt_failed", {"aws.attempt": 2, "error.type": "InternalServerError", "aws.throttled": False}),
+        (
+            "aws.attempt_failed",
+            {"aws.attempt": 2, "error.type": "InternalServerError", "aws.throttled": False},
+        ),
     ]
 
 
@@ -222,14 +269,18 @@ def test_raising_hooks_never_reach_the_application(
 
 
 @pytest.mark.promise("AWS-08")
-def test_hooks_see_request_and_response(make_client: MakeClient, spans: SpanRecorder, table: str) -> None:
+def test_hooks_see_request_and_response(
+    make_client: MakeClient, spans: SpanRecorder, table: str
+) -> None:
     """They get the span, the service, the operation and the parameters, then the answer or AWS's error response."""
     seen: list[Any] = []
     handle = instrument_boto3(
         request_hook=lambda span, service, operation, params: seen.append(
             (span.is_recording(), service, operation, dict(params))
         ),
-        response_hook=lambda span, service, operation, response: seen.append(response.get("Error", {}).get("Code")),
+        response_hook=lambda span, service, operation, response: seen.append(
+            response.get("Error", {}).get("Code")
+        ),
     )
     client = make_client("dynamodb")
     client.describe_table(TableName=table)
@@ -260,7 +311,9 @@ def test_roots(make_client: MakeClient, spans: SpanRecorder, table: str) -> None
     assert len(spans) == 3
 
 
-def test_suppressed_calls_make_no_span(make_client: MakeClient, traced: SpanRecorder, table: str) -> None:
+def test_suppressed_calls_make_no_span(
+    make_client: MakeClient, traced: SpanRecorder, table: str
+) -> None:
     """Under `suppress_instrumentation` nothing is told."""
     client = make_client("dynamodb")
     client.describe_table(TableName=table)
@@ -270,13 +323,17 @@ def test_suppressed_calls_make_no_span(make_client: MakeClient, traced: SpanReco
     assert [(span.name, span.attributes) for span in traced] == [("own", {})]
 
 
-def test_the_transport_makes_no_spans_of_its_own(make_client: MakeClient, traced: SpanRecorder, table: str) -> None:
+def test_the_transport_makes_no_spans_of_its_own(
+    make_client: MakeClient, traced: SpanRecorder, table: str
+) -> None:
     """An instrumented HTTP library knows, while a call runs, that it is told already."""
     from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
     seen: list[bool] = []
     client = make_client("dynamodb")
-    client.meta.events.register("before-send", lambda **_: seen.append(is_http_instrumentation_enabled()))
+    client.meta.events.register(
+        "before-send", lambda **_: seen.append(is_http_instrumentation_enabled())
+    )
     client.describe_table(TableName=table)
     assert seen == [False]
     assert is_http_instrumentation_enabled()

@@ -45,7 +45,9 @@ def message(value: Any = TRACEPARENT, **more: Any) -> dict[str, Any]:
 def test_a_whole_span(spans: SpanRecorder) -> None:
     """A CONSUMER span below the producer, current in the block, as long as the block, and gone after it."""
     before = time.time_ns()
-    with process_message(message(Attributes={"ApproximateReceiveCount": "2"}), destination="https://sqs/1/orders") as span:
+    with process_message(
+        message(Attributes={"ApproximateReceiveCount": "2"}), destination="https://sqs/1/orders"
+    ) as span:
         assert trace.get_current_span() is span
         entered = time.time_ns()
         time.sleep(0.02)
@@ -56,7 +58,14 @@ def test_a_whole_span(spans: SpanRecorder) -> None:
     assert finished.status.status_code is StatusCode.UNSET
     assert finished.parent is not None
     assert (finished.parent.trace_id, finished.parent.span_id) == PARENT
-    assert before <= (finished.start_time or 0) <= entered < left <= (finished.end_time or 0) <= time.time_ns()
+    assert (
+        before
+        <= (finished.start_time or 0)
+        <= entered
+        < left
+        <= (finished.end_time or 0)
+        <= time.time_ns()
+    )
     assert finished.links == ()
     assert dict(finished.attributes or {}) == {
         "messaging.system": "aws_sqs",
@@ -69,19 +78,35 @@ def test_a_whole_span(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("AWS-04")
-def test_from_end_to_end(make_client: MakeClient, queue_url: str, name: str, table: str, traced: SpanRecorder) -> None:
+def test_from_end_to_end(
+    make_client: MakeClient, queue_url: str, name: str, table: str, traced: SpanRecorder
+) -> None:
     """API, queue, consumer and database are one trace."""
     sqs, database = make_client("sqs"), make_client("dynamodb")
     with TRACER.start_as_current_span("POST /orders"):
         sqs.send_message(QueueUrl=queue_url, MessageBody="7")
-    traced_before = {span.context.span_id for span in traced if span.name != "POST /orders" and "send" not in span.name}
+    traced_before = {
+        span.context.span_id
+        for span in traced
+        if span.name != "POST /orders" and "send" not in span.name
+    }
     for each in receive(sqs, queue_url):
         with process_message(each, destination=queue_url):
             database.put_item(TableName=table, Item={"id": {"S": each["Body"]}})
             sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=each["ReceiptHandle"])
     [trace_id] = {span.context.trace_id for span in traced.named("POST /orders")}
-    whole = [span.name for span in traced if span.context.trace_id == trace_id and span.context.span_id not in traced_before]
-    assert whole == [f"send {name}", "POST /orders", "DynamoDB.PutItem", f"delete {name}", f"process {name}"]
+    whole = [
+        span.name
+        for span in traced
+        if span.context.trace_id == trace_id and span.context.span_id not in traced_before
+    ]
+    assert whole == [
+        f"send {name}",
+        "POST /orders",
+        "DynamoDB.PutItem",
+        f"delete {name}",
+        f"process {name}",
+    ]
     process, put = traced.one(f"process {name}"), traced.one("DynamoDB.PutItem")
     assert process.parent is not None
     assert process.parent.span_id == traced.one(f"send {name}").context.span_id
@@ -133,7 +158,10 @@ def test_nothing_leaks_from_a_loop(spans: SpanRecorder) -> None:
 def test_linked_on_request(spans: SpanRecorder) -> None:
     """`relation="link"`: below the current span, or a root, and linked to the producer; baggage comes along."""
     carrying = message()
-    carrying["MessageAttributes"]["baggage"] = {"DataType": "String", "StringValue": "correlation_id=order-7"}
+    carrying["MessageAttributes"]["baggage"] = {
+        "DataType": "String",
+        "StringValue": "correlation_id=order-7",
+    }
     with TRACER.start_as_current_span("loop") as loop, process_message(carrying, relation="link"):
         assert get_correlation_id() == "order-7"
     with process_message(carrying, relation="link"):
@@ -147,7 +175,9 @@ def test_linked_on_request(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("AWS-04")
-def test_a_batch_is_linked_once_a_message(make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder) -> None:
+def test_a_batch_is_linked_once_a_message(
+    make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder
+) -> None:
     """Ten messages of three traces, processed as one: one span with ten links, each to its own sender."""
     sqs = make_client("sqs")
     for number, size in enumerate((4, 3, 3)):
@@ -163,7 +193,9 @@ def test_a_batch_is_linked_once_a_message(make_client: MakeClient, queue_url: st
     assert {(link.context.trace_id, link.context.span_id) for link in span.links} == set(
         map(ids, traced.named(f"create {name}"))
     )
-    assert [(link.attributes or {})["messaging.message.id"] for link in span.links] == [each["MessageId"] for each in messages]
+    assert [(link.attributes or {})["messaging.message.id"] for link in span.links] == [
+        each["MessageId"] for each in messages
+    ]
 
 
 @pytest.mark.promise("AWS-04")
@@ -219,7 +251,9 @@ def test_every_spelling_of_a_message(spans: SpanRecorder, spelling: dict[str, An
 
 
 @pytest.mark.promise("AWS-04", "AWS-01")
-def test_a_message_of_the_resource(traced: SpanRecorder, aws_url: str, queue_url: str, name: str) -> None:
+def test_a_message_of_the_resource(
+    traced: SpanRecorder, aws_url: str, queue_url: str, name: str
+) -> None:
     """A boto3 `sqs.Message` tells its context and its queue."""
     queue = boto3.Session().resource("sqs", endpoint_url=aws_url, **CREDENTIALS).Queue(queue_url)
     queue.send_message(MessageBody="b")
@@ -233,7 +267,9 @@ def test_a_message_of_the_resource(traced: SpanRecorder, aws_url: str, queue_url
 
 
 @pytest.mark.promise("AWS-04")
-def test_the_correlation_id_crosses_the_queue(make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder) -> None:
+def test_the_correlation_id_crosses_the_queue(
+    make_client: MakeClient, queue_url: str, name: str, traced: SpanRecorder
+) -> None:
     """The sender's id is the consumer's."""
     sqs = make_client("sqs")
     with correlation_scope("order-7"):
@@ -246,12 +282,17 @@ def test_the_correlation_id_crosses_the_queue(make_client: MakeClient, queue_url
 
 
 @pytest.mark.promise("AWS-04", "AWS-02")
-def test_an_error_of_aws_tells_its_code_only(make_client: MakeClient, traced: SpanRecorder, name: str) -> None:
+def test_an_error_of_aws_tells_its_code_only(
+    make_client: MakeClient, traced: SpanRecorder, name: str
+) -> None:
     """AWS's message, which may quote an item, is not exported by the process span either."""
     with pytest.raises(ClientError), process_message(message(), destination="q"):
         make_client("dynamodb").get_item(TableName=name, Key={"id": {"S": "secret"}})
     span = traced.one("process q")
-    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ResourceNotFoundException")
+    assert (span.status.status_code, span.status.description) == (
+        StatusCode.ERROR,
+        "ResourceNotFoundException",
+    )
     assert span.events == ()
 
 

@@ -20,7 +20,9 @@ from obs_core.testing import record_spans
 from .conftest import exported
 
 UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-ACCESS_KEYS = st.builds("{}{}".format, st.sampled_from(["AKIA", "ASIA"]), st.text(UPPER, min_size=16, max_size=16))
+ACCESS_KEYS = st.builds(
+    "{}{}".format, st.sampled_from(["AKIA", "ASIA"]), st.text(UPPER, min_size=16, max_size=16)
+)
 SECRETS = st.text(UPPER + UPPER.lower() + "/+", min_size=40, max_size=40)
 TOKENS = st.text(UPPER + UPPER.lower() + "/+=", min_size=60, max_size=200)
 
@@ -28,12 +30,18 @@ TOKENS = st.text(UPPER + UPPER.lower() + "/+=", min_size=60, max_size=200)
 @st.composite
 def credentials(draw: Callable[..., Any]) -> dict[str, str]:
     """A set of credentials as STS gives them."""
-    return {"aws_access_key_id": draw(ACCESS_KEYS), "aws_secret_access_key": draw(SECRETS), "aws_session_token": draw(TOKENS)}
+    return {
+        "aws_access_key_id": draw(ACCESS_KEYS),
+        "aws_secret_access_key": draw(SECRETS),
+        "aws_session_token": draw(TOKENS),
+    }
 
 
 def presigned(keys: dict[str, str], version: str) -> str:
     """A real presigned URL."""
-    client = boto3.Session().client("s3", region_name="us-east-1", config=Config(signature_version=version), **keys)
+    client = boto3.Session().client(
+        "s3", region_name="us-east-1", config=Config(signature_version=version), **keys
+    )
     url: str = client.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
     return url
 
@@ -43,8 +51,16 @@ def secrets_of(keys: dict[str, str], url: str) -> list[str]:
     from urllib.parse import parse_qs, quote, urlsplit
 
     parameters = parse_qs(urlsplit(url).query)
-    signed = [value for name in ("X-Amz-Signature", "Signature", "X-Amz-Credential") for value in parameters.get(name, [])]
-    return [*keys.values(), *signed, *(quote(value, safe="") for value in [*keys.values(), *signed])]
+    signed = [
+        value
+        for name in ("X-Amz-Signature", "Signature", "X-Amz-Credential")
+        for value in parameters.get(name, [])
+    ]
+    return [
+        *keys.values(),
+        *signed,
+        *(quote(value, safe="") for value in [*keys.values(), *signed]),
+    ]
 
 
 def calls(keys: dict[str, str], url: str, message: str) -> list[tuple[str, str, dict[str, Any]]]:
@@ -68,14 +84,20 @@ def calls(keys: dict[str, str], url: str, message: str) -> list[tuple[str, str, 
 
 
 @pytest.mark.promise("AWS-07")
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.reuse, Phase.generate],
+)
 @given(keys=credentials(), version=st.sampled_from(["s3v4", "s3"]), quoted=st.booleans())
 def test_nothing_exported_opens_a_door(keys: dict[str, str], version: str, quoted: bool) -> None:
     """Credentials and presigned URLs as names, bodies and items, and in AWS's messages: none in any exported string."""
     url = presigned(keys, version)
-    message = (
-        f"the request {url} with Credential={keys['aws_access_key_id']}/x, aws_session_token={keys['aws_session_token']} failed"
+    credentials = (
+        f"Credential={keys['aws_access_key_id']}/x, aws_session_token={keys['aws_session_token']}"
     )
+    message = f"the request {url} with {credentials} failed"
     with record_spans() as spans:
         handle = instrument_boto3(s3_keys=True, error_messages=quoted, gen_ai_content=True)
         for service, operation, params in calls(keys, url, message):
@@ -88,7 +110,9 @@ def test_nothing_exported_opens_a_door(keys: dict[str, str], version: str, quote
                     getattr(client, operation)(**params)
         with (
             pytest.raises(RuntimeError),
-            process_message({"MessageId": url, "Body": url}, destination=url, attributes={"url": url}),
+            process_message(
+                {"MessageId": url, "Body": url}, destination=url, attributes={"url": url}
+            ),
         ):
             raise RuntimeError(message)
         handle.uninstrument()
@@ -99,9 +123,24 @@ def test_nothing_exported_opens_a_door(keys: dict[str, str], version: str, quote
 
 CLIENTS = {
     service: botocore.session.Session().create_client(
-        service, "us-east-1", aws_access_key_id="a", aws_secret_access_key="b", config=Config(parameter_validation=False)
+        service,
+        "us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        config=Config(parameter_validation=False),
     )
-    for service in ("s3", "sqs", "sns", "dynamodb", "lambda", "events", "kinesis", "secretsmanager", "bedrock-runtime", "sts")
+    for service in (
+        "s3",
+        "sqs",
+        "sns",
+        "dynamodb",
+        "lambda",
+        "events",
+        "kinesis",
+        "secretsmanager",
+        "bedrock-runtime",
+        "sts",
+    )
 }
 
 
@@ -115,7 +154,13 @@ def test_scrub_never_raises_and_is_bounded(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["orders", "arn:aws:sns:us-east-1:123456789012:topic", "https://sqs.us-east-1.amazonaws.com/1/q.fifo", "a_b-c.d"]
+    "text",
+    [
+        "orders",
+        "arn:aws:sns:us-east-1:123456789012:topic",
+        "https://sqs.us-east-1.amazonaws.com/1/q.fifo",
+        "a_b-c.d",
+    ],
 )
 def test_ordinary_names_stay(text: str) -> None:
     """What is no secret is left alone."""

@@ -28,12 +28,19 @@ def encoded(client_context: bytes) -> str:
 
 
 @pytest.mark.promise("AWS-02")
-def test_tables_of_every_kind_of_call(make_client: MakeClient, table: str, name: str, traced: SpanRecorder) -> None:
+def test_tables_of_every_kind_of_call(
+    make_client: MakeClient, table: str, name: str, traced: SpanRecorder
+) -> None:
     """Single, batch and transaction calls name their tables, the batches their size, and none an item."""
     client = make_client("dynamodb")
     key = {"id": ITEM["id"]}
     client.put_item(TableName=table, Item=ITEM)
-    client.query(TableName=table, KeyConditionExpression="id = :i", ExpressionAttributeValues={":i": ITEM["id"]}, Limit=5)
+    client.query(
+        TableName=table,
+        KeyConditionExpression="id = :i",
+        ExpressionAttributeValues={":i": ITEM["id"]},
+        Limit=5,
+    )
     client.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": ITEM}}]})
     client.batch_get_item(RequestItems={table: {"Keys": [key]}})
     client.transact_write_items(TransactItems=[{"Put": {"TableName": table, "Item": ITEM}}])
@@ -47,7 +54,15 @@ def test_tables_of_every_kind_of_call(make_client: MakeClient, table: str, name:
     *named, statement = [span.attributes or {} for span in calls]
     assert {attributes["aws.dynamodb.table_names"] for attributes in named} == {(table,)}
     assert {attributes["db.collection.name"] for attributes in named} == {table}
-    assert [attributes.get("db.operation.batch.size") for attributes in named] == [None, None, 1, 1, 1, 1, None]
+    assert [attributes.get("db.operation.batch.size") for attributes in named] == [
+        None,
+        None,
+        1,
+        1,
+        1,
+        1,
+        None,
+    ]
     assert statement["db.operation.name"] == "ExecuteStatement"
     assert (traced.one("DynamoDB.Query").attributes or {})["aws.dynamodb.limit"] == 5
     assert (traced.one("DynamoDB.Query").attributes or {})["aws.dynamodb.count"] == 1
@@ -65,34 +80,56 @@ def test_several_tables(make_stub: MakeStub, traced: SpanRecorder) -> None:
     ]
     stubber.add_response("transact_write_items", {})
     client.transact_write_items(TransactItems=actions)
-    stubber.add_response("batch_write_item", {"UnprocessedItems": {"heads": [{"PutRequest": {"Item": ITEM}}] * 2}})
+    stubber.add_response(
+        "batch_write_item", {"UnprocessedItems": {"heads": [{"PutRequest": {"Item": ITEM}}] * 2}}
+    )
     client.batch_write_item(RequestItems={"heads": [{"PutRequest": {"Item": ITEM}}] * 3})
     stubber.add_response("batch_get_item", {"UnprocessedKeys": {"heads": {"Keys": [ITEM]}}})
     client.batch_get_item(RequestItems={"heads": {"Keys": [ITEM]}})
-    assert (traced.one("DynamoDB.TransactWriteItems").attributes or {})["aws.dynamodb.table_names"] == ("heads", "lines")
-    assert (traced.one("DynamoDB.BatchWriteItem").attributes or {})["aws.dynamodb.unprocessed_count"] == 2
-    assert (traced.one("DynamoDB.BatchGetItem").attributes or {})["aws.dynamodb.unprocessed_count"] == 1
+    assert (traced.one("DynamoDB.TransactWriteItems").attributes or {})[
+        "aws.dynamodb.table_names"
+    ] == ("heads", "lines")
+    assert (traced.one("DynamoDB.BatchWriteItem").attributes or {})[
+        "aws.dynamodb.unprocessed_count"
+    ] == 2
+    assert (traced.one("DynamoDB.BatchGetItem").attributes or {})[
+        "aws.dynamodb.unprocessed_count"
+    ] == 1
     assert "item-secret" not in exported(traced)
 
 
 @pytest.mark.promise("AWS-02")
-def test_consumed_capacity_when_asked_for(make_client: MakeClient, table: str, traced: SpanRecorder, aws_url: str) -> None:
+def test_consumed_capacity_when_asked_for(
+    make_client: MakeClient, table: str, traced: SpanRecorder, aws_url: str
+) -> None:
     """What AWS answers of the capacity is recorded, of client and resource; nothing where it was not asked for."""
     client = make_client("dynamodb")
-    client.query(TableName=table, KeyConditionExpression="id = :i", ExpressionAttributeValues={":i": ITEM["id"]})
+    client.query(
+        TableName=table,
+        KeyConditionExpression="id = :i",
+        ExpressionAttributeValues={":i": ITEM["id"]},
+    )
     asked = {"ReturnConsumedCapacity": "TOTAL", "KeyConditionExpression": "id = :i"}
     client.query(TableName=table, ExpressionAttributeValues={":i": ITEM["id"]}, **asked)
-    resource = boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table)
+    resource = (
+        boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table)
+    )
     resource.query(ExpressionAttributeValues={":i": "1"}, **asked)
     without, *with_it = [
-        (span.attributes or {}).get("aws.dynamodb.consumed_capacity") for span in traced.named("DynamoDB.Query")
+        (span.attributes or {}).get("aws.dynamodb.consumed_capacity")
+        for span in traced.named("DynamoDB.Query")
     ]
     assert without is None
-    assert [json.loads(each[0])["TableName"] for each in with_it if isinstance(each, tuple)] == [table, table]
+    assert [json.loads(each[0])["TableName"] for each in with_it if isinstance(each, tuple)] == [
+        table,
+        table,
+    ]
 
 
 @pytest.mark.promise("AWS-07")
-def test_s3_tells_the_bucket_and_not_the_key(make_client: MakeClient, name: str, traced: SpanRecorder) -> None:
+def test_s3_tells_the_bucket_and_not_the_key(
+    make_client: MakeClient, name: str, traced: SpanRecorder
+) -> None:
     """By default the key is in no exported string, not even of a failure; the body never."""
     s3 = make_client("s3")
     s3.create_bucket(Bucket=name)
@@ -118,18 +155,24 @@ def test_s3_keys_on_request(make_client: MakeClient, name: str, spans: SpanRecor
 @pytest.mark.promise("AWS-07")
 def test_presigning_makes_no_span(make_client: MakeClient, name: str, traced: SpanRecorder) -> None:
     """A presigned URL is made without a call, so without a span, and is what it would be."""
-    url = make_client("s3").generate_presigned_url("get_object", Params={"Bucket": name, "Key": "k"})
+    url = make_client("s3").generate_presigned_url(
+        "get_object", Params={"Bucket": name, "Key": "k"}
+    )
     assert "Signature=" in url
     assert len(traced) == 0
 
 
 @pytest.mark.promise("AWS-05")
 @pytest.mark.parametrize("payload", [b'{"a":  1, "headers": null}', b"\x00\xff not json", b""])
-def test_lambda_carries_it_beside_the_payload(make_stub: MakeStub, traced: SpanRecorder, payload: bytes) -> None:
+def test_lambda_carries_it_beside_the_payload(
+    make_stub: MakeStub, traced: SpanRecorder, payload: bytes
+) -> None:
     """The payload goes byte for byte; the context stands in ClientContext.custom beside what the caller has there."""
     client, stubber = make_stub("lambda")
     seen: list[dict[str, Any]] = []
-    client.meta.events.register("before-parameter-build.lambda.Invoke", lambda params, **_: seen.append(params))
+    client.meta.events.register(
+        "before-parameter-build.lambda.Invoke", lambda params, **_: seen.append(params)
+    )
     own = {"client": {"app": "x"}, "custom": {"mine": "1"}}
     params = {"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:price:live", "Payload": payload,
               "ClientContext": base64.b64encode(json.dumps(own).encode()).decode()}  # fmt: skip
@@ -138,13 +181,17 @@ def test_lambda_carries_it_beside_the_payload(make_stub: MakeStub, traced: SpanR
     client.invoke(**params)
     span = traced.one("Lambda.Invoke")
     client_context = json.loads(base64.b64decode(seen[0]["ClientContext"]))
-    carried = trace.get_current_span(propagate.extract(client_context["custom"], Context())).get_span_context()
+    carried = trace.get_current_span(
+        propagate.extract(client_context["custom"], Context())
+    ).get_span_context()
     assert params == before
     assert seen[0]["Payload"] == payload
     assert (carried.trace_id, carried.span_id) == ids(span)
     assert client_context["client"] == own["client"]
     assert client_context["custom"]["mine"] == "1"
-    assert {key: value for key, value in (span.attributes or {}).items() if key.startswith("faas")} == {
+    assert {
+        key: value for key, value in (span.attributes or {}).items() if key.startswith("faas")
+    } == {
         "faas.invoked_name": "price",
         "faas.invoked_provider": "aws",
         "faas.invoked_region": "us-east-1",
@@ -152,8 +199,13 @@ def test_lambda_carries_it_beside_the_payload(make_stub: MakeStub, traced: SpanR
 
 
 @pytest.mark.promise("AWS-05")
-@pytest.mark.parametrize("own", ["!no base64!", *map(encoded, (b"no json", b'{"custom": 1}', b'{"x": "%s"}' % (b"y" * 2600)))])
-def test_a_client_context_that_cannot_carry_it_stays(make_stub: MakeStub, traced: SpanRecorder, own: str) -> None:
+@pytest.mark.parametrize(
+    "own",
+    ["!no base64!", *map(encoded, (b"no json", b'{"custom": 1}', b'{"x": "%s"}' % (b"y" * 2600)))],
+)
+def test_a_client_context_that_cannot_carry_it_stays(
+    make_stub: MakeStub, traced: SpanRecorder, own: str
+) -> None:
     """What is not JSON, has no room or another shape goes as the caller gave it."""
     client, stubber = make_stub("lambda")
     stubber.add_response("invoke", {"StatusCode": 200}, {"FunctionName": "f", "ClientContext": own})
@@ -173,12 +225,16 @@ def test_a_function_that_failed(make_stub: MakeStub, traced: SpanRecorder) -> No
 
 
 @pytest.mark.promise("AWS-05", "AWS-09")
-def test_lambda_on_a_server(make_client: MakeClient, name: str, traced: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lambda_on_a_server(
+    make_client: MakeClient, name: str, traced: SpanRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Moto's Lambda takes the call that carries the context."""
     client, iam = make_client("lambda"), make_client("iam")
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     code = {"ZipFile": base64.b64decode("UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==")}
-    client.create_function(FunctionName=name, Runtime="python3.11", Role=role, Handler="a.b", Code=code)
+    client.create_function(
+        FunctionName=name, Runtime="python3.11", Role=role, Handler="a.b", Code=code
+    )
     function = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     client.invoke(FunctionName=function, InvocationType="DryRun", Payload=b"{}")
     assert (traced.one("Lambda.Invoke").attributes or {})["faas.invoked_name"] == name
@@ -189,7 +245,9 @@ def test_events_carry_the_trace_header(make_stub: MakeStub, traced: SpanRecorder
     """PutEvents: `TraceHeader` of the events that have none; detail and the caller's dicts as they are."""
     client, stubber = make_stub("events")
     seen: list[dict[str, Any]] = []
-    client.meta.events.register("before-parameter-build.eventbridge.PutEvents", lambda params, **_: seen.append(params))
+    client.meta.events.register(
+        "before-parameter-build.eventbridge.PutEvents", lambda params, **_: seen.append(params)
+    )
     entries = [
         {"Source": "s", "DetailType": "d", "Detail": '{"a":  1}'},
         {"Source": "s", "DetailType": "d", "Detail": "{}", "TraceHeader": "own"},
@@ -213,10 +271,14 @@ def test_events_carry_the_trace_header(make_stub: MakeStub, traced: SpanRecorder
 
 
 @pytest.mark.promise("AWS-05", "AWS-09")
-def test_events_on_a_server(make_client: MakeClient, queue_url: str, traced: SpanRecorder, name: str) -> None:
+def test_events_on_a_server(
+    make_client: MakeClient, queue_url: str, traced: SpanRecorder, name: str
+) -> None:
     """Moto's EventBridge takes the event and delivers its detail to a queue, unchanged."""
     events, sqs = make_client("events"), make_client("sqs")
-    arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
     events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
     events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": arn}])
     answer = events.put_events(Entries=[{"Source": name, "DetailType": "d", "Detail": '{"a": 1}'}])
@@ -234,7 +296,9 @@ def test_kinesis_only_on_request(make_stub: MakeStub, spans: SpanRecorder) -> No
     for options in ({}, {"kinesis_context": True}):
         handle = instrument_boto3(**options)  # type: ignore[arg-type]
         client, stubber = make_stub("kinesis")
-        client.meta.events.register("before-parameter-build.kinesis.*", lambda params, **_: seen.append(params))
+        client.meta.events.register(
+            "before-parameter-build.kinesis.*", lambda params, **_: seen.append(params)
+        )
         stubber.add_response("put_records", {"Records": [{"ErrorCode": "x"}]})
         client.put_records(StreamName="clicks", Records=records)
         stubber.add_response("put_record", {"ShardId": "s", "SequenceNumber": "1"})
@@ -246,7 +310,9 @@ def test_kinesis_only_on_request(make_stub: MakeStub, spans: SpanRecorder) -> No
     first, *others = [record["Data"] for record in seen[2]["Records"]]
     assert others == data[1:]
     span = spans.named("Kinesis.PutRecords")[1]
-    carried = trace.get_current_span(propagate.extract(json.loads(first), Context())).get_span_context()
+    carried = trace.get_current_span(
+        propagate.extract(json.loads(first), Context())
+    ).get_span_context()
     assert (carried.trace_id, carried.span_id) == ids(span)
     assert "traceparent" in json.loads(seen[3]["Data"])
     assert (span.attributes or {})["aws.kinesis.stream_name"] == "clicks"

@@ -23,9 +23,13 @@ def shared_sink() -> Iterator[OtlpSink]:
 
 
 @pytest.fixture(scope="session")
-def shared_worker(redis_url: str, shared_sink: OtlpSink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def shared_worker(
+    redis_url: str, shared_sink: OtlpSink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
     """A prefork worker on Redis for the whole session."""
-    with running_worker(shared_sink, redis_url, redis_url, tmp_path_factory.mktemp("worker"), concurrency=3) as worker:
+    with running_worker(
+        shared_sink, redis_url, redis_url, tmp_path_factory.mktemp("worker"), concurrency=3
+    ) as worker:
         yield worker
 
 
@@ -46,6 +50,8 @@ def worker(shared_worker: Worker, traced: SpanRecorder) -> Worker:
 
 
 @pytest.fixture
-def start_worker(redis_url: str, tmp_path: Path, otlp_sink: OtlpSink, traced: SpanRecorder) -> StartWorker:
+def start_worker(
+    redis_url: str, tmp_path: Path, otlp_sink: OtlpSink, traced: SpanRecorder
+) -> StartWorker:
     """Start a worker for one test, on Redis."""
     return partial(running_worker, otlp_sink, redis_url, redis_url, tmp_path)

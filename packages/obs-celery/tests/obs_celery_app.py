@@ -132,7 +132,15 @@ def retries(self: Task, times: int = 2, fail: bool = False) -> int:
 
 @app.task(bind=True, max_retries=50)
 def header_size(self: Task, times: int = 50) -> list[int]:
-    size = len(repr({key: value for key, value in self.request.headers.items() if not isinstance(value, float)}))
+    size = len(
+        repr(
+            {
+                key: value
+                for key, value in self.request.headers.items()
+                if not isinstance(value, float)
+            }
+        )
+    )
     if self.request.retries < times:
         raise self.retry(countdown=0)
     return [size, self.request.retries]
@@ -220,7 +228,11 @@ def replaces(self: Task, x: int) -> None:
 
 @app.task(bind=True)
 def request_of(self: Task) -> dict[str, object]:
-    return {k: v for k, v in (self.request.headers or {}).items() if isinstance(v, (str, int, float, dict))}
+    return {
+        k: v
+        for k, v in (self.request.headers or {}).items()
+        if isinstance(v, (str, int, float, dict))
+    }
 
 
 @app.task

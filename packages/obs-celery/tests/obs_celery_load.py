@@ -50,7 +50,9 @@ def send_one(worker: Worker, index: int, revoked: list[str]) -> None:
     elif kind == 5:
         fail_to_send(worker)
     else:
-        worker.send(("ok", "fails", "retries")[kind], *(((), ("boom",), (1,))[kind]), ignore_result=True)
+        worker.send(
+            ("ok", "fails", "retries")[kind], *(((), ("boom",), (1,))[kind]), ignore_result=True
+        )
 
 
 def fail_to_send(worker: Worker) -> None:
@@ -106,11 +108,19 @@ def footprints(worker: Worker) -> Footprints:
 def held(times: int, pool: str = "prefork", plain: str = "") -> Iterator[tuple[int, Footprints]]:
     """Yield how many of `times` tasks have been sent, and the footprints then: after none, and after each quarter."""
     with tempfile.TemporaryDirectory() as folder, embedded_redis() as redis, collector() as url:
-        setup_tracing(TracingConfig(service_name="publisher", collector_url=url, collector_protocol="http"))
+        setup_tracing(
+            TracingConfig(service_name="publisher", collector_url=url, collector_protocol="http")
+        )
         if not plain:
             instrument_celery()
-        env = {"CELERY_WORKER_REVOKES_MAX": "50", "TEST_COLLECTOR": url, **({"TEST_PLAIN": "1"} if plain else {})}
-        with running_worker(OtlpSink(), redis, redis, Path(folder), pool=pool, concurrency=1, **env) as worker:
+        env = {
+            "CELERY_WORKER_REVOKES_MAX": "50",
+            "TEST_COLLECTOR": url,
+            **({"TEST_PLAIN": "1"} if plain else {}),
+        }
+        with running_worker(
+            OtlpSink(), redis, redis, Path(folder), pool=pool, concurrency=1, **env
+        ) as worker:
             send(worker, max(times // 5, 60))
             yield 0, footprints(worker)
             for quarter in range(1, 5):
@@ -123,5 +133,7 @@ if __name__ == "__main__":
     (_, before), *later = held(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, *sys.argv[2:4])
     for sent, after in later:
         for process, now in after.items():
-            grown = (f"{key} {value:,} {value - before[process][key]:+,}" for key, value in now.items())
+            grown = (
+                f"{key} {value:,} {value - before[process][key]:+,}" for key, value in now.items()
+            )
             print(sent, process, *grown)

@@ -46,7 +46,9 @@ def run(times: int) -> None:
         work.apply((("ok", "fail", "retry")[index % 3],))
         if index % 5 == 0:
             request = Context(id=f"revoked-{index}", task="work")
-            signals.task_revoked.send(sender=work, request=request, terminated=False, signum=None, expired=False)
+            signals.task_revoked.send(
+                sender=work, request=request, terminated=False, signum=None, expired=False
+            )
         if index % 7 == 0:
             try:
                 app.send_task("work", producer=Broken())

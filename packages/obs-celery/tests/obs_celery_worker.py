@@ -37,17 +37,45 @@ AsyncBackendMixin.on_result_fulfilled = lambda self, result: None
 class Worker:
     """A ``celery worker`` process on a queue of its own, the spans it sends, and an app to send it tasks with."""
 
-    def __init__(self, sink: OtlpSink, env: dict[str, str], pool: str, concurrency: int, arguments: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        sink: OtlpSink,
+        env: dict[str, str],
+        pool: str,
+        concurrency: int,
+        arguments: tuple[str, ...],
+    ) -> None:
         self.sink = sink
         self.queue = env["TEST_QUEUE"]
         self.hostname = f"{self.queue}@test"
         self.app = client(env)
         self.log = Path(env["TEST_LOG"])
-        command = [sys.executable, "-m", "celery", "-A", MODULE, "worker", "--pool", pool, "-c", str(concurrency)]
-        command += ["-n", self.hostname, "-l", "INFO", "--without-mingle", "--without-gossip", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            MODULE,
+            "worker",
+            "--pool",
+            pool,
+            "-c",
+            str(concurrency),
+        ]
+        command += [
+            "-n",
+            self.hostname,
+            "-l",
+            "INFO",
+            "--without-mingle",
+            "--without-gossip",
+            *arguments,
+        ]
         environ = {**os.environ, "PYTHONPATH": str(HERE), **env}
         with self.log.open("w") as output:
-            self.process = subprocess.Popen(command, cwd=HERE, env=environ, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                command, cwd=HERE, env=environ, stdout=output, stderr=output
+            )
         self._wait_ready()
 
     def _wait_ready(self, timeout_s: float = 60) -> None:
@@ -68,7 +96,9 @@ class Worker:
     def wait_idle(self, timeout_s: float = 30) -> None:
         """Wait until no task is active: a result is out before its task is over."""
         deadline = time.monotonic() + timeout_s
-        while self.app.control.inspect(destination=[self.hostname], timeout=5).active() != {self.hostname: []}:
+        while self.app.control.inspect(destination=[self.hostname], timeout=5).active() != {
+            self.hostname: []
+        }:
             assert time.monotonic() < deadline
 
     def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 40) -> None:
@@ -85,7 +115,9 @@ class Worker:
             self.app.backend.client.connection_pool.disconnect()
         self.app.close()
 
-    def spans(self, trace_id: int, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 40) -> list[SinkSpan]:
+    def spans(
+        self, trace_id: int, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 40
+    ) -> list[SinkSpan]:
         """Wait for the worker's spans of one trace; return them by start."""
 
         def of_trace(spans: list[SinkSpan]) -> list[SinkSpan]:
@@ -112,8 +144,19 @@ def running_worker(
 ) -> Iterator[Worker]:
     """Run a worker until the end of the block."""
     queue = f"q{uuid.uuid4().hex[:10]}"
-    settings = {"TEST_BROKER": broker, "TEST_BACKEND": backend, "TEST_QUEUE": queue, "TEST_COLLECTOR": sink.url}
-    worker = Worker(sink, {**settings, "TEST_LOG": str(folder / f"{queue}.log"), **env}, pool, concurrency, arguments)
+    settings = {
+        "TEST_BROKER": broker,
+        "TEST_BACKEND": backend,
+        "TEST_QUEUE": queue,
+        "TEST_COLLECTOR": sink.url,
+    }
+    worker = Worker(
+        sink,
+        {**settings, "TEST_LOG": str(folder / f"{queue}.log"), **env},
+        pool,
+        concurrency,
+        arguments,
+    )
     try:
         yield worker
     finally:
@@ -122,9 +165,16 @@ def running_worker(
 
 def client(env: dict[str, str]) -> Celery:
     """Return an app that sends to the worker of `env`, without its tasks."""
-    app = Celery("client", broker=env["TEST_BROKER"], backend=env.get("TEST_BACKEND") or None, set_as_current=False)
+    app = Celery(
+        "client",
+        broker=env["TEST_BROKER"],
+        backend=env.get("TEST_BACKEND") or None,
+        set_as_current=False,
+    )
     app.conf.update(
-        task_default_queue=env["TEST_QUEUE"], task_protocol=int(env.get("TEST_PROTOCOL", "2")), task_publish_retry=False
+        task_default_queue=env["TEST_QUEUE"],
+        task_protocol=int(env.get("TEST_PROTOCOL", "2")),
+        task_publish_retry=False,
     )
     if "TEST_FOLDER" in env:
         app.conf.broker_transport_options = folder_options(env["TEST_FOLDER"])
@@ -133,7 +183,11 @@ def client(env: dict[str, str]) -> Celery:
 
 def folder_options(folder: str) -> dict[str, str]:
     """Transport options of kombu's filesystem transport."""
-    return {"data_folder_in": f"{folder}/q", "data_folder_out": f"{folder}/q", "control_folder": f"{folder}/control"}
+    return {
+        "data_folder_in": f"{folder}/q",
+        "data_folder_out": f"{folder}/q",
+        "control_folder": f"{folder}/control",
+    }
 
 
 def start_sentry(path: str) -> None:
@@ -164,7 +218,13 @@ def footprint() -> dict[str, int]:
     assert manager.flush(30)
     gc.collect()
     objects = gc.get_objects()
-    ours = ("obs_celery.", "obs_core.", "opentelemetry.", "celery.worker.request", "celery.app.task")
+    ours = (
+        "obs_celery.",
+        "obs_core.",
+        "opentelemetry.",
+        "celery.worker.request",
+        "celery.app.task",
+    )
     own = sum(str(type(item).__module__).startswith(ours) for item in objects)
     return {"objects": len(objects), "own": own, "rss": psutil.Process().memory_info().rss}
 

@@ -64,11 +64,25 @@ def world(broker: str, redis: str) -> Iterator[tuple[Worker, SpanRecorder]]:
 
 def print_table(worker: Worker, recorder: SpanRecorder) -> None:
     """Print one line an execution."""
-    print(f"{'outcome':24}{'spans':7}{'parent':10}{'links':20}{'status':8}{'celery.state':14}error.type")
+    print(
+        f"{'outcome':24}{'spans':7}{'parent':10}{'links':20}{'status':8}{'celery.state':14}error.type"
+    )
     for outcome, task, arguments, executions in SENT:
-        rows(outcome, executions, worker, recorder, lambda task=task, arguments=arguments: worker.send(task, *arguments))
+        rows(
+            outcome,
+            executions,
+            worker,
+            recorder,
+            lambda task=task, arguments=arguments: worker.send(task, *arguments),
+        )
     rows("expired", 1, worker, recorder, lambda: worker.send("ok", countdown=0.1, expires=0.01))
-    rows("revoked", 1, worker, recorder, lambda: worker.app.control.revoke(worker.send("ok", countdown=2).id))
+    rows(
+        "revoked",
+        1,
+        worker,
+        recorder,
+        lambda: worker.app.control.revoke(worker.send("ok", countdown=2).id),
+    )
     rows("terminated", 1, worker, recorder, lambda: terminate(worker))
 
 
@@ -76,11 +90,19 @@ def terminate(worker: Worker) -> None:
     """Start a task and kill it as soon as it runs."""
     before = len(worker.sink.named("body"))
     sent = worker.send("sleeps")
-    worker.sink.wait_for(lambda spans: len([span for span in spans if span.name == "body"]) > before)
+    worker.sink.wait_for(
+        lambda spans: len([span for span in spans if span.name == "body"]) > before
+    )
     worker.app.control.revoke(sent.id, terminate=True)
 
 
-def rows(outcome: str, executions: int, worker: Worker, recorder: SpanRecorder, send: Callable[[], object]) -> None:
+def rows(
+    outcome: str,
+    executions: int,
+    worker: Worker,
+    recorder: SpanRecorder,
+    send: Callable[[], object],
+) -> None:
     """Send, wait, and print what came."""
     with root() as trace_id:
         send()
@@ -105,10 +127,17 @@ def consumers(spans: list[SinkSpan]) -> list[SinkSpan]:
 def a_whole_trace(worker: Worker, recorder: SpanRecorder) -> str:
     """Run Celery's own canvas and return it as a tree."""
     recorder.clear()
-    header = group([worker.signature("add", 1), worker.signature("retries", 1).set(immutable=True)], app=worker.app)
+    header = group(
+        [worker.signature("add", 1), worker.signature("retries", 1).set(immutable=True)],
+        app=worker.app,
+    )
     with root() as trace_id:
-        chain(worker.signature("add", 1, 1), chord(header, worker.signature("total"), app=worker.app)).apply_async()
-    received = worker.spans(trace_id, lambda spans: any(span.name == f"process {MODULE}.total" for span in spans))
+        chain(
+            worker.signature("add", 1, 1), chord(header, worker.signature("total"), app=worker.app)
+        ).apply_async()
+    received = worker.spans(
+        trace_id, lambda spans: any(span.name == f"process {MODULE}.total" for span in spans)
+    )
     time.sleep(1)
     return story(recorder, worker.spans(trace_id, len(received)), "celery.retries", "celery.state")
 

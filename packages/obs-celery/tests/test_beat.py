@@ -17,7 +17,9 @@ from opentelemetry import trace
 
 
 @pytest.mark.promise("CEL-18", "CEL-01")
-def test_each_tick_is_a_trace_with_its_entrys_name(shared_worker: Worker, redis_url: str, tmp_path: Path) -> None:
+def test_each_tick_is_a_trace_with_its_entrys_name(
+    shared_worker: Worker, redis_url: str, tmp_path: Path
+) -> None:
     """The publish is the root, the execution stands below it."""
     env = {
         **os.environ,
@@ -55,7 +57,9 @@ def test_beat_inside_a_worker(start_worker: StartWorker, tmp_path: Path) -> None
     """``worker -B``: the same, from the process that the worker starts for it."""
     with start_worker("-B", "-s", str(tmp_path / "schedule"), TEST_BEAT="0.3") as worker:
         try:
-            assert_each_is_a_trace(ticks(worker.sink.wait_for(lambda spans: len(executed(spans)) >= 2)))
+            assert_each_is_a_trace(
+                ticks(worker.sink.wait_for(lambda spans: len(executed(spans)) >= 2))
+            )
         finally:
             worker.stop()  # killed, as the fixture does it, it would leave its beat behind
 
@@ -67,7 +71,9 @@ def test_a_tick_is_a_root_whatever_is_around_it(traced: SpanRecorder) -> None:
     beat = Service(app, scheduler_cls=Scheduler)
     signals.beat_init.send(sender=beat)
     with root() as trace_id:
-        beat.scheduler.apply_async(ScheduleEntry("due", "work", schedule=schedule(60), app=app), advance=False)
+        beat.scheduler.apply_async(
+            ScheduleEntry("due", "work", schedule=schedule(60), app=app), advance=False
+        )
         assert trace.get_current_span().get_span_context().trace_id == trace_id
     published = traced.one("publish work")
     assert (published.parent, published.context.trace_id != trace_id) == (None, True)
@@ -76,7 +82,9 @@ def test_a_tick_is_a_root_whatever_is_around_it(traced: SpanRecorder) -> None:
 
 def ticks(spans: list[SinkSpan]) -> list[SinkSpan]:
     """What beat has published."""
-    return [span for span in spans if span.attributes.get("celery.beat.entry") == "every-now-and-then"]
+    return [
+        span for span in spans if span.attributes.get("celery.beat.entry") == "every-now-and-then"
+    ]
 
 
 def executed(spans: list[SinkSpan]) -> list[SinkSpan]:

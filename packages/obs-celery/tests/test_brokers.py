@@ -34,7 +34,10 @@ root [INTERNAL]
     )
     for span in received:
         if span.kind == "CONSUMER":
-            assert (span.attributes["messaging.system"], span.attributes["messaging.destination.name"]) == (
+            assert (
+                span.attributes["messaging.system"],
+                span.attributes["messaging.destination.name"],
+            ) == (
                 system,
                 worker.queue,
             )
@@ -42,7 +45,10 @@ root [INTERNAL]
     with root() as trace_id:
         worker.send("killed")
     (span,) = [span for span in worker.spans(trace_id, 2) if span.kind == "CONSUMER"]
-    assert (span.status, span.attributes["error.type"]) == ("ERROR", "billiard.exceptions.WorkerLostError")
+    assert (span.status, span.attributes["error.type"]) == (
+        "ERROR",
+        "billiard.exceptions.WorkerLostError",
+    )
 
 
 @pytest.mark.services
@@ -51,11 +57,18 @@ def test_rabbitmq(start_worker: StartWorker, spans: SpanRecorder, amqp_url: str)
     """With the routing key and the server's address, never the credentials."""
     with start_worker(TEST_BROKER=amqp_url) as worker:
         assert_whole_story(
-            worker, spans, "rabbitmq", "messaging.rabbitmq.destination.routing_key", "server.address", "server.port"
+            worker,
+            spans,
+            "rabbitmq",
+            "messaging.rabbitmq.destination.routing_key",
+            "server.address",
+            "server.port",
         )
         published = spans.finished[0].attributes or {}
         assert published["messaging.rabbitmq.destination.routing_key"] == worker.queue
-        assert "guest" not in repr(worker.sink.spans) + repr([span.attributes for span in spans.finished])
+        assert "guest" not in repr(worker.sink.spans) + repr(
+            [span.attributes for span in spans.finished]
+        )
         with worker.app.connection_for_write() as connection:
             worker.app.amqp.queues[worker.queue](connection.default_channel).delete()
 
@@ -89,7 +102,9 @@ def test_sqs(start_worker: StartWorker, spans: SpanRecorder, sqs_url: str) -> No
     with start_worker(TEST_BROKER=sqs_url, TEST_CONF=repr(conf)) as worker:
         worker.app.conf.update(conf)
         assert_whole_story(worker, spans, "aws_sqs", "server.address", "server.port")
-        assert "secret" not in repr(worker.sink.spans) + repr([span.attributes for span in spans.finished])
+        assert "secret" not in repr(worker.sink.spans) + repr(
+            [span.attributes for span in spans.finished]
+        )
 
 
 @pytest.mark.soak
@@ -99,13 +114,23 @@ def test_no_server_at_all(start_worker: StartWorker, spans: SpanRecorder, tmp_pa
     folder = tmp_path / "broker"
     for name in ("q", "control", "results"):
         (folder / name).mkdir(parents=True)
-    with start_worker(TEST_BROKER="filesystem://", TEST_BACKEND=f"file://{folder}/results", TEST_FOLDER=str(folder)) as worker:
+    with start_worker(
+        TEST_BROKER="filesystem://",
+        TEST_BACKEND=f"file://{folder}/results",
+        TEST_FOLDER=str(folder),
+    ) as worker:
         assert_whole_story(worker, spans, "filesystem")
         with root() as trace_id:
-            chord([worker.signature("add", 1, 2), worker.signature("add", 3, 4)], app=worker.app)(worker.signature("total"))
-        received = worker.spans(trace_id, lambda spans: len([span for span in spans if "total" in span.name]) == 2)
+            chord([worker.signature("add", 1, 2), worker.signature("add", 3, 4)], app=worker.app)(
+                worker.signature("total")
+            )
+        received = worker.spans(
+            trace_id, lambda spans: len([span for span in spans if "total" in span.name]) == 2
+        )
         assert not [span for span in [*received] if "unlock" in span.name]
-        (body,) = [span for span in received if span.name.startswith("publish") and "total" in span.name]
+        (body,) = [
+            span for span in received if span.name.startswith("publish") and "total" in span.name
+        ]
         assert body.parent_id in {span.context.span_id for span in spans.finished}
     shutil.rmtree(folder)
 
@@ -126,8 +151,14 @@ def test_the_broker_is_described_without_connecting() -> None:
     def of(url: str) -> Broker:
         return describe_broker(Celery("app", broker=url, set_as_current=False))
 
-    assert of("amqp://user:secret@rabbit.example:5673/v") == Broker("rabbitmq", "rabbit.example", 5673)
+    assert of("amqp://user:secret@rabbit.example:5673/v") == Broker(
+        "rabbitmq", "rabbit.example", 5673
+    )
     assert of("redis://:secret@cache.example/1") == Broker("redis", "cache.example", 6379)
     assert of("memory://host") == Broker("memory")
     assert "secret" not in repr(of("amqp://user:secret@rabbit.example//").attributes())
-    assert (destination("", "q"), destination(Exchange("x"), "q"), destination(None, None)) == ("q", "x", None)
+    assert (destination("", "q"), destination(Exchange("x"), "q"), destination(None, None)) == (
+        "q",
+        "x",
+        None,
+    )

@@ -41,7 +41,9 @@ def app(traced: SpanRecorder) -> Celery:
         return ValueError("only a value")
 
     @app.task(shared=False, name="secret")
-    def secret(order_id: int, password: str = "hunter2", *, note: str = "n", **extra: object) -> None:
+    def secret(
+        order_id: int, password: str = "hunter2", *, note: str = "n", **extra: object
+    ) -> None:
         pass
 
     return app
@@ -70,12 +72,16 @@ def test_a_failure_that_propagates(app: Celery, spans: SpanRecorder) -> None:
         app.tasks["fails"].apply(throw=True)
     span = spans.one("process fails")
     assert (span.status.status_code, span.status.description) == (trace.StatusCode.ERROR, "boom")
-    assert [dict(event.attributes or {})["exception.type"] for event in span.events] == ["ValueError"]
+    assert [dict(event.attributes or {})["exception.type"] for event in span.events] == [
+        "ValueError"
+    ]
     assert trace.get_current_span() is trace.INVALID_SPAN
 
 
 @pytest.mark.promise("CEL-11", "CEL-15")
-def test_expected_exceptions_and_returned_ones_are_no_failures(app: Celery, spans: SpanRecorder) -> None:
+def test_expected_exceptions_and_returned_ones_are_no_failures(
+    app: Celery, spans: SpanRecorder
+) -> None:
     """`throws` with and without propagation, a returned exception, and a task called while another error is handled."""
     app.tasks["fails"].apply((True,))
     with pytest.raises(KeyError):
@@ -84,7 +90,9 @@ def test_expected_exceptions_and_returned_ones_are_no_failures(app: Celery, span
         raise OSError("being handled")
     except OSError:
         app.tasks["value"].apply()
-    assert [(s.status.status_code.name, (s.attributes or {})["celery.state"]) for s in spans.finished] == [
+    assert [
+        (s.status.status_code.name, (s.attributes or {})["celery.state"]) for s in spans.finished
+    ] == [
         ("UNSET", "FAILURE"),
         ("UNSET", "FAILURE"),
         ("UNSET", "SUCCESS"),
@@ -110,7 +118,11 @@ def test_eager_retries_are_siblings(app: Celery, spans: SpanRecorder) -> None:
 def test_eager_canvas_is_one_trace(app: Celery, spans: SpanRecorder, under_a_span: bool) -> None:
     """Chain, group and chord, with or without a span around them."""
     add, total = app.tasks["add"], app.tasks["total"]
-    for canvas in (chain(add.s(1, 2), add.s(3)), group(add.s(1, 2), add.s(3, 4)), chord([add.s(1, 2), add.s(3, 4)], total.s())):
+    for canvas in (
+        chain(add.s(1, 2), add.s(3)),
+        group(add.s(1, 2), add.s(3, 4)),
+        chord([add.s(1, 2), add.s(3, 4)], total.s()),
+    ):
         spans.clear()
         if under_a_span:
             with root():
@@ -128,7 +140,9 @@ def test_arguments_are_off_by_default_and_bounded_when_on(app: Celery, spans: Sp
     uninstrument_celery()
     instrument_celery(capture_args=["order_id", "password", "note", "extra_*"], max_value_bytes=16)
     secret.apply((7,), {"note": "ä" * 50, "extra_1": {"api_key": "k", "n": 1}, "other": 1})
-    first, second = ({k: v for k, v in (s.attributes or {}).items() if "args" in k} for s in spans.finished)
+    first, second = (
+        {k: v for k, v in (s.attributes or {}).items() if "args" in k} for s in spans.finished
+    )
     assert first == {}
     assert second["celery.args.order_id"] == 7
     assert second["celery.args.password"] == "[REDACTED]"
@@ -138,7 +152,9 @@ def test_arguments_are_off_by_default_and_bounded_when_on(app: Celery, spans: Sp
 
 
 @pytest.mark.promise("CEL-34")
-def test_hooks_are_called_and_contained(app: Celery, spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_hooks_are_called_and_contained(
+    app: Celery, spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """A hook that raises is logged; the task's result is its own."""
 
     def end(span: trace.Span, task: Task, state: str) -> None:
@@ -149,4 +165,6 @@ def test_hooks_are_called_and_contained(app: Celery, spans: SpanRecorder, caplog
     instrument_celery(start_hook=lambda span, task: 1 / 0, end_hook=end)  # type: ignore[arg-type,return-value]
     assert app.tasks["add"].apply((1, 2)).get() == 3
     assert (spans.one("process add").attributes or {})["mine"] == "add SUCCESS"
-    assert {"start_hook", "end_hook"} <= {record.getMessage().split()[0] for record in caplog.records}
+    assert {"start_hook", "end_hook"} <= {
+        record.getMessage().split()[0] for record in caplog.records
+    }

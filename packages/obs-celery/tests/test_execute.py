@@ -70,8 +70,16 @@ def test_the_execution_as_a_whole(worker: Worker, redis_url: str) -> None:
         ("fails", "ERROR", {"celery.state": "FAILURE", "error.type": "ValueError"}),
         ("throws", "UNSET", {"celery.state": "FAILURE", "celery.reason": "'expected'"}),
         ("ignores", "UNSET", {"celery.state": "IGNORED", "celery.reason": "not now"}),
-        ("rejects", "UNSET", {"celery.state": "REJECTED", "celery.reason": "bad message", "celery.requeue": False}),
-        ("soft", "ERROR", {"celery.state": "FAILURE", "error.type": "billiard.exceptions.SoftTimeLimitExceeded"}),
+        (
+            "rejects",
+            "UNSET",
+            {"celery.state": "REJECTED", "celery.reason": "bad message", "celery.requeue": False},
+        ),
+        (
+            "soft",
+            "ERROR",
+            {"celery.state": "FAILURE", "error.type": "billiard.exceptions.SoftTimeLimitExceeded"},
+        ),
         ("exits", "ERROR", {"celery.state": "FAILURE", "error.type": EXITED}),
     ],
 )
@@ -80,7 +88,11 @@ def test_outcomes(worker: Worker, task: str, status: str, expected: dict[str, ob
     with root() as trace_id:
         worker.send(task)
     (span,) = worker.spans(trace_id, 1)
-    told = {key: value for key, value in span.attributes.items() if key in {"celery.reason", "celery.requeue", *expected}}
+    told = {
+        key: value
+        for key, value in span.attributes.items()
+        if key in {"celery.reason", "celery.requeue", *expected}
+    }
     if task == "exits":
         assert "exit" in str(told.pop("celery.reason", "exit"))
     assert (span.status, told) == (status, expected)
@@ -122,7 +134,11 @@ root [INTERNAL]
       body [INTERNAL]"""
     )
     attempts = [span for span in received if span.kind == "CONSUMER"]
-    assert [span.links for span in attempts] == [(), ((trace_id, attempts[0].span_id),), ((trace_id, attempts[1].span_id),)]
+    assert [span.links for span in attempts] == [
+        (),
+        ((trace_id, attempts[0].span_id),),
+        ((trace_id, attempts[1].span_id),),
+    ]
     assert "ValueError" in attempts[0].attributes["celery.reason"]
 
 
@@ -133,7 +149,9 @@ def test_headers_do_not_grow(worker: Worker) -> None:
         few, _ = worker.send("header_size", 1).get(timeout=30)
         many, attempts = worker.send("header_size", 50).get(timeout=60)
     assert (attempts, many - few) == (50, 0)
-    received = worker.spans(trace_id, lambda spans: len([s for s in spans if s.kind == "CONSUMER"]) == 53)
+    received = worker.spans(
+        trace_id, lambda spans: len([s for s in spans if s.kind == "CONSUMER"]) == 53
+    )
     assert len({span.parent_id for span in received if span.kind == "CONSUMER"}) == 2
 
 
@@ -162,7 +180,10 @@ def test_huge_headers(worker: Worker, spans: SpanRecorder) -> None:
     assert len(sent.get(timeout=30)["x-huge"]) == 1_000_000
     received = worker.spans(trace_id, 3)
     published = {span.context.span_id for span in spans.finished}
-    assert [span.parent_id in published for span in received if span.kind == "CONSUMER"] == [True, True]
+    assert [span.parent_id in published for span in received if span.kind == "CONSUMER"] == [
+        True,
+        True,
+    ]
     assert max(len(str(value)) for span in received for value in span.attributes.values()) < 1_000
 
 
@@ -170,7 +191,10 @@ def test_huge_headers(worker: Worker, spans: SpanRecorder) -> None:
 def test_huge_baggage_of_a_stranger(shared_worker: Worker) -> None:
     """64 kB of it, from a producer that is not ours, are left out, and the trace goes on."""
     trace_id = uuid.uuid4().int
-    headers = {"traceparent": f"00-{trace_id:032x}-00000000000000ff-01", "baggage": f"tenant={'b' * 65_536}"}
+    headers = {
+        "traceparent": f"00-{trace_id:032x}-00000000000000ff-01",
+        "baggage": f"tenant={'b' * 65_536}",
+    }
     assert shared_worker.send("baggage_of", "tenant", headers=headers).get(timeout=30) == "None"
     (span,) = shared_worker.spans(trace_id, 1)
     assert span.parent_id == 0xFF
@@ -180,7 +204,11 @@ def test_huge_baggage_of_a_stranger(shared_worker: Worker) -> None:
 def test_an_unsampled_producer_leaves_no_span(worker: Worker) -> None:
     """The decision of the producer holds in the worker; baggage still travels."""
     parent = trace.SpanContext(0xABC0DE << 80 | 1, 0xF00, True, trace.TraceFlags(0))
-    token = context.attach(baggage.set_baggage("tenant", "red", trace.set_span_in_context(trace.NonRecordingSpan(parent))))
+    token = context.attach(
+        baggage.set_baggage(
+            "tenant", "red", trace.set_span_in_context(trace.NonRecordingSpan(parent))
+        )
+    )
     try:
         assert worker.send("baggage_of", "tenant").get(timeout=30) == "red"
         worker.send("retries", 2).get(timeout=30)
@@ -194,14 +222,24 @@ def test_an_unsampled_producer_leaves_no_span(worker: Worker) -> None:
 
 @pytest.mark.promise("CEL-04")
 @pytest.mark.parametrize(
-    "headers", [{}, {"traceparent": "garbage"}, {"traceparent": 7, "baggage": ["x"]}, {"traceparent": "00-" + "z" * 52}]
+    "headers",
+    [
+        {},
+        {"traceparent": "garbage"},
+        {"traceparent": 7, "baggage": ["x"]},
+        {"traceparent": "00-" + "z" * 52},
+    ],
 )
-def test_an_uninstrumented_or_broken_producer_gives_a_root(shared_worker: Worker, headers: dict[str, object]) -> None:
+def test_an_uninstrumented_or_broken_producer_gives_a_root(
+    shared_worker: Worker, headers: dict[str, object]
+) -> None:
     """The execution is a trace of its own, retries stay in it."""
     result = shared_worker.send("retries", 1, headers=headers)
     assert result.get(timeout=30) == 1
     spans = shared_worker.sink.wait_for(
-        lambda spans: len([s for s in spans if s.attributes.get("celery.task.id") == result.id]) == 3
+        lambda spans: (
+            len([s for s in spans if s.attributes.get("celery.task.id") == result.id]) == 3
+        )
     )
     mine = [span for span in spans if span.attributes.get("celery.task.id") == result.id]
     assert len({span.trace_id for span in mine}) == 1
@@ -215,7 +253,9 @@ def test_a_publish_inside_a_task_belongs_to_it(worker: Worker, spans: SpanRecord
         outer = worker.send("publishes").id
     received = worker.spans(trace_id, 4)
     inner = [span.attributes for span in received if span.name.endswith(".ok")]
-    assert [(found["celery.parent_id"], found["celery.root_id"]) for found in inner] == [(outer, outer)] * 2
+    assert [(found["celery.parent_id"], found["celery.root_id"]) for found in inner] == [
+        (outer, outer)
+    ] * 2
     assert (
         story(spans, received)
         == """\
@@ -263,8 +303,12 @@ def test_a_retry_waits_from_its_own_sending(worker: Worker) -> None:
 
 def assert_counted_from(sent: SinkSpan, executed: SinkSpan) -> None:
     """Wait and delay together begin within the publish and end with the start of the execution."""
-    counted_s = executed.attributes["celery.queue_wait"] + executed.attributes.get("celery.eta_delay", 0)
-    longest_s, shortest_s = ((executed.start_time - ns) / 1e9 for ns in (sent.start_time, sent.end_time))
+    counted_s = executed.attributes["celery.queue_wait"] + executed.attributes.get(
+        "celery.eta_delay", 0
+    )
+    longest_s, shortest_s = (
+        (executed.start_time - ns) / 1e9 for ns in (sent.start_time, sent.end_time)
+    )
     # a busy machine may leave a moment between the reading of the clock and the span's start
     assert shortest_s - 1 < counted_s <= longest_s
     assert executed.attributes["celery.queue_wait"] >= 0

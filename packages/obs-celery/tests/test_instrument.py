@@ -129,7 +129,11 @@ def test_the_otel_entry_point() -> None:
     """``opentelemetry-instrument`` finds a class with the usual two methods."""
     from importlib.metadata import entry_points
 
-    (found,) = (e for e in entry_points(group="opentelemetry_instrumentor") if e.dist and e.dist.name == "obs-celery")
+    (found,) = (
+        e
+        for e in entry_points(group="opentelemetry_instrumentor")
+        if e.dist and e.dist.name == "obs-celery"
+    )
     assert found.load() is CeleryInstrumentor
     before = footprint()
     CeleryInstrumentor().instrument(skip_dep_check=True)

@@ -35,7 +35,8 @@ def wait_until(holds: Callable[[], bool], timeout_s: float = 40) -> None:
 
 @pytest.mark.promise("CEL-40")
 @pytest.mark.parametrize(
-    ("signum", "pool"), [(signal.SIGTERM, "prefork"), (signal.SIGQUIT, "prefork"), (signal.SIGQUIT, "threads")]
+    ("signum", "pool"),
+    [(signal.SIGTERM, "prefork"), (signal.SIGQUIT, "prefork"), (signal.SIGQUIT, "threads")],
 )
 def test_a_stop_loses_no_finished_span(start_worker: StartWorker, signum: int, pool: str) -> None:
     """Right after the last of ten tasks."""
@@ -103,7 +104,12 @@ def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
             results = [worker.send("naps", 0.4) for _ in range(15)]
         wait_until(lambda: len(main.children()) > 2)
         [result.get(timeout=60) for result in results]
-        wait_until(lambda: len([child for child in main.children() if child.status() != psutil.STATUS_ZOMBIE]) <= 2)
+        wait_until(
+            lambda: (
+                len([child for child in main.children() if child.status() != psutil.STATUS_ZOMBIE])
+                <= 2
+            )
+        )
         worker.stop()
         assert len(finished(worker.sink.spans)) == 15
 
@@ -145,13 +151,17 @@ def test_the_flush_is_bounded(start_worker: StartWorker) -> None:
 
 
 @pytest.mark.promise("CEL-40")
-@pytest.mark.parametrize("signal_", [signals.worker_shutdown, signals.worker_process_shutdown], ids=["worker", "child"])
+@pytest.mark.parametrize(
+    "signal_", [signals.worker_shutdown, signals.worker_process_shutdown], ids=["worker", "child"]
+)
 def test_any_provider_is_flushed_within_the_bound(
     spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch, signal_: signals.Signal
 ) -> None:
     """One that is not obs-core's, too, and that keeps no deadline."""
     asked, release = threading.Event(), threading.Event()
-    monkeypatch.setattr(trace.get_tracer_provider(), "force_flush", lambda _: asked.set() or release.wait(60))
+    monkeypatch.setattr(
+        trace.get_tracer_provider(), "force_flush", lambda _: asked.set() or release.wait(60)
+    )
     handle = instrument_celery(flush_timeout_s=0.2)
     begin = time.monotonic()
     signal_.send(sender=None)
@@ -185,16 +195,26 @@ def test_every_pool(start_worker: StartWorker, pool: str) -> None:
         naps = {span.span_id for span in spans if "naps" in span.name}
         assert len(naps) == 10
         assert {span.parent_id for span in spans if span.name == "nap"} == naps
-        attempts = [span for span in spans if span.name.startswith("process") and "retries" in span.name]
+        attempts = [
+            span for span in spans if span.name.startswith("process") and "retries" in span.name
+        ]
         assert (len(attempts), len({span.parent_id for span in attempts})) == (3, 1)
         assert [s.attributes["celery.state"] for s in spans if s.status == "ERROR"] == ["FAILURE"]
-        assert [s.attributes["celery.state"] for s in spans if s.attributes.get("celery.task.id") == revoked.id] == ["REVOKED"]
+        assert [
+            s.attributes["celery.state"]
+            for s in spans
+            if s.attributes.get("celery.task.id") == revoked.id
+        ] == ["REVOKED"]
 
 
 @pytest.mark.promise("CEL-40", "CORE-28")
-def test_with_a_spool_a_killed_child_loses_nothing_finished(start_worker: StartWorker, tmp_path: Path) -> None:
+def test_with_a_spool_a_killed_child_loses_nothing_finished(
+    start_worker: StartWorker, tmp_path: Path
+) -> None:
     """Killed before its first export; the main process, or the child's successor, exports what it had finished."""
-    with start_worker(concurrency=1, TEST_SCHEDULE_DELAY_S="3", TEST_SPOOL=str(tmp_path / "spool")) as worker:
+    with start_worker(
+        concurrency=1, TEST_SCHEDULE_DELAY_S="3", TEST_SPOOL=str(tmp_path / "spool")
+    ) as worker:
         with root():
             results = [worker.send("ok") for _ in range(10)]
             worker.send("killed", 0)

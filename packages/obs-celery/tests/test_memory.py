@@ -45,7 +45,11 @@ def test_names_without_end_are_forgotten(traced: SpanRecorder) -> None:
     for index in range(1_500):
         app.send_task(f"name-{index}")
     traced.clear()
-    known = [item for item in gc.get_objects() if isinstance(item, TaskFacts) and "name-" in item.publishes]
+    known = [
+        item
+        for item in gc.get_objects()
+        if isinstance(item, TaskFacts) and "name-" in item.publishes
+    ]
     assert 0 < len(known) <= 1_024
 
 
@@ -53,4 +57,6 @@ def run(script: str, *arguments: str) -> str:
     """Return what a script of this folder prints."""
     environ = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
     command = [sys.executable, str(HERE / script), *arguments]
-    return subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=110).stdout
+    return subprocess.run(
+        command, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=110
+    ).stdout

@@ -32,9 +32,20 @@ def test_durations_waits_outcomes_and_active_tasks(spans: SpanRecorder) -> None:
     work.apply(task_id="an-id")
     work.apply((True,), task_id="another-id")
     signals.task_revoked.send(
-        sender=app.tasks["work"], request=Context(id="third-id", task="work"), terminated=False, signum=None, expired=True
+        sender=app.tasks["work"],
+        request=Context(id="third-id", task="work"),
+        terminated=False,
+        signum=None,
+        expired=True,
     )
-    trace_task(work, "fourth-id", (), {}, request={"obs-sent-at": time.time() - 2, "delivery_info": {}}, app=app)
+    trace_task(
+        work,
+        "fourth-id",
+        (),
+        {},
+        request={"obs-sent-at": time.time() - 2, "delivery_info": {}},
+        app=app,
+    )
     work.__trace__ = None
     handle.uninstrument()
     found = points(reader)
@@ -42,7 +53,10 @@ def test_durations_waits_outcomes_and_active_tasks(spans: SpanRecorder) -> None:
     (waited,) = found["celery.queue_wait"]
     assert (waited.count, 2 <= waited.sum < 60) == (1, True)
     assert found["celery.task.active"][0].value == 0
-    outcomes = {(p.attributes["celery.state"], p.attributes.get("error.type")): p.value for p in found["celery.task.outcomes"]}
+    outcomes = {
+        (p.attributes["celery.state"], p.attributes.get("error.type")): p.value
+        for p in found["celery.task.outcomes"]
+    }
     assert outcomes == {("SUCCESS", None): 2, ("FAILURE", "ValueError"): 1, ("REVOKED", None): 1}
     assert sum(point.count for point in found["messaging.process.duration"]) == 3
     assert "-id" not in repr([point.attributes for series in found.values() for point in series])
@@ -54,4 +68,6 @@ def points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
     data = reader.get_metrics_data()
     assert data is not None
     scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
-    return {metric.name: list(metric.data.data_points) for scope in scopes for metric in scope.metrics}
+    return {
+        metric.name: list(metric.data.data_points) for scope in scopes for metric in scope.metrics
+    }

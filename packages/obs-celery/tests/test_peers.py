@@ -38,7 +38,13 @@ def app() -> Celery:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> int:
     """How often two instrumentations were warned of."""
-    return len([record for record in caplog.records if "CeleryInstrumentor is active" in record.getMessage()])
+    return len(
+        [
+            record
+            for record in caplog.records
+            if "CeleryInstrumentor is active" in record.getMessage()
+        ]
+    )
 
 
 @pytest.mark.promise("CEL-41")
@@ -73,7 +79,9 @@ def test_contrib_after_us(
     for _ in range(2):
         app.tasks["both"].apply()
         app.send_task("both")
-    assert sorted(span.name for span in spans.finished) == ["apply_async/both"] * 2 + ["run/both"] * 2
+    assert (
+        sorted(span.name for span in spans.finished) == ["apply_async/both"] * 2 + ["run/both"] * 2
+    )
     assert trace.get_current_span() is trace.INVALID_SPAN
     assert warnings(caplog) == 1
     contrib.uninstrument()
@@ -84,7 +92,9 @@ def test_contrib_after_us(
 
 
 @pytest.mark.promise("CEL-04")
-def test_a_message_that_contrib_has_published(shared_worker: Worker, contrib: CeleryInstrumentor, spans: SpanRecorder) -> None:
+def test_a_message_that_contrib_has_published(
+    shared_worker: Worker, contrib: CeleryInstrumentor, spans: SpanRecorder
+) -> None:
     """Our worker executes it, and its retry, below contrib's span."""
     contrib.instrument()
     with root() as trace_id:
@@ -101,11 +111,17 @@ def test_a_message_that_contrib_has_published(shared_worker: Worker, contrib: Ce
     "theirs",
     [
         {"sentry-trace": f"{7:032x}-{8:016x}-1", "baggage": "sentry-environment=test"},
-        {"x-datadog-trace-id": "7", "traceparent": f"00-{7:032x}-{8:016x}-01", "tracestate": "dd=s:1"},
+        {
+            "x-datadog-trace-id": "7",
+            "traceparent": f"00-{7:032x}-{8:016x}-01",
+            "tracestate": "dd=s:1",
+        },
     ],
     ids=["sentry", "ddtrace"],
 )
-def test_retries_of_what_another_has_marked(worker: Worker, spans: SpanRecorder, theirs: dict[str, str]) -> None:
+def test_retries_of_what_another_has_marked(
+    worker: Worker, spans: SpanRecorder, theirs: dict[str, str]
+) -> None:
     """They write inside the headers, and then Celery repeats theirs alone in a retry: ours go with it all the same."""
     with root() as trace_id:
         worker.send("retries", 2, headers={"headers": theirs})
@@ -113,7 +129,9 @@ def test_retries_of_what_another_has_marked(worker: Worker, spans: SpanRecorder,
     published = spans.one(f"publish {MODULE}.retries")
     attempts = [span for span in received if span.kind == "CONSUMER"]
     assert [span.parent_id for span in attempts] == [published.context.span_id] * 3
-    assert [span.links for span in attempts[1:]] == [((trace_id, span.span_id),) for span in attempts[:2]]
+    assert [span.links for span in attempts[1:]] == [
+        ((trace_id, span.span_id),) for span in attempts[:2]
+    ]
 
 
 @pytest.mark.soak

@@ -30,7 +30,10 @@ def app() -> Celery:
 def received(app: Celery, queue: str | None = None) -> dict[str, object]:
     """The headers of the next message in `queue`."""
     queue = queue or app.conf.task_default_queue
-    with app.connection_for_read() as connection, connection.SimpleQueue(app.amqp.queues[queue]) as simple:
+    with (
+        app.connection_for_read() as connection,
+        connection.SimpleQueue(app.amqp.queues[queue]) as simple,
+    ):
         message = simple.get(timeout=2)
         message.ack()
         return {**message.headers}
@@ -54,7 +57,11 @@ def test_send_task_of_an_unregistered_task(app: Celery, spans: SpanRecorder) -> 
         assert trace.get_current_span() is before
     headers = received(app, "mail")
     span = spans.one("publish elsewhere.work")
-    assert (span.kind, span.status.status_code, span.links) == (trace.SpanKind.PRODUCER, trace.StatusCode.UNSET, ())
+    assert (span.kind, span.status.status_code, span.links) == (
+        trace.SpanKind.PRODUCER,
+        trace.StatusCode.UNSET,
+        (),
+    )
     assert dict(span.attributes or {}) == {
         "messaging.system": "memory",
         "messaging.operation.name": "publish",
@@ -105,7 +112,9 @@ def test_arguments_that_cannot_be_serialized(app: Celery, spans: SpanRecorder) -
     alive = weakref.ref(payload)
     with root(), pytest.raises(EncodeError):
         app.send_task("work", args=[payload])
-    assert (spans.one("publish work").attributes or {})["error.type"] == "kombu.exceptions.EncodeError"
+    assert (spans.one("publish work").attributes or {})[
+        "error.type"
+    ] == "kombu.exceptions.EncodeError"
     spans.clear()
     del payload
     gc.collect()
@@ -146,8 +155,12 @@ def test_excluded_tasks_pass_the_context_through(app: Celery, spans: SpanRecorde
 
 
 @pytest.mark.promise("CEL-16")
-@pytest.mark.parametrize("name", ["celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"])
-def test_celerys_own_tasks_are_hidden_unless_asked_for(app: Celery, spans: SpanRecorder, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"]
+)
+def test_celerys_own_tasks_are_hidden_unless_asked_for(
+    app: Celery, spans: SpanRecorder, name: str
+) -> None:
     """The context passes through them."""
     with trace.get_tracer("tests").start_as_current_span("root") as span:
         app.send_task(name)
@@ -178,7 +191,9 @@ def test_a_raising_hook_and_propagator_change_nothing(
     app.send_task("work")
     assert received(app)["task"] == "work"
     assert spans.one("publish work").status.status_code is trace.StatusCode.UNSET
-    assert {"publish_hook", "propagator"} <= {record.getMessage().split()[0] for record in caplog.records}
+    assert {"publish_hook", "propagator"} <= {
+        record.getMessage().split()[0] for record in caplog.records
+    }
 
 
 @pytest.mark.promise("CEL-34")

@@ -19,7 +19,9 @@ from obs_core.testing import SpanRecorder
         ("killed", "billiard.exceptions.WorkerLostError", "SIGKILL"),
     ],
 )
-def test_a_killed_attempt_is_one_error_span(worker: Worker, spans: SpanRecorder, task: str, error: str, reason: str) -> None:
+def test_a_killed_attempt_is_one_error_span(
+    worker: Worker, spans: SpanRecorder, task: str, error: str, reason: str
+) -> None:
     """Under its producer, with the true start and end, and the child's finished spans below it."""
     before = time.time()
     with root() as trace_id:
@@ -50,7 +52,9 @@ def test_a_lost_attempt_that_is_retried_is_no_error(worker: Worker, spans: SpanR
     """`retry_on_worker_lost`: the same trace, siblings, linked; the message was sent again by the main process."""
     with root() as trace_id:
         worker.send("killed_once")
-    received = worker.spans(trace_id, lambda spans: len([span for span in spans if span.kind != "INTERNAL"]) == 3)
+    received = worker.spans(
+        trace_id, lambda spans: len([span for span in spans if span.kind != "INTERNAL"]) == 3
+    )
     first, second = (span for span in received if span.kind == "CONSUMER")
     assert [(span.status, span.attributes["celery.state"]) for span in (first, second)] == [
         ("UNSET", "RETRY"),
@@ -90,7 +94,10 @@ def test_a_revoked_task_leaves_a_span(worker: Worker, spans: SpanRecorder) -> No
     assert before_ns < span.start_time
     assert "celery.lost" not in span.attributes
     assert (span.name.partition(".")[2], span.kind, span.status) == ("ok", "CONSUMER", "UNSET")
-    assert (span.attributes["celery.state"], span.attributes["celery.reason"]) == ("REVOKED", "revoked")
+    assert (span.attributes["celery.state"], span.attributes["celery.reason"]) == (
+        "REVOKED",
+        "revoked",
+    )
 
 
 @pytest.mark.promise("CEL-14")
@@ -99,7 +106,11 @@ def test_an_expired_task_leaves_a_span(worker: Worker) -> None:
     with root() as trace_id:
         worker.send("ok", countdown=0.1, expires=0.01)
     (span,) = worker.spans(trace_id, 1)
-    assert (span.status, span.attributes["celery.state"], span.attributes["celery.reason"]) == ("UNSET", "REVOKED", "expired")
+    assert (span.status, span.attributes["celery.state"], span.attributes["celery.reason"]) == (
+        "UNSET",
+        "REVOKED",
+        "expired",
+    )
 
 
 @pytest.mark.promise("CEL-14")
@@ -118,6 +129,8 @@ def test_with_a_foreign_provider_the_span_says_that_it_stands_in(start_worker: S
     with start_worker(TEST_FOREIGN_PROVIDER="1") as worker:
         with root() as trace_id:
             worker.send("killed")
-        received = worker.spans(trace_id, lambda spans: len([span for span in spans if span.kind == "CONSUMER"]) == 1)
+        received = worker.spans(
+            trace_id, lambda spans: len([span for span in spans if span.kind == "CONSUMER"]) == 1
+        )
         (span,) = [span for span in received if span.kind == "CONSUMER"]
         assert (span.status, span.attributes["celery.lost"]) == ("ERROR", True)

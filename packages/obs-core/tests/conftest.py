@@ -45,14 +45,20 @@ class Finished:
     end_s: float
 
     def lines(self, logger: str) -> list[str]:
-        return [line.partition("|")[2] for line in self.stderr.splitlines() if line.startswith(f"{logger}|")]
+        return [
+            line.partition("|")[2]
+            for line in self.stderr.splitlines()
+            if line.startswith(f"{logger}|")
+        ]
 
 
 Run = Callable[..., Finished]
 
 
 def without_telemetry(**extra: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "GRPC_"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "GRPC_"))
+    }
     return {**kept, **extra}
 
 
@@ -66,9 +72,13 @@ def clean_environment() -> Callable[..., dict[str, str]]:
 def run(tmp_path: Path) -> Run:
     """Run a script in a new interpreter, with the usual imports before it; fail unless it exits with `status`."""
 
-    def run_script(body: str, *arguments: str, status: int = 0, prelude: str = PRELUDE, **env: str) -> Finished:
+    def run_script(
+        body: str, *arguments: str, status: int = 0, prelude: str = PRELUDE, **env: str
+    ) -> Finished:
         path = tmp_path / "script.py"
-        path.write_text(prelude + textwrap.dedent(body) + "\nprint(f'END {time.monotonic()}', flush=True)\n")
+        path.write_text(
+            prelude + textwrap.dedent(body) + "\nprint(f'END {time.monotonic()}', flush=True)\n"
+        )
         process = subprocess.Popen(
             [sys.executable, str(path), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=without_telemetry(**env), cwd=tmp_path,
@@ -80,7 +90,9 @@ def run(tmp_path: Path) -> Run:
             process.communicate()
             raise
         ended = time.monotonic()
-        assert process.returncode == status, f"exit status {process.returncode}, not {status}\n{out}\n{err}"
+        assert process.returncode == status, (
+            f"exit status {process.returncode}, not {status}\n{out}\n{err}"
+        )
         marks = {"END": ended, "GONE": ended}
         lines = []
         for line in out.splitlines():
@@ -141,8 +153,13 @@ def serve_grpc() -> Iterator[GrpcSink]:
 
     class Servicer(trace_service_pb2_grpc.TraceServiceServicer):
         def Export(self, request, context):
-            groups = [scope.spans for group in request.resource_spans for scope in group.scope_spans]
-            sink.take([span.name for spans in groups for span in spans], dict(context.invocation_metadata()))
+            groups = [
+                scope.spans for group in request.resource_spans for scope in group.scope_spans
+            ]
+            sink.take(
+                [span.name for spans in groups for span in spans],
+                dict(context.invocation_metadata()),
+            )
             return trace_service_pb2.ExportTraceServiceResponse()
 
     server = grpc.server(ThreadPoolExecutor(4))

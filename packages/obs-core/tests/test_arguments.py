@@ -21,7 +21,11 @@ from obs_core.testing import OtlpSink, SpanRecorder, record_spans
 def captured(spans: SpanRecorder) -> dict[str, Any]:
     """The captured arguments of the one span."""
     (span,) = spans.finished
-    return {key[9:]: value for key, value in (span.attributes or {}).items() if key.startswith("obs.args.")}
+    return {
+        key[9:]: value
+        for key, value in (span.attributes or {}).items()
+        if key.startswith("obs.args.")
+    }
 
 
 @pytest.mark.promise("CORE-44")
@@ -41,7 +45,13 @@ def test_the_allow_list_binds_names_and_defaults(spans: SpanRecorder) -> None:
 
     @trace_function(capture_args=("order_id", "currency", "dry_run", "region"))
     def call(
-        self: object, order_id: int, note: str, *rest: int, currency: str = "EUR", dry_run: bool = False, **more: Any
+        self: object,
+        order_id: int,
+        note: str,
+        *rest: int,
+        currency: str = "EUR",
+        dry_run: bool = False,
+        **more: Any,
     ) -> None:
         pass
 
@@ -104,7 +114,9 @@ class Card:
         ("nested", [[[[[1]]]]], "[[[['…']]]]"),
     ],
 )  # fmt: skip
-def test_values_are_redacted_and_made_exportable(spans: SpanRecorder, name: str, value: object, told: object) -> None:
+def test_values_are_redacted_and_made_exportable(
+    spans: SpanRecorder, name: str, value: object, told: object
+) -> None:
     """Secrets go by name, at any depth; what OTLP cannot carry becomes text."""
 
     @trace_function(capture_args=(name,))
@@ -128,7 +140,9 @@ call("123-45", 1)
 """
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
     (span,) = otlp_sink.wait_for(1, timeout_s=20)
-    assert {key: value for key, value in span.attributes.items() if key.startswith("obs.args.")} == {
+    assert {
+        key: value for key, value in span.attributes.items() if key.startswith("obs.args.")
+    } == {
         "obs.args.ssn_number": "[REDACTED]",
         "obs.args.x": 1,
     }
@@ -177,7 +191,9 @@ def test_an_unsampled_call_never_calls_repr() -> None:
 
 
 @pytest.mark.promise("CORE-44")
-def test_a_failing_serializer_never_breaks_the_call(spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_serializer_never_breaks_the_call(
+    spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """A `__repr__` or a `serialize` that raises costs that one attribute and one log line."""
 
     class Broken:

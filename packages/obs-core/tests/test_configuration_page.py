@@ -13,7 +13,10 @@ from obs_core._settings import _DEFAULTS
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| `(.+?)` \| (.*?) ?\|$", re.MULTILINE)
-ROWS = {name: (meaning, default, cell) for name, meaning, default, cell in _ROW.findall(PAGE.read_text(encoding="utf-8"))}
+ROWS = {
+    name: (meaning, default, cell)
+    for name, meaning, default, cell in _ROW.findall(PAGE.read_text(encoding="utf-8"))
+}
 
 
 @pytest.mark.promise("CORE-06")
@@ -30,5 +33,7 @@ def test_default_and_variables_are_the_codes(name: str) -> None:
     _, default, cell = ROWS[name]
     shown = CorrelationConfig() if name == "correlation" else eval(default)
     assert shown == _DEFAULTS[name]
-    listed = [found for found in re.findall(r"`([A-Z_]+)`", cell) if found != "OTEL_TRACES_SAMPLER_ARG"]
+    listed = [
+        found for found in re.findall(r"`([A-Z_]+)`", cell) if found != "OTEL_TRACES_SAMPLER_ARG"
+    ]
     assert listed == [variable.name for variable in VARIABLES.get(name, ())]

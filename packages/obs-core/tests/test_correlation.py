@@ -23,7 +23,10 @@ def test_an_id_is_on_every_span_and_crosses_in_baggage(spans: SpanRecorder) -> N
     """From a header, through spans and a propagator, out into a header again, unchanged."""
     token = attach(incoming({"X-Request-ID": "req-1"}))
     try:
-        with trace.get_tracer("t").start_as_current_span("outer"), trace.get_tracer("t").start_as_current_span("inner"):
+        with (
+            trace.get_tracer("t").start_as_current_span("outer"),
+            trace.get_tracer("t").start_as_current_span("inner"),
+        ):
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
             assert correlation_headers(CONFIG) == {"X-Correlation-ID": "req-1"}

@@ -146,17 +146,26 @@ SHAPES: list[tuple[str, Callable[[], object], object]] = [
 
 @pytest.mark.promise("CORE-40", "CORE-43", "CORE-45")
 @pytest.mark.parametrize(("name", "call", "result"), SHAPES)
-def test_every_shape_runs_in_one_span(spans: SpanRecorder, name: str, call: Callable[[], object], result: object) -> None:
+def test_every_shape_runs_in_one_span(
+    spans: SpanRecorder, name: str, call: Callable[[], object], result: object
+) -> None:
     """The call answers as undecorated, in one span named module.qualname, though decorated before tracing was set up."""
     assert call() == result
     (span,) = spans.finished
-    assert (span.name, span.kind, span.status.is_unset, span.parent) == (f"{HERE}.{name}", SpanKind.INTERNAL, True, None)
+    assert (span.name, span.kind, span.status.is_unset, span.parent) == (
+        f"{HERE}.{name}",
+        SpanKind.INTERNAL,
+        True,
+        None,
+    )
     assert span.attributes is not None
     assert span.attributes["code.function.name"] == span.name
     assert span.attributes["code.file.path"] == __file__
     line = span.attributes["code.line.number"]
     assert isinstance(line, int)
-    assert name.split(".")[-1] in "".join(Path(__file__).read_text().splitlines()[line - 1 : line + 2])
+    assert name.split(".")[-1] in "".join(
+        Path(__file__).read_text().splitlines()[line - 1 : line + 2]
+    )
 
 
 @pytest.mark.promise("CORE-40")
@@ -173,8 +182,16 @@ def test_inspect_answers_the_same() -> None:
     assert inspect.iscoroutinefunction(trace_function(Async()))
     assert inspect.iscoroutinefunction(trace_function(functools.partial(inner_coroutine, 1)))
     assert str(inspect.signature(plain)) == "(x: 'int', y: 'int' = 2) -> 'tuple[int, int]'"
-    assert str(inspect.signature(trace_function(functools.partial(inner_function, 1)))) == "(y: 'int') -> 'tuple[int, int]'"
-    assert (plain.__name__, plain.__qualname__, plain.__module__, plain.__doc__) == ("plain", "plain", HERE, "Pair.")
+    assert (
+        str(inspect.signature(trace_function(functools.partial(inner_function, 1))))
+        == "(y: 'int') -> 'tuple[int, int]'"
+    )
+    assert (plain.__name__, plain.__qualname__, plain.__module__, plain.__doc__) == (
+        "plain",
+        "plain",
+        HERE,
+        "Pair.",
+    )
 
 
 @pytest.mark.promise("CORE-40")
@@ -241,7 +258,9 @@ def test_what_cannot_be_traced_is_rejected_at_decoration(target: Any, message: s
         ({"capture_args": ("z",)}, "capture_args names 'z', which is no parameter"),
     ],
 )
-def test_malformed_options_are_rejected_at_decoration(options: dict[str, Any], message: str) -> None:
+def test_malformed_options_are_rejected_at_decoration(
+    options: dict[str, Any], message: str
+) -> None:
     """Bad configuration raises where it is written, with the value and the fix."""
     with pytest.raises(ConfigurationError) as caught:
         trace_function(**options)(inner_function)
@@ -252,13 +271,19 @@ def test_malformed_options_are_rejected_at_decoration(options: dict[str, Any], m
 def test_options_shape_the_span(spans: SpanRecorder) -> None:
     """Name, kind and attributes are as given; None is left out, and the code's own attributes stay."""
 
-    @trace_function(name="charge", kind=SpanKind.CLIENT, attributes={"llm.provider": "openai", "nothing": None, "tags": ["a"]})
+    @trace_function(
+        name="charge",
+        kind=SpanKind.CLIENT,
+        attributes={"llm.provider": "openai", "nothing": None, "tags": ["a"]},
+    )
     def run() -> None: ...
 
     run()
     span = spans.one("charge")
     assert span.kind is SpanKind.CLIENT
-    assert {key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")} == {
+    assert {
+        key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")
+    } == {
         "llm.provider": "openai",
         "tags": ("a",),
     }
@@ -289,7 +314,9 @@ async def echo_async_yield(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.mark.promise("CORE-40")
 @pytest.mark.parametrize("sampling_rate", [1.0, 0.0])
-@given(args=st.lists(VALUES), kwargs=st.dictionaries(st.text(), VALUES), message=st.text(), sent=VALUES)
+@given(
+    args=st.lists(VALUES), kwargs=st.dictionaries(st.text(), VALUES), message=st.text(), sent=VALUES
+)
 def test_arguments_results_and_exceptions_pass_through(
     sampling_rate: float, args: list[Any], kwargs: dict[str, Any], message: str, sent: Any
 ) -> None:
@@ -344,9 +371,13 @@ def test_static_types_are_preserved(checker: str, tmp_path: Path) -> None:
         "pyright": ["pyright", "--pythonpath", sys.executable],
     }
     run = [sys.executable, "-m", *command[checker]]
-    right = subprocess.run([*run, str(sample)], capture_output=True, text=True, cwd=tmp_path, timeout=110)
+    right = subprocess.run(
+        [*run, str(sample)], capture_output=True, text=True, cwd=tmp_path, timeout=110
+    )
     assert right.returncode == 0, right.stdout + right.stderr
-    planted = subprocess.run([*run, str(wrong)], capture_output=True, text=True, cwd=tmp_path, timeout=110)
+    planted = subprocess.run(
+        [*run, str(wrong)], capture_output=True, text=True, cwd=tmp_path, timeout=110
+    )
     assert planted.returncode == 1
     assert planted.stdout.count("error:") == 1, planted.stdout
 

@@ -64,7 +64,9 @@ def test_collector_down(doctor: Doctor, request, collector: str, protocol: str) 
     port = request.getfixturevalue(f"{collector}_port")
     began = time.monotonic()
     status, out = doctor(
-        "--timeout=3", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_PROTOCOL=protocol
+        "--timeout=3",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
     )
     assert time.monotonic() - began < 30
     assert status == 1
@@ -76,7 +78,9 @@ def test_collector_down(doctor: Doctor, request, collector: str, protocol: str) 
 @pytest.mark.promise("CORE-71")
 def test_the_wrong_protocol_is_recognised(doctor: Doctor, otlp_sink) -> None:
     """An HTTP receiver asked by gRPC: the fix is named."""
-    status, out = doctor("--timeout=2", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{otlp_sink.port}")
+    status, out = doctor(
+        "--timeout=2", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{otlp_sink.port}"
+    )
     assert status == 1
     assert "it speaks http: set collector_protocol='http'" in out
 
@@ -85,12 +89,17 @@ def test_the_wrong_protocol_is_recognised(doctor: Doctor, otlp_sink) -> None:
 def test_version_conflict(doctor: Doctor, tmp_path: Path) -> None:
     """Contrib's pins among themselves, a missing part, and a library outside the `instruments` range."""
     add_distribution(tmp_path, "opentelemetry-instrumentation-old", "opentelemetry-api==1.2.3")
-    add_distribution(tmp_path, "opentelemetry-instrumentation-partial", "opentelemetry-nowhere==0.1")
+    add_distribution(
+        tmp_path, "opentelemetry-instrumentation-partial", "opentelemetry-nowhere==0.1"
+    )
     add_distribution(tmp_path, "obs-old", "pytest<2; extra == 'instruments'")
     status, out = doctor(OTEL_TRACES_EXPORTER="none")
     assert status == 1
     assert "opentelemetry-instrumentation-old 1.0 needs opentelemetry-api==1.2.3, but " in out
-    assert "opentelemetry-instrumentation-partial 1.0 needs opentelemetry-nowhere==0.1, which is not installed" in out
+    assert (
+        "opentelemetry-instrumentation-partial 1.0 needs opentelemetry-nowhere==0.1, which is not installed"
+        in out
+    )
     assert f"warn  versions: pytest {pytest.__version__} is outside <2" in out
     assert "not healthy: 2 failed" in out
 
@@ -116,13 +125,17 @@ def test_double_instrumentation(doctor: Doctor, tmp_path: Path, is_built_on: boo
     """Both active for one library is a failure, unless ours drives contrib's."""
     contrib = "opentelemetry-instrumentation-lib"
     (tmp_path / "shop.py").write_text(DOUBLE)
-    add_distribution(tmp_path, contrib, entry_points="[opentelemetry_instrumentor]\nlib = shop:LibInstrumentor\n")
+    add_distribution(
+        tmp_path, contrib, entry_points="[opentelemetry_instrumentor]\nlib = shop:LibInstrumentor\n"
+    )
     ours = "[obs_core.instrumentors]\nlib = shop:instrument_lib\n"
     add_distribution(tmp_path, "obs-lib", f"{contrib}>=1" if is_built_on else "", entry_points=ours)
     status, out = doctor("--app", "shop", OTEL_TRACES_EXPORTER="none")
     assert "lib: obs-lib 1.0, active" in out
     assert f"lib: {contrib} 1.0, active" in out
-    assert ("lib is instrumented twice, by obs-lib and by opentelemetry-instrumentation-lib" in out) is not is_built_on
+    assert (
+        "lib is instrumented twice, by obs-lib and by opentelemetry-instrumentation-lib" in out
+    ) is not is_built_on
     assert status == (0 if is_built_on else 1)
 
 
@@ -153,21 +166,34 @@ setup_tracing(TracingConfig(service_name="s", collector_url="{ours}"), on_existi
     ],
 )
 def test_a_joined_provider_that_exports_to_the_same_collector(
-    doctor: Doctor, tmp_path: Path, otlp_sink, protocol: str, processor: str, theirs: str, mode: str, is_doubled: bool
+    doctor: Doctor,
+    tmp_path: Path,
+    otlp_sink,
+    protocol: str,
+    processor: str,
+    theirs: str,
+    mode: str,
+    is_doubled: bool,
 ) -> None:
     """As under ``opentelemetry-instrument``: each span would arrive twice."""
     theirs = theirs.format(port=otlp_sink.port)
-    app = JOINED.format(protocol=protocol, processor=processor, theirs=theirs, ours=otlp_sink.url, mode=mode)
+    app = JOINED.format(
+        protocol=protocol, processor=processor, theirs=theirs, ours=otlp_sink.url, mode=mode
+    )
     (tmp_path / "shop.py").write_text(app)
     _, out = doctor("--app=shop", "--timeout=30")
-    assert ("warn  provider: each span is exported twice: the TracerProvider that was there" in out) is is_doubled
+    assert (
+        "warn  provider: each span is exported twice: the TracerProvider that was there" in out
+    ) is is_doubled
     assert (f"exports to 127.0.0.1:{otlp_sink.port} too" in out) is is_doubled
 
 
 @pytest.mark.promise("CORE-71", "CORE-24")
 def test_prefork_with_grpc(doctor: Doctor, grpc_sink) -> None:
     """A server that forks is installed, and gRPC was told not to survive it."""
-    status, out = doctor("--timeout=30", OTEL_EXPORTER_OTLP_ENDPOINT=grpc_sink.url, GRPC_ENABLE_FORK_SUPPORT="0")
+    status, out = doctor(
+        "--timeout=30", OTEL_EXPORTER_OTLP_ENDPOINT=grpc_sink.url, GRPC_ENABLE_FORK_SUPPORT="0"
+    )
     assert status == 1
     assert "FAIL  fork: GRPC_ENABLE_FORK_SUPPORT=0 leaves forked children unable to use gRPC" in out
     assert "(installed, and forks: gunicorn" in out
@@ -194,7 +220,10 @@ def test_the_settings_are_the_applications(doctor: Doctor, tmp_path: Path, otlp_
     assert "'shop'  (argument)" in out
     assert "hunter2" not in out
     (tmp_path / "bare.py").write_text("app = object()\n")
-    assert "bare:app does not call setup_tracing" in doctor("--app=bare:app", OTEL_TRACES_EXPORTER="none")[1]
+    assert (
+        "bare:app does not call setup_tracing"
+        in doctor("--app=bare:app", OTEL_TRACES_EXPORTER="none")[1]
+    )
     status, out = doctor("--app=shop:nowhere")
     assert (status, "shop:nowhere cannot be imported: AttributeError" in out) == (1, True)
 

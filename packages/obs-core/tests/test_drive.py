@@ -38,12 +38,19 @@ class OutOfStockError(Exception):
 
 def of(span: ReadableSpan) -> dict[str, Any]:
     """The attributes that say how the call went."""
-    return {key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")}
+    return {
+        key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")
+    }
 
 
 def describe(span: ReadableSpan) -> tuple[str, str | None, dict[str, Any], list[str]]:
     """Status, its description, attributes, events."""
-    return span.status.status_code.name, span.status.description, of(span), [event.name for event in span.events]
+    return (
+        span.status.status_code.name,
+        span.status.description,
+        of(span),
+        [event.name for event in span.events],
+    )
 
 
 OK: tuple[str, None, dict[str, Any], list[str]] = ("UNSET", None, {}, [])
@@ -100,7 +107,9 @@ KINDS = ["call", "coroutine", "generator", "async_generator"]
         (SystemExit(3), "SystemExit", "3"),
     ],
 )
-def test_an_error_is_recorded_once(spans: SpanRecorder, kind: str, error: BaseException, kind_name: str, message: str) -> None:
+def test_an_error_is_recorded_once(
+    spans: SpanRecorder, kind: str, error: BaseException, kind_name: str, message: str
+) -> None:
     """One event, the qualified type, the message alone as description; the span ends whatever is raised."""
     with pytest.raises(type(error)) as caught:
         _raising(kind, error)()
@@ -115,7 +124,10 @@ def test_an_error_is_recorded_once(spans: SpanRecorder, kind: str, error: BaseEx
     assert event.name == "exception"
     assert event.attributes is not None
     assert set(event.attributes) == {"exception.type", "exception.message", "exception.stacktrace"}
-    assert (event.attributes["exception.type"], event.attributes["exception.message"]) == (kind_name, message)
+    assert (event.attributes["exception.type"], event.attributes["exception.message"]) == (
+        kind_name,
+        message,
+    )
 
 
 @pytest.mark.promise("CORE-42")
@@ -130,7 +142,9 @@ def test_an_error_is_recorded_once(spans: SpanRecorder, kind: str, error: BaseEx
         (GeneratorExit(), {}),
     ],
 )
-def test_what_is_no_error_leaves_none(spans: SpanRecorder, kind: str, error: BaseException, mark: dict[str, Any]) -> None:
+def test_what_is_no_error_leaves_none(
+    spans: SpanRecorder, kind: str, error: BaseException, mark: dict[str, Any]
+) -> None:
     """Expected exceptions, a cancellation, a clean exit and a close are not errors."""
     with pytest.raises(type(error)):
         _raising(kind, error, expected=OutOfStockError)()
@@ -275,8 +289,12 @@ async def _consume_async() -> None:
 
 
 @pytest.mark.promise("CORE-41")
-@pytest.mark.parametrize("consume", [_consume, lambda: asyncio.run(_consume_async())], ids=["sync", "async"])
-def test_a_generator_and_its_consumer_keep_apart(spans: SpanRecorder, consume: Callable[[], None]) -> None:
+@pytest.mark.parametrize(
+    "consume", [_consume, lambda: asyncio.run(_consume_async())], ids=["sync", "async"]
+)
+def test_a_generator_and_its_consumer_keep_apart(
+    spans: SpanRecorder, consume: Callable[[], None]
+) -> None:
     """The body's spans are the generator's children, the consumer's are not; the span lasts from first step to end."""
     consume()
     spans.assert_tree(WHOLE, attributes=["obs.items.count"])
@@ -406,7 +424,8 @@ def test_steps_on_different_threads(spans: SpanRecorder) -> None:
         thread.join(10)
     assert left == [trace.INVALID_SPAN] * 2
     spans.assert_tree(
-        WHOLE.replace("  use 0 [INTERNAL]\n", "").replace("  use 1 [INTERNAL]\n", ""), attributes=["obs.items.count"]
+        WHOLE.replace("  use 0 [INTERNAL]\n", "").replace("  use 1 [INTERNAL]\n", ""),
+        attributes=["obs.items.count"],
     )
 
 
@@ -483,7 +502,12 @@ def test_a_cancelled_async_generator(spans: SpanRecorder) -> None:
 
     asyncio.run(main())
     status, _, attributes, events = describe(spans.one("slow"))
-    assert (status, attributes["obs.cancelled"], attributes["obs.items.count"], events) == ("UNSET", True, 1, [])
+    assert (status, attributes["obs.cancelled"], attributes["obs.items.count"], events) == (
+        "UNSET",
+        True,
+        1,
+        [],
+    )
     spans.assert_tree("\nslow [INTERNAL]\n  cleanup [INTERNAL]")
 
 
@@ -545,7 +569,9 @@ def test_abandoned_async_generators_are_closed_once(sampled: float) -> None:
     with record_spans(sampling_rate=sampled) as spans:
         kept = asyncio.run(main())
         assert sorted(closed) == ["at shutdown"] * 10 + ["by the collector"]
-        assert [span.status.is_unset for span in spans.named("left")] == [True] * (11 if sampled else 0)
+        assert [span.status.is_unset for span in spans.named("left")] == [True] * (
+            11 if sampled else 0
+        )
     assert kept
 
 
@@ -662,7 +688,8 @@ def test_concurrent_coroutines_keep_apart(spans: SpanRecorder) -> None:
 
     asyncio.run(main())
     spans.assert_tree(
-        "\nparent [INTERNAL]\n" + "\n".join(f"  task [INTERNAL]\n    child {number} [INTERNAL]" for number in range(3))
+        "\nparent [INTERNAL]\n"
+        + "\n".join(f"  task [INTERNAL]\n    child {number} [INTERNAL]" for number in range(3))
     )
 
 

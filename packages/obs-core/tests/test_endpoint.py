@@ -24,7 +24,11 @@ CASES = [
     ("http://host:4318/", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
     ("http://host:4318/v1/traces", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
     ("https://host/otlp", HTTP, Endpoint(HTTP, "https://host:443/otlp/v1/traces", False)),
-    ("https://host/otlp/v1/traces?x=1", None, Endpoint(HTTP, "https://host:443/otlp/v1/traces?x=1", False)),
+    (
+        "https://host/otlp/v1/traces?x=1",
+        None,
+        Endpoint(HTTP, "https://host:443/otlp/v1/traces?x=1", False),
+    ),
     ("http://me:pw@host:4318", None, Endpoint(HTTP, "http://me:pw@host:4318/v1/traces", True)),
     ("http://[::1]:4317", None, Endpoint(GRPC, "[::1]:4317", True)),
     ("http://[::1]", HTTP, Endpoint(HTTP, "http://[::1]:4318/v1/traces", True)),
@@ -38,8 +42,16 @@ CASES = [
 def test_endpoints_mean_what_the_writer_meant(url: str, protocol, endpoint: Endpoint) -> None:
     """From code and from the environment alike."""
     assert parse_endpoint(url, protocol) == endpoint
-    assert resolve(TracingConfig(service_name="s", collector_url=url, collector_protocol=protocol), {}).endpoint == endpoint
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, **({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol} if protocol else {})}
+    assert (
+        resolve(
+            TracingConfig(service_name="s", collector_url=url, collector_protocol=protocol), {}
+        ).endpoint
+        == endpoint
+    )
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        **({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol} if protocol else {}),
+    }
     settings = resolve(TracingConfig(service_name="s"), env)
     assert (settings.endpoint, settings.problems) == (endpoint, ())
 
@@ -47,8 +59,13 @@ def test_endpoints_mean_what_the_writer_meant(url: str, protocol, endpoint: Endp
 @pytest.mark.promise("CORE-05")
 def test_the_traces_endpoint_of_the_environment_is_taken_whole() -> None:
     """The specification appends nothing to it; without a path there is nothing to take."""
-    for url, target in (("http://h:4318/custom", "http://h:4318/custom"), ("http://h:4318", "http://h:4318/v1/traces")):
-        settings = resolve(TracingConfig(service_name="s"), {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url})
+    for url, target in (
+        ("http://h:4318/custom", "http://h:4318/custom"),
+        ("http://h:4318", "http://h:4318/v1/traces"),
+    ):
+        settings = resolve(
+            TracingConfig(service_name="s"), {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url}
+        )
         assert settings.endpoint.target == target
 
 
@@ -79,7 +96,9 @@ def test_wrong_endpoints_raise_with_the_fix(url: str, protocol, fix: str) -> Non
 def test_messages_hide_credentials() -> None:
     """A wrong URL is often pasted into a ticket."""
     with pytest.raises(ConfigurationError) as caught:
-        TracingConfig(service_name="s", collector_url="http://me:hunter2@host:4318", collector_protocol="grpc")
+        TracingConfig(
+            service_name="s", collector_url="http://me:hunter2@host:4318", collector_protocol="grpc"
+        )
     assert "hunter2" not in str(caught.value)
 
 

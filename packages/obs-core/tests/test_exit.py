@@ -21,7 +21,9 @@ def assert_in_time(done) -> None:
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 @pytest.mark.parametrize("count", [1, 2000])
 @pytest.mark.parametrize("collector", ["refusing", "silent"])
-def test_a_dead_collector_delays_exit_by_at_most_exit_timeout(run, request, collector, count, protocol) -> None:
+def test_a_dead_collector_delays_exit_by_at_most_exit_timeout(
+    run, request, collector, count, protocol
+) -> None:
     """The SDK needs 7 to 30 s here. One line tells what became of the spans."""
     port = request.getfixturevalue(f"{collector}_port")
     done = run(
@@ -34,7 +36,9 @@ def test_a_dead_collector_delays_exit_by_at_most_exit_timeout(run, request, coll
     # an exporter that gives up at once, as 1.28's, may have found the outage before the exit
     lines = [line for line in done.lines("obs_core.export") if "keeping" not in line]
     assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(f"exit: 0 spans exported, {count} dropped (collector http://127.0.0.1:{port}: ")
+    assert lines[0].startswith(
+        f"exit: 0 spans exported, {count} dropped (collector http://127.0.0.1:{port}: "
+    )
     assert "closed" not in lines[0].lower()
     assert "shutdown" not in lines[0].lower()
     assert collector == "refusing" or lines[0].endswith("no answer in time)")
@@ -42,7 +46,9 @@ def test_a_dead_collector_delays_exit_by_at_most_exit_timeout(run, request, coll
 
 @pytest.mark.promise("CORE-20")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_a_live_collector_gets_everything_at_exit_without_a_word(run, otlp_sink, grpc_sink, protocol) -> None:
+def test_a_live_collector_gets_everything_at_exit_without_a_word(
+    run, otlp_sink, grpc_sink, protocol
+) -> None:
     """2,000 spans in four batches go out before the process ends."""
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
     done = run(
@@ -52,7 +58,11 @@ def test_a_live_collector_gets_everything_at_exit_without_a_word(run, otlp_sink,
         spans(2000)
         """
     )
-    names = grpc_sink.wait_for(2000) if protocol == "grpc" else [span.name for span in otlp_sink.wait_for(2000)]
+    names = (
+        grpc_sink.wait_for(2000)
+        if protocol == "grpc"
+        else [span.name for span in otlp_sink.wait_for(2000)]
+    )
     assert names == ["span"] * 2000
     assert done.stderr == ""
 
@@ -165,7 +175,9 @@ def test_sigterm_chains_the_handler_that_was_there(run, otlp_sink) -> None:
 @pytest.mark.promise("CORE-26")
 def test_sigterm_stays_ignored_where_it_was_ignored(run, otlp_sink) -> None:
     """A process that ignored SIGTERM goes on to ignore it, but its spans are out."""
-    body = SIGTERM.format(before="signal.signal(signal.SIGTERM, signal.SIG_IGN)", work="", url=otlp_sink.url)
+    body = SIGTERM.format(
+        before="signal.signal(signal.SIGTERM, signal.SIG_IGN)", work="", url=otlp_sink.url
+    )
     run(body.replace("time.sleep(30)", ""))
     assert len(otlp_sink.wait_for(1)) == 1
 

@@ -50,12 +50,16 @@ def collector() -> Collector:
 
 
 @pytest.fixture
-def start(collector: Collector) -> Iterator[Callable[..., tuple[BatchExportProcessor, Callable[..., None]]]]:
+def start(
+    collector: Collector,
+) -> Iterator[Callable[..., tuple[BatchExportProcessor, Callable[..., None]]]]:
     """Start a processor with the given options; return it and a function that makes spans."""
     made: list[BatchExportProcessor] = []
 
     def begin(**options: object) -> tuple[BatchExportProcessor, Callable[..., None]]:
-        processor = BatchExportProcessor(lambda: collector, "http://collector:4317", BatchOptions(**options))
+        processor = BatchExportProcessor(
+            lambda: collector, "http://collector:4317", BatchOptions(**options)
+        )
         made.append(processor)
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(processor)
@@ -177,7 +181,9 @@ def test_spans_that_end_after_shutdown_are_counted(start, collector) -> None:
 
 
 @pytest.mark.promise("CORE-27")
-def test_each_span_is_counted_once_when_shutdown_races_with_a_late_success(start, collector) -> None:
+def test_each_span_is_counted_once_when_shutdown_races_with_a_late_success(
+    start, collector
+) -> None:
     """The batch in flight at the deadline counts as dropped, also if it is taken a moment later."""
     collector.gate.clear()
     processor, spans = start(max_export_batch_size=5)
@@ -269,7 +275,9 @@ def test_the_exporters_own_lines_are_only_the_reason(start, collector, caplog) -
     processor.force_flush(10_000)
     logger.error("someone else's line")
     texts = [record.getMessage() for record in caplog.records]
-    assert texts[0].endswith("does not take spans (Transient error UNAVAILABLE); keeping and retrying")
+    assert texts[0].endswith(
+        "does not take spans (Transient error UNAVAILABLE); keeping and retrying"
+    )
     assert texts[1:] == ["someone else's line"]
 
 
@@ -300,7 +308,9 @@ def test_an_exporter_that_cannot_be_built_again_is_an_outage(collector, caplog) 
 @pytest.mark.parametrize("spools", [False, True])
 def test_a_signal_handler_may_end_a_span_at_any_step(start, collector, tmp_path, spools) -> None:
     """An `Event` or a plain lock in `on_end` deadlocks here: the handler runs on the thread that holds it."""
-    processor, spans = start(max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None)
+    processor, spans = start(
+        max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None
+    )
     fired = 0
 
     def handler(*_: object) -> None:
@@ -328,7 +338,9 @@ def test_a_signal_handler_may_end_a_span_at_any_step(start, collector, tmp_path,
 @pytest.mark.parametrize("spools", [False, True])
 def test_a_finalizer_may_end_a_span_at_any_step(start, tmp_path, spools) -> None:
     """The garbage collector may run inside `on_end`, and a finalizer may end a span there."""
-    processor, spans = start(max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None)
+    processor, spans = start(
+        max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None
+    )
 
     class EndsASpan:
         def __init__(self) -> None:

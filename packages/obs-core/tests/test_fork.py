@@ -40,7 +40,9 @@ SETUP = """
 
 
 @pytest.mark.promise("CORE-23")
-def test_each_span_of_a_fork_is_exported_once_by_the_right_process(run, otlp_sink: OtlpSink) -> None:
+def test_each_span_of_a_fork_is_exported_once_by_the_right_process(
+    run, otlp_sink: OtlpSink
+) -> None:
     """Finished before the fork, or open at it: the parent's. The SDK exports the open one twice."""
     run(
         SETUP.format(url=otlp_sink.url, more="")
@@ -62,13 +64,21 @@ def test_each_span_of_a_fork_is_exported_once_by_the_right_process(run, otlp_sin
     """
     )
     arrived = otlp_sink.wait_for(5)
-    assert sorted(span.name for span in arrived) == ["backdated", "before", "child", "open", "open too"]
+    assert sorted(span.name for span in arrived) == [
+        "backdated",
+        "before",
+        "child",
+        "open",
+        "open too",
+    ]
     processes = {span.name: span.resource["process.pid"] for span in arrived}
     assert processes["before"] == processes["open"] == processes["open too"]
     assert processes["child"] == processes["backdated"] != processes["before"]
     by_name = {span.name: span for span in arrived}
     assert by_name["child"].parent_id == by_name["open"].span_id
-    assert by_name["child"].resource["process.parent_pid"] == by_name["before"].resource["process.pid"]
+    assert (
+        by_name["child"].resource["process.parent_pid"] == by_name["before"].resource["process.pid"]
+    )
 
 
 @pytest.mark.promise("CORE-23")
@@ -78,11 +88,17 @@ def test_each_span_of_a_fork_is_exported_once_by_the_right_process(run, otlp_sin
         ("", {}, None),
         ("resource_attributes={'service.instance.id': 'mine'}", {}, "mine"),
         ("", {"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=mine"}, "mine"),
-        ("resource_attributes={'team': 't'}", {"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=mine"}, "mine"),
+        (
+            "resource_attributes={'team': 't'}",
+            {"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=mine"},
+            "mine",
+        ),
     ],
     ids=["generated", "argument", "environment", "both"],
 )
-def test_instance_id_is_the_childs_own_unless_the_user_set_one(run, otlp_sink, more, env, kept) -> None:
+def test_instance_id_is_the_childs_own_unless_the_user_set_one(
+    run, otlp_sink, more, env, kept
+) -> None:
     """The SDK (1.45) overwrites the user's; earlier ones keep the parent's generated one."""
     run(
         SETUP.format(url=otlp_sink.url, more=more)
@@ -103,7 +119,9 @@ def test_instance_id_is_the_childs_own_unless_the_user_set_one(run, otlp_sink, m
 
 @pytest.mark.promise("CORE-24")
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_fifty_children_with_a_warm_connection_export_without_a_stall(run, otlp_sink, grpc_sink, protocol) -> None:
+def test_fifty_children_with_a_warm_connection_export_without_a_stall(
+    run, otlp_sink, grpc_sink, protocol
+) -> None:
     """The inherited connection is never used: the SDK's children write into one socket, and stall (#4994)."""
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
     done = run(
@@ -123,7 +141,11 @@ def test_fifty_children_with_a_warm_connection_export_without_a_stall(run, otlp_
     assert manager.flush(20)
     """
     )
-    names = grpc_sink.wait_for(52) if protocol == "grpc" else [span.name for span in otlp_sink.wait_for(52)]
+    names = (
+        grpc_sink.wait_for(52)
+        if protocol == "grpc"
+        else [span.name for span in otlp_sink.wait_for(52)]
+    )
     assert sorted(names) == ["after", *["child"] * CHILDREN, "warm"]
     assert done.lines("obs_core") == []
 
@@ -255,7 +277,9 @@ POOLS = {
 @pytest.mark.promise("CORE-25")
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_children_of_multiprocessing_lose_nothing(run, otlp_sink, grpc_sink, pool, protocol) -> None:
+def test_children_of_multiprocessing_lose_nothing(
+    run, otlp_sink, grpc_sink, pool, protocol
+) -> None:
     """They end by `os._exit`, past `atexit`: with the SDK, and without our hook, their spans are lost."""
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
     run(
@@ -269,7 +293,11 @@ def test_children_of_multiprocessing_lose_nothing(run, otlp_sink, grpc_sink, poo
         + POOLS[pool],
         PYTHONWARNINGS="ignore::DeprecationWarning",
     )
-    names = grpc_sink.wait_for(4) if protocol == "grpc" else [span.name for span in otlp_sink.wait_for(4)]
+    names = (
+        grpc_sink.wait_for(4)
+        if protocol == "grpc"
+        else [span.name for span in otlp_sink.wait_for(4)]
+    )
     assert sorted(names) == ["child", "child", "child", "parent"]
 
 
@@ -299,7 +327,17 @@ def test_gunicorn_workers_lose_nothing(tmp_path: Path, otlp_sink: OtlpSink, prel
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "gunicorn", "web:app", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-control-socket"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "web:app",
+        "-b",
+        f"127.0.0.1:{port}",
+        "-w",
+        "2",
+        "--no-control-socket",
+    ]
     master = subprocess.Popen(
         command + (["--preload"] if preload else []),
         cwd=tmp_path,
@@ -327,7 +365,9 @@ def test_gunicorn_workers_lose_nothing(tmp_path: Path, otlp_sink: OtlpSink, prel
 
 
 @pytest.mark.promise("CORE-24")
-def test_a_thread_pool_imported_after_setup_does_not_stop_the_children(run, otlp_sink: OtlpSink) -> None:
+def test_a_thread_pool_imported_after_setup_does_not_stop_the_children(
+    run, otlp_sink: OtlpSink
+) -> None:
     """The SDK uses one in each child; did its module watch forks after the SDK, the child would wait for its lock for ever."""
     finished = run(
         """

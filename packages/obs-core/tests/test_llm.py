@@ -31,18 +31,39 @@ MESSAGES: list[Any] = [{"role": "user", "content": "my secret question"}]
 def _openai_chunks() -> list[dict[str, Any]]:
     common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
     texts = [{"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo"}]
-    chunks = [{**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None} for delta in texts]
-    chunks.append({**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None})
+    chunks = [
+        {**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None}
+        for delta in texts
+    ]
+    chunks.append(
+        {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
+    )
     return [*chunks, {**common, "choices": [], "usage": USAGE}]
 
 
 def _openai_whole() -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
-    return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL, "choices": [choice], "usage": USAGE}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "Hello"},
+        "finish_reason": "stop",
+    }
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": MODEL,
+        "choices": [choice],
+        "usage": USAGE,
+    }
 
 
 def _anthropic_whole(**changes: Any) -> dict[str, Any]:
-    usage = {"input_tokens": 5, "output_tokens": 4, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 1}
+    usage = {
+        "input_tokens": 5,
+        "output_tokens": 4,
+        "cache_read_input_tokens": 3,
+        "cache_creation_input_tokens": 1,
+    }
     return {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x-1", "stop_sequence": None,
         "stop_reason": "end_turn", "content": [{"type": "text", "text": "Hello"}], "usage": usage, **changes,
@@ -50,10 +71,26 @@ def _anthropic_whole(**changes: Any) -> dict[str, Any]:
 
 
 def _anthropic_events() -> list[dict[str, Any]]:
-    start = {"input_tokens": 5, "output_tokens": 1, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 1}
-    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-    deltas = [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}} for t in ("Hel", "lo")]
-    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 4}}
+    start = {
+        "input_tokens": 5,
+        "output_tokens": 1,
+        "cache_read_input_tokens": 3,
+        "cache_creation_input_tokens": 1,
+    }
+    block = {
+        "type": "content_block_start",
+        "index": 0,
+        "content_block": {"type": "text", "text": ""},
+    }
+    deltas = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}}
+        for t in ("Hel", "lo")
+    ]
+    end = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+        "usage": {"output_tokens": 4},
+    }
     return [
         {"type": "message_start", "message": _anthropic_whole(content=[], stop_reason=None, usage=start)},
         block, *deltas, {"type": "content_block_stop", "index": 0}, end, {"type": "message_stop"},
@@ -67,12 +104,22 @@ def _responses_events() -> list[dict[str, Any]]:
     }  # fmt: skip
     usage = {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13, "input_tokens_details": {"cached_tokens": 0},
              "output_tokens_details": {"reasoning_tokens": 0}}  # fmt: skip
-    delta = {"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "logprobs": []}
+    delta = {
+        "type": "response.output_text.delta",
+        "item_id": "m",
+        "output_index": 0,
+        "content_index": 0,
+        "logprobs": [],
+    }
     return [
         {"type": "response.created", "response": response, "sequence_number": 0},
         {**delta, "delta": "Hel", "sequence_number": 1},
         {**delta, "delta": "lo", "sequence_number": 2},
-        {"type": "response.completed", "response": {**response, "status": "completed", "usage": usage}, "sequence_number": 3},
+        {
+            "type": "response.completed",
+            "response": {**response, "status": "completed", "usage": usage},
+            "sequence_number": 3,
+        },
     ]
 
 
@@ -84,11 +131,15 @@ class Provider(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if asked["model"] == "missing":
-            self._whole(404, {"error": {"message": "no such model", "type": "invalid_request_error"}})
+            self._whole(
+                404, {"error": {"message": "no such model", "type": "invalid_request_error"}}
+            )
         elif self.path.endswith("/responses"):
             self._events(_responses_events(), named=True)
         elif self.path.endswith("/messages"):
-            self._events(_anthropic_events(), named=True) if asked.get("stream") else self._whole(200, _anthropic_whole())
+            self._events(_anthropic_events(), named=True) if asked.get("stream") else self._whole(
+                200, _anthropic_whole()
+            )
         elif asked.get("stream"):
             self._events(_openai_chunks(), done=True)
         else:
@@ -102,12 +153,17 @@ class Provider(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(encoded)
 
-    def _events(self, events: list[dict[str, Any]], *, named: bool = False, done: bool = False) -> None:
+    def _events(
+        self, events: list[dict[str, Any]], *, named: bool = False, done: bool = False
+    ) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        lines = [(f"event: {event['type']}\n" if named else "") + f"data: {json.dumps(event)}\n\n" for event in events]
+        lines = [
+            (f"event: {event['type']}\n" if named else "") + f"data: {json.dumps(event)}\n\n"
+            for event in events
+        ]
         for line in [*lines, *(["data: [DONE]\n\n"] if done else [])]:
             try:
                 self.wfile.write(line.encode())
@@ -148,11 +204,17 @@ def claude(provider_url: str) -> Iterator[anthropic.Anthropic]:
 def said(span: ReadableSpan) -> dict[str, Any]:
     """The attributes without the code's own; durations as True where they are plausible."""
     seconds = ("gen_ai.response.time_to_first_chunk", "obs.items.first_after")
-    attributes = {key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")}
+    attributes = {
+        key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")
+    }
     return {key: 0 < value < 10 if key in seconds else value for key, value in attributes.items()}
 
 
-ASKED = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o-mini"}
+ASKED = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+}
 WHOLE = {
     **ASKED,
     "gen_ai.response.model": MODEL,
@@ -207,7 +269,9 @@ def test_a_whole_answer_async(spans: SpanRecorder, provider_url: str) -> None:
 
     @trace_llm(provider="openai")
     async def ask(client: openai.AsyncOpenAI, *, model: str, temperature: float = 0.5) -> Any:
-        return await client.chat.completions.create(model=model, messages=MESSAGES, temperature=temperature)
+        return await client.chat.completions.create(
+            model=model, messages=MESSAGES, temperature=temperature
+        )
 
     async def main() -> None:
         async with openai.AsyncOpenAI(base_url=provider_url + "/v1", api_key="k") as client:
@@ -219,7 +283,9 @@ def test_a_whole_answer_async(spans: SpanRecorder, provider_url: str) -> None:
 
 def _create_stream(client: openai.OpenAI) -> Any:
     options = {"include_usage": True}
-    return client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, stream=True, stream_options=options)  # type: ignore[call-overload]
+    return client.chat.completions.create(
+        model="gpt-4o-mini", messages=MESSAGES, stream=True, stream_options=options
+    )  # type: ignore[call-overload]
 
 
 @pytest.mark.promise("CORE-48")
@@ -263,7 +329,9 @@ def test_a_returned_async_stream(spans: SpanRecorder, provider_url: str) -> None
 
 
 @pytest.mark.promise("CORE-48")
-def test_generators_that_yield_chunks(spans: SpanRecorder, gpt: openai.OpenAI, provider_url: str) -> None:
+def test_generators_that_yield_chunks(
+    spans: SpanRecorder, gpt: openai.OpenAI, provider_url: str
+) -> None:
     """A generator, or an async one, that passes the chunks on is read as they pass."""
 
     @trace_llm(provider="openai", model="gpt-4o-mini")
@@ -347,13 +415,20 @@ def test_anthropic(spans: SpanRecorder, claude: anthropic.Anthropic) -> None:
 
     @trace_llm(provider="anthropic")
     def ask(model: str, max_tokens: int, stream: bool) -> Any:
-        return claude.messages.create(model=model, max_tokens=max_tokens, messages=MESSAGES, stream=stream)
+        return claude.messages.create(
+            model=model, max_tokens=max_tokens, messages=MESSAGES, stream=stream
+        )
 
     assert ask("claude-x", 16, False).content[0].text == "Hello"
     assert said(one(spans, "chat claude-x")) == ANTHROPIC
     spans.clear()
     assert len(list(ask("claude-x", 16, True))) == 7
-    assert said(one(spans, "chat claude-x")) == {**ANTHROPIC, **STREAMED, **ANTHROPIC, "obs.items.count": 7}
+    assert said(one(spans, "chat claude-x")) == {
+        **ANTHROPIC,
+        **STREAMED,
+        **ANTHROPIC,
+        "obs.items.count": 7,
+    }
 
 
 @pytest.mark.promise("CORE-48")
@@ -377,7 +452,9 @@ def test_anthropics_stream_manager(
         assert stream.get_final_message().content[0].text == "Hello"
     told = said(one(spans, "chat claude-x"))
     assert {key: told[key] for key in ANTHROPIC} == ANTHROPIC
-    assert json.loads(told["gen_ai.output.messages"])[0]["parts"] == [{"type": "text", "content": "Hello"}]
+    assert json.loads(told["gen_ai.output.messages"])[0]["parts"] == [
+        {"type": "text", "content": "Hello"}
+    ]
 
 
 def _bedrock_events() -> Iterator[dict[str, Any]]:
@@ -385,7 +462,12 @@ def _bedrock_events() -> Iterator[dict[str, Any]]:
     yield {"contentBlockDelta": {"delta": {"text": "Hel"}, "contentBlockIndex": 0}}
     yield {"contentBlockDelta": {"delta": {"text": "lo"}, "contentBlockIndex": 0}}
     yield {"messageStop": {"stopReason": "end_turn"}}
-    yield {"metadata": {"usage": {"inputTokens": 9, "outputTokens": 4, "totalTokens": 13}, "metrics": {"latencyMs": 1}}}
+    yield {
+        "metadata": {
+            "usage": {"inputTokens": 9, "outputTokens": 4, "totalTokens": 13},
+            "metrics": {"latencyMs": 1},
+        }
+    }
 
 
 def _invoke_events() -> Iterator[dict[str, Any]]:
@@ -398,13 +480,26 @@ _CONVERSED = {
     "stopReason": "end_turn",
     "usage": {"inputTokens": 9, "outputTokens": 4, "totalTokens": 13},
 }
-_HEADERS = {"HTTPHeaders": {"x-amzn-bedrock-input-token-count": "9", "x-amzn-bedrock-output-token-count": "4"}}
+_HEADERS = {
+    "HTTPHeaders": {
+        "x-amzn-bedrock-input-token-count": "9",
+        "x-amzn-bedrock-output-token-count": "4",
+    }
+}
 _GEMINI = {
     "candidates": [{"content": {"parts": [{"text": "Hello"}]}, "finishReason": "end_turn"}],
     "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4},
 }
-_OLLAMA = {"message": {"content": "Hello"}, "done_reason": "end_turn", "prompt_eval_count": 9, "eval_count": 4}
-_DICT = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "end_turn"}], "usage": USAGE}
+_OLLAMA = {
+    "message": {"content": "Hello"},
+    "done_reason": "end_turn",
+    "prompt_eval_count": 9,
+    "eval_count": 4,
+}
+_DICT = {
+    "choices": [{"message": {"content": "Hello"}, "finish_reason": "end_turn"}],
+    "usage": USAGE,
+}
 
 
 @pytest.mark.promise("CORE-48")
@@ -421,7 +516,9 @@ _DICT = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "end_tur
     ],
     ids=["converse", "invoke", "gemini", "ollama", "dict", "converse_stream", "invoke_stream"],
 )
-def test_other_shapes(spans: SpanRecorder, answer: Any, reasons: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_shapes(
+    spans: SpanRecorder, answer: Any, reasons: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bedrock's dicts and event streams, Gemini, Ollama, OpenAI-like dicts."""
     monkeypatch.setenv(CONTENT, "true")
 
@@ -436,15 +533,22 @@ def test_other_shapes(spans: SpanRecorder, answer: Any, reasons: object, monkeyp
     assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (9, 4)
     assert told.get("gen_ai.response.finish_reasons") == reasons
     if reasons:
-        assert json.loads(told["gen_ai.output.messages"])[0]["parts"] == [{"type": "text", "content": "Hello"}]
+        assert json.loads(told["gen_ai.output.messages"])[0]["parts"] == [
+            {"type": "text", "content": "Hello"}
+        ]
 
 
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize(
-    ("switch", "on"), [(None, False), ("false", False), ("event_only", False), ("true", True), ("SPAN_ONLY", True)]
+    ("switch", "on"),
+    [(None, False), ("false", False), ("event_only", False), ("true", True), ("SPAN_ONLY", True)],
 )
 def test_content_only_when_switched_on(
-    spans: SpanRecorder, gpt: openai.OpenAI, switch: str | None, on: bool, monkeypatch: pytest.MonkeyPatch
+    spans: SpanRecorder,
+    gpt: openai.OpenAI,
+    switch: str | None,
+    on: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What was asked and answered is on the span only where the user says so."""
     monkeypatch.delenv(CONTENT, raising=False)
@@ -456,13 +560,23 @@ def test_content_only_when_switched_on(
         return _create_stream(gpt)
 
     list(ask(MESSAGES, system="Be brief."))
-    told = {key: json.loads(value) for key, value in said(one(spans)).items() if "messages" in key or "instructions" in key}
+    told = {
+        key: json.loads(value)
+        for key, value in said(one(spans)).items()
+        if "messages" in key or "instructions" in key
+    }
     assert told == (
         {
-            "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "my secret question"}]}],
+            "gen_ai.input.messages": [
+                {"role": "user", "parts": [{"type": "text", "content": "my secret question"}]}
+            ],
             "gen_ai.system_instructions": [{"type": "text", "content": "Be brief."}],
             "gen_ai.output.messages": [
-                {"role": "assistant", "parts": [{"type": "text", "content": "Hello"}], "finish_reason": "stop"}
+                {
+                    "role": "assistant",
+                    "parts": [{"type": "text", "content": "Hello"}],
+                    "finish_reason": "stop",
+                }
             ],
         }
         if on
@@ -514,6 +628,11 @@ def test_any_other_answer_passes(spans: SpanRecorder, answer: Any) -> None:
 def test_malformed_options_are_rejected() -> None:
     """A provider is needed, and names are text."""
     options: Any
-    for options in ({"provider": ""}, {"provider": None}, {"provider": "x", "operation": ""}, {"provider": "x", "model": ""}):
+    for options in (
+        {"provider": ""},
+        {"provider": None},
+        {"provider": "x", "operation": ""},
+        {"provider": "x", "model": ""},
+    ):
         with pytest.raises(ConfigurationError, match="is no name"):
             trace_llm(**options)

@@ -22,7 +22,9 @@ def test_the_filter_works_from_dict_config(spans: SpanRecorder, capsys) -> None:
             "disable_existing_loggers": False,
             "filters": {"trace": {"()": "obs_core.TraceContextFilter"}},
             "formatters": {"ids": {"format": FORMAT}},
-            "handlers": {"out": {"class": "logging.StreamHandler", "filters": ["trace"], "formatter": "ids"}},
+            "handlers": {
+                "out": {"class": "logging.StreamHandler", "filters": ["trace"], "formatter": "ids"}
+            },
             "loggers": {"ids": {"handlers": ["out"], "level": "INFO", "propagate": False}},
         }
     )

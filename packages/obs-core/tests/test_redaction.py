@@ -38,9 +38,13 @@ def test_harmless_names_are_not(name: str) -> None:
     name=st.sampled_from(DENIED),
     separator=st.sampled_from("-_. "),
     upper=st.booleans(),
-    secret=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="&#[]"), min_size=6),
+    secret=st.text(
+        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="&#[]"), min_size=6
+    ),
 )
-def test_no_secret_survives_nesting_headers_or_urls(name: str, separator: str, upper: bool, secret: str) -> None:
+def test_no_secret_survives_nesting_headers_or_urls(
+    name: str, separator: str, upper: bool, secret: str
+) -> None:
     """However the name is spelt, wherever the value stands."""
     spelt = name.replace("-", separator).replace("_", separator)
     spelt = spelt.upper() if upper else spelt.lower()
@@ -60,7 +64,10 @@ def test_no_secret_survives_nesting_headers_or_urls(name: str, separator: str, u
         ("https://me:pw@host/x?a=1", "https://REDACTED:REDACTED@host/x?a=1"),
         ("me:pw@host:4317", "REDACTED:REDACTED@host:4317"),
         ("host:4317", "host:4317"),
-        ("https://b.s3/x?X-Amz-Signature=abc&X-Amz-Date=1", "https://b.s3/x?X-Amz-Signature=[REDACTED]&X-Amz-Date=1"),
+        (
+            "https://b.s3/x?X-Amz-Signature=abc&X-Amz-Date=1",
+            "https://b.s3/x?X-Amz-Signature=[REDACTED]&X-Amz-Date=1",
+        ),
         ("https://x/cb#access_token=abc&state=1", "https://x/cb#access_token=[REDACTED]&state=1"),
         ("https://x/?api%5Fkey=abc", "https://x/?api%5Fkey=[REDACTED]"),
         ("http://[broken", REDACTED),

@@ -63,8 +63,13 @@ def test_precedence_is_code_then_otel_then_legacy_then_default(name: str) -> Non
     environ = {variable: text for variable, text, _ in reversed(variables)}
     base = {} if name == "service_name" else {"service_name": "s"}
     if argument is not None:
-        assert resolve(TracingConfig(**base, **{name: argument}), environ).describe()[name][1] == "argument"
-        assert getattr(resolve(TracingConfig(**base, **{name: argument}), environ), name) == argument
+        assert (
+            resolve(TracingConfig(**base, **{name: argument}), environ).describe()[name][1]
+            == "argument"
+        )
+        assert (
+            getattr(resolve(TracingConfig(**base, **{name: argument}), environ), name) == argument
+        )
     for variable, _, value in variables:
         found = resolve(TracingConfig(**base), environ)
         assert (getattr(found, name), found.sources[name], found.problems) == (value, variable, ())
@@ -75,7 +80,11 @@ def test_precedence_is_code_then_otel_then_legacy_then_default(name: str) -> Non
 @pytest.mark.promise("CORE-06")
 def test_every_variable_has_a_test() -> None:
     """A setting that is added to the table is added here."""
-    assert {name: [v.name for v in found] for name, found in VARIABLES.items() if name != "resource_attributes"} == {
+    assert {
+        name: [v.name for v in found]
+        for name, found in VARIABLES.items()
+        if name != "resource_attributes"
+    } == {
         name: [variable for variable, _, _ in variables] for name, (_, variables) in SOURCES.items()
     }
 
@@ -83,7 +92,9 @@ def test_every_variable_has_a_test() -> None:
 @pytest.mark.promise("CORE-06")
 def test_resource_attributes_have_a_precedence_of_their_own_each() -> None:
     """Code adds to the environment's, and wins where both name one."""
-    found = settings({"OTEL_RESOURCE_ATTRIBUTES": "team=env,zone=z%2C1"}, resource_attributes={"team": "code"})
+    found = settings(
+        {"OTEL_RESOURCE_ATTRIBUTES": "team=env,zone=z%2C1"}, resource_attributes={"team": "code"}
+    )
     assert found.resource_attributes == {"team": "code", "zone": "z,1"}
     assert found.sources["resource_attributes"] == "argument, OTEL_RESOURCE_ATTRIBUTES"
 
@@ -92,7 +103,9 @@ def test_resource_attributes_have_a_precedence_of_their_own_each() -> None:
 def test_describe_masks_secrets() -> None:
     """Header values, credentials in the URL, secret resource attributes."""
     shown = settings(
-        collector_url="http://me:hunter2@h:4318", headers={"x-key": "hunter2"}, resource_attributes={"db.password": "hunter2"}
+        collector_url="http://me:hunter2@h:4318",
+        headers={"x-key": "hunter2"},
+        resource_attributes={"db.password": "hunter2"},
     ).describe()
     assert "hunter2" not in str(shown)
     assert shown["headers"] == ({"x-key": "[REDACTED]"}, "argument")
@@ -103,7 +116,12 @@ def test_describe_masks_secrets() -> None:
 @pytest.mark.promise("CORE-04")
 @pytest.mark.parametrize(
     ("sampler", "argument", "rate"),
-    [("parentbased_traceidratio", "0.25", 0.25), ("traceidratio", "", 1.0), ("always_on", "0.1", 1.0), ("always_off", "", 0.0)],
+    [
+        ("parentbased_traceidratio", "0.25", 0.25),
+        ("traceidratio", "", 1.0),
+        ("always_on", "0.1", 1.0),
+        ("always_off", "", 0.0),
+    ],
 )
 def test_otel_traces_sampler(sampler: str, argument: str, rate: float) -> None:
     """All of them honour a parent's decision."""
@@ -145,7 +163,9 @@ def test_a_wrong_environment_is_one_problem_and_the_default(variable: str, text:
 @pytest.mark.promise("CORE-09")
 def test_a_wrong_sampler_argument_names_its_own_variable() -> None:
     """Two variables make one setting."""
-    (problem,) = settings({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "half"}).problems
+    (problem,) = settings(
+        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "half"}
+    ).problems
     assert "OTEL_TRACES_SAMPLER_ARG='half'" in problem
 
 
@@ -161,9 +181,17 @@ def test_a_wrong_header_variable_does_not_show_its_text() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environ", "used"),
     [
-        ({}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("http://h:4318", None)),
+        (
+            {},
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            ("http://h:4318", None),
+        ),
         ({"collector_url": "h:4318"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("h:4318", None)),
-        ({"collector_protocol": "http"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "h:4317"}, ("http://localhost:4318", "http")),
+        (
+            {"collector_protocol": "http"},
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "h:4317"},
+            ("http://localhost:4318", "http"),
+        ),
     ],
 )
 def test_the_more_explicit_of_two_contradicting_settings_stands(arguments, environ, used) -> None:
@@ -177,9 +205,14 @@ def test_a_small_queue_takes_the_default_batch_down_silently() -> None:
     """Nobody has to set two numbers to change one; two that contradict are a mistake."""
     found = settings(max_queue_size=100, strict=True)
     assert (found.max_export_batch_size, found.problems) == (100, ())
-    with pytest.raises(ConfigurationError, match="max_export_batch_size 20 is larger than max_queue_size 10"):
+    with pytest.raises(
+        ConfigurationError, match="max_export_batch_size 20 is larger than max_queue_size 10"
+    ):
         TracingConfig(service_name="s", max_queue_size=10, max_export_batch_size=20)
-    assert "lowered" in settings({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "200"}, max_queue_size=100).problems[0]
+    assert (
+        "lowered"
+        in settings({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "200"}, max_queue_size=100).problems[0]
+    )
 
 
 @pytest.mark.promise("CORE-09")
@@ -222,18 +255,26 @@ WRONG_ARGUMENTS = {
 
 
 @pytest.mark.promise("CORE-09")
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG_ARGUMENTS.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG_ARGUMENTS.items() for value in values],
+)
 def test_a_wrong_argument_raises_and_says_what_and_why(name: str, value: object) -> None:
     """Where it is written, not at the first span."""
     with pytest.raises(ConfigurationError) as caught:
         TracingConfig(**{"service_name": "s", name: value})
     message = str(caught.value)
     assert name in message
-    assert any(hint in message for hint in ("give ", "use ", "made of", "must be", "mask everything"))
+    assert any(
+        hint in message for hint in ("give ", "use ", "made of", "must be", "mask everything")
+    )
 
 
 @pytest.mark.promise("CORE-09")
-@given(name=st.sampled_from([f.name for f in fields(TracingConfig)]), value=st.from_type(object) | st.floats() | st.text())
+@given(
+    name=st.sampled_from([f.name for f in fields(TracingConfig)]),
+    value=st.from_type(object) | st.floats() | st.text(),
+)
 def test_any_value_is_accepted_or_a_configuration_error(name: str, value: object) -> None:
     """Never an AttributeError from within."""
     with suppress(ConfigurationError):
@@ -244,7 +285,10 @@ def test_any_value_is_accepted_or_a_configuration_error(name: str, value: object
 @given(
     st.dictionaries(
         st.sampled_from(
-            sorted({variable.name for found in VARIABLES.values() for variable in found} | {"OTEL_TRACES_SAMPLER_ARG"})
+            sorted(
+                {variable.name for found in VARIABLES.values() for variable in found}
+                | {"OTEL_TRACES_SAMPLER_ARG"}
+            )
         ),
         st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
     )

@@ -83,7 +83,9 @@ def test_a_foreign_provider_is_joined_skipped_or_refused(run, otlp_sink) -> None
         assert [span.name for span in theirs.get_finished_spans()] == ["skipped", "both"]
         """
     )
-    assert "opentelemetry.sdk.trace.TracerProvider is the global TracerProvider already" in done.stdout
+    assert (
+        "opentelemetry.sdk.trace.TracerProvider is the global TracerProvider already" in done.stdout
+    )
     assert [span.name for span in otlp_sink.wait_for(1)] == ["both"]
 
 
@@ -188,7 +190,9 @@ def test_the_resource_says_who_the_process_is(run, otlp_sink) -> None:
         "612 600 254:1 /docker/containers/{id}/hostname /etc/hostname rw",
     ],
 )
-def test_the_container_id_is_found_in_every_cgroup_layout(tmp_path: Path, monkeypatch, line: str) -> None:
+def test_the_container_id_is_found_in_every_cgroup_layout(
+    tmp_path: Path, monkeypatch, line: str
+) -> None:
     """Cgroup v1, v2 and systemd."""
     from obs_core import _resource
 
@@ -301,7 +305,9 @@ def test_importing_obs_core_leaves_the_set_up_to_setup_tracing(run) -> None:
 
 @pytest.mark.promise("CORE-20")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_nothing_of_ours_is_imported_at_exit_or_in_a_forked_child(run, refusing_port, protocol) -> None:
+def test_nothing_of_ours_is_imported_at_exit_or_in_a_forked_child(
+    run, refusing_port, protocol
+) -> None:
     """An import can fail or wait for ever there; what they need comes with the set-up."""
     done = run(
         f"""
@@ -367,7 +373,9 @@ def test_every_way_to_add_the_middleware_works(run, tmp_path: Path, way: str, na
     info = tmp_path / "provider-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: provider\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[obs_core.asgi_middleware]\nrequest = provider:Middleware\n")
+    (info / "entry_points.txt").write_text(
+        "[obs_core.asgi_middleware]\nrequest = provider:Middleware\n"
+    )
     done = run(
         f"""
         import asyncio

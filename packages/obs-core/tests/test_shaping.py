@@ -22,10 +22,15 @@ def test_each_part_does_its_own(spans: SpanRecorder) -> None:
         edit=lambda span: span.set_attribute("edited", True),
         max_value_bytes=8,
     )
-    with tracer.start_as_current_span("GET", kind=SpanKind.CLIENT, attributes={"target": "cache", "secret": "x"}) as span:
+    with tracer.start_as_current_span(
+        "GET", kind=SpanKind.CLIENT, attributes={"target": "cache", "secret": "x"}
+    ) as span:
         span.set_attribute("long", "0123456789")
         span.set_attributes({"secret": "y", "n": 1})
-        with tracer.start_as_current_span("noise"), tracer.start_as_current_span("SET", attributes={"target": "t"}):
+        with (
+            tracer.start_as_current_span("noise"),
+            tracer.start_as_current_span("SET", attributes={"target": "t"}),
+        ):
             pass
     spans.assert_tree(
         """
@@ -42,11 +47,22 @@ def test_parts_that_raise_are_contained(spans: SpanRecorder, caplog) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("hook")
 
-    tracer = shaped(require_parent=broken, drop=broken, rename=broken, attribute=broken, edit=broken, description=broken)
+    tracer = shaped(
+        require_parent=broken,
+        drop=broken,
+        rename=broken,
+        attribute=broken,
+        edit=broken,
+        description=broken,
+    )
     with tracer.start_as_current_span("span", attributes={"k": "v"}) as span:
         span.set_status(StatusCode.ERROR, "why")
     span = spans.one("span")
-    assert (dict(span.attributes), span.status.status_code, span.status.description) == ({}, StatusCode.ERROR, None)
+    assert (dict(span.attributes), span.status.status_code, span.status.description) == (
+        {},
+        StatusCode.ERROR,
+        None,
+    )
     assert "edit failed" in caplog.text
 
 
@@ -54,7 +70,10 @@ def test_require_parent_leaves_out_roots_only(spans: SpanRecorder) -> None:
     """A span below another one stays."""
     tracer = shaped(require_parent=lambda: True)
     tracer.start_span("alone").end()
-    with trace.get_tracer("user").start_as_current_span("request"), tracer.start_as_current_span("query"):
+    with (
+        trace.get_tracer("user").start_as_current_span("request"),
+        tracer.start_as_current_span("query"),
+    ):
         pass
     spans.assert_tree("request [INTERNAL]\n  query [INTERNAL]")
 
@@ -65,7 +84,12 @@ def test_a_recorded_exception_is_an_event_not_a_failure(spans: SpanRecorder) -> 
         span.record_exception(ValueError("handled"), attributes={"retry": 1})
     (event,) = spans.one("span").events
     assert spans.one("span").status.status_code is StatusCode.UNSET
-    assert set(event.attributes) == {"exception.type", "exception.message", "exception.stacktrace", "retry"}
+    assert set(event.attributes) == {
+        "exception.type",
+        "exception.message",
+        "exception.stacktrace",
+        "retry",
+    }
 
 
 @pytest.mark.parametrize("as_current", [True, False])
@@ -80,7 +104,9 @@ def test_an_escaping_exception_is_recorded_once(spans: SpanRecorder, as_current:
     assert [event.name for event in span.events] == ["exception"]
 
 
-@pytest.mark.parametrize(("text", "cut"), [("abc", "abc"), ("äöü", "ä…"), ("abcdef", "ab…"), ("😀😀", "…")])
+@pytest.mark.parametrize(
+    ("text", "cut"), [("abc", "abc"), ("äöü", "ä…"), ("abcdef", "ab…"), ("😀😀", "…")]
+)
 def test_truncate_counts_bytes_and_cuts_between_characters(text: str, cut: str) -> None:
     """Five bytes of UTF-8, the ellipsis included."""
     assert truncate(text, 5) == cut

@@ -19,7 +19,9 @@ def test_attributes_are_set_on_the_current_span_without_none(spans: SpanRecorder
 
     @trace_function(name="call", attributes={"static": 1})
     async def call() -> None:
-        add_span_attributes({"text": "a", "yes": True, "count": 2, "ratio": 0.5, "tags": ["a", "b"], "none": None})
+        add_span_attributes(
+            {"text": "a", "yes": True, "count": 2, "ratio": 0.5, "tags": ["a", "b"], "none": None}
+        )
         add_span_attributes({"count": 3, "llm.tokens.total": 12})
 
     asyncio.run(call())
@@ -31,13 +33,27 @@ def test_attributes_are_set_on_the_current_span_without_none(spans: SpanRecorder
 
 @pytest.mark.promise("CORE-47")
 @pytest.mark.parametrize(
-    "wrong", [None, 3, "text", ["a"], {1: 2}, {"": 1}, {"a": object()}, {"a": [1, "b", None]}, {"a": {"b": 1}}]
+    "wrong",
+    [
+        None,
+        3,
+        "text",
+        ["a"],
+        {1: 2},
+        {"": 1},
+        {"a": object()},
+        {"a": [1, "b", None]},
+        {"a": {"b": 1}},
+    ],
 )
 def test_what_is_no_attribute_never_raises(wrong: Any) -> None:
     """Neither on a recording span, nor on one that does not, nor without any."""
     add_span_attributes(wrong)
     for rate in (1.0, 0.0):
-        with record_spans(sampling_rate=rate), trace.get_tracer("test").start_as_current_span("span"):
+        with (
+            record_spans(sampling_rate=rate),
+            trace.get_tracer("test").start_as_current_span("span"),
+        ):
             add_span_attributes(wrong)
 
 
@@ -61,7 +77,12 @@ def test_a_mapping_that_raises_is_contained(spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("CORE-47")
 @given(
-    st.dictionaries(st.text(), st.one_of(st.none(), st.text(), st.integers(), st.lists(st.one_of(st.text(), st.integers()))))
+    st.dictionaries(
+        st.text(),
+        st.one_of(
+            st.none(), st.text(), st.integers(), st.lists(st.one_of(st.text(), st.integers()))
+        ),
+    )
 )
 def test_any_mapping_is_taken(attributes: Any) -> None:
     """Every value that a caller may compute is taken without a word."""

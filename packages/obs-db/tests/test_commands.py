@@ -35,7 +35,10 @@ def test_name_and_text(args: tuple[Any, ...], name: str, text: str) -> None:
 @pytest.mark.promise("DB-21")
 @settings(max_examples=500, deadline=None, database=None)
 @given(
-    st.lists(st.one_of(st.text(), st.binary(), st.integers(), st.none(), st.just("x" * 100_000)), max_size=5),
+    st.lists(
+        st.one_of(st.text(), st.binary(), st.integers(), st.none(), st.just("x" * 100_000)),
+        max_size=5,
+    ),
     st.integers(0, 10_000),
 )
 def test_any_arguments(args: list[Any], more: int) -> None:

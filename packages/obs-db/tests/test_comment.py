@@ -26,7 +26,10 @@ def test_postgres_sees_the_trace(spans: SpanRecorder, psycopg_url: str) -> None:
     engine = create_engine(psycopg_url)
     instrument_sqlalchemy(engine, trace_comments=True)
 
-    with trace.get_tracer("test").start_as_current_span("request") as request, engine.connect() as connection:
+    with (
+        trace.get_tracer("test").start_as_current_span("request") as request,
+        engine.connect() as connection,
+    ):
         seen = connection.execute(text(SHOW + " AND 5 % 3 = 2"), {"like": "%"}).scalar()
     engine.dispose()
 
@@ -61,9 +64,14 @@ def test_every_paramstyle_of_sqlite(paramstyle: str, spans: SpanRecorder) -> Non
     engine = create_engine("sqlite://", paramstyle=paramstyle)
     instrument_sqlalchemy(engine, trace_comments=True)
     sent: list[str] = []
-    event.listen(engine, "after_cursor_execute", lambda conn, cursor, statement, *_: sent.append(statement))
+    event.listen(
+        engine, "after_cursor_execute", lambda conn, cursor, statement, *_: sent.append(statement)
+    )
 
-    with trace.get_tracer("test").start_as_current_span("request") as request, engine.connect() as connection:
+    with (
+        trace.get_tracer("test").start_as_current_span("request") as request,
+        engine.connect() as connection,
+    ):
         row = connection.execute(text("SELECT :a, 'it''s 100%', :b"), {"a": 1, "b": "x"}).one()
     engine.dispose()
 

@@ -34,7 +34,10 @@ def contrib(provider: TracerProvider) -> Iterator[None]:
 
 @contextmanager
 def ours(provider: TracerProvider) -> Iterator[None]:
-    handles = [instrument_sqlalchemy(tracer_provider=provider), instrument_redis(tracer_provider=provider)]
+    handles = [
+        instrument_sqlalchemy(tracer_provider=provider),
+        instrument_redis(tracer_provider=provider),
+    ]
     yield
     for handle in handles:
         handle.uninstrument()
@@ -89,17 +92,27 @@ def function_calls(run: Callable[[], Any], provider: TracerProvider) -> int:
 
 
 @pytest.mark.parametrize("scenario", [sqlite_execute, redis_get, redis_pipeline])
-@pytest.mark.parametrize(("sampler", "bound"), [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.4)], ids=["sampled", "unsampled"])
+@pytest.mark.parametrize(
+    ("sampler", "bound"), [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.4)], ids=["sampled", "unsampled"]
+)
 def test_cost_beside_contrib(scenario: Any, sampler: Any, bound: float, redis_url: str) -> None:
     """At most as many calls as contrib's under a sampled span; under an unsampled one half of the 0.8 that are promised.
 
     More than that would mean that spans are made there, and thrown away.
     """
-    if sampler is ALWAYS_ON and Version(version("opentelemetry-instrumentation-sqlalchemy")) < Version("0.66b0"):
-        pytest.skip("the promise is about contrib as it is now; the older one records fewer attributes")
+    if sampler is ALWAYS_ON and Version(
+        version("opentelemetry-instrumentation-sqlalchemy")
+    ) < Version("0.66b0"):
+        pytest.skip(
+            "the promise is about contrib as it is now; the older one records fewer attributes"
+        )
     provider = TracerProvider(sampler=ParentBased(sampler))
     counts = []
-    for instrumented in (contrib, ours, lambda _: nullcontext()):  # SQLAlchemy does not forget that somebody has listened
+    for instrumented in (
+        contrib,
+        ours,
+        lambda _: nullcontext(),
+    ):  # SQLAlchemy does not forget that somebody has listened
         with instrumented(provider), scenario(redis_url) as run:
             counts.append(function_calls(run, provider))
     theirs, mine, bare = counts

@@ -16,7 +16,9 @@ from sqlalchemy.engine.url import make_url
 def engine_of(url: str) -> Any:
     """Stand in for an engine whose driver is not installed: only URL, dialect's name and pool are read."""
     made = make_url(url)
-    return SimpleNamespace(url=made, dialect=SimpleNamespace(name=made.get_backend_name()), pool=object())
+    return SimpleNamespace(
+        url=made, dialect=SimpleNamespace(name=made.get_backend_name()), pool=object()
+    )
 
 
 @pytest.mark.promise("DB-04")
@@ -25,7 +27,12 @@ def engine_of(url: str) -> Any:
     [
         (
             "postgresql+psycopg://ada:sesame@db.internal/shop",
-            {"db.system.name": "postgresql", "db.namespace": "shop", "server.address": "db.internal", "server.port": 5432},
+            {
+                "db.system.name": "postgresql",
+                "db.namespace": "shop",
+                "server.address": "db.internal",
+                "server.port": 5432,
+            },
             "db.internal:5432/shop",
         ),
         (
@@ -35,10 +42,19 @@ def engine_of(url: str) -> Any:
         ),
         (
             "mssql+pyodbc://ada:sesame@db:1444/shop",
-            {"db.system.name": "microsoft.sql_server", "db.namespace": "shop", "server.address": "db", "server.port": 1444},
+            {
+                "db.system.name": "microsoft.sql_server",
+                "db.namespace": "shop",
+                "server.address": "db",
+                "server.port": 1444,
+            },
             "db:1444/shop",
         ),
-        ("sqlite:////home/sesame/shop.db", {"db.system.name": "sqlite", "db.namespace": "shop.db"}, "sqlite/shop.db"),
+        (
+            "sqlite:////home/sesame/shop.db",
+            {"db.system.name": "sqlite", "db.namespace": "shop.db"},
+            "sqlite/shop.db",
+        ),
         (
             "sqlite:///file:/home/sesame/shop.db?mode=ro&key=sesame&uri=true",
             {"db.system.name": "sqlite", "db.namespace": "shop.db"},
@@ -56,11 +72,15 @@ def test_attributes(url: str, attributes: dict[str, object], pool: str) -> None:
     assert "sesame" not in f"{engine_attributes(engine)}{pool_name(engine)}"
 
 
-def test_unsupported_version(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_unsupported_version(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A SQLAlchemy outside the extra's range is instrumented, with one warning that names both."""
     monkeypatch.setattr("obs_core._errors._warned", set())
     real = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: "9.9" if name == "sqlalchemy" else real(name))
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "9.9" if name == "sqlalchemy" else real(name)
+    )
 
     with caplog.at_level(logging.WARNING):
         instrument_sqlalchemy().uninstrument()

@@ -74,14 +74,22 @@ def test_names_of_a_command(
         "net.peer.name": told(spans, "GET")["server.address"],
         "net.peer.port": told(spans, "GET")["server.port"],
     }
-    pipeline = {"db.operation": "PIPELINE", "db.statement": "GET ?\nGET ?", "db.redis.pipeline_length": 2}
+    pipeline = {
+        "db.operation": "PIPELINE",
+        "db.statement": "GET ?\nGET ?",
+        "db.redis.pipeline_length": 2,
+    }
     for name, expected in (("GET", former), ("PIPELINE", {**former, **pipeline})):
         attributes = told(spans, name)
-        assert {key: attributes.get(key) for key in expected} == (expected if both else dict.fromkeys(expected))
+        assert {key: attributes.get(key) for key in expected} == (
+            expected if both else dict.fromkeys(expected)
+        )
 
 
 @pytest.mark.promise("DB-04", "DB-20")
-def test_names_of_a_cluster(monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder, cluster_port: int) -> None:
+def test_names_of_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder, cluster_port: int
+) -> None:
     """A cluster's node has both names, too."""
     opt_in(monkeypatch, "database/dup")
     cluster: Any = RedisCluster(host="127.0.0.1", port=cluster_port)
@@ -90,12 +98,17 @@ def test_names_of_a_cluster(monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder
     cluster.close()
 
     attributes = told(spans, "GET")
-    assert (attributes["net.peer.name"], attributes["net.peer.port"]) == ("127.0.0.1", attributes["server.port"])
+    assert (attributes["net.peer.name"], attributes["net.peer.port"]) == (
+        "127.0.0.1",
+        attributes["server.port"],
+    )
 
 
 @pytest.mark.promise("DB-04", "DB-06")
 @pytest.mark.parametrize(("value", "both"), [("database", False), ("database/dup", True)])
-def test_names_of_the_pool(value: str, both: bool, monkeypatch: pytest.MonkeyPatch, psycopg_url: str) -> None:
+def test_names_of_the_pool(
+    value: str, both: bool, monkeypatch: pytest.MonkeyPatch, psycopg_url: str
+) -> None:
     """The pool's gauge is there under its former name as well, with the same numbers."""
     opt_in(monkeypatch, value)
     reader = InMemoryMetricReader()
@@ -115,7 +128,10 @@ def test_names_of_the_pool(value: str, both: bool, monkeypatch: pytest.MonkeyPat
     assert metrics.keys() == states.keys()
     for name, state in states.items():
         points = metrics[name].data.data_points
-        assert {(point.attributes or {})[state]: point.value for point in points} == {"used": 1, "idle": 0}  # type: ignore[union-attr] # of a sum
+        assert {(point.attributes or {})[state]: point.value for point in points} == {
+            "used": 1,
+            "idle": 0,
+        }  # type: ignore[union-attr] # of a sum
 
 
 @pytest.mark.promise("DB-04")
@@ -123,4 +139,7 @@ def test_former_names_of_systems() -> None:
     """Systems whose names have changed have their former ones."""
     systems = {"microsoft.sql_server": "mssql", "oracle.db": "oracle", "postgresql": "postgresql"}
     for name, former in systems.items():
-        assert with_former_names({"db.system.name": name}, SQL) == {"db.system.name": name, "db.system": former}
+        assert with_former_names({"db.system.name": name}, SQL) == {
+            "db.system.name": name,
+            "db.system": former,
+        }

@@ -53,14 +53,23 @@ def test_batch_with_returning(traced: None, spans: SpanRecorder) -> None:
         pytest.skip("SQLAlchemy 1.4 has no insertmanyvalues")
     engine = create_engine("sqlite://")
     table = Table(
-        "things", metadata := MetaData(), Column("id", Integer, primary_key=True), Column("a", String), Column("b", String)
+        "things",
+        metadata := MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("a", String),
+        Column("b", String),
     )
     with engine.begin() as connection:
         metadata.create_all(connection)
-        connection.execute(table.insert().returning(table.c.id), [{"a": "x", "b": str(row)} for row in range(2_500)])
+        connection.execute(
+            table.insert().returning(table.c.id),
+            [{"a": "x", "b": str(row)} for row in range(2_500)],
+        )
 
     engine.dispose()
-    told: list[dict[str, Any]] = [dict(span.attributes or {}) for span in spans.named("INSERT things")]
+    told: list[dict[str, Any]] = [
+        dict(span.attributes or {}) for span in spans.named("INSERT things")
+    ]
     assert sum(each["db.operation.batch.size"] for each in told) == 2_500
     assert all(len(each["db.query.text"].encode()) <= 2048 for each in told)
 
@@ -133,7 +142,9 @@ def test_n_plus_one(spans: SpanRecorder, engine: Engine) -> None:
 
 
 @pytest.mark.promise("DB-05")
-def test_n_plus_one_is_counted_for_a_bounded_number_of_shapes(spans: SpanRecorder, engine: Engine) -> None:
+def test_n_plus_one_is_counted_for_a_bounded_number_of_shapes(
+    spans: SpanRecorder, engine: Engine
+) -> None:
     """A parent that runs ever new statements does not make us remember them all; nor a parent that is gone."""
     from obs_db._repeats import _MAX_SHAPES, Repeats
     from obs_db._statement import describe

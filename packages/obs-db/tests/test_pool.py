@@ -44,8 +44,13 @@ def gauges(reader: InMemoryMetricReader) -> dict[str, int]:
         if metric.name == "db.client.connection.count"
         for point in metric.data.data_points
     ]
-    assert len({(point.attributes or {})["db.client.connection.pool.name"] for point in points}) <= 1
-    return {str((point.attributes or {})["db.client.connection.state"]): int(point.value) for point in points}  # type: ignore[union-attr] # of a sum
+    assert (
+        len({(point.attributes or {})["db.client.connection.pool.name"] for point in points}) <= 1
+    )
+    return {
+        str((point.attributes or {})["db.client.connection.state"]): int(point.value)
+        for point in points
+    }  # type: ignore[union-attr] # of a sum
 
 
 def pool(engine: Engine) -> dict[str, int]:

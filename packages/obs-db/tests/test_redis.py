@@ -41,7 +41,11 @@ def test_one_command_is_one_span(client: Any, traced: None, spans: SpanRecorder)
         client.set("key", "sesame")
 
     span, _ = spans.finished
-    assert (span.name, span.kind, span.status.status_code) == ("SET", SpanKind.CLIENT, StatusCode.UNSET)
+    assert (span.name, span.kind, span.status.status_code) == (
+        "SET",
+        SpanKind.CLIENT,
+        StatusCode.UNSET,
+    )
     assert span.parent == request.get_span_context()
     assert (span.links, span.events) == ((), ())
     assert span.attributes == {
@@ -142,7 +146,10 @@ def test_cluster(cluster_port: int, spans: SpanRecorder) -> None:
     where = ["server.address", "server.port", "db.operation.batch.size"]
     server = {(span.attributes or {})["server.port"] for span in spans}
     assert all(isinstance(port, int) for port in server)
-    assert [(span.name, [(span.attributes or {}).get(key) is not None for key in where]) for span in spans] == [
+    assert [
+        (span.name, [(span.attributes or {}).get(key) is not None for key in where])
+        for span in spans
+    ] == [
         ("SET", [True, True, False]),
         ("PIPELINE", [True, True, True]),
         ("GET", [True, True, False]),
@@ -217,7 +224,9 @@ def test_errors_quote_no_argument(client: Any, traced: None, spans: SpanRecorder
     with pytest.raises(redis.ResponseError, match="sesame"):
         client.pipeline().set("a", "b").lpush("text", "sesame").execute()
 
-    errors = [(span.name, span.status.description, span.events) for span in spans if not span.status.is_ok]
+    errors = [
+        (span.name, span.status.description, span.events) for span in spans if not span.status.is_ok
+    ]
     assert errors == [
         ("LPUSH", "ResponseError (WRONGTYPE)", ()),
         ("NOSUCH", "ResponseError (ERR)", ()),
@@ -303,7 +312,11 @@ def test_suppressed(client: Any, traced: None, spans: SpanRecorder) -> None:
 
 
 def test_a_failing_instrumentation_is_not_felt(
-    client: Any, traced: None, spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: Any,
+    traced: None,
+    spans: SpanRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever breaks in us, the command runs."""
     monkeypatch.setattr("obs_db._redis.describe_command", None)
@@ -316,7 +329,13 @@ def test_a_failing_instrumentation_is_not_felt(
 
 def test_uninstrument_restores_the_methods(spans: SpanRecorder) -> None:
     """The classes have their own methods again, the same objects."""
-    classes = [redis.Redis, redis.client.Pipeline, RedisCluster, redis.asyncio.Redis, AsyncRedisCluster]
+    classes = [
+        redis.Redis,
+        redis.client.Pipeline,
+        RedisCluster,
+        redis.asyncio.Redis,
+        AsyncRedisCluster,
+    ]
     before = [dict(vars(cls)) for cls in classes]
     handle = instrument_redis()
     assert [dict(vars(cls)) for cls in classes] != before
@@ -326,7 +345,9 @@ def test_uninstrument_restores_the_methods(spans: SpanRecorder) -> None:
     assert [dict(vars(cls)) for cls in classes] == before
 
 
-@pytest.mark.parametrize(("options", "said"), [({"client": 5}, "client is a int"), ({"roots": None}, "roots is None")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"client": 5}, "client is a int"), ({"roots": None}, "roots is None")]
+)
 def test_bad_options(options: dict[str, Any], said: str) -> None:
     """What a programmer writes wrong raises at set-up, and says the value and the fix."""
     with pytest.raises(ConfigurationError, match=said):
@@ -334,7 +355,10 @@ def test_bad_options(options: dict[str, Any], said: str) -> None:
 
 
 def test_contrib_beside_us(
-    client: Any, spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    client: Any,
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where contrib instruments Redis already, we warn once and do not double its spans."""
     from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -348,12 +372,18 @@ def test_contrib_beside_us(
         RedisInstrumentor().uninstrument()
 
     assert len(spans) == 1
-    assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1
+    assert (
+        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        == 1
+    )
 
 
 @pytest.mark.promise("DB-20")
 def test_contrib_after_us(
-    client: Any, spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    client: Any,
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Switched on after us, contrib has the commands, with one warning; it and we can go in any order, and nothing doubles."""
     from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -365,9 +395,9 @@ def test_contrib_after_us(
     try:
         client.get("a")
         client.pipeline().get("a").execute()
-        assert [span.instrumentation_scope.name for span in spans if span.instrumentation_scope] == [
-            "opentelemetry.instrumentation.redis"
-        ] * 2
+        assert [
+            span.instrumentation_scope.name for span in spans if span.instrumentation_scope
+        ] == ["opentelemetry.instrumentation.redis"] * 2
         handle.uninstrument()
         client.get("a")
         assert len(spans) == 3
@@ -380,4 +410,7 @@ def test_contrib_after_us(
     assert len(spans) == 4
     handle.uninstrument()
     assert vars(redis.Redis)["execute_command"] is plain
-    assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1
+    assert (
+        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        == 1
+    )

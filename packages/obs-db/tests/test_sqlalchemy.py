@@ -24,7 +24,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 COUNT_FOR_A_SECOND = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 9000000) SELECT count(*) FROM c"
-LEAVES_CONNECTIONS = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+LEAVES_CONNECTIONS = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 def run(engine: Engine, sql: str) -> None:
@@ -40,11 +42,18 @@ async def run_async(engine: AsyncEngine, sql: str) -> None:
 @pytest.mark.promise("DB-01", "DB-04")
 def test_one_statement_is_one_span(engine: Engine, traced: None, spans: SpanRecorder) -> None:
     """A statement gives one CLIENT span with the stable names, and no ``connect`` beside it."""
-    with trace.get_tracer("test").start_as_current_span("request") as request, engine.connect() as connection:
+    with (
+        trace.get_tracer("test").start_as_current_span("request") as request,
+        engine.connect() as connection,
+    ):
         connection.execute(text("SELECT id FROM users WHERE name = :name"), {"name": "ada"})
 
     span, _ = spans.finished
-    assert (span.name, span.kind, span.status.status_code) == ("SELECT users", SpanKind.CLIENT, StatusCode.UNSET)
+    assert (span.name, span.kind, span.status.status_code) == (
+        "SELECT users",
+        SpanKind.CLIENT,
+        StatusCode.UNSET,
+    )
     assert span.parent == request.get_span_context()
     assert (span.links, span.events) == ((), ())
     assert span.attributes == {
@@ -101,7 +110,9 @@ def test_any_import_order(order: str) -> None:
         "    print(spans.tree())\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
 
     assert done.stdout == "SELECT [CLIENT]\n"
 
@@ -143,9 +154,15 @@ async def begun(engine: AsyncEngine, sql: str) -> asyncio.Task[None]:
 @pytest.mark.promise("DB-01")
 @LEAVES_CONNECTIONS
 @pytest.mark.parametrize("scheme", ["sqlite+aiosqlite", "postgresql+asyncpg"])
-def test_a_cancelled_statement_is_told_and_closed(scheme: str, traced: None, spans: SpanRecorder, asyncpg_url: str) -> None:
+def test_a_cancelled_statement_is_told_and_closed(
+    scheme: str, traced: None, spans: SpanRecorder, asyncpg_url: str
+) -> None:
     """A statement that is cancelled in flight has one ended span, marked as cancelled and not as failed."""
-    url, sql = (asyncpg_url, "SELECT pg_sleep(30)") if scheme != "sqlite+aiosqlite" else (f"{scheme}://", COUNT_FOR_A_SECOND)
+    url, sql = (
+        (asyncpg_url, "SELECT pg_sleep(30)")
+        if scheme != "sqlite+aiosqlite"
+        else (f"{scheme}://", COUNT_FOR_A_SECOND)
+    )
 
     async def main() -> None:
         engine = create_async_engine(url)
@@ -165,7 +182,9 @@ def test_a_cancelled_statement_is_told_and_closed(scheme: str, traced: None, spa
 
 
 @pytest.mark.promise("DB-01")
-def test_a_listener_that_raises_leaves_nothing_open(engine: Engine, traced: None, spans: SpanRecorder) -> None:
+def test_a_listener_that_raises_leaves_nothing_open(
+    engine: Engine, traced: None, spans: SpanRecorder
+) -> None:
     """Where another listener raises between our two, the next statement is told as ever, and nothing twice."""
 
     def fail(*_: object) -> None:
@@ -200,7 +219,9 @@ def test_an_engine_disposed_in_flight(traced: None, spans: SpanRecorder, psycopg
 
 @pytest.mark.promise("DB-01")
 @LEAVES_CONNECTIONS
-def test_an_async_engine_disposed_in_flight(traced: None, spans: SpanRecorder, asyncpg_url: str) -> None:
+def test_an_async_engine_disposed_in_flight(
+    traced: None, spans: SpanRecorder, asyncpg_url: str
+) -> None:
     """Disposing an async engine while a statement runs leaves that statement its one span, and the next one its own."""
 
     async def main() -> None:
@@ -213,7 +234,9 @@ def test_an_async_engine_disposed_in_flight(traced: None, spans: SpanRecorder, a
 
     asyncio.run(main())
 
-    assert [(span.name, span.status.status_code) for span in spans] == [("SELECT", StatusCode.UNSET)] * 2
+    assert [(span.name, span.status.status_code) for span in spans] == [
+        ("SELECT", StatusCode.UNSET)
+    ] * 2
     gc.collect()
 
 
@@ -254,7 +277,11 @@ def test_a_forked_engine(psycopg_url: str) -> None:
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
-    assert done.stdout.splitlines() == ["before ['SELECT']", f"child {['SELECT'] * 2}", f"parent {['SELECT'] * 3}"]
+    assert done.stdout.splitlines() == [
+        "before ['SELECT']",
+        f"child {['SELECT'] * 2}",
+        f"parent {['SELECT'] * 3}",
+    ]
 
 
 @pytest.mark.promise("DB-02")
@@ -359,10 +386,16 @@ def outcome(engine: Engine, sql: str) -> str:
 @pytest.mark.parametrize("sql", ODD, ids=lambda sql: repr(sql[:12]))
 @pytest.mark.parametrize("system", ["sqlite", "postgresql"])
 def test_odd_statements(
-    system: str, sql: str, spans: SpanRecorder, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+    system: str,
+    sql: str,
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Comment-only, empty, huge and undecodable SQL ends as without us, and gives one span; nothing of ours is logged."""
-    engine = create_engine("sqlite://" if system == "sqlite" else request.getfixturevalue("psycopg_url"))
+    engine = create_engine(
+        "sqlite://" if system == "sqlite" else request.getfixturevalue("psycopg_url")
+    )
     untouched = outcome(engine, sql)
     instrument_sqlalchemy()
     assert outcome(engine, sql) == untouched
@@ -385,7 +418,11 @@ def test_binary_statements(traced: None, spans: SpanRecorder, engine: Engine) ->
 
 @pytest.mark.promise("DB-03")
 def test_a_failing_instrumentation_is_not_felt(
-    engine: Engine, traced: None, spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: Engine,
+    traced: None,
+    spans: SpanRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever breaks in us, the statement runs, and the log says so."""
 
@@ -435,7 +472,10 @@ def test_engines_are_not_kept_alive(spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("DB-01")
 def test_contrib_beside_us(
-    engine: Engine, spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where contrib instruments SQLAlchemy already, we warn once and do not double its spans."""
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
@@ -449,11 +489,16 @@ def test_contrib_beside_us(
         SQLAlchemyInstrumentor().uninstrument()
 
     assert len([span for span in spans if span.name.startswith("SELECT")]) == 1
-    assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1
+    assert (
+        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        == 1
+    )
 
 
 @pytest.mark.promise("DB-01")
-def test_contrib_after_us(spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contrib_after_us(
+    spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Switched on after us, contrib has the engines it listens to, with one warning; the others stay ours, nothing doubles."""
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
@@ -475,8 +520,19 @@ def test_contrib_after_us(spans: SpanRecorder, caplog: pytest.LogCaptureFixture,
 
     told = [span.instrumentation_scope for span in spans if span.name.startswith("SELECT")]
     contrib = "opentelemetry.instrumentation.sqlalchemy"
-    assert [scope and scope.name for scope in told] == ["obs_db", "obs_db", "obs_db", contrib, "obs_db", contrib, "obs_db"]
-    assert len([record for record in caplog.records if "not instrumenting twice" in record.message]) == 1
+    assert [scope and scope.name for scope in told] == [
+        "obs_db",
+        "obs_db",
+        "obs_db",
+        contrib,
+        "obs_db",
+        contrib,
+        "obs_db",
+    ]
+    assert (
+        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

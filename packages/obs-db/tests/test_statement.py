@@ -50,7 +50,12 @@ def _hex(value: str) -> str:
 SPELLINGS: dict[str, tuple[Callable[[str], str], ...]] = {
     "sqlite": (_doubled, _numeric, _hex, lambda value: '"' + value.replace('"', '""') + '"'),
     "postgresql": (_doubled, _numeric, _dollar_quoted, lambda value: "E" + _backslashed(value)),
-    "mysql": (_backslashed, _double_quoted, _numeric, lambda value: "_utf8" + _doubled(value.replace("\\", "\\\\"))),
+    "mysql": (
+        _backslashed,
+        _double_quoted,
+        _numeric,
+        lambda value: "_utf8" + _doubled(value.replace("\\", "\\\\")),
+    ),
     "oracle": (_doubled, _numeric, lambda value: "q'{" + value.replace("}'", "") + "}'"),
     "unheard_of": (_doubled, _backslashed, _numeric, _double_quoted),
 }
@@ -96,7 +101,21 @@ _NAMELESS = [
     b"\xff\xfe",
     None,
 ]
-_PIECES = ["SELECT '" + "x" * 99, "SELECT 1,", "/*", "$a$", '"', "[", "-- a\n", "(", "$a", "'", "`", "#", "\\'"]
+_PIECES = [
+    "SELECT '" + "x" * 99,
+    "SELECT 1,",
+    "/*",
+    "$a$",
+    '"',
+    "[",
+    "-- a\n",
+    "(",
+    "$a",
+    "'",
+    "`",
+    "#",
+    "\\'",
+]
 
 CASES = [
     ("sqlite", "SELECT users.id FROM users WHERE users.id = ?", "SELECT users", "SELECT users"),
@@ -108,7 +127,12 @@ CASES = [
         "INSERT public.a",
         "INSERT public.a SELECT b c",
     ),
-    ("postgresql", "WITH r AS (SELECT * FROM orders) SELECT * FROM r", "SELECT orders", "SELECT orders SELECT"),
+    (
+        "postgresql",
+        "WITH r AS (SELECT * FROM orders) SELECT * FROM r",
+        "SELECT orders",
+        "SELECT orders SELECT",
+    ),
     ("sqlite", "WITH RECURSIVE c(x) AS (SELECT 1) SELECT * FROM c", "SELECT", "SELECT SELECT"),
     (
         "postgresql",
@@ -117,12 +141,22 @@ CASES = [
         "DELETE a INSERT b SELECT",
     ),
     ("mysql", "UPDATE `users` SET a = 1", "UPDATE users", "UPDATE users"),
-    ("postgresql", "SELECT EXTRACT(year FROM created) FROM orders", "SELECT orders", "SELECT orders"),
+    (
+        "postgresql",
+        "SELECT EXTRACT(year FROM created) FROM orders",
+        "SELECT orders",
+        "SELECT orders",
+    ),
     ("postgresql", "SELECT (SELECT max(a) FROM i) FROM o", "SELECT o", "SELECT SELECT i o"),
     ("postgresql", "SELECT a FROM t WHERE b IS DISTINCT FROM c FOR UPDATE", "SELECT t", "SELECT t"),
     ("postgresql", "SELECT * FROM generate_series(1, 5)", "SELECT", "SELECT"),
     ("postgresql", "(SELECT a FROM b) UNION (SELECT c FROM d)", "SELECT b", "SELECT b SELECT d"),
-    ("postgresql", "INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2", "INSERT t", "INSERT t"),
+    (
+        "postgresql",
+        "INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2",
+        "INSERT t",
+        "INSERT t",
+    ),
     ("sqlite", "INSERT OR REPLACE INTO kv VALUES (1)", "INSERT kv", "INSERT kv"),
     ("postgresql", "CREATE TABLE IF NOT EXISTS foo (id int)", "CREATE foo", "CREATE foo"),
     ("postgresql", "CREATE INDEX ix ON foo (id)", "CREATE foo", "CREATE foo"),
@@ -147,10 +181,18 @@ def test_names(dialect: str, sql: str, name: str, summary: str) -> None:
 @pytest.mark.parametrize(
     ("dialect", "sql", "text"),
     [
-        ("postgresql", "SELECT $1::int, 5, 'a''b', E'x' FROM t1", "SELECT $1::int, ?, ?, ? FROM t1"),
+        (
+            "postgresql",
+            "SELECT $1::int, 5, 'a''b', E'x' FROM t1",
+            "SELECT $1::int, ?, ?, ? FROM t1",
+        ),
         ("mssql", "SELECT $100.50, [a].b FROM [t]", "SELECT $?.?, [a].b FROM [t]"),
         ("mysql", "SELECT \"it\" FROM `t` WHERE a = 'x'", "SELECT ? FROM `t` WHERE a = ?"),
-        ("sqlite", "SELECT a /* it's */ FROM t -- 'x'\nWHERE b IS TRUE", "SELECT a FROM t WHERE b IS ?"),
+        (
+            "sqlite",
+            "SELECT a /* it's */ FROM t -- 'x'\nWHERE b IS TRUE",
+            "SELECT a FROM t WHERE b IS ?",
+        ),
         ("sqlite", "SELECT a FROM t WHERE id IN (?, ?, ?)", "SELECT a FROM t WHERE id IN (?)"),
         ("sqlite", "INSERT INTO t VALUES (?, ?), (?, ?)", "INSERT INTO t VALUES (?)"),
         ("mysql", r"SELECT 'it\'s', 'secret' FROM t", "SELECT ?"),
@@ -190,7 +232,10 @@ def test_no_literal_of_a_thousand_statements_is_exported(engine: Engine) -> None
     @given(statements("sqlite"))
     def check(sql: str) -> None:
         with record_spans() as spans:
-            with trace.get_tracer("test").start_as_current_span("request"), engine.begin() as connection:
+            with (
+                trace.get_tracer("test").start_as_current_span("request"),
+                engine.begin() as connection,
+            ):
                 for _ in range(2):
                     with suppress(SQLAlchemyError):
                         connection.exec_driver_sql(sql)
@@ -202,7 +247,10 @@ def test_no_literal_of_a_thousand_statements_is_exported(engine: Engine) -> None
 
 @pytest.mark.promise("DB-03")
 @settings(max_examples=500, deadline=None, database=None)
-@given(st.one_of(st.text(), st.binary(), st.none(), st.lists(st.text())), st.sampled_from(["sqlite", "mysql", "x"]))
+@given(
+    st.one_of(st.text(), st.binary(), st.none(), st.lists(st.text())),
+    st.sampled_from(["sqlite", "mysql", "x"]),
+)
 def test_nothing_raises(sql: object, dialect: str) -> None:
     """Whatever stands where SQL should, it is described, and small."""
     statement = describe(sql, dialect)

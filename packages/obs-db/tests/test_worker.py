@@ -25,9 +25,24 @@ def run_tasks(app: Celery) -> list[int]:
 
 def spans_of_a_worker(sink: OtlpSink, tracing: str, sql_url: str | None = None) -> list[SinkSpan]:
     """Let a worker run a few tasks, answer an inspection, end, and return everything it exported."""
-    with embedded_redis() as url, Celery("worker_app", broker=url, backend=f"db+{sql_url}" if sql_url else url) as app:
-        told = {"REDIS_URL": url, "SINK_URL": sink.url, "TRACING": tracing, **({"SQL_URL": sql_url} if sql_url else {})}
-        with celery_worker("worker_app", "--concurrency", "2", "--task-events", folder=Path(__file__).parent, **told):
+    with (
+        embedded_redis() as url,
+        Celery("worker_app", broker=url, backend=f"db+{sql_url}" if sql_url else url) as app,
+    ):
+        told = {
+            "REDIS_URL": url,
+            "SINK_URL": sink.url,
+            "TRACING": tracing,
+            **({"SQL_URL": sql_url} if sql_url else {}),
+        }
+        with celery_worker(
+            "worker_app",
+            "--concurrency",
+            "2",
+            "--task-events",
+            folder=Path(__file__).parent,
+            **told,
+        ):
             assert run_tasks(app) == list(range(1, TASKS + 1))
             assert app.control.inspect(timeout=10, limit=1).ping()
     return sink.spans
@@ -47,7 +62,10 @@ def test_a_worker_exports_its_tasks_alone(otlp_sink: OtlpSink, sql_url: str | No
     roots = [span for span in spans if not span.parent_id]
     assert [span.name for span in roots] == ["run count"] * TASKS
     asked = ["INCRBY", *(["SELECT pg_class"] if sql_url else [])]
-    children = {root.span_id: [span.name for span in spans if span.parent_id == root.span_id] for root in roots}
+    children = {
+        root.span_id: [span.name for span in spans if span.parent_id == root.span_id]
+        for root in roots
+    }
     assert list(children.values()) == [asked] * TASKS
     assert len(spans) == TASKS * (1 + len(asked))
 
@@ -62,6 +80,13 @@ def test_what_is_left_out_is_there(otlp_sink: OtlpSink, sql_url: str | None) -> 
     systems = {"redis", *(["postgresql"] if sql_url else [])}
     for system in systems:
         assert (
-            len([span for span in roots if system in (span.attributes.get("db.system.name"), span.attributes.get("db.system"))])
+            len(
+                [
+                    span
+                    for span in roots
+                    if system
+                    in (span.attributes.get("db.system.name"), span.attributes.get("db.system"))
+                ]
+            )
             > 0
         )

@@ -20,7 +20,10 @@ from sqlalchemy.pool import NullPool
 
 URL, SQL_URL = os.environ["REDIS_URL"], os.environ.get("SQL_URL")
 manager, _ = setup_tracing(
-    TracingConfig(service_name="worker", collector_url=os.environ["SINK_URL"], collector_protocol="http"), instrument=None
+    TracingConfig(
+        service_name="worker", collector_url=os.environ["SINK_URL"], collector_protocol="http"
+    ),
+    instrument=None,
 )
 if os.environ["TRACING"] == "contrib":
     from opentelemetry.instrumentation.redis import RedisInstrumentor

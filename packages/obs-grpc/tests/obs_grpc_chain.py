@@ -37,7 +37,12 @@ def front(callee: str, config: Any) -> None:
     instrument_httpx()
     app = FastAPI()
     middleware, options = config
-    app.add_middleware(middleware, **options, identify=lambda headers: headers.get("x-user"), identity_in_baggage=True)
+    app.add_middleware(
+        middleware,
+        **options,
+        identify=lambda headers: headers.get("x-user"),
+        identity_in_baggage=True,
+    )
 
     @app.get("/orders/{order_id}")
     async def order(order_id: int) -> dict[str, Any]:
@@ -67,7 +72,10 @@ def back(callee: str, config: Any) -> None:
         async with grpc.aio.insecure_channel(callee) as channel:
             stub = pb2_grpc.EchoStub(channel)
             one = await stub.UnaryUnary(pb2.Message(text="one"), timeout=30)
-            many = [message.text async for message in stub.UnaryStream(pb2.Message(text="many"), timeout=30)]
+            many = [
+                message.text
+                async for message in stub.UnaryStream(pb2.Message(text="many"), timeout=30)
+            ]
         return {"back": get_correlation_id(), "unary": one.text, "stream": many}
 
     serve_http(app)
@@ -100,7 +108,9 @@ def sync(callee: str, config: Any) -> None:
             for message in stub.UnaryStream(request, timeout=30):
                 yield told("sync", message)
 
-    server = instrument_grpc_server(grpc.server(futures.ThreadPoolExecutor(4)), identity_from_baggage=True)
+    server = instrument_grpc_server(
+        grpc.server(futures.ThreadPoolExecutor(4)), identity_from_baggage=True
+    )
     pb2_grpc.add_EchoServicer_to_server(Echo(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -145,7 +155,9 @@ def told(role: str, message: Any) -> Any:
 
 def run(role: str, callee: str, collector_url: str) -> None:
     """Be one of the processes, until SIGTERM."""
-    manager, config = setup_tracing(TracingConfig(service_name=role, collector_url=collector_url, collector_protocol="http"))
+    manager, config = setup_tracing(
+        TracingConfig(service_name=role, collector_url=collector_url, collector_protocol="http")
+    )
     {"front": front, "back": back, "sync": sync, "aio": aio}[role](callee, config)
     manager.shutdown()
 
@@ -162,7 +174,11 @@ def chain() -> tuple[dict[str, Any], list[SinkSpan]]:
             headers = {"X-Correlation-ID": CORRELATION_ID, "X-User": USER}
             answer = httpx.get(f"http://{callee}/orders/7", headers=headers, timeout=60)
         spans = sink.wait_for(lambda spans: len(own(spans)) >= SPANS)
-    return {"status": answer.status_code, "header": answer.headers["X-Correlation-ID"], **answer.json()}, spans
+    return {
+        "status": answer.status_code,
+        "header": answer.headers["X-Correlation-ID"],
+        **answer.json(),
+    }, spans
 
 
 class Process:
@@ -170,8 +186,12 @@ class Process:
 
     def __init__(self, role: str, callee: str, collector_url: str) -> None:
         command = [sys.executable, __file__, role, callee, collector_url]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith("OTEL_")
+        }
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def __enter__(self) -> Process:
         assert self._process.stdout is not None
@@ -195,14 +215,25 @@ def own(spans: list[SinkSpan]) -> list[SinkSpan]:
 
     def parent(span: SinkSpan) -> int:
         above = by_id.get(span.parent_id)
-        return parent(above) if above is not None and above.name.startswith("fastapi.") else span.parent_id
+        return (
+            parent(above)
+            if above is not None and above.name.startswith("fastapi.")
+            else span.parent_id
+        )
 
-    return [replace(span, parent_id=parent(span)) for span in spans if not span.name.startswith("fastapi.")]
+    return [
+        replace(span, parent_id=parent(span))
+        for span in spans
+        if not span.name.startswith("fastapi.")
+    ]
 
 
 def tree(spans: list[SinkSpan], *attributes: str) -> str:
     """Return the trace, each span with its service and `attributes`."""
-    served = [replace(span, attributes={**span.attributes, "service": span.service}) for span in own(spans)]
+    served = [
+        replace(span, attributes={**span.attributes, "service": span.service})
+        for span in own(spans)
+    ]
     return render_tree(served, attributes=["service", *attributes])
 
 

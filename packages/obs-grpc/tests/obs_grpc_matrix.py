@@ -51,7 +51,9 @@ class Spans(SpanProcessor):
         """Wait until `count` spans have ended, or fail."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.ended) >= count, timeout_s):
-                raise AssertionError(f"{self.started} spans started, {len(self.ended)} ended, {count} are expected")
+                raise AssertionError(
+                    f"{self.started} spans started, {len(self.ended)} ended, {count} are expected"
+                )
 
     def of(self, kind: str) -> ReadableSpan:
         """Return the one span of `kind`."""
@@ -175,15 +177,23 @@ def run(flavour: str, shape: str, end: str, *, bare: bool = False) -> Result:
     provider, spans = traced()
     instrument: tuple[Callable[..., Any], Callable[..., Any]] = (
         lambda server: server if bare else instrument_grpc_server(server, tracer_provider=provider),
-        lambda channel: channel if bare else instrument_grpc_client(channel, tracer_provider=provider),
+        lambda channel: (
+            channel if bare else instrument_grpc_client(channel, tracer_provider=provider)
+        ),
     )
-    code = run_sync(shape, end, *instrument) if flavour == "sync" else asyncio.run(run_aio(shape, end, *instrument))
+    code = (
+        run_sync(shape, end, *instrument)
+        if flavour == "sync"
+        else asyncio.run(run_aio(shape, end, *instrument))
+    )
     if not bare:
         spans.wait_for(2)
     return Result(spans, code)
 
 
-def run_sync(shape: str, end: str, on_server: Callable[..., Any], on_channel: Callable[..., Any]) -> grpc.StatusCode:
+def run_sync(
+    shape: str, end: str, on_server: Callable[..., Any], on_channel: Callable[..., Any]
+) -> grpc.StatusCode:
     server = on_server(grpc.server(futures.ThreadPoolExecutor(2)))
     echo = Echo()
     pb2_grpc.add_EchoServicer_to_server(echo, server)
@@ -200,7 +210,11 @@ def call_sync(method: Any, shape: str, end: str, echo: Echo) -> grpc.StatusCode:
     request = pb2.Message(text=end)
     argument = iter([request, request]) if shape.startswith("Stream") else request
     timeout = 0.2 if end == "deadline" else TIMEOUT_S
-    call = method(argument, timeout=timeout) if shape.endswith("Stream") else method.future(argument, timeout=timeout)
+    call = (
+        method(argument, timeout=timeout)
+        if shape.endswith("Stream")
+        else method.future(argument, timeout=timeout)
+    )
     if end in ("cancel", "break"):
         if shape.endswith("Stream"):
             next(call)
@@ -218,7 +232,9 @@ def call_sync(method: Any, shape: str, end: str, echo: Echo) -> grpc.StatusCode:
     return call.code()
 
 
-async def run_aio(shape: str, end: str, on_server: Callable[..., Any], on_channel: Callable[..., Any]) -> grpc.StatusCode:
+async def run_aio(
+    shape: str, end: str, on_server: Callable[..., Any], on_channel: Callable[..., Any]
+) -> grpc.StatusCode:
     server = on_server(grpc.aio.server())
     echo = AioEcho()
     pb2_grpc.add_EchoServicer_to_server(echo, server)
@@ -226,7 +242,9 @@ async def run_aio(shape: str, end: str, on_server: Callable[..., Any], on_channe
     await server.start()
     try:
         async with on_channel(grpc.aio.insecure_channel(f"127.0.0.1:{port}")) as channel:
-            return await asyncio.wait_for(call_aio(getattr(pb2_grpc.EchoStub(channel), shape), shape, end, echo), TIMEOUT_S)
+            return await asyncio.wait_for(
+                call_aio(getattr(pb2_grpc.EchoStub(channel), shape), shape, end, echo), TIMEOUT_S
+            )
     finally:
         await server.stop(TIMEOUT_S)
 
@@ -269,7 +287,11 @@ def main(bare: bool) -> None:
     print(f"{'':5} {'shape':13} {'end':9} {'client':26} {'server':26} started ended")
     for flavour, shape, end in product(FLAVOURS, SHAPES, ENDS):
         result = run(flavour, shape, end, bare=bare)
-        sides = [("", result.code.value[0])] * 2 if bare else [result.side("CLIENT"), result.side("SERVER")]
+        sides = (
+            [("", result.code.value[0])] * 2
+            if bare
+            else [result.side("CLIENT"), result.side("SERVER")]
+        )
         client, server = (f"{status:6}{code:2} {NAMES[code]}" for status, code in sides)
         counts = f"{result.spans.started:7} {len(result.spans.ended):5}"
         print(f"{flavour:5} {shape:13} {end:9} {client:26} {server:26} {counts}")

@@ -35,7 +35,9 @@ def path(name: str) -> str:
 
 
 @contextmanager
-def serving(*services: Any, instrument: Callable[[Any], Any] = instrument_grpc_server, workers: int = 4) -> Iterator[str]:
+def serving(
+    *services: Any, instrument: Callable[[Any], Any] = instrument_grpc_server, workers: int = 4
+) -> Iterator[str]:
     """Run a ``grpc.Server``; yield its address."""
     server = instrument(grpc.server(futures.ThreadPoolExecutor(workers)))
     server.add_generic_rpc_handlers(services)
@@ -48,7 +50,9 @@ def serving(*services: Any, instrument: Callable[[Any], Any] = instrument_grpc_s
 
 
 @asynccontextmanager
-async def aio_serving(*services: Any, instrument: Callable[[Any], Any] = instrument_grpc_server) -> AsyncIterator[str]:
+async def aio_serving(
+    *services: Any, instrument: Callable[[Any], Any] = instrument_grpc_server
+) -> AsyncIterator[str]:
     """Run a ``grpc.aio.Server``; yield its address."""
     server = instrument(grpc.aio.server())
     server.add_generic_rpc_handlers(services)

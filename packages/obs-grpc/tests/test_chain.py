@@ -5,7 +5,9 @@ from __future__ import annotations
 import obs_grpc_chain as chain
 import pytest
 
-pytest.importorskip("fastapi", reason="the chain begins with FastAPI, which the tests of obs-grpc alone do not need")
+pytest.importorskip(
+    "fastapi", reason="the chain begins with FastAPI, which the tests of obs-grpc alone do not need"
+)
 pytest.importorskip("obs_http")
 EXPECTED = """
 GET /orders/{order_id} [SERVER] service='front' user.id='u-7'
@@ -30,7 +32,14 @@ def test_fastapi_httpx_fastapi_grpc_and_aio_grpc_are_one_trace() -> None:
     assert chain.tree(spans, "user.id") == EXPECTED.strip()
     assert len({span.trace_id for span in spans}) == 1
     assert {span.attributes.get("correlation_id") for span in spans} == {chain.CORRELATION_ID}
-    unary, many = (f"{text} aio={chain.CORRELATION_ID} sync={chain.CORRELATION_ID}" for text in ("one", "many"))
+    unary, many = (
+        f"{text} aio={chain.CORRELATION_ID} sync={chain.CORRELATION_ID}" for text in ("one", "many")
+    )
     further_in = {"back": chain.CORRELATION_ID, "unary": unary, "stream": [many, many]}
     back = {"header": chain.CORRELATION_ID, **further_in}
-    assert answer == {"status": 200, "header": chain.CORRELATION_ID, "front": chain.CORRELATION_ID, "back": back}
+    assert answer == {
+        "status": 200,
+        "header": chain.CORRELATION_ID,
+        "front": chain.CORRELATION_ID,
+        "back": back,
+    }

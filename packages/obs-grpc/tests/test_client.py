@@ -14,12 +14,26 @@ import grpc.aio
 import pytest
 from obs_core.testing import SpanRecorder
 from obs_grpc import instrument_grpc_client
-from obs_grpc_servers import TIMEOUT_S, aio_serving, handlers, path, serving, wait_for_spans, wait_until
+from obs_grpc_servers import (
+    TIMEOUT_S,
+    aio_serving,
+    handlers,
+    path,
+    serving,
+    wait_for_spans,
+    wait_until,
+)
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.trace import StatusCode
 
-METADATA = (("key", "1"), ("blob-bin", b"\x00\xff\x80"), ("key", "2"), ("key", "1"), ("other", " padded "))
+METADATA = (
+    ("key", "1"),
+    ("blob-bin", b"\x00\xff\x80"),
+    ("key", "2"),
+    ("key", "1"),
+    ("other", " padded "),
+)
 
 
 class Service:
@@ -66,7 +80,9 @@ class Service:
         return request
 
     def _note(self, context: Any) -> None:
-        self.metadata += [(key, value) for key, value in context.invocation_metadata() if key != "user-agent"]
+        self.metadata += [
+            (key, value) for key, value in context.invocation_metadata() if key != "user-agent"
+        ]
         self.called.set()
 
 
@@ -97,7 +113,9 @@ def begin(channel: grpc.Channel, make: str) -> Any:
 
 
 @pytest.mark.promise("RPC-04")
-def test_calls_are_those_of_grpc(channel: grpc.Channel, address: str, service: Service, spans: SpanRecorder) -> None:
+def test_calls_are_those_of_grpc(
+    channel: grpc.Channel, address: str, service: Service, spans: SpanRecorder
+) -> None:
     """What calling returns is of the very type that grpc returns without us."""
     service.go_on.set()
     with grpc.insecure_channel(address) as plain:
@@ -157,7 +175,9 @@ def test_whole_interface_aio(spans: SpanRecorder) -> None:
                 call = channel.unary_unary(path("unary_unary"))(b"x", timeout=TIMEOUT_S)
                 done = asyncio.Event()
                 call.add_done_callback(lambda _: done.set())
-                assert call.time_remaining() > 0  # raises NotImplementedError on channels with interceptors
+                assert (
+                    call.time_remaining() > 0
+                )  # raises NotImplementedError on channels with interceptors
                 assert isinstance(call, grpc.aio.UnaryUnaryCall)
                 assert await call == b"x"
                 assert (await call.code(), await call.details()) == (grpc.StatusCode.OK, "")
@@ -169,7 +189,9 @@ def test_whole_interface_aio(spans: SpanRecorder) -> None:
                 assert await talk.read() == b"aa"
                 await talk.done_writing()
                 assert await talk.read() is grpc.aio.EOF
-                assert [m async for m in channel.stream_stream(path("stream_stream"))(iter([b"b"]))] == [b"bb"]
+                assert [
+                    m async for m in channel.stream_stream(path("stream_stream"))(iter([b"b"]))
+                ] == [b"bb"]
                 waiting = channel.stream_stream(path("stream_stream"))()
                 assert waiting.cancel()
                 assert await waiting.code() is grpc.StatusCode.CANCELLED
@@ -182,7 +204,9 @@ def test_whole_interface_aio(spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("RPC-04")
 @pytest.mark.parametrize("make", ["unary_stream", "stream_stream", "unary_unary", "stream_unary"])
-def test_rpcs_start_when_called(channel: grpc.Channel, service: Service, spans: SpanRecorder, make: str) -> None:
+def test_rpcs_start_when_called(
+    channel: grpc.Channel, service: Service, spans: SpanRecorder, make: str
+) -> None:
     """An RPC whose result nobody asks for reaches the server all the same."""
     call = begin(channel, make)
     assert service.called.wait(TIMEOUT_S)
@@ -190,7 +214,9 @@ def test_rpcs_start_when_called(channel: grpc.Channel, service: Service, spans: 
 
 
 @pytest.mark.promise("RPC-04")
-def test_span_is_not_current_between_items(channel: grpc.Channel, service: Service, spans: SpanRecorder) -> None:
+def test_span_is_not_current_between_items(
+    channel: grpc.Channel, service: Service, spans: SpanRecorder
+) -> None:
     """What the caller does between two responses is no part of the RPC; what its request iterator does is its own."""
     service.go_on.set()
     with trace.get_tracer("test").start_as_current_span("outer") as outer:
@@ -203,7 +229,9 @@ def test_span_is_not_current_between_items(channel: grpc.Channel, service: Servi
 
 
 @pytest.mark.promise("RPC-03", "RPC-04")
-def test_dropped_stream_is_cancelled_at_once(channel: grpc.Channel, service: Service, spans: SpanRecorder) -> None:
+def test_dropped_stream_is_cancelled_at_once(
+    channel: grpc.Channel, service: Service, spans: SpanRecorder
+) -> None:
     """We hold no reference that would keep an abandoned RPC running: without the cyclic garbage collector its span ends."""
     gc.disable()
     try:
@@ -213,7 +241,10 @@ def test_dropped_stream_is_cancelled_at_once(channel: grpc.Channel, service: Ser
     finally:
         gc.enable()
     (span,) = spans
-    assert (span.attributes["rpc.grpc.status_code"], span.status.status_code) == (1, StatusCode.ERROR)
+    assert (span.attributes["rpc.grpc.status_code"], span.status.status_code) == (
+        1,
+        StatusCode.ERROR,
+    )
 
 
 @pytest.mark.promise("RPC-03")
@@ -272,7 +303,9 @@ def test_metadata_passes_untouched_sync(
 
     traced = call(channel)
     with grpc.insecure_channel(address) as plain:
-        assert [pair for pair in traced if pair[0] != "traceparent"] == call(plain) == list(METADATA)
+        assert (
+            [pair for pair in traced if pair[0] != "traceparent"] == call(plain) == list(METADATA)
+        )
     assert len([pair for pair in traced if pair[0] == "traceparent"]) == 1
 
 
@@ -283,13 +316,19 @@ def test_metadata_passes_untouched_aio(spans: SpanRecorder, given: str) -> None:
 
     async def unary_unary(request: bytes, context: Any) -> bytes:
         seen.append(
-            [pair for pair in map(tuple, context.invocation_metadata()) if pair[0] not in ("user-agent", "traceparent")]
+            [
+                pair
+                for pair in map(tuple, context.invocation_metadata())
+                if pair[0] not in ("user-agent", "traceparent")
+            ]
         )
         return request
 
     async def main() -> None:
         metadata = grpc.aio.Metadata(*METADATA) if given == "Metadata" else METADATA
-        async with aio_serving(handlers(unary_unary=unary_unary), instrument=lambda server: server) as address:
+        async with aio_serving(
+            handlers(unary_unary=unary_unary), instrument=lambda server: server
+        ) as address:
             for wrap in (lambda channel: channel, instrument_grpc_client):
                 async with wrap(grpc.aio.insecure_channel(address)) as channel:
                     await channel.unary_unary(path("unary_unary"))(b"x", metadata=metadata)
@@ -301,9 +340,13 @@ def test_metadata_passes_untouched_aio(spans: SpanRecorder, given: str) -> None:
 
 
 @pytest.mark.promise("RPC-06")
-def test_trace_keys_of_the_caller_are_replaced(channel: grpc.Channel, service: Service, spans: SpanRecorder) -> None:
+def test_trace_keys_of_the_caller_are_replaced(
+    channel: grpc.Channel, service: Service, spans: SpanRecorder
+) -> None:
     """A caller that injects by itself does not send two different parents."""
-    channel.unary_unary(path("unary_unary"))(b"x", metadata=(("traceparent", "stale"), ("key", "1")))
+    channel.unary_unary(path("unary_unary"))(
+        b"x", metadata=(("traceparent", "stale"), ("key", "1"))
+    )
     (span,) = spans
     (sent,) = (value for key, value in service.metadata if key == "traceparent")
     assert sent.startswith(f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-")
@@ -313,7 +356,11 @@ def test_trace_keys_of_the_caller_are_replaced(channel: grpc.Channel, service: S
 @pytest.mark.promise("RPC-06")
 @pytest.mark.parametrize("value", ["v" * 8100, "na\u00efve"])
 def test_context_that_grpc_would_refuse_is_left_out(
-    channel: grpc.Channel, service: Service, spans: SpanRecorder, caplog: pytest.LogCaptureFixture, value: str
+    channel: grpc.Channel,
+    service: Service,
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
+    value: str,
 ) -> None:
     """Baggage that is too large, or a propagator's illegal value, does not fail the user's RPC."""
 
@@ -349,7 +396,9 @@ def test_a_propagator_that_raises_costs_the_context_alone(
     assert len(spans) == 1
 
 
-def test_suppression_stops_the_span_not_the_context(channel: grpc.Channel, service: Service, spans: SpanRecorder) -> None:
+def test_suppression_stops_the_span_not_the_context(
+    channel: grpc.Channel, service: Service, spans: SpanRecorder
+) -> None:
     """Under suppressed instrumentation no span is made, and the caller's context goes out."""
     with trace.get_tracer("test").start_as_current_span("outer") as outer:
         token = context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
@@ -357,7 +406,10 @@ def test_suppression_stops_the_span_not_the_context(channel: grpc.Channel, servi
         context.detach(token)
     assert [span.name for span in spans] == ["outer"]
     outer_id = outer.get_span_context().span_id
-    assert next(value for key, value in service.metadata if key == "traceparent").split("-")[2] == f"{outer_id:016x}"
+    assert (
+        next(value for key, value in service.metadata if key == "traceparent").split("-")[2]
+        == f"{outer_id:016x}"
+    )
 
 
 def test_baggage_travels(channel: grpc.Channel, service: Service, spans: SpanRecorder) -> None:
@@ -392,7 +444,9 @@ def test_users_interceptors_run_inside(address: str, service: Service, spans: Sp
 
     seen: list[bool] = []
     inside = instrument_grpc_client(grpc.intercept_channel(grpc.insecure_channel(address), Users()))
-    outside = grpc.intercept_channel(instrument_grpc_client(grpc.insecure_channel(address)), Users())
+    outside = grpc.intercept_channel(
+        instrument_grpc_client(grpc.insecure_channel(address)), Users()
+    )
     for channel in (inside, outside):
         assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
         assert channel.unary_unary(path("unary_unary")).future(b"x").result() == b"x"
@@ -402,7 +456,9 @@ def test_users_interceptors_run_inside(address: str, service: Service, spans: Sp
     assert [span.attributes["rpc.grpc.status_code"] for span in spans] == [0, 0, 0, 0]
 
 
-def test_what_an_interceptor_makes_of_a_call(address: str, service: Service, spans: SpanRecorder) -> None:
+def test_what_an_interceptor_makes_of_a_call(
+    address: str, service: Service, spans: SpanRecorder
+) -> None:
     """An interceptor may return a generator: its span ends with it, without a code."""
 
     class Users(grpc.UnaryStreamClientInterceptor):
@@ -410,7 +466,9 @@ def test_what_an_interceptor_makes_of_a_call(address: str, service: Service, spa
             return (response for response in continuation(details, request))
 
     service.go_on.set()
-    with instrument_grpc_client(grpc.intercept_channel(grpc.insecure_channel(address), Users())) as channel:
+    with instrument_grpc_client(
+        grpc.intercept_channel(grpc.insecure_channel(address), Users())
+    ) as channel:
         assert list(channel.unary_stream(path("unary_stream"))(b"x")) == [b"x", b"x"]
     wait_for_spans(spans, 1)
     assert spans.finished[0].status.status_code is StatusCode.UNSET

@@ -18,7 +18,12 @@ import pytest
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import active_instrumentations
 from obs_core.testing import SpanRecorder
-from obs_grpc import instrument_grpc_client, instrument_grpc_server, uninstrument_grpc_client, uninstrument_grpc_server
+from obs_grpc import (
+    instrument_grpc_client,
+    instrument_grpc_server,
+    uninstrument_grpc_client,
+    uninstrument_grpc_server,
+)
 from obs_grpc_matrix import AioEcho, Echo
 from obs_grpc_servers import aio_serving, handlers, path, serving, wait_for_spans
 
@@ -86,7 +91,9 @@ def test_server_that_has_its_handlers_and_runs(spans: SpanRecorder, registered: 
     if registered and not hasattr(server, "add_registered_method_handlers"):
         pytest.skip("this grpc has no registered handlers")
     if registered:
-        server.add_registered_method_handlers("test.Generic", {"unary_unary": grpc.unary_unary_rpc_method_handler(echo)})
+        server.add_registered_method_handlers(
+            "test.Generic", {"unary_unary": grpc.unary_unary_rpc_method_handler(echo)}
+        )
     else:
         server.add_generic_rpc_handlers([handlers(unary_unary=echo)])
     port = server.add_insecure_port("127.0.0.1:0")
@@ -118,9 +125,13 @@ def test_aio_server_that_has_its_handlers_and_runs(spans: SpanRecorder, register
         if registered:
             server.add_registered_method_handlers("test.Later", methods)
         else:
-            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Later", methods)])
+            server.add_generic_rpc_handlers(
+                [grpc.method_handlers_generic_handler("test.Later", methods)]
+            )
         await server.start()
-        async with instrument_grpc_client(grpc.aio.insecure_channel(f"127.0.0.1:{port}")) as channel:
+        async with instrument_grpc_client(
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        ) as channel:
             assert await channel.unary_unary(path("unary_unary"))(b"x") == b"x"
             assert await channel.unary_unary("/test.Later/unary_unary")(b"x") == b"x"
         await server.stop(None)
@@ -154,7 +165,9 @@ def test_all_that_are_created_later_sync(spans: SpanRecorder) -> None:
         stub = pb2_grpc.EchoStub(channel)
         assert stub.UnaryUnary(pb2.Message(text="ok")).text == "ok"
         wait_for_spans(spans, 2)
-        spans.assert_tree("\nobs.test.Echo/UnaryUnary [CLIENT]\n  obs.test.Echo/UnaryUnary [SERVER]")
+        spans.assert_tree(
+            "\nobs.test.Echo/UnaryUnary [CLIENT]\n  obs.test.Echo/UnaryUnary [SERVER]"
+        )
         client.uninstrument()
         uninstrument_grpc_server()
         assert stub.UnaryUnary(pb2.Message(text="ok")).text == "ok"
@@ -182,7 +195,9 @@ def test_all_that_are_created_later_aio(spans: SpanRecorder) -> None:
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(target=f"127.0.0.1:{port}") as channel:
-            assert [m.text async for m in pb2_grpc.EchoStub(channel).UnaryStream(pb2.Message(text="ok"))] == ["ok", "ok"]
+            assert [
+                m.text async for m in pb2_grpc.EchoStub(channel).UnaryStream(pb2.Message(text="ok"))
+            ] == ["ok", "ok"]
         await server.stop(None)
 
     before = grpc.aio.insecure_channel, grpc.aio.server
@@ -238,7 +253,9 @@ def test_nothing_is_kept_alive(spans: SpanRecorder) -> None:
 
 def test_wrong_arguments_say_what_to_do() -> None:
     """Bad configuration raises at set-up: what, the value, the fix."""
-    with pytest.raises(ConfigurationError, match=r"takes a grpc.Channel or grpc.aio.Channel, not 'localhost:50051'"):
+    with pytest.raises(
+        ConfigurationError, match=r"takes a grpc.Channel or grpc.aio.Channel, not 'localhost:50051'"
+    ):
         instrument_grpc_client("localhost:50051")
     with pytest.raises(ConfigurationError, match=r"takes a grpc.Server or grpc.aio.Server, not 7"):
         instrument_grpc_server(7)
@@ -248,7 +265,9 @@ def test_wrong_arguments_say_what_to_do() -> None:
         instrument_grpc_server(filter_=3)  # type: ignore[call-overload]
 
 
-def test_contrib_active_is_not_doubled(spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_contrib_active_is_not_doubled(
+    spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where contrib instruments the same side already, that is said once and nothing is traced twice."""
     from opentelemetry.instrumentation.grpc import GrpcInstrumentorClient
 
@@ -264,13 +283,17 @@ def test_contrib_active_is_not_doubled(spans: SpanRecorder, caplog: pytest.LogCa
             assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
             channel.close()
         assert len(spans) == 1
-        assert [r.getMessage() for r in caplog.records].count(next(r.getMessage() for r in caplog.records)) == 1
+        assert [r.getMessage() for r in caplog.records].count(
+            next(r.getMessage() for r in caplog.records)
+        ) == 1
         assert "GrpcInstrumentorClient is active as well as obs-grpc" in caplog.text
     finally:
         GrpcInstrumentorClient().uninstrument()
 
 
-def test_contrib_activated_later_is_not_doubled(spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_contrib_activated_later_is_not_doubled(
+    spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nor is anything traced twice where contrib comes second, as opentelemetry-instrument may have it."""
     from opentelemetry.instrumentation.grpc import GrpcInstrumentorServer
 
@@ -288,7 +311,11 @@ def test_contrib_activated_later_is_not_doubled(spans: SpanRecorder, caplog: pyt
 
 def test_entry_points() -> None:
     """Both groups name what instruments the two sides, and it can be called as its loader does."""
-    ours = {found.name: found for found in entry_points(group="obs_core.instrumentors") if found.value.startswith("obs_grpc")}
+    ours = {
+        found.name: found
+        for found in entry_points(group="obs_core.instrumentors")
+        if found.value.startswith("obs_grpc")
+    }
     assert ours["grpc_client"].load() is instrument_grpc_client
     assert ours["grpc_server"].load() is instrument_grpc_server
     for found in entry_points(group="opentelemetry_instrumentor"):
@@ -316,5 +343,14 @@ def test_importing_does_not_need_grpc() -> None:
         except ImportError as error:
             print(error)
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=60)
-    assert run.stdout.strip() == "obs-grpc needs grpc, which is not installed: pip install 'obs-grpc[instruments]'"
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert (
+        run.stdout.strip()
+        == "obs-grpc needs grpc, which is not installed: pip install 'obs-grpc[instruments]'"
+    )

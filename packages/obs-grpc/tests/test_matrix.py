@@ -36,7 +36,10 @@ def test_matrix(flavour: str, shape: str, end: str) -> None:
     assert result.spans.started == len(result.spans.ended) == 2
     assert client.name == server.name == f"obs.test.Echo/{shape}"
     assert server.parent is not None
-    assert (server.parent.trace_id, server.parent.span_id) == (client.context.trace_id, client.context.span_id)
+    assert (server.parent.trace_id, server.parent.span_id) == (
+        client.context.trace_id,
+        client.context.span_id,
+    )
     assert client.parent is None
     assert [event.name for event in client.events] == []
     assert [event.name for event in server.events] == (["exception"] if end == "raise" else [])

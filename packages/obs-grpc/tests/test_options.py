@@ -27,7 +27,10 @@ def probe(**options: Any) -> None:
     server.start()
     with instrument_grpc_client(grpc.insecure_channel(f"127.0.0.1:{port}"), **options) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+        assert (
+            stub.Check(health_pb2.HealthCheckRequest()).status
+            == health_pb2.HealthCheckResponse.SERVING
+        )
         watch = stub.Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         watch.cancel()
@@ -48,7 +51,11 @@ def test_health_and_reflection_on_request(spans: SpanRecorder) -> None:
     """``exclude_services=()`` traces them as well; Watch, served through grpc's experimental callbacks, on the client alone."""
     probe(exclude_services=())
     wait_for_spans(spans, 5)
-    assert {span.attributes["rpc.method"] for span in spans} == {"Check", "Watch", "ServerReflectionInfo"}
+    assert {span.attributes["rpc.method"] for span in spans} == {
+        "Check",
+        "Watch",
+        "ServerReflectionInfo",
+    }
 
 
 @pytest.mark.promise("RPC-07")
@@ -60,7 +67,13 @@ def test_filters_combine(spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -
     traced = filters.negate(filters.method_prefix("Hidden"))  # type: ignore[no-untyped-call]
     with serving(handlers(unary_unary=unary_unary), instrument=lambda server: server) as address:
         channel = instrument_grpc_client(grpc.insecure_channel(address), filter_=traced)
-        for method in ("/a.B/Shown", "/a.B/HiddenOne", "/env.One/Shown", "/env.Two/Shown", "/grpc.health.v1.Health/Shown"):
+        for method in (
+            "/a.B/Shown",
+            "/a.B/HiddenOne",
+            "/env.One/Shown",
+            "/env.Two/Shown",
+            "/grpc.health.v1.Health/Shown",
+        ):
             with pytest.raises(grpc.RpcError):
                 channel.unary_unary(method)(b"x")
         channel.close()
@@ -70,7 +83,9 @@ def test_filters_combine(spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.promise("RPC-07")
-def test_filter_is_asked_once_and_may_raise(spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_filter_is_asked_once_and_may_raise(
+    spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """A filter is asked once for each method, on the server too; one that raises is logged, and the RPC is traced."""
     asked: list[str] = []
 
@@ -81,7 +96,10 @@ def test_filter_is_asked_once_and_may_raise(spans: SpanRecorder, caplog: pytest.
     def server(server: grpc.Server) -> grpc.Server:
         return instrument_grpc_server(server, filter_=broken)
 
-    with serving(handlers(unary_unary=unary_unary), instrument=server) as address, grpc.insecure_channel(address) as channel:
+    with (
+        serving(handlers(unary_unary=unary_unary), instrument=server) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
         for _ in range(3):
             assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
     assert asked == [path("unary_unary")]

@@ -59,7 +59,9 @@ def address() -> Iterator[str]:
 def ask(address: str, *metadata: tuple[str, str | bytes]) -> str:
     """Call an untraced client; return what the handler says of its baggage."""
     with grpc.insecure_channel(address) as channel:
-        return channel.unary_unary(path("unary_unary"))(b"x", metadata=metadata, timeout=TIMEOUT_S).decode()
+        return channel.unary_unary(path("unary_unary"))(
+            b"x", metadata=metadata, timeout=TIMEOUT_S
+        ).decode()
 
 
 def test_a_malformed_traceparent_starts_a_new_trace(address: str, spans: SpanRecorder) -> None:
@@ -68,10 +70,14 @@ def test_a_malformed_traceparent_starts_a_new_trace(address: str, spans: SpanRec
         ask(address, ("traceparent", value), ("tracestate", "rojo=1"), ("blob-bin", b"\xff\x00"))
     wait_for_spans(spans, len(MALFORMED_TRACEPARENTS))
     said = dict(zip(MALFORMED_TRACEPARENTS, spans, strict=True))
-    assert {name: (span.parent, len(span.context.trace_state)) for name, span in said.items()} == dict.fromkeys(said, (None, 0))
+    assert {
+        name: (span.parent, len(span.context.trace_state)) for name, span in said.items()
+    } == dict.fromkeys(said, (None, 0))
 
 
-def test_a_malformed_tracestate_is_left_out_and_the_trace_goes_on(address: str, spans: SpanRecorder) -> None:
+def test_a_malformed_tracestate_is_left_out_and_the_trace_goes_on(
+    address: str, spans: SpanRecorder
+) -> None:
     """The traceparent stays good."""
     for value in MALFORMED_TRACESTATES.values():
         ask(address, ("traceparent", VALID), ("tracestate", value))
@@ -81,7 +87,9 @@ def test_a_malformed_tracestate_is_left_out_and_the_trace_goes_on(address: str, 
 
 
 @pytest.mark.parametrize("key", ["traceparent", "tracestate", "baggage"])
-def test_what_is_oversized_is_refused_by_grpc_and_harms_nobody(key: str, address: str, spans: SpanRecorder) -> None:
+def test_what_is_oversized_is_refused_by_grpc_and_harms_nobody(
+    key: str, address: str, spans: SpanRecorder
+) -> None:
     """64 kB of metadata fail the RPC in gRPC itself; the next RPC is served and traced."""
     with pytest.raises(grpc.RpcError) as refused:
         ask(address, (key, "k=" + "v" * 65536))
@@ -90,7 +98,10 @@ def test_what_is_oversized_is_refused_by_grpc_and_harms_nobody(key: str, address
     wait_for_spans(spans, 1)
 
 
-@pytest.mark.parametrize("value", ["=", "k", "k=v;;;", "%zz=%zz", ",,,", "k =v, =x", ",".join(f"k{n}=v" for n in range(400))])
+@pytest.mark.parametrize(
+    "value",
+    ["=", "k", "k=v;;;", "%zz=%zz", ",,,", "k =v, =x", ",".join(f"k{n}=v" for n in range(400))],
+)
 def test_hostile_baggage_never_raises(value: str, address: str, spans: SpanRecorder) -> None:
     """The RPC is served, and the span has no more attributes than ever."""
     assert len(ask(address, ("baggage", value))) < 8192
@@ -103,7 +114,9 @@ IDENTITY = ("baggage", "user.id=u-1,tenant.id=t-1,correlation_id=c-1")
 
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_the_callers_identity_is_believed_where_that_is_asked_for(flavour: str, asked: bool, spans: SpanRecorder) -> None:
+def test_the_callers_identity_is_believed_where_that_is_asked_for(
+    flavour: str, asked: bool, spans: SpanRecorder
+) -> None:
     """By default it is not, since anybody can write baggage; what could forge a log line never is."""
 
     def instrument(server: Any) -> Any:
@@ -117,7 +130,9 @@ def test_the_callers_identity_is_believed_where_that_is_asked_for(flavour: str, 
         return request
 
     async def main() -> None:
-        async with aio_serving(handlers(unary_unary=aio_unary_unary), instrument=instrument) as address:
+        async with aio_serving(
+            handlers(unary_unary=aio_unary_unary), instrument=instrument
+        ) as address:
             await asyncio.to_thread(ask_twice, address)
 
     if flavour == "aio":
@@ -127,5 +142,7 @@ def test_the_callers_identity_is_believed_where_that_is_asked_for(flavour: str, 
             ask_twice(address)
     wait_for_spans(spans, 2)
     first, second = (dict(span.attributes or {}) for span in spans)
-    assert (first.get("user.id"), first.get("tenant.id")) == (("u-1", "t-1") if asked else (None, None))
+    assert (first.get("user.id"), first.get("tenant.id")) == (
+        ("u-1", "t-1") if asked else (None, None)
+    )
     assert not {"user.id", "tenant.id"} & set(second)

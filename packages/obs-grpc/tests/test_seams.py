@@ -43,7 +43,14 @@ def passing(base: type[Any], *names: str, **more: Any) -> Any:
     return type(f"Public{base.__name__}", (Public, base), {**made, **more})
 
 
-ADD = ("add_generic_rpc_handlers", "add_insecure_port", "add_secure_port", "start", "stop", "wait_for_termination")
+ADD = (
+    "add_generic_rpc_handlers",
+    "add_insecure_port",
+    "add_secure_port",
+    "start",
+    "stop",
+    "wait_for_termination",
+)
 SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 Server = passing(grpc.Server, *ADD)
 AioServer = passing(grpc.aio.Server, *ADD)
@@ -57,7 +64,13 @@ def with_public_calls(name: str) -> Callable[..., Any]:
     return make
 
 
-Channel = passing(grpc.Channel, "subscribe", "unsubscribe", "close", **{name: with_public_calls(name) for name in SHAPES})
+Channel = passing(
+    grpc.Channel,
+    "subscribe",
+    "unsubscribe",
+    "close",
+    **{name: with_public_calls(name) for name in SHAPES},
+)
 AioChannel = passing(
     grpc.aio.Channel,
     *("__aenter__", "__aexit__", "close", "get_state", "wait_for_state_change", "channel_ready"),
@@ -100,7 +113,9 @@ def test_an_aio_server_whose_handlers_cannot_be_found(spans: SpanRecorder) -> No
         plain.add_generic_rpc_handlers([handlers(unary_unary=aio_echo)])
         server = instrument_grpc_server(AioServer(plain))
         later = grpc.unary_unary_rpc_method_handler(aio_echo)
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Later", {"unary_unary": later})])
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("test.Later", {"unary_unary": later})]
+        )
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -115,7 +130,9 @@ def test_an_aio_server_whose_handlers_cannot_be_found(spans: SpanRecorder) -> No
 
 def test_a_call_that_hides_its_state(spans: SpanRecorder) -> None:
     """Not ``call._state``: the code of a call that ends comes from the call, a dropped one is CANCELLED; no address."""
-    with serving(handlers(unary_unary=echo, unary_stream=endless), instrument=lambda server: server) as address:
+    with serving(
+        handlers(unary_unary=echo, unary_stream=endless), instrument=lambda server: server
+    ) as address:
         plain = grpc.insecure_channel(address)
         with instrument_grpc_client(Channel(plain)) as channel:
             call = channel.unary_stream(path("unary_stream"))(b"x", timeout=0.2)
@@ -143,11 +160,15 @@ def test_an_aio_call_that_hides_its_core(spans: SpanRecorder) -> None:
     """Not ``call._cython_call``: the call's own callback ends the span, with the call's code."""
 
     async def main() -> None:
-        async with aio_serving(handlers(unary_unary=aio_echo), instrument=lambda server: server) as address:  # noqa: SIM117
-            async with instrument_grpc_client(AioChannel(grpc.aio.insecure_channel(address))) as channel:
-                assert await channel.unary_unary(path("unary_unary"))(b"x").public == b"x"
-                call = channel.unary_unary(path("unary_unary_missing"))(b"x")
-                assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
+        async with (
+            aio_serving(
+                handlers(unary_unary=aio_echo), instrument=lambda server: server
+            ) as address,
+            instrument_grpc_client(AioChannel(grpc.aio.insecure_channel(address))) as channel,
+        ):
+            assert await channel.unary_unary(path("unary_unary"))(b"x").public == b"x"
+            call = channel.unary_unary(path("unary_unary_missing"))(b"x")
+            assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
 
     asyncio.run(main())
     wait_for_spans(spans, 2)

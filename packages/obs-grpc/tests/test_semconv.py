@@ -19,11 +19,24 @@ NEWER = {"rpc.system.name": "grpc", "rpc.method": "a.B/C"}
         (None, OLDER, {"rpc.grpc.status_code": 5}),
         ("http,database", OLDER, {"rpc.grpc.status_code": 5}),
         ("http, rpc", NEWER, {"rpc.response.status_code": "NOT_FOUND"}),
-        ("rpc/dup", {**OLDER, **NEWER}, {"rpc.grpc.status_code": 5, "rpc.response.status_code": "NOT_FOUND"}),
-        ("rpc,rpc/dup", {**OLDER, **NEWER}, {"rpc.grpc.status_code": 5, "rpc.response.status_code": "NOT_FOUND"}),
+        (
+            "rpc/dup",
+            {**OLDER, **NEWER},
+            {"rpc.grpc.status_code": 5, "rpc.response.status_code": "NOT_FOUND"},
+        ),
+        (
+            "rpc,rpc/dup",
+            {**OLDER, **NEWER},
+            {"rpc.grpc.status_code": 5, "rpc.response.status_code": "NOT_FOUND"},
+        ),
     ],
 )
-def test_names(monkeypatch: pytest.MonkeyPatch, opted: str | None, start: dict[str, str], code: dict[str, object]) -> None:
+def test_names(
+    monkeypatch: pytest.MonkeyPatch,
+    opted: str | None,
+    start: dict[str, str],
+    code: dict[str, object],
+) -> None:
     """The older names by default, the newer ones on request, both under ``rpc/dup``."""
     monkeypatch.delenv("OTEL_SEMCONV_STABILITY_OPT_IN", raising=False)
     if opted is not None:
@@ -37,7 +50,10 @@ def test_names(monkeypatch: pytest.MonkeyPatch, opted: str | None, start: dict[s
 def test_newer_names_on_a_span(spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable is read as the instrumentation is set up."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "rpc")
-    with instrument_grpc_client(grpc.insecure_channel("dns:///localhost:1")) as channel, pytest.raises(grpc.RpcError):
+    with (
+        instrument_grpc_client(grpc.insecure_channel("dns:///localhost:1")) as channel,
+        pytest.raises(grpc.RpcError),
+    ):
         channel.unary_unary("/a.B/C")(b"x")
     assert dict(spans.finished[0].attributes) == {
         **NEWER,
@@ -68,7 +84,10 @@ def test_newer_names_on_a_span(spans: SpanRecorder, monkeypatch: pytest.MonkeyPa
 )
 def test_server_address(target: str, address: str, port: int | None) -> None:
     """Targets of every scheme."""
-    assert server_address(target) == {"server.address": address, **({"server.port": port} if port else {})}
+    assert server_address(target) == {
+        "server.address": address,
+        **({"server.port": port} if port else {}),
+    }
 
 
 @pytest.mark.parametrize(
@@ -90,4 +109,10 @@ def test_client_address(peer: str, expected: dict[str, object]) -> None:
 def test_codes_of_every_kind() -> None:
     """StatusCode, its number, None, and what is none of these."""
     codes = (grpc.StatusCode.ABORTED, 10, None, 0, 99)
-    assert [as_status_code(code).name for code in codes] == ["ABORTED", "ABORTED", "OK", "OK", "UNKNOWN"]
+    assert [as_status_code(code).name for code in codes] == [
+        "ABORTED",
+        "ABORTED",
+        "OK",
+        "OK",
+        "UNKNOWN",
+    ]

@@ -18,7 +18,16 @@ import grpc.aio
 import pytest
 from obs_core.testing import SpanRecorder
 from obs_grpc import instrument_grpc_client, instrument_grpc_server
-from obs_grpc_servers import SERVICE, TIMEOUT_S, aio_serving, handlers, path, serving, wait_for_spans, wait_until
+from obs_grpc_servers import (
+    SERVICE,
+    TIMEOUT_S,
+    aio_serving,
+    handlers,
+    path,
+    serving,
+    wait_for_spans,
+    wait_until,
+)
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -31,13 +40,19 @@ def quiet_grpc() -> None:
     logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
 
 
-def ask(address: str, name: str, request: bytes = b"x", **options: Any) -> tuple[Any, grpc.StatusCode]:
+def ask(
+    address: str, name: str, request: bytes = b"x", **options: Any
+) -> tuple[Any, grpc.StatusCode]:
     """Call a method of an untraced client; return what came back, and the code."""
     with grpc.insecure_channel(address) as channel:
         shape = "_".join(name.split("_")[:2])
         method = getattr(channel, shape)(path(name))
         argument = iter([request, request]) if shape.startswith("stream") else request
-        call = method(argument, **options) if shape.endswith("stream") else method.future(argument, **options)
+        call = (
+            method(argument, **options)
+            if shape.endswith("stream")
+            else method.future(argument, **options)
+        )
         try:
             return (list(call) if shape.endswith("stream") else call.result()), call.code()
         except grpc.RpcError as error:
@@ -52,7 +67,10 @@ def test_uncaught_exception_sync(spans: SpanRecorder) -> None:
         raise LookupError("no such row")
 
     with serving(handlers(unary_unary=crash)) as address:
-        assert ask(address, "unary_unary", metadata=(("traceparent", TRACEPARENT),))[1] is grpc.StatusCode.UNKNOWN
+        assert (
+            ask(address, "unary_unary", metadata=(("traceparent", TRACEPARENT),))[1]
+            is grpc.StatusCode.UNKNOWN
+        )
     wait_for_spans(spans, 1)
     (span,) = spans
     assert (span.name, span.kind) == (f"{SERVICE}/unary_unary", SpanKind.SERVER)
@@ -99,7 +117,14 @@ def test_codes_set_on_purpose_sync(spans: SpanRecorder, how: str, code: grpc.Sta
         assert ask(address, "unary_unary")[1] is code
     wait_for_spans(spans, 1)
     (span,) = spans
-    listed = code.name in ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+    listed = code.name in (
+        "UNKNOWN",
+        "DEADLINE_EXCEEDED",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+    )
     assert span.attributes["rpc.grpc.status_code"] == code.value[0]
     assert span.status.status_code is (StatusCode.ERROR if listed else StatusCode.UNSET)
     assert span.status.description == ("told" if listed else None)
@@ -121,7 +146,9 @@ def test_exception_after_set_code(spans: SpanRecorder, code: grpc.StatusCode) ->
     wait_for_spans(spans, 1)
     (span,) = spans
     assert span.attributes["rpc.grpc.status_code"] == code.value[0]
-    assert span.status.status_code is (StatusCode.ERROR if code is grpc.StatusCode.DATA_LOSS else StatusCode.UNSET)
+    assert span.status.status_code is (
+        StatusCode.ERROR if code is grpc.StatusCode.DATA_LOSS else StatusCode.UNSET
+    )
     assert [event.name for event in span.events] == ["exception"]
 
 
@@ -164,7 +191,11 @@ def test_codes_aio(spans: SpanRecorder) -> None:
     asyncio.run(main())
     wait_for_spans(spans, 6)
     found = {
-        span.attributes["rpc.method"]: (span.attributes["rpc.grpc.status_code"], span.status.status_code.name, len(span.events))
+        span.attributes["rpc.method"]: (
+            span.attributes["rpc.grpc.status_code"],
+            span.status.status_code.name,
+            len(span.events),
+        )
         for span in spans
     }
     assert found == {
@@ -188,13 +219,19 @@ def test_handler_that_outlives_both_cancellation_and_deadline(spans: SpanRecorde
         return request
 
     running = threading.Event()
-    with serving(handlers(unary_unary=unary_unary)) as address, grpc.insecure_channel(address) as channel:
+    with (
+        serving(handlers(unary_unary=unary_unary)) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
         future = channel.unary_unary(path("unary_unary")).future(b"x", timeout=1)
         assert running.wait(TIMEOUT_S)
         future.cancel()
     wait_for_spans(spans, 1)
     (span,) = spans
-    assert (span.attributes["rpc.grpc.status_code"], span.status.status_code) == (1, StatusCode.UNSET)
+    assert (span.attributes["rpc.grpc.status_code"], span.status.status_code) == (
+        1,
+        StatusCode.UNSET,
+    )
 
 
 @pytest.mark.promise("RPC-03")
@@ -206,14 +243,20 @@ def test_crash_after_the_response_started(spans: SpanRecorder) -> None:
         yield request
         raise ValueError("boom")
 
-    with serving(handlers(unary_stream=unary_stream)) as address, grpc.insecure_channel(address) as channel:
+    with (
+        serving(handlers(unary_stream=unary_stream)) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
         call = channel.unary_stream(path("unary_stream"))(b"x")
         assert [next(call), next(call)] == [b"x", b"x"]
         with pytest.raises(grpc.RpcError):
             next(call)
     wait_for_spans(spans, 1)
     (span,) = spans
-    assert (span.attributes["rpc.grpc.status_code"], span.attributes["rpc.response.message_count"]) == (2, 2)
+    assert (
+        span.attributes["rpc.grpc.status_code"],
+        span.attributes["rpc.response.message_count"],
+    ) == (2, 2)
     assert span.status.status_code is StatusCode.ERROR
     assert len(span.events) == 1
 
@@ -299,7 +342,9 @@ def test_aio_handlers_of_every_kind(spans: SpanRecorder) -> None:  # noqa: C901 
         while await context.read() is not grpc.aio.EOF:
             await context.write(here())
 
-    functions = {key: value for key, value in locals().items() if key.startswith(("unary_", "stream_"))}
+    functions = {
+        key: value for key, value in locals().items() if key.startswith(("unary_", "stream_"))
+    }
     answers: dict[str, Any] = {}
 
     async def main() -> None:
@@ -335,7 +380,9 @@ def test_aio_span_is_not_current_between_items(spans: SpanRecorder) -> None:
     method = grpc.unary_stream_rpc_method_handler(generator, response_serializer=serialize)
 
     async def main() -> None:
-        async with aio_serving(grpc.method_handlers_generic_handler(SERVICE, {"unary_stream": method})) as address:
+        async with aio_serving(
+            grpc.method_handlers_generic_handler(SERVICE, {"unary_stream": method})
+        ) as address:
             assert (await asyncio.to_thread(ask, address, "unary_stream"))[1] is grpc.StatusCode.OK
 
     asyncio.run(main())
@@ -377,17 +424,26 @@ def test_message_counts(spans: SpanRecorder, events: bool) -> None:
     def server(server: grpc.Server) -> grpc.Server:
         return instrument_grpc_server(server, message_events=events)
 
-    with serving(handlers(stream_stream=stream_stream, unary_unary=unary_unary), instrument=server) as address:  # noqa: SIM117
-        with instrument_grpc_client(grpc.insecure_channel(address), message_events=events) as channel:
-            assert len(list(channel.stream_stream(path("stream_stream"))(iter([b"a", b"b"])))) == 6
-            assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
+    with (
+        serving(
+            handlers(stream_stream=stream_stream, unary_unary=unary_unary), instrument=server
+        ) as address,
+        instrument_grpc_client(grpc.insecure_channel(address), message_events=events) as channel,
+    ):
+        assert len(list(channel.stream_stream(path("stream_stream"))(iter([b"a", b"b"])))) == 6
+        assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
     wait_for_spans(spans, 4)
     for span in spans:
         stream = span.attributes["rpc.method"] == "stream_stream"
         assert span.attributes.get("rpc.request.message_count") == (2 if stream else None)
         assert span.attributes.get("rpc.response.message_count") == (6 if stream else None)
-        told = [(event.attributes["rpc.message.type"], event.attributes["rpc.message.id"]) for event in span.events]
-        requests, responses = ("SENT", "RECEIVED") if span.kind is SpanKind.CLIENT else ("RECEIVED", "SENT")
+        told = [
+            (event.attributes["rpc.message.type"], event.attributes["rpc.message.id"])
+            for event in span.events
+        ]
+        requests, responses = (
+            ("SENT", "RECEIVED") if span.kind is SpanKind.CLIENT else ("RECEIVED", "SENT")
+        )
         expected = {(requests, n + 1) for n in range(2 if stream else 1)} | {
             (responses, n + 1) for n in range(6 if stream else 1)
         }
@@ -401,7 +457,9 @@ def test_baggage_arrives(spans: SpanRecorder) -> None:
         return str(baggage.get_baggage("correlation_id")).encode()
 
     with serving(handlers(unary_unary=unary_unary)) as address:
-        assert ask(address, "unary_unary", metadata=(("baggage", "correlation_id=c-1"),))[0] == b"c-1"
+        assert (
+            ask(address, "unary_unary", metadata=(("baggage", "correlation_id=c-1"),))[0] == b"c-1"
+        )
     wait_for_spans(spans, 1)
     assert spans.finished[0].attributes["correlation_id"] == "c-1"
 
@@ -440,7 +498,9 @@ def test_span_processors_that_raise_cost_the_span_alone(caplog: pytest.LogCaptur
         return instrument_grpc_server(server, tracer_provider=provider)
 
     with serving(handlers(unary_unary=unary_unary), instrument=server) as address:  # noqa: SIM117
-        with instrument_grpc_client(grpc.insecure_channel(address), tracer_provider=provider) as channel:
+        with instrument_grpc_client(
+            grpc.insecure_channel(address), tracer_provider=provider
+        ) as channel:
             assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
     assert "starting a gRPC span failed" in caplog.text
 

@@ -17,7 +17,9 @@ TIMEOUT_S = 30.0
 @contextmanager
 def running(app: Any) -> Iterator[str]:
     """Serve `app`, lifespan included; yield its base URL."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="auto"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="auto")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + TIMEOUT_S
@@ -46,7 +48,9 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
     def wait(condition: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + TIMEOUT_S
         while not (found := condition()):
-            assert time.monotonic() < deadline, f"{condition} did not come true within {TIMEOUT_S:g} s"
+            assert time.monotonic() < deadline, (
+                f"{condition} did not come true within {TIMEOUT_S:g} s"
+            )
             time.sleep(0.01)
         return found
 

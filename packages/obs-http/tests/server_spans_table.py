@@ -30,10 +30,24 @@ def count(version: str) -> tuple[str, dict[str, list[int]]]:
         environment = {**os.environ, "VIRTUAL_ENV": folder}
         subprocess.run(["uv", "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
         core, ours = PACKAGES / "obs-core", PACKAGES / "obs-http"
-        wanted = ["-e", str(core), "-e", str(ours), "--group", f"{ours / 'pyproject.toml'}:test", "pytest", f"fastapi{version}"]
+        wanted = [
+            "-e",
+            str(core),
+            "-e",
+            str(ours),
+            "--group",
+            f"{ours / 'pyproject.toml'}:test",
+            "pytest",
+            f"fastapi{version}",
+        ]
         subprocess.run(["uv", "pip", "install", "-q", *wanted], check=True, env=environment)
         code = COUNT.format(path=str(Path(__file__).with_name("test_server_spans.py")))
-        printed = subprocess.run([Path(folder) / "bin" / "python", "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+        printed = subprocess.run(
+            [Path(folder) / "bin" / "python", "-c", code],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
     version, found = json.loads(printed.stdout.splitlines()[-1])
     return version, found
 
@@ -41,9 +55,14 @@ def count(version: str) -> tuple[str, dict[str, list[int]]]:
 def main() -> int:
     columns = dict(map(count, VERSIONS))
     rows = dict.fromkeys(name for found in columns.values() for name in found)
-    print(f"{'SERVER spans / traces a request':<36}" + "".join(f"{version:>12}" for version in columns))
+    print(
+        f"{'SERVER spans / traces a request':<36}"
+        + "".join(f"{version:>12}" for version in columns)
+    )
     for name in rows:
-        cells = ("{}/{}".format(*found[name]) if name in found else "-" for found in columns.values())
+        cells = (
+            "{}/{}".format(*found[name]) if name in found else "-" for found in columns.values()
+        )
         print(f"{name:<36}" + "".join(f"{cell:>12}" for cell in cells))
     return int(any(counts != [1, 1] for found in columns.values() for counts in found.values()))
 

@@ -32,5 +32,10 @@ def test_the_default_paths_match_whole(path: str, root_path: str, answer: bool) 
 def test_globs_and_nothing_at_all() -> None:
     """A glob takes in what is below; an empty list excludes nothing; ``/`` is the root alone."""
     below = PathExclusion(["/internal/*", "/"])
-    assert (below("/internal/a/b"), below("/internal"), below("/"), below("/x")) == (True, False, True, False)
+    assert (below("/internal/a/b"), below("/internal"), below("/"), below("/x")) == (
+        True,
+        False,
+        True,
+        False,
+    )
     assert PathExclusion([])("/health") is False

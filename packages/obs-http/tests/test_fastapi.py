@@ -17,7 +17,9 @@ from obs_http._edge import _guarded
 from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 
-NATIVE_OFF: dict[str, Any] = {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+NATIVE_OFF: dict[str, Any] = (
+    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+)
 
 
 def application() -> FastAPI:
@@ -130,7 +132,10 @@ def test_the_status_is_that_of_the_error_handlers_answer(spans: SpanRecorder) ->
     app.add_middleware(RequestTracingMiddleware)
     ask(app)
     assert ask(app, "/fails").status_code == 503
-    assert [span.attributes["http.response.status_code"] for span in spans if span.attributes] == [200, 503]
+    assert [span.attributes["http.response.status_code"] for span in spans if span.attributes] == [
+        200,
+        503,
+    ]
 
 
 def test_an_application_is_not_kept_alive(spans: SpanRecorder) -> None:

@@ -32,7 +32,9 @@ Serve = Callable[[Any], str]
 @pytest.fixture(autouse=True)
 def take_back() -> Iterator[None]:
     before = {
-        (cls, name): vars(cls)[name] for cls in (httpx.Client, httpx.AsyncClient) for name in ("send", "_send_single_request")
+        (cls, name): vars(cls)[name]
+        for cls in (httpx.Client, httpx.AsyncClient)
+        for name in ("send", "_send_single_request")
     }
     yield
     uninstrument_httpx()
@@ -53,7 +55,9 @@ async def busy(request: Request) -> Response:
 
 
 def application() -> Starlette:
-    return Starlette(routes=[Route("/headers", headers), Route("/redirect", redirect), Route("/busy", busy)])
+    return Starlette(
+        routes=[Route("/headers", headers), Route("/redirect", redirect), Route("/busy", busy)]
+    )
 
 
 def fetch(url: str, kind: str, **options: Any) -> httpx.Response:
@@ -79,9 +83,16 @@ def test_the_span_of_a_request_whole(kind: str, serve: Serve, spans: SpanRecorde
     instrument_httpx()
     url = httpx.URL(serve(application()))
     with correlation_scope("c-1"):
-        answer = fetch(f"http://bob:pa55@{url.host}:{url.port}/headers?page=2&X-Amz-Signature=5ig", kind).json()
+        answer = fetch(
+            f"http://bob:pa55@{url.host}:{url.port}/headers?page=2&X-Amz-Signature=5ig", kind
+        ).json()
     (span,) = spans.finished
-    assert (span.name, span.kind, span.status.status_code, span.parent) == ("GET", SpanKind.CLIENT, StatusCode.UNSET, None)
+    assert (span.name, span.kind, span.status.status_code, span.parent) == (
+        "GET",
+        SpanKind.CLIENT,
+        StatusCode.UNSET,
+        None,
+    )
     assert dict(span.attributes or {}) == {
         "http.request.method": "GET",
         "url.full": f"http://REDACTED:REDACTED@{url.host}:{url.port}/headers?page=2&X-Amz-Signature=[REDACTED]",
@@ -91,7 +102,10 @@ def test_the_span_of_a_request_whole(kind: str, serve: Serve, spans: SpanRecorde
         "network.protocol.version": "1.1",
         "correlation_id": "c-1",
     }
-    assert answer["traceparent"].split("-")[1:3] == [f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"]
+    assert answer["traceparent"].split("-")[1:3] == [
+        f"{span.context.trace_id:032x}",
+        f"{span.context.span_id:016x}",
+    ]
     assert (answer["x-correlation-id"], answer["baggage"]) == ("c-1", "correlation_id=c-1")
 
 
@@ -105,10 +119,15 @@ def test_redirects_are_one_trace(kind: str, serve: Serve, spans: SpanRecorder) -
     first, second = spans.finished
     assert sent.json()["traceparent"].split("-")[2] == f"{second.context.span_id:016x}"
     assert second.parent is not None
-    assert (second.context.trace_id, second.parent.span_id) == (first.context.trace_id, first.context.span_id)
+    assert (second.context.trace_id, second.parent.span_id) == (
+        first.context.trace_id,
+        first.context.span_id,
+    )
     codes = [(span.attributes or {}).get("http.response.status_code") for span in (first, second)]
     assert codes == [307, 200]
-    assert [(span.attributes or {}).get("http.request.resend_count") for span in (first, second)] == [None, 1]
+    assert [
+        (span.attributes or {}).get("http.request.resend_count") for span in (first, second)
+    ] == [None, 1]
     spans.clear()
     with trace.get_tracer("test").start_as_current_span("order"):
         fetch(f"{url}/redirect", kind)
@@ -129,11 +148,21 @@ def test_authentication_rounds_are_one_trace(kind: str, spans: SpanRecorder) -> 
 
     def answer(request: httpx.Request) -> httpx.Response:
         challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
-        return httpx.Response(200) if "Authorization" in request.headers else httpx.Response(401, headers=challenge)
+        return (
+            httpx.Response(200)
+            if "Authorization" in request.headers
+            else httpx.Response(401, headers=challenge)
+        )
 
     instrument_httpx()
     assert (
-        fetch("http://shop/", kind, transport=httpx.MockTransport(answer), auth=httpx.DigestAuth("u", "p")).status_code == 200
+        fetch(
+            "http://shop/",
+            kind,
+            transport=httpx.MockTransport(answer),
+            auth=httpx.DigestAuth("u", "p"),
+        ).status_code
+        == 200
     )
     spans.assert_tree(
         """
@@ -155,16 +184,25 @@ class Own(httpx.BaseTransport, httpx.AsyncBaseTransport):
 @pytest.mark.promise("HTTP-08")
 @pytest.mark.parametrize(
     ("kind", "transport"),
-    [*((kind, name) for kind in ("sync", "async") for name in ("mock", "own", "mounted")), ("async", "asgi")],
+    [
+        *((kind, name) for kind in ("sync", "async") for name in ("mock", "own", "mounted")),
+        ("async", "asgi"),
+    ],
 )
 def test_every_transport_is_traced(kind: str, transport: str, spans: SpanRecorder) -> None:
     """Of clients that existed before as well: contrib sees those of the network alone."""
     made: dict[str, Callable[[], Any]] = {
-        "mock": lambda: httpx.MockTransport(lambda request: httpx.Response(200, json=dict(request.headers))),
+        "mock": lambda: httpx.MockTransport(
+            lambda request: httpx.Response(200, json=dict(request.headers))
+        ),
         "own": Own,
         "asgi": lambda: httpx.ASGITransport(application()),
     }
-    options = {"mounts": {"all://": Own()}} if transport == "mounted" else {"transport": made[transport]()}
+    options = (
+        {"mounts": {"all://": Own()}}
+        if transport == "mounted"
+        else {"transport": made[transport]()}
+    )
     if kind == "sync":
         with httpx.Client(**options) as client:
             instrument_httpx()
@@ -189,13 +227,24 @@ def test_an_application_in_process_has_its_own_server_span(spans: SpanRecorder) 
     inner.add_middleware(RequestTracingMiddleware)
 
     async def ask(request: Request) -> Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(inner), base_url="http://inner") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(inner), base_url="http://inner"
+        ) as client:
             return JSONResponse((await client.get("/headers")).json())
 
     outer = Starlette(routes=[Route("/", ask)])
     outer.add_middleware(RequestTracingMiddleware)
     fetch("http://outer/", "async", transport=httpx.ASGITransport(outer))
-    assert len({span.attributes["correlation_id"] for span in spans if span.attributes and span.kind is SpanKind.SERVER}) == 1
+    assert (
+        len(
+            {
+                span.attributes["correlation_id"]
+                for span in spans
+                if span.attributes and span.kind is SpanKind.SERVER
+            }
+        )
+        == 1
+    )
     spans.assert_tree(
         """
         GET [CLIENT]
@@ -213,7 +262,9 @@ def test_a_nested_call_without_client_tracing_has_its_own_server_span(spans: Spa
     inner.add_middleware(RequestTracingMiddleware)
 
     async def ask(request: Request) -> Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(inner), base_url="http://inner") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(inner), base_url="http://inner"
+        ) as client:
             return JSONResponse((await client.get("/headers")).json())
 
     outer = Starlette(routes=[Route("/", ask)])
@@ -229,22 +280,32 @@ def test_a_nested_call_without_client_tracing_has_its_own_server_span(spans: Spa
 
 @pytest.mark.promise("HTTP-08")
 @KINDS
-def test_errors_are_recorded_once_and_pass_unchanged(kind: str, serve: Serve, spans: SpanRecorder) -> None:
+def test_errors_are_recorded_once_and_pass_unchanged(
+    kind: str, serve: Serve, spans: SpanRecorder
+) -> None:
     """4xx and 5xx are errors of the client's span; what cannot be sent is recorded with its exception."""
     instrument_httpx()
     fetch(f"{serve(application())}/busy", kind)
     with pytest.raises(httpx.ConnectError):
         fetch("http://127.0.0.1:1/?token=s3cret", kind)
     busy_span, refused = spans.finished
-    assert (busy_span.status.status_code, (busy_span.attributes or {})["error.type"]) == (StatusCode.ERROR, "503")
-    assert (refused.status.status_code, (refused.attributes or {})["error.type"]) == (StatusCode.ERROR, "httpx.ConnectError")
+    assert (busy_span.status.status_code, (busy_span.attributes or {})["error.type"]) == (
+        StatusCode.ERROR,
+        "503",
+    )
+    assert (refused.status.status_code, (refused.attributes or {})["error.type"]) == (
+        StatusCode.ERROR,
+        "httpx.ConnectError",
+    )
     assert [event.name for event in refused.events] == ["exception"]
     assert "s3cret" not in str(refused.to_json())
 
 
 @pytest.mark.promise("HTTP-08")
 @KINDS
-def test_a_raising_hook_is_not_felt(kind: str, spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_raising_hook_is_not_felt(
+    kind: str, spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is logged; the response arrives; a hook that works sees span, request and response."""
     seen: list[Any] = []
 
@@ -264,7 +325,9 @@ def test_a_raising_hook_is_not_felt(kind: str, spans: SpanRecorder, caplog: pyte
 
 @pytest.mark.promise("HTTP-08")
 @KINDS
-def test_a_failing_propagator_is_not_felt(kind: str, spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_propagator_is_not_felt(
+    kind: str, spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The request goes out without its headers."""
 
     def broken(*_: object, **__: object) -> None:
@@ -316,8 +379,14 @@ def test_headers_exclusions_and_where_the_trace_goes(spans: SpanRecorder) -> Non
         propagate_to=["*.internal"],
         correlation=CorrelationConfig(headers=["X-Req"]),
     )
-    with httpx.Client(transport=Own(), headers={"Authorization": "Bearer t"}) as client, correlation_scope("c-1"):
-        inside, outside = client.get("http://shop.internal/").json(), client.get("http://llm.example/").json()
+    with (
+        httpx.Client(transport=Own(), headers={"Authorization": "Bearer t"}) as client,
+        correlation_scope("c-1"),
+    ):
+        inside, outside = (
+            client.get("http://shop.internal/").json(),
+            client.get("http://llm.example/").json(),
+        )
         excluded = client.get("http://search/a").json()
     assert (inside["x-req"], "traceparent" in inside) == ("c-1", True)
     assert not {"traceparent", "baggage", "x-req"} & (set(outside) | set(excluded))
@@ -332,11 +401,18 @@ def test_a_header_that_the_application_set_is_kept() -> None:
     """Its own correlation id goes out."""
     instrument_httpx()
     with httpx.Client(transport=Own()) as client, correlation_scope("c-1"):
-        assert client.get("http://shop/", headers={"X-Correlation-ID": "mine"}).json()["x-correlation-id"] == "mine"
+        assert (
+            client.get("http://shop/", headers={"X-Correlation-ID": "mine"}).json()[
+                "x-correlation-id"
+            ]
+            == "mine"
+        )
 
 
 @pytest.mark.promise("HTTP-08")
-def test_beside_contrib_there_is_one_span_and_one_warning(spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_beside_contrib_there_is_one_span_and_one_warning(
+    spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """Contrib keeps the field, and the log says how to change that."""
     contrib = HTTPXClientInstrumentor()
     contrib.instrument()
@@ -344,7 +420,11 @@ def test_beside_contrib_there_is_one_span_and_one_warning(spans: SpanRecorder, c
         with caplog.at_level(logging.WARNING, logger="obs_core"):
             instrument_httpx().uninstrument()
             instrument_httpx()
-        assert [record.message for record in caplog.records if "HTTPXClientInstrumentor" in record.message] != []
+        assert [
+            record.message
+            for record in caplog.records
+            if "HTTPXClientInstrumentor" in record.message
+        ] != []
         with pytest.raises(httpx.ConnectError):
             fetch("http://127.0.0.1:1/", "sync")
         assert len(spans) == 1
@@ -371,7 +451,9 @@ def test_a_failing_span_processor_is_not_felt(kind: str, part: str) -> None:
     app = application()
     app.add_middleware(RequestTracingMiddleware, tracer_provider=provider)
     assert fetch("http://shop/", kind, transport=Own()).status_code == 200
-    assert fetch("http://shop/headers", "async", transport=httpx.ASGITransport(app)).status_code == 200
+    assert (
+        fetch("http://shop/headers", "async", transport=httpx.ASGITransport(app)).status_code == 200
+    )
 
 
 @pytest.mark.promise("HTTP-08")
@@ -392,7 +474,10 @@ def test_an_httpx_without_its_one_place_to_send_from(kind: str, spans: SpanRecor
         with pytest.raises(httpx.ReadError):
             fetch("http://shop/", kind, transport=httpx.MockTransport(fails))
         with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-            assert client.send(request=client.build_request("GET", "http://shop/headers")).status_code == 200
+            assert (
+                client.send(request=client.build_request("GET", "http://shop/headers")).status_code
+                == 200
+            )
         uninstrument_httpx()
     sent, failed, _ = spans.finished
     assert carried["traceparent"].split("-")[2] == f"{sent.context.span_id:016x}"
@@ -415,7 +500,11 @@ def elsewhere() -> Iterator[None]:
             name = "_send_handling_redirects"
             module = Renamed().visit(ast.parse(textwrap.dedent(inspect.getsource(vars(cls)[name]))))
             made: dict[str, Any] = {}
-            exec(compile(ast.fix_missing_locations(module), "httpx", "exec"), vars(httpx._client), made)
+            exec(
+                compile(ast.fix_missing_locations(module), "httpx", "exec"),
+                vars(httpx._client),
+                made,
+            )
             patch.setattr(cls, name, made[name])
             patch.setattr(cls, "_elsewhere", vars(cls)["_send_single_request"], raising=False)
             patch.delattr(cls, "_send_single_request")

@@ -26,7 +26,9 @@ def test_the_load_balancers_headers_name_user_and_tenant() -> None:
     both = {"x-amzn-oidc-identity": "u-1", "x-amzn-oidc-data": token(claims)}
     assert aws_alb_identity(both) == Identity("u-1", "t-1")
     assert aws_alb_identity({"x-amzn-oidc-identity": "u-1"}) == Identity("u-1")
-    assert aws_alb_identity({"x-amzn-oidc-data": token(claims).rstrip("=")}) == Identity("u-1", "t-1")
+    assert aws_alb_identity({"x-amzn-oidc-data": token(claims).rstrip("=")}) == Identity(
+        "u-1", "t-1"
+    )
     assert aws_alb_identity({}) is None
 
 
@@ -54,7 +56,9 @@ FORGED = {
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_token_names_nobody(name: str) -> None:
     """It never raises, and a token that contradicts the header beside it is not believed, nor is that header."""
-    assert aws_alb_identity({"x-amzn-oidc-identity": "u-1", "x-amzn-oidc-data": FORGED[name]}) is None
+    assert (
+        aws_alb_identity({"x-amzn-oidc-identity": "u-1", "x-amzn-oidc-data": FORGED[name]}) is None
+    )
 
 
 @pytest.mark.promise("HTTP-07")
@@ -63,7 +67,11 @@ def test_a_forged_token_names_nobody(name: str) -> None:
 def test_no_token_raises(identity: str, data: str) -> None:
     """Whatever the headers say."""
     aws_alb_identity({"x-amzn-oidc-identity": identity, "x-amzn-oidc-data": data})
-    aws_alb_identity({"x-amzn-oidc-data": f"a.{base64.urlsafe_b64encode(data.encode('utf-8', 'replace')).decode()}.c"})
+    aws_alb_identity(
+        {
+            "x-amzn-oidc-data": f"a.{base64.urlsafe_b64encode(data.encode('utf-8', 'replace')).decode()}.c"
+        }
+    )
 
 
 @pytest.mark.promise("HTTP-07")
@@ -77,8 +85,16 @@ def test_with_a_key_the_hash_stands_in_for_the_id() -> None:
 @pytest.mark.promise("HTTP-07")
 @pytest.mark.parametrize(
     ("answer", "attributes"),
-    [("u-1", {"user.id": "u-1"}), (None, {}), ("", {}), (Identity(None, "t-1"), {"tenant.id": "t-1"}), (Identity("a b"), {})],
+    [
+        ("u-1", {"user.id": "u-1"}),
+        (None, {}),
+        ("", {}),
+        (Identity(None, "t-1"), {"tenant.id": "t-1"}),
+        (Identity("a b"), {}),
+    ],
 )
-def test_what_a_callable_may_answer(answer: Identity | str | None, attributes: dict[str, str]) -> None:
+def test_what_a_callable_may_answer(
+    answer: Identity | str | None, attributes: dict[str, str]
+) -> None:
     """An id, an identity or nothing; an id that could forge a header or a log line is nothing."""
     assert IdentityReader(lambda headers: answer, None).attributes({}) == attributes

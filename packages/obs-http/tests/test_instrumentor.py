@@ -32,7 +32,11 @@ manager.shutdown()
 
 def test_the_entry_points_load() -> None:
     """Each one of the package, in all three groups."""
-    for group in ("obs_core.instrumentors", "obs_core.asgi_middleware", "opentelemetry_instrumentor"):
+    for group in (
+        "obs_core.instrumentors",
+        "obs_core.asgi_middleware",
+        "opentelemetry_instrumentor",
+    ):
         ours = [found for found in entry_points(group=group) if found.value.startswith("obs_http")]
         assert ours, group
         assert all(callable(found.load()) for found in ours)
@@ -50,9 +54,15 @@ def test_opentelemetry_instrument_needs_no_code(otlp_sink: OtlpSink) -> None:
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "asgi,fastapi,httpx,requests",
     }
-    tool = [sys.executable, "-c", "from opentelemetry.instrumentation.auto_instrumentation import run; run()"]
+    tool = [
+        sys.executable,
+        "-c",
+        "from opentelemetry.instrumentation.auto_instrumentation import run; run()",
+    ]
     subprocess.run([*tool, sys.executable, "-c", SERVICE], env=environment, check=True, timeout=240)
-    received = otlp_sink.wait_for(lambda spans: {"SERVER", "CLIENT"} <= {span.kind for span in spans})
+    received = otlp_sink.wait_for(
+        lambda spans: {"SERVER", "CLIENT"} <= {span.kind for span in spans}
+    )
     # where opentelemetry-distro is installed too, the tool sets up an exporter of its own beside the service's
     spans = list({span.span_id: span for span in received}.values())
     assert [span.name for span in spans if span.kind == "SERVER"] == ["GET /items/{item_id}"]

@@ -68,7 +68,9 @@ def meter() -> Iterator[Meter]:
 async def item(request: Request) -> Response:
     if request.path_params["item_id"] == "broken":
         raise ValueError("broken")
-    return PlainTextResponse("ok", status_code=404 if request.path_params["item_id"] == "none" else 200)
+    return PlainTextResponse(
+        "ok", status_code=404 if request.path_params["item_id"] == "none" else 200
+    )
 
 
 def ask(app: Any, *paths: str, method: str = "GET") -> None:
@@ -82,15 +84,32 @@ def ask(app: Any, *paths: str, method: str = "GET") -> None:
 
 
 @pytest.mark.parametrize("provider", [None, UNSAMPLED], ids=["sampled", "unsampled"])
-def test_a_request_is_measured_whether_sampled_or_not(provider: Any, meter: Meter, spans: SpanRecorder) -> None:
+def test_a_request_is_measured_whether_sampled_or_not(
+    provider: Any, meter: Meter, spans: SpanRecorder
+) -> None:
     """Each once, by method, route and outcome; excluded paths not at all; nothing that a caller can make up is a label."""
     app = Starlette(routes=[Route("/items/{item_id}", item)])
-    app.add_middleware(RequestTracingMiddleware, meter_provider=meter.provider, tracer_provider=provider)
-    ask(app, "/items/1", "/items/2", "/items/none", "/items/broken", "/nowhere/1", "/nowhere/2", "/health")
+    app.add_middleware(
+        RequestTracingMiddleware, meter_provider=meter.provider, tracer_provider=provider
+    )
+    ask(
+        app,
+        "/items/1",
+        "/items/2",
+        "/items/none",
+        "/items/broken",
+        "/nowhere/1",
+        "/nowhere/2",
+        "/health",
+    )
     ask(app, "/items/3", method="BREW")
     same = {"url.scheme": "http", "network.protocol.version": "1.1"}
     get = {**same, "http.request.method": "GET"}
-    found = {route["http.route"]: route for *_, route in meter.measured(SERVER[0]) if "http.route" in route}
+    found = {
+        route["http.route"]: route
+        for *_, route in meter.measured(SERVER[0])
+        if "http.route" in route
+    }
     assert set(found) == {"/items/{item_id}"}
     series = meter.measured(SERVER[0])
     assert {scope for scope, *_ in series} == {"obs_http"}
@@ -102,9 +121,9 @@ def test_a_request_is_measured_whether_sampled_or_not(provider: Any, meter: Mete
         (2, {**get, "http.response.status_code": 404}),
         (1, {**same, **route, "http.request.method": "_OTHER", "http.response.status_code": 405}),
     ]
-    assert sorted((count, sorted(attributes.items(), key=str)) for _, count, attributes in series) == sorted(
-        (count, sorted(attributes.items(), key=str)) for count, attributes in expected
-    )
+    assert sorted(
+        (count, sorted(attributes.items(), key=str)) for _, count, attributes in series
+    ) == sorted((count, sorted(attributes.items(), key=str)) for count, attributes in expected)
 
 
 @pytest.mark.skipif(not HAS_TELEMETRY, reason="this FastAPI measures nothing")
@@ -119,7 +138,11 @@ def test_a_request_is_measured_whether_sampled_or_not(provider: Any, meter: Mete
     ids=["native", "native metrics alone", "native off", "native without metrics"],
 )
 def test_what_fastapi_measures_is_not_measured_again(
-    telemetry: dict[str, Any], scopes: list[str], meter: Meter, monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder
+    telemetry: dict[str, Any],
+    scopes: list[str],
+    meter: Meter,
+    monkeypatch: pytest.MonkeyPatch,
+    spans: SpanRecorder,
 ) -> None:
     """Whoever opens the request's span measures it, FastAPI also where it is told only to measure."""
     monkeypatch.setattr(metrics, "get_meter_provider", lambda: meter.provider)
@@ -133,10 +156,15 @@ def test_what_fastapi_measures_is_not_measured_again(
     ask(app, "/items/1")
     found = meter.measured(SERVER[0])
     assert [scope for scope, *_ in found] == scopes
-    assert all((count, attributes["http.route"]) == (1, "/items/{item_id}") for _, count, attributes in found)
+    assert all(
+        (count, attributes["http.route"]) == (1, "/items/{item_id}")
+        for _, count, attributes in found
+    )
 
 
-def test_a_meter_provider_may_come_late_and_none_costs_nothing(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_meter_provider_may_come_late_and_none_costs_nothing(
+    meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The API's own providers, which measure nothing, are never used; one that is set later is found within 100 requests."""
     for nothing in (metrics._internal._ProxyMeterProvider, NoOpMeterProvider):
         durations = Durations(*SERVER, None)
@@ -194,11 +222,20 @@ def with_requests(url: str) -> None:
 @pytest.mark.parametrize("provider", [None, UNSAMPLED], ids=["sampled", "unsampled"])
 @pytest.mark.parametrize(
     ("fetch", "instrument"),
-    [(with_httpx, instrument_httpx), (with_async_httpx, instrument_httpx), (with_requests, instrument_requests)],
+    [
+        (with_httpx, instrument_httpx),
+        (with_async_httpx, instrument_httpx),
+        (with_requests, instrument_requests),
+    ],
     ids=["httpx", "httpx, async", "requests"],
 )
 def test_what_a_client_sends_is_measured(
-    fetch: Callable[[str], None], instrument: Any, provider: Any, serve: Any, meter: Meter, spans: SpanRecorder
+    fetch: Callable[[str], None],
+    instrument: Any,
+    provider: Any,
+    serve: Any,
+    meter: Meter,
+    spans: SpanRecorder,
 ) -> None:
     """Each request once, by host and outcome, never by path; suppressed ones not at all."""
     url = httpx.URL(serve(Starlette(routes=[Route("/items/{item_id}", item)])))
@@ -211,7 +248,10 @@ def test_what_a_client_sends_is_measured(
         fetch("http://127.0.0.1:1/")
     same = {"http.request.method": "GET", "server.address": "127.0.0.1"}
     here = {**same, "server.port": url.port, "network.protocol.version": "1.1"}
-    found = {attributes.get("http.response.status_code"): (n, attributes) for _, n, attributes in meter.measured(CLIENT)}
+    found = {
+        attributes.get("http.response.status_code"): (n, attributes)
+        for _, n, attributes in meter.measured(CLIENT)
+    }
     refused = {**same, "server.port": 1, "error.type": found[None][1]["error.type"]}
     assert found == {
         200: (2, {**here, "http.response.status_code": 200}),

@@ -27,9 +27,13 @@ from websockets.sync.client import connect
 
 Serve = Callable[[Any], str]
 Eventually = Callable[[Callable[[], Any]], Any]
-NATIVE_OFF: dict[str, Any] = {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+NATIVE_OFF: dict[str, Any] = (
+    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+)
 BOTH = pytest.mark.parametrize(
-    "options", [{}, NATIVE_OFF] if NATIVE_OFF else [{}], ids=["default", "native off"][: 1 + bool(NATIVE_OFF)]
+    "options",
+    [{}, NATIVE_OFF] if NATIVE_OFF else [{}],
+    ids=["default", "native off"][: 1 + bool(NATIVE_OFF)],
 )
 
 
@@ -48,13 +52,22 @@ async def plain(request: Request) -> Response:
 
 
 @pytest.mark.promise("HTTP-04")
-def test_the_span_of_a_request_whole(serve: Serve, spans: SpanRecorder, eventually: Eventually) -> None:
+def test_the_span_of_a_request_whole(
+    serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
     """Name, kind, status and every attribute, in the stable conventions, with no other name beside them."""
     url = serve(traced([Route("/items/{item_id:int}", plain, methods=["GET"])]))
-    answer = httpx.get(f"{url}/items/7?page=2&token=s3cret", headers={"X-Request-ID": "r-1", "User-Agent": "test/1"})
+    answer = httpx.get(
+        f"{url}/items/7?page=2&token=s3cret",
+        headers={"X-Request-ID": "r-1", "User-Agent": "test/1"},
+    )
     (span,) = eventually(lambda: server_spans(spans))
     assert answer.status_code == 200
-    assert (span.name, span.kind, span.status.status_code) == ("GET /items/{item_id}", SpanKind.SERVER, StatusCode.UNSET)
+    assert (span.name, span.kind, span.status.status_code) == (
+        "GET /items/{item_id}",
+        SpanKind.SERVER,
+        StatusCode.UNSET,
+    )
     assert (span.parent, span.links, span.events) == (None, (), ())
     assert dict(span.attributes) == {
         "http.request.method": "GET",
@@ -89,7 +102,13 @@ def test_the_route_is_the_whole_template(
     app.mount("/shops/{shop}", inner)
     app.add_middleware(RequestTracingMiddleware)
     url = serve(app)
-    for path in ("/v1/acme/orders/1", "/shops/berlin/items/7", "/nowhere/1", "/nowhere/2", "/shops/berlin/nothing"):
+    for path in (
+        "/v1/acme/orders/1",
+        "/shops/berlin/items/7",
+        "/nowhere/1",
+        "/nowhere/2",
+        "/shops/berlin/nothing",
+    ):
         httpx.get(url + path)
     httpx.request("BREW", f"{url}/nowhere/3")
     found = eventually(lambda: len(server_spans(spans)) == 6 and server_spans(spans))
@@ -101,7 +120,10 @@ def test_the_route_is_the_whole_template(
     assert [span.attributes.get("http.route") for span in found[:3]] == [
         "/v1/{tenant}/orders/{order_id}", "/shops/{shop}/items/{item_id}", None,
     ]  # fmt: skip
-    assert (found[5].attributes["http.request.method"], found[5].attributes["http.request.method_original"]) == (
+    assert (
+        found[5].attributes["http.request.method"],
+        found[5].attributes["http.request.method_original"],
+    ) == (
         "_OTHER",
         "BREW",
     )
@@ -123,13 +145,19 @@ def test_starlettes_mounts_and_files_have_templates(
     httpx.get(f"{url}/static/a.txt")
     httpx.post(f"{url}/only-get")
     found = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
-    assert [span.name for span in found] == ["GET /shops/{shop}/items/{item_id}", "GET /static/{path}", "POST /only-get"]
+    assert [span.name for span in found] == [
+        "GET /shops/{shop}/items/{item_id}",
+        "GET /static/{path}",
+        "POST /only-get",
+    ]
     assert found[2].attributes["http.response.status_code"] == 405
 
 
 @pytest.mark.promise("HTTP-04")
 @BOTH
-def test_only_5xx_is_an_error(options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually) -> None:
+def test_only_5xx_is_an_error(
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
     """404 and 422 leave the status unset; 503 makes it ERROR with the code as error.type."""
     app = FastAPI(**options)
 
@@ -143,10 +171,18 @@ def test_only_5xx_is_an_error(options: dict[str, Any], serve: Serve, spans: Span
         httpx.get(url + path)
     found = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
     said = [
-        (span.attributes["http.response.status_code"], span.status.status_code, span.attributes.get("error.type"))
+        (
+            span.attributes["http.response.status_code"],
+            span.status.status_code,
+            span.attributes.get("error.type"),
+        )
         for span in found
     ]
-    assert said == [(404, StatusCode.UNSET, None), (422, StatusCode.UNSET, None), (503, StatusCode.ERROR, "503")]
+    assert said == [
+        (404, StatusCode.UNSET, None),
+        (422, StatusCode.UNSET, None),
+        (503, StatusCode.ERROR, "503"),
+    ]
 
 
 @pytest.mark.promise("HTTP-02", "HTTP-06")
@@ -166,14 +202,21 @@ def test_a_raising_handler_runs_once_and_is_recorded_once(
     app.add_middleware(RequestTracingMiddleware, service_name="shop")
     answer = httpx.get(f"{serve(app)}/fails", headers={"X-Correlation-ID": "c-1"})
     (span,) = eventually(lambda: server_spans(spans))
-    assert (answer.status_code, answer.headers["X-Correlation-ID"], answer.headers["X-Service-Name"]) == (500, "c-1", "shop")
+    assert (
+        answer.status_code,
+        answer.headers["X-Correlation-ID"],
+        answer.headers["X-Service-Name"],
+    ) == (500, "c-1", "shop")
     assert float(answer.headers["X-Processing-Time"]) < 20
     assert runs == [1]
     (event,) = span.events
     assert (event.name, event.attributes["exception.type"], event.attributes["exception.message"]) == (
         "exception", "ValueError", "no such item",
     )  # fmt: skip
-    assert (span.status.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "ValueError")
+    assert (span.status.status_code, span.attributes["error.type"]) == (
+        StatusCode.ERROR,
+        "ValueError",
+    )
     assert span.attributes["http.response.status_code"] == 500
 
 
@@ -186,7 +229,11 @@ def test_the_exception_comes_out_unchanged() -> None:
         raise raised
 
     with pytest.raises(LookupError) as caught:
-        asyncio.run(RequestTracingMiddleware(app)({"type": "http", "method": "GET", "path": "/", "headers": []}, None, None))  # type: ignore[arg-type]
+        asyncio.run(
+            RequestTracingMiddleware(app)(
+                {"type": "http", "method": "GET", "path": "/", "headers": []}, None, None
+            )
+        )  # type: ignore[arg-type]
     assert caught.value is raised
 
 
@@ -213,7 +260,11 @@ def test_what_is_raised_after_the_response_started_is_recorded(
     assert span.attributes["http.response.status_code"] == 200
     assert span.status.status_code is StatusCode.ERROR
     # Starlette before 0.38 raises it in the group of its task group
-    assert span.attributes["error.type"] in ("ValueError", "exceptiongroup.ExceptionGroup", "ExceptionGroup")
+    assert span.attributes["error.type"] in (
+        "ValueError",
+        "exceptiongroup.ExceptionGroup",
+        "ExceptionGroup",
+    )
     assert len(span.events) == 1
     assert "lost the database" in span.events[0].attributes["exception.stacktrace"]
 
@@ -228,11 +279,15 @@ def test_what_others_recorded_of_the_url_is_masked_in_either_convention(
 
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http/dup")
     monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
-    monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING", {})
+    monkeypatch.setattr(
+        _OpenTelemetrySemanticConventionStability, "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING", {}
+    )
     app = OpenTelemetryMiddleware(traced([Route("/items/{item_id}", plain)]))
 
     async def ask() -> None:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://shop"
+        ) as client:
             await client.get("/items/7?page=2&token=s3cret")
 
     asyncio.run(ask())
@@ -244,7 +299,10 @@ def test_what_others_recorded_of_the_url_is_masked_in_either_convention(
 @pytest.mark.promise("HTTP-02")
 @pytest.mark.parametrize("part", ["start_span", "propagator", "set_attributes"])
 def test_broken_telemetry_is_not_felt(
-    part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, spans: SpanRecorder
+    part: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    spans: SpanRecorder,
 ) -> None:
     """The handler runs exactly once and its answer arrives, whatever part of telemetry raises."""
 
@@ -266,8 +324,13 @@ def test_broken_telemetry_is_not_felt(
         monkeypatch.setattr("opentelemetry.sdk.trace.Span.set_attributes", broken)
 
     async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:
-            return await client.get("/", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://t"
+        ) as client:
+            return await client.get(
+                "/",
+                headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+            )
 
     with caplog.at_level(logging.ERROR, logger="obs_core"):
         answer = asyncio.run(ask())
@@ -308,7 +371,9 @@ def test_a_streams_chunks_pass_as_they_come(
 
 
 @pytest.mark.promise("HTTP-03")
-def test_background_tasks_run_on_after_the_span(serve: Serve, spans: SpanRecorder, eventually: Eventually) -> None:
+def test_background_tasks_run_on_after_the_span(
+    serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
     """The span ends with the response; the task's spans are its children, and what the task raises is recorded."""
     app = FastAPI(**NATIVE_OFF)
 
@@ -333,7 +398,9 @@ def test_background_tasks_run_on_after_the_span(serve: Serve, spans: SpanRecorde
         """,
         attributes=["http.response.status_code", "error.type"],
     )
-    assert [event.attributes["exception.message"] for event in spans.one("background").events] == ["mailbox full"]
+    assert [event.attributes["exception.message"] for event in spans.one("background").events] == [
+        "mailbox full"
+    ]
 
 
 @pytest.mark.promise("HTTP-03")
@@ -394,13 +461,21 @@ def test_a_websocket_session_is_one_span(
     assert span.attributes is not None
     assert (span.kind, span.status.status_code) == (SpanKind.SERVER, StatusCode.UNSET)
     assert span.attributes["http.route"] == "/rooms/{room}"
-    assert (span.attributes["obs.websocket.messages.received"], span.attributes["obs.websocket.messages.sent"]) == (3, 3)
-    assert all(child.parent and child.context.trace_id == span.context.trace_id for child in spans.named("answer"))
+    assert (
+        span.attributes["obs.websocket.messages.received"],
+        span.attributes["obs.websocket.messages.sent"],
+    ) == (3, 3)
+    assert all(
+        child.parent and child.context.trace_id == span.context.trace_id
+        for child in spans.named("answer")
+    )
     assert len(server_spans(spans)) == 1
 
 
 @pytest.mark.promise("HTTP-03")
-def test_a_websocket_of_starlette_broken_off_by_the_client(serve: Serve, spans: SpanRecorder, eventually: Eventually) -> None:
+def test_a_websocket_of_starlette_broken_off_by_the_client(
+    serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
     """A client that goes away is no error of the server's; a handler that raises is one."""
 
     async def listen(socket: WebSocket) -> None:
@@ -412,7 +487,9 @@ def test_a_websocket_of_starlette_broken_off_by_the_client(serve: Serve, spans: 
         await socket.accept()
         raise ValueError("no room")
 
-    url = serve(traced([WebSocketRoute("/listen", listen), WebSocketRoute("/fails", fails)])).replace("http", "ws")
+    url = serve(
+        traced([WebSocketRoute("/listen", listen), WebSocketRoute("/fails", fails)])
+    ).replace("http", "ws")
     with connect(f"{url}/listen") as client:
         client.send("one")
     eventually(lambda: spans.named("WS /listen"))
@@ -422,7 +499,10 @@ def test_a_websocket_of_starlette_broken_off_by_the_client(serve: Serve, spans: 
     eventually(lambda: spans.named("WS /fails"))
     failed = spans.one("WS /fails")
     assert left.attributes is not None
-    assert (left.status.status_code, left.attributes["obs.websocket.messages.received"]) == (StatusCode.UNSET, 1)
+    assert (left.status.status_code, left.attributes["obs.websocket.messages.received"]) == (
+        StatusCode.UNSET,
+        1,
+    )
     assert (failed.status.status_code, len(failed.events)) == (StatusCode.ERROR, 1)
 
 
@@ -482,20 +562,39 @@ def test_headers_are_captured_by_list_and_glob_and_secrets_masked(
         return Response(headers={"Set-Cookie": "id=1", "X-Cache": "hit"})
 
     app.add_middleware(
-        RequestTracingMiddleware, capture_request_headers=["*"], capture_response_headers=["x-cache", "set-*"], redact=["x-ssn"]
+        RequestTracingMiddleware,
+        capture_request_headers=["*"],
+        capture_response_headers=["x-cache", "set-*"],
+        redact=["x-ssn"],
     )
-    sent = [("X-Tag", "a"), ("X-Tag", "b"), ("Authorization", "Bearer t"), ("Cookie", "c"), ("X-Api_Key", "k"), ("X-SSN", "1")]
+    sent = [
+        ("X-Tag", "a"),
+        ("X-Tag", "b"),
+        ("Authorization", "Bearer t"),
+        ("Cookie", "c"),
+        ("X-Api_Key", "k"),
+        ("X-SSN", "1"),
+    ]
     httpx.get(f"{serve(app)}/", headers=sent)
     (span,) = eventually(lambda: server_spans(spans))
-    found = {name.removeprefix("http."): value for name, value in span.attributes.items() if ".header." in name}
+    found = {
+        name.removeprefix("http."): value
+        for name, value in span.attributes.items()
+        if ".header." in name
+    }
     assert found["request.header.x-tag"] == ("a", "b")
     for name in ("authorization", "cookie", "x-api_key", "x-ssn"):
         assert found[f"request.header.{name}"] == ("[REDACTED]",)
-    assert (found["response.header.x-cache"], found["response.header.set-cookie"]) == (("hit",), ("[REDACTED]",))
+    assert (found["response.header.x-cache"], found["response.header.set-cookie"]) == (
+        ("hit",),
+        ("[REDACTED]",),
+    )
 
 
 @pytest.mark.promise("HTTP-06")
-def test_response_headers_can_be_switched(serve: Serve, spans: SpanRecorder, eventually: Eventually) -> None:
+def test_response_headers_can_be_switched(
+    serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
     """Off: none of ours; traceresponse on demand; the application's own header wins."""
 
     async def own(request: Request) -> Response:
@@ -503,12 +602,17 @@ def test_response_headers_can_be_switched(serve: Serve, spans: SpanRecorder, eve
 
     odd = httpx.get(serve(traced([Route("/", plain)], service_name="shop\r\nSet-Cookie: a=ü")))
     assert odd.headers["X-Service-Name"] == "shop??Set-Cookie: a=?"
-    silent = httpx.get(serve(traced([Route("/", plain)], service_name="shop", response_headers=False)))
+    silent = httpx.get(
+        serve(traced([Route("/", plain)], service_name="shop", response_headers=False))
+    )
     assert not {"x-correlation-id", "x-service-name", "x-processing-time"} & set(silent.headers)
     told = httpx.get(serve(traced([Route("/", own)], traceresponse=True)))
     assert told.headers.get_list("X-Correlation-ID") == ["mine"]
     last = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans)[-1].context)
-    assert told.headers["traceresponse"] == f"00-{last.trace_id:032x}-{last.span_id:016x}-{last.trace_flags:02x}"
+    assert (
+        told.headers["traceresponse"]
+        == f"00-{last.trace_id:032x}-{last.span_id:016x}-{last.trace_flags:02x}"
+    )
 
 
 @pytest.mark.promise("HTTP-06", "CORE-60")
@@ -519,7 +623,12 @@ def test_a_forged_correlation_id_is_not_echoed(serve: Serve, spans: SpanRecorder
         answer = httpx.get(url, headers={b"X-Correlation-ID": forged.encode()})
         assert answer.headers["X-Correlation-ID"] not in (forged, "")
         assert len(answer.headers["X-Correlation-ID"]) == 36
-    other = serve(traced([Route("/", plain)], correlation=CorrelationConfig(headers=["X-Trace"], generate_id=False)))
+    other = serve(
+        traced(
+            [Route("/", plain)],
+            correlation=CorrelationConfig(headers=["X-Trace"], generate_id=False),
+        )
+    )
     assert httpx.get(other, headers={"X-Trace": "t-1"}).headers["X-Trace"] == "t-1"
     assert "X-Trace" not in httpx.get(other).headers
 
@@ -566,12 +675,18 @@ def test_no_header_is_injected_through_the_correlation_id(
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [sent], "query_string": b""}
     asyncio.run(app(scope, receive, send))
-    (made,) = (value.decode() for name, value in answered[0]["headers"] if name == b"x-correlation-id")
+    (made,) = (
+        value.decode() for name, value in answered[0]["headers"] if name == b"x-correlation-id"
+    )
     assert len(made) == 36
     assert b"Set-Cookie" not in b"".join(value for _, value in answered[0]["headers"])
     assert carried["x-correlation-id"] == made
     assert f"correlation_id={made}" in carried["baggage"]
-    assert {span.attributes["correlation_id"] for span in spans.finished if span.kind is not SpanKind.INTERNAL} == {made}
+    assert {
+        span.attributes["correlation_id"]
+        for span in spans.finished
+        if span.kind is not SpanKind.INTERNAL
+    } == {made}
 
 
 @pytest.mark.promise("HTTP-03")
@@ -592,26 +707,42 @@ def test_a_websocket_that_is_refused_or_untrusted(
     with pytest.raises(InvalidStatus), connect(f"{url}/closed", additional_headers=sent):
         pass
     (span,) = eventually(lambda: server_spans(spans))
-    assert (span.name, span.parent, span.status.status_code) == ("WS /closed", None, StatusCode.UNSET)
+    assert (span.name, span.parent, span.status.status_code) == (
+        "WS /closed",
+        None,
+        StatusCode.UNSET,
+    )
     assert [link.context.span_id for link in span.links] == [0xB7AD6B7169203331]
     if options or not NATIVE_OFF:
         assert span.attributes["http.response.status_code"] == 403
 
 
 @pytest.mark.promise("HTTP-06")
-def test_legacy_attributes_are_opt_in(serve: Serve, spans: SpanRecorder, eventually: Eventually) -> None:
+def test_legacy_attributes_are_opt_in(
+    serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
     """The names of distributed-observability-tools 1.0 stand beside the new one, only where asked for."""
-    httpx.get(serve(traced([Route("/", plain)], legacy_attributes=True)), headers={"X-Correlation-ID": "c-1"})
+    httpx.get(
+        serve(traced([Route("/", plain)], legacy_attributes=True)),
+        headers={"X-Correlation-ID": "c-1"},
+    )
     httpx.get(serve(traced([Route("/", plain)])), headers={"X-Correlation-ID": "c-1"})
     old, new = eventually(lambda: len(server_spans(spans)) == 2 and server_spans(spans))
-    assert old.attributes["correlation.id"] == old.attributes["x-correlation-id"] == old.attributes["correlation_id"] == "c-1"
+    assert (
+        old.attributes["correlation.id"]
+        == old.attributes["x-correlation-id"]
+        == old.attributes["correlation_id"]
+        == "c-1"
+    )
     assert old.attributes["http.request.header.x-correlation-id"] == ("c-1",)
     assert not {"correlation.id", "x-correlation-id"} & set(new.attributes)
 
 
 @pytest.mark.promise("HTTP-07")
 @BOTH
-def test_who_the_request_is_for(options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually) -> None:
+def test_who_the_request_is_for(
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+) -> None:
     """The callable's answer is on the span and, where asked for, in the baggage that goes on to other services."""
     app = FastAPI(**options)
 
@@ -633,11 +764,15 @@ def test_who_the_request_is_for(options: dict[str, Any], serve: Serve, spans: Sp
     assert "user.id" not in unknown.attributes
 
 
-def who_reaches(serve: Serve, edge: dict[str, Any], inner: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+def who_reaches(
+    serve: Serve, edge: dict[str, Any], inner: dict[str, Any], headers: dict[str, str]
+) -> dict[str, Any]:
     """Ask an edge that asks a service further in; return what the baggage says there."""
 
     async def said(request: Request) -> Response:
-        return JSONResponse({name: value for name, value in baggage.get_all().items() if name != "correlation_id"})
+        return JSONResponse(
+            {name: value for name, value in baggage.get_all().items() if name != "correlation_id"}
+        )
 
     url = serve(traced([Route("/inner", said)], **inner))
 
@@ -645,7 +780,9 @@ def who_reaches(serve: Serve, edge: dict[str, Any], inner: dict[str, Any], heade
         async with httpx.AsyncClient() as client:
             return JSONResponse((await client.get(f"{url}/inner")).json())
 
-    found: dict[str, Any] = httpx.get(f"{serve(traced([Route('/edge', pass_on)], **edge))}/edge", headers=headers).json()
+    found: dict[str, Any] = httpx.get(
+        f"{serve(traced([Route('/edge', pass_on)], **edge))}/edge", headers=headers
+    ).json()
     return found
 
 
@@ -660,12 +797,21 @@ def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
     instrument_httpx()
     edge = {"identify": lambda headers: headers.get("x-user"), "identity_in_baggage": True}
     try:
-        for options in ({"identity_from_baggage": True}, {"identity_from_baggage": True, "identity_hash_key": "k"}, {}):
-            assert who_reaches(serve, edge, options, {"x-user": "u-1", **FORGED}) == {"user.id": "u-1", "other": "1"}
+        for options in (
+            {"identity_from_baggage": True},
+            {"identity_from_baggage": True, "identity_hash_key": "k"},
+            {},
+        ):
+            assert who_reaches(serve, edge, options, {"x-user": "u-1", **FORGED}) == {
+                "user.id": "u-1",
+                "other": "1",
+            }
     finally:
         uninstrument_httpx()
     eventually(lambda: len(server_spans(spans)) == 6)
-    assert [span.attributes["user.id"] for span in spans.named("GET /edge") if span.attributes] == ["u-1"] * 3
+    assert [span.attributes["user.id"] for span in spans.named("GET /edge") if span.attributes] == [
+        "u-1"
+    ] * 3
     found = sorted(spans.named("GET /inner"), key=lambda span: span.start_time or 0)
     plain, hashed, unasked = (dict(span.attributes or {}) for span in found)
     assert (plain["user.id"], "tenant.id" in plain) == ("u-1", False)

@@ -19,7 +19,9 @@ from opentelemetry.trace import SpanKind
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 VALID = f"00-{TRACE}-{SPAN}-01"
-NATIVE_OFF: dict[str, Any] = {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+NATIVE_OFF: dict[str, Any] = (
+    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+)
 
 MALFORMED_TRACEPARENTS = {
     "empty": "",
@@ -79,7 +81,9 @@ MALFORMED_TRACESTATES = {
 }
 
 
-def ask(headers: list[tuple[str, str]], fastapi: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+def ask(
+    headers: list[tuple[str, str]], fastapi: dict[str, Any] | None = None, **options: Any
+) -> dict[str, Any]:
     """Send one request with `headers`, after another; return what the handler saw."""
     app = FastAPI(**(fastapi or {}))
 
@@ -90,9 +94,13 @@ def ask(headers: list[tuple[str, str]], fastapi: dict[str, Any] | None = None, *
     app.add_middleware(RequestTracingMiddleware, **options)
 
     async def run() -> dict[str, Any]:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://edge"
+        ) as client:
             await client.get("/warm-up-of-the-edge")
-            answer = await client.get("/", headers=[(name.encode(), value.encode()) for name, value in headers])
+            answer = await client.get(
+                "/", headers=[(name.encode(), value.encode()) for name, value in headers]
+            )
             assert answer.status_code == 200
             found: dict[str, Any] = answer.json()
             return found
@@ -106,14 +114,18 @@ def the_server_span(spans: SpanRecorder) -> Any:
 
 
 BOTH = pytest.mark.parametrize(
-    "fastapi", [{}, NATIVE_OFF] if NATIVE_OFF else [{}], ids=["default", "native off"][: 1 + bool(NATIVE_OFF)]
+    "fastapi",
+    [{}, NATIVE_OFF] if NATIVE_OFF else [{}],
+    ids=["default", "native off"][: 1 + bool(NATIVE_OFF)],
 )
 
 
 @pytest.mark.promise("HTTP-09")
 @BOTH
 @pytest.mark.parametrize("name", MALFORMED_TRACEPARENTS)
-def test_a_malformed_traceparent_starts_a_new_trace(name: str, fastapi: dict[str, Any], spans: SpanRecorder) -> None:
+def test_a_malformed_traceparent_starts_a_new_trace(
+    name: str, fastapi: dict[str, Any], spans: SpanRecorder
+) -> None:
     """The request is served, in a new trace, without its tracestate."""
     ask([("traceparent", MALFORMED_TRACEPARENTS[name]), ("tracestate", "rojo=1")], fastapi)
     span = the_server_span(spans)
@@ -124,9 +136,13 @@ def test_a_malformed_traceparent_starts_a_new_trace(name: str, fastapi: dict[str
 @pytest.mark.promise("HTTP-09")
 @BOTH
 @pytest.mark.parametrize(
-    "values", [(VALID, VALID), (VALID, VALID.replace("01", "02")), ("", VALID)], ids=["same", "other", "empty first"]
+    "values",
+    [(VALID, VALID), (VALID, VALID.replace("01", "02")), ("", VALID)],
+    ids=["same", "other", "empty first"],
 )
-def test_two_traceparents_start_a_new_trace(values: tuple[str, str], fastapi: dict[str, Any], spans: SpanRecorder) -> None:
+def test_two_traceparents_start_a_new_trace(
+    values: tuple[str, str], fastapi: dict[str, Any], spans: SpanRecorder
+) -> None:
     """Neither of two headers is believed, not even where FastAPI's own tracing, which takes the first, opens the span."""
     ask([("traceparent", value) for value in values], fastapi)
     assert the_server_span(spans).parent is None
@@ -135,7 +151,9 @@ def test_two_traceparents_start_a_new_trace(values: tuple[str, str], fastapi: di
 @pytest.mark.promise("HTTP-09")
 @BOTH
 @pytest.mark.parametrize("name", VALID_TRACEPARENTS)
-def test_a_valid_traceparent_is_gone_on_with(name: str, fastapi: dict[str, Any], spans: SpanRecorder) -> None:
+def test_a_valid_traceparent_is_gone_on_with(
+    name: str, fastapi: dict[str, Any], spans: SpanRecorder
+) -> None:
     """The caller's span is the parent; versions to come are read as far as they are known."""
     ask([("traceparent", VALID_TRACEPARENTS[name]), ("tracestate", "rojo=1,congo=2")], fastapi)
     span = the_server_span(spans)
@@ -160,7 +178,10 @@ def test_a_malformed_tracestate_is_left_out_and_the_trace_goes_on(
 def test_several_tracestates_are_one_list(fastapi: dict[str, Any], spans: SpanRecorder) -> None:
     """In the order in which they came, empty members left out."""
     ask([("traceparent", VALID), ("tracestate", "rojo=1, ,"), ("tracestate", "congo=2")], fastapi)
-    assert list(the_server_span(spans).context.trace_state.items()) == [("rojo", "1"), ("congo", "2")]
+    assert list(the_server_span(spans).context.trace_state.items()) == [
+        ("rojo", "1"),
+        ("congo", "2"),
+    ]
 
 
 @pytest.mark.promise("HTTP-09")
@@ -174,7 +195,11 @@ def test_a_long_tracestate_is_cut_between_members() -> None:
 
 
 @pytest.mark.promise("HTTP-09")
-@given(st.lists(st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n\0")), max_size=50))
+@given(
+    st.lists(
+        st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n\0")), max_size=50
+    )
+)
 @settings(max_examples=200, deadline=None)
 def test_a_tracestate_never_grows(values: list[str]) -> None:
     """Whatever comes in, at most 512 characters and 32 members come out."""
@@ -222,17 +247,26 @@ def test_several_baggage_headers_are_one(spans: SpanRecorder) -> None:
 @BOTH
 def test_an_untrusted_callers_trace_is_linked(fastapi: dict[str, Any], spans: SpanRecorder) -> None:
     """A new trace with a link to the caller's span; its tracestate and baggage stay outside, the correlation id comes in."""
-    sent = [("traceparent", VALID), ("tracestate", "rojo=1"), ("baggage", "admin=yes"), ("x-correlation-id", "c-1")]
+    sent = [
+        ("traceparent", VALID),
+        ("tracestate", "rojo=1"),
+        ("baggage", "admin=yes"),
+        ("x-correlation-id", "c-1"),
+    ]
     seen = ask(sent, fastapi, trust_remote_context=False)
     span = the_server_span(spans)
     assert (span.parent, len(span.context.trace_state)) == (None, 0)
-    assert [(link.context.trace_id, link.context.span_id) for link in span.links] == [(int(TRACE, 16), int(SPAN, 16))]
+    assert [(link.context.trace_id, link.context.span_id) for link in span.links] == [
+        (int(TRACE, 16), int(SPAN, 16))
+    ]
     assert seen["baggage"] == {"correlation_id": "c-1"}
 
 
 @pytest.mark.promise("HTTP-09")
 @BOTH
-def test_the_handler_sees_the_headers_as_they_came(fastapi: dict[str, Any], spans: SpanRecorder) -> None:
+def test_the_handler_sees_the_headers_as_they_came(
+    fastapi: dict[str, Any], spans: SpanRecorder
+) -> None:
     """What is hidden from FastAPI's tracing is not hidden from the application."""
     app = FastAPI(**fastapi)
 
@@ -243,9 +277,13 @@ def test_the_handler_sees_the_headers_as_they_came(fastapi: dict[str, Any], span
     app.add_middleware(RequestTracingMiddleware, trust_remote_context=False)
 
     async def run() -> Any:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://edge"
+        ) as client:
             await client.get("/warm-up-of-the-edge")
-            return (await client.get("/", headers=[("traceparent", VALID), ("traceparent", "x")])).json()
+            return (
+                await client.get("/", headers=[("traceparent", VALID), ("traceparent", "x")])
+            ).json()
 
     assert asyncio.run(run()) == [VALID, "x"]
 

@@ -63,7 +63,9 @@ class Server(ThreadingHTTPServer):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(
+            target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         thread.start()
         yield made
         made.shutdown()
@@ -77,10 +79,16 @@ def test_the_span_of_a_request_whole(server: Server, spans: SpanRecorder) -> Non
     with correlation_scope("c-1"):
         requests.get(server.url.replace("//", "//bob:pa55@") + "/items?page=2&sig=5ig", timeout=10)
     (span,) = spans.finished
-    assert (span.name, span.kind, span.status.status_code, span.parent) == ("GET", SpanKind.CLIENT, StatusCode.UNSET, None)
+    assert (span.name, span.kind, span.status.status_code, span.parent) == (
+        "GET",
+        SpanKind.CLIENT,
+        StatusCode.UNSET,
+        None,
+    )
     assert dict(span.attributes or {}) == {
         "http.request.method": "GET",
-        "url.full": server.url.replace("//", "//REDACTED:REDACTED@") + "/items?page=2&sig=[REDACTED]",
+        "url.full": server.url.replace("//", "//REDACTED:REDACTED@")
+        + "/items?page=2&sig=[REDACTED]",
         "server.address": "127.0.0.1",
         "server.port": server.server_port,
         "http.response.status_code": 200,
@@ -100,8 +108,13 @@ def test_redirects_are_one_trace(server: Server, spans: SpanRecorder) -> None:
     first, second = spans.finished
     assert [step.status_code for step in answer.history] == [302]
     assert second.parent is not None
-    assert (second.context.trace_id, second.parent.span_id) == (first.context.trace_id, first.context.span_id)
-    assert [seen["traceparent"].split("-")[2] for seen in server.seen] == [f"{span.context.span_id:016x}" for span in spans]
+    assert (second.context.trace_id, second.parent.span_id) == (
+        first.context.trace_id,
+        first.context.span_id,
+    )
+    assert [seen["traceparent"].split("-")[2] for seen in server.seen] == [
+        f"{span.context.span_id:016x}" for span in spans
+    ]
     assert (second.attributes or {})["http.request.resend_count"] == 1
 
 
@@ -111,7 +124,10 @@ def test_retries_of_urllib3_are_one_span(server: Server, spans: SpanRecorder) ->
     instrument_requests()
     server.busy = 2
     with requests.Session() as session, trace.get_tracer("test").start_as_current_span("order"):
-        session.mount("http://", HTTPAdapter(max_retries=Retry(total=3, status_forcelist=[503], backoff_factor=0)))
+        session.mount(
+            "http://",
+            HTTPAdapter(max_retries=Retry(total=3, status_forcelist=[503], backoff_factor=0)),
+        )
         assert session.get(f"{server.url}/busy", timeout=10).status_code == 200
     spans.assert_tree(
         """
@@ -138,7 +154,9 @@ def test_what_cannot_be_sent_is_recorded_once_without_its_secrets(spans: SpanRec
 
 
 @pytest.mark.promise("HTTP-08")
-def test_a_raising_hook_is_not_felt(server: Server, spans: SpanRecorder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_raising_hook_is_not_felt(
+    server: Server, spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is logged; the response arrives."""
     seen: list[Any] = []
 
@@ -189,7 +207,9 @@ def test_one_session_alone_and_any_adapter(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("HTTP-08")
-def test_a_request_made_by_a_response_hook_is_a_call_of_its_own(server: Server, spans: SpanRecorder) -> None:
+def test_a_request_made_by_a_response_hook_is_a_call_of_its_own(
+    server: Server, spans: SpanRecorder
+) -> None:
     """It is not taken for a redirect of the first."""
     instrument_requests()
 
@@ -197,7 +217,10 @@ def test_a_request_made_by_a_response_hook_is_a_call_of_its_own(server: Server, 
         requests.get(f"{server.url}/token", timeout=10)
 
     requests.get(server.url, hooks={"response": refresh}, timeout=10)
-    assert [(span.attributes or {}).get("http.request.resend_count") for span in spans] == [None, None]
+    assert [(span.attributes or {}).get("http.request.resend_count") for span in spans] == [
+        None,
+        None,
+    ]
 
 
 @pytest.mark.promise("HTTP-08")

@@ -28,8 +28,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-OLDER = ("http.method", "http.scheme", "http.host", "http.target", "http.url", "http.status_code", "http.flavor", "net.")
-NATIVE_OFF: dict[str, Any] = {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+OLDER = (
+    "http.method",
+    "http.scheme",
+    "http.host",
+    "http.target",
+    "http.url",
+    "http.status_code",
+    "http.flavor",
+    "net.",
+)
+NATIVE_OFF: dict[str, Any] = (
+    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+)
 QUERY = "page=2&token=s3cret"
 
 
@@ -40,7 +51,9 @@ def opt_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     def choose(value: str) -> None:
         monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", value)
         monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
-        monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING", {})
+        monkeypatch.setattr(
+            _OpenTelemetrySemanticConventionStability, "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING", {}
+        )
 
     yield choose
     uninstrument_httpx()
@@ -70,7 +83,9 @@ def ask(app: Any) -> dict[str, Any]:
     """Return the attributes of the SERVER span of one request."""
 
     async def run() -> None:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop:8080") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://shop:8080"
+        ) as client:
             assert (await client.get(f"/items/7?{QUERY}")).status_code == 200
 
     with record_spans() as spans:
@@ -85,7 +100,9 @@ def older(attributes: dict[str, Any]) -> set[str]:
 
 @pytest.mark.promise("HTTP-04")
 @pytest.mark.parametrize("value", ["", "http", "http,database", "database/dup"])
-def test_stable_names_alone_unless_both_are_asked_for(value: str, opt_in: Callable[[str], None]) -> None:
+def test_stable_names_alone_unless_both_are_asked_for(
+    value: str, opt_in: Callable[[str], None]
+) -> None:
     """Whatever else the variable says."""
     opt_in(value)
     assert not older(ask(starlette(RequestTracingMiddleware)))
@@ -97,21 +114,40 @@ def test_both_conventions_on_a_server_span_of_ours(opt_in: Callable[[str], None]
     opt_in("database,http/dup")
     ours, theirs = ask(starlette(RequestTracingMiddleware)), ask(starlette(OpenTelemetryMiddleware))
     assert older(theirs) - older(ours) == set()
-    same = older(theirs) - {"http.url", "http.host", "http.server_name", "net.peer.port"}  # contrib says where it listens
+    same = older(theirs) - {
+        "http.url",
+        "http.host",
+        "http.server_name",
+        "net.peer.port",
+    }  # contrib says where it listens
     assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
     assert ours["http.url"] == "http://shop:8080/items/7?page=2&token=[REDACTED]"
-    assert (ours["http.host"], ours["net.host.port"], ours["http.status_code"]) == ("shop", 8080, 200)
-    assert (ours["http.request.method"], ours["http.response.status_code"], ours["url.path"]) == ("GET", 200, "/items/7")
+    assert (ours["http.host"], ours["net.host.port"], ours["http.status_code"]) == (
+        "shop",
+        8080,
+        200,
+    )
+    assert (ours["http.request.method"], ours["http.response.status_code"], ours["url.path"]) == (
+        "GET",
+        200,
+        "/items/7",
+    )
     assert "s3cret" not in str(ours)
 
 
 @pytest.mark.promise("HTTP-04")
 @pytest.mark.parametrize("options", [{}, NATIVE_OFF] if NATIVE_OFF else [{}])
-def test_both_conventions_on_fastapis_own_span(options: dict[str, Any], opt_in: Callable[[str], None]) -> None:
+def test_both_conventions_on_fastapis_own_span(
+    options: dict[str, Any], opt_in: Callable[[str], None]
+) -> None:
     """FastAPI writes stable names alone; we add the older ones to its span as to ours."""
     opt_in("http/dup")
     found = ask(native(**options))
-    assert (found["http.method"], found["http.status_code"], found["http.target"]) == ("GET", 200, "/items/7")
+    assert (found["http.method"], found["http.status_code"], found["http.target"]) == (
+        "GET",
+        200,
+        "/items/7",
+    )
     assert found["http.response.status_code"] == 200
     assert "s3cret" not in str(found)
 
@@ -145,7 +181,13 @@ def with_requests(url: str) -> None:
     ids=["httpx", "requests"],
 )
 def test_both_conventions_on_a_client_span(
-    fetch: Any, instrument: Any, undo: Any, contrib: Any, serve: Any, opt_in: Callable[[str], None], spans: SpanRecorder
+    fetch: Any,
+    instrument: Any,
+    undo: Any,
+    contrib: Any,
+    serve: Any,
+    opt_in: Callable[[str], None],
+    spans: SpanRecorder,
 ) -> None:
     """The older names of contrib's instrumentation with the same values, the URL's secrets masked in both."""
     url = serve(starlette(lambda app: app))
@@ -162,7 +204,9 @@ def test_both_conventions_on_a_client_span(
     undo()
     ours, secret = (dict(span.attributes or {}) for span in spans.finished[-2:])
     assert older(theirs) - older(ours) == set()
-    assert {name: ours[name] for name in older(theirs)} == {name: theirs[name] for name in older(theirs)}
+    assert {name: ours[name] for name in older(theirs)} == {
+        name: theirs[name] for name in older(theirs)
+    }
     assert secret["http.url"] == secret["url.full"] == f"{url}/items/7?page=2&token=[REDACTED]"
     undo()
     opt_in("http")

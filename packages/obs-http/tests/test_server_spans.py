@@ -44,7 +44,9 @@ def with_middleware(**options: Any) -> FastAPI:
 def with_setup(register: Callable[[FastAPI, Any], None]) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
         app = application()
-        _, middleware_config = setup_tracing(TracingConfig(service_name="orders"), on_existing_provider="skip")
+        _, middleware_config = setup_tracing(
+            TracingConfig(service_name="orders"), on_existing_provider="skip"
+        )
         register(app, middleware_config)
         return app
 
@@ -119,8 +121,12 @@ def has_starlette_own() -> bool:
 
 
 ARRANGEMENTS: dict[str, Callable[[], Any]] = {
-    "add_middleware(*middleware_config)": with_setup(lambda app, config: app.add_middleware(*config)),
-    "add_middleware(cls, **kwargs)": with_setup(lambda app, config: app.add_middleware(config[0], **config[1])),
+    "add_middleware(*middleware_config)": with_setup(
+        lambda app, config: app.add_middleware(*config)
+    ),
+    "add_middleware(cls, **kwargs)": with_setup(
+        lambda app, config: app.add_middleware(config[0], **config[1])
+    ),
     "add_middleware(middleware_config)": with_setup(lambda app, config: app.add_middleware(config)),
     "instrument_fastapi(app)": with_instrument_fastapi,
     "RequestTracingMiddleware(app)": lambda: RequestTracingMiddleware(application()),
@@ -138,7 +144,10 @@ if HAS_NATIVE:
         "native, sub-app off": with_mounted({}, native_off()),
     }
 if has_starlette_own():
-    ARRANGEMENTS |= {"Starlette's own outside": with_starlette_own, "Starlette's own inside": with_starlette_own_inside}
+    ARRANGEMENTS |= {
+        "Starlette's own outside": with_starlette_own,
+        "Starlette's own inside": with_starlette_own_inside,
+    }
 
 
 async def start(app: Any) -> None:
@@ -154,7 +163,9 @@ async def start(app: Any) -> None:
     await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
 
 
-def count(build: Callable[[], Any], headers: dict[str, str], spans: SpanRecorder) -> tuple[int, int, int]:
+def count(
+    build: Callable[[], Any], headers: dict[str, str], spans: SpanRecorder
+) -> tuple[int, int, int]:
     """Return the numbers of SERVER spans, of traces, and of answers other than 200 that three requests lead to."""
 
     async def ask() -> list[int]:
@@ -187,7 +198,10 @@ def test_the_callers_trace_goes_on(name: str, spans: SpanRecorder) -> None:
     """The one SERVER span is the child of the caller's span."""
     assert count(ARRANGEMENTS[name], {"traceparent": TRACEPARENT}, spans) == (3, 1, 0), spans.tree()
     for span in (span for span in spans if span.kind is SpanKind.SERVER):
-        assert (span.context.trace_id, span.parent and span.parent.span_id) == (TRACE_ID, 0xB7AD6B7169203331)
+        assert (span.context.trace_id, span.parent and span.parent.span_id) == (
+            TRACE_ID,
+            0xB7AD6B7169203331,
+        )
 
 
 def table() -> dict[str, tuple[int, int]]:
@@ -196,5 +210,8 @@ def table() -> dict[str, tuple[int, int]]:
     for name, build in ARRANGEMENTS.items():
         with record_spans() as spans:
             servers, traces, _ = count(build, {}, spans)
-        found[name] = (servers // 3 if servers % 3 == 0 else servers, traces // 3 if traces % 3 == 0 else traces)
+        found[name] = (
+            servers // 3 if servers % 3 == 0 else servers,
+            traces // 3 if traces % 3 == 0 else traces,
+        )
     return found

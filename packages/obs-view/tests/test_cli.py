@@ -57,7 +57,14 @@ def command(*arguments: str) -> Iterator[Running]:
     """Run the command on free ports."""
     line = [sys.executable, "-m", "obs_view", *arguments, "--port", "0", "--grpc-port", "0"]
     variables = {**os.environ, "COLUMNS": "100", "PYTHONUTF8": "1"}
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=variables)
+    process = subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=variables,
+    )
     try:
         yield Running(process)
     finally:
@@ -76,9 +83,18 @@ def send(running: Running, *spans: dict[str, object]) -> None:
 def test_tail_prints_live_what_a_service_sends(protocol: str) -> None:
     """The tree comes while the command runs on, with nothing else on standard output."""
     with command("tail") as running:
-        run_service(protocol, {"OTEL_EXPORTER_OTLP_ENDPOINT": running.grpc_url if protocol == "grpc" else running.http_url})
+        run_service(
+            protocol,
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": running.grpc_url
+                if protocol == "grpc"
+                else running.http_url
+            },
+        )
         shown = running.read_until("linked to").splitlines()
-        assert re.fullmatch(r"POST /orders · [\d.]+ [mµ]s · 2 spans · 1 service · 2 errors", shown[0])
+        assert re.fullmatch(
+            r"POST /orders · [\d.]+ [mµ]s · 2 spans · 1 service · 2 errors", shown[0]
+        )
         assert re.fullmatch(r"trace [0-9a-f]{32} · correlation c-1", shown[1])
         assert re.fullmatch(r"✗ POST /orders +orders +SERVER +━+ +[\d.]+ [mµ]s", shown[2])
         assert shown[3].strip() == "│  ValueError: card declined"
@@ -102,8 +118,13 @@ def test_alone_it_serves_the_page(tmp_path: Path) -> None:
 @pytest.mark.promise("VIEW-02")
 def test_tail_filters() -> None:
     """Service, errors and least duration, all at once; what is unfinished is printed at the end."""
-    good, failed = a_span(traceId="1" * 32, name="good"), a_span(traceId="2" * 32, name="failed", status={"code": 2})
-    short = a_span(traceId="3" * 32, name="short", status={"code": 2}, endTimeUnixNano="1544712660000000009")
+    good, failed = (
+        a_span(traceId="1" * 32, name="good"),
+        a_span(traceId="2" * 32, name="failed", status={"code": 2}),
+    )
+    short = a_span(
+        traceId="3" * 32, name="short", status={"code": 2}, endTimeUnixNano="1544712660000000009"
+    )
     with command("tail", "--errors", "--min-duration", "0.5s", "--service", "shop") as running:
         send(running, good, failed, short)
         assert re.findall(r"^\S+ · ", running.stop(), re.MULTILINE) == ["failed · "]
@@ -116,20 +137,30 @@ def test_tail_filters() -> None:
 def test_json_lines_can_be_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``tail --json`` writes OTLP-JSON, one document a trace, and ``show`` prints a file of it as the same trees."""
     with command("tail", "--json") as running:
-        send(running, a_span(traceId="1" * 32, name="first"), a_span(traceId="2" * 32, name="second"))
+        send(
+            running, a_span(traceId="1" * 32, name="first"), a_span(traceId="2" * 32, name="second")
+        )
         lines = running.stop()
-    assert [json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] for line in lines.splitlines()] == [
+    assert [
+        json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"]
+        for line in lines.splitlines()
+    ] == [
         "first",
         "second",
     ]
     file = tmp_path / "traces.jsonl"
     file.write_text(lines)
     assert main(["show", str(file)]) == 0
-    assert re.findall(r"^\S+ · ", capsys.readouterr().out, re.MULTILINE) == ["first · ", "second · "]
+    assert re.findall(r"^\S+ · ", capsys.readouterr().out, re.MULTILINE) == [
+        "first · ",
+        "second · ",
+    ]
 
 
 @pytest.mark.promise("VIEW-07")
-def test_show_takes_one_document_with_line_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_takes_one_document_with_line_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A pretty-printed file, as other tools write it, is one document."""
     file = tmp_path / "trace.json"
     file.write_text(json.dumps(document(a_span()), indent=2))
@@ -138,32 +169,49 @@ def test_show_takes_one_document_with_line_ends(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.promise("VIEW-04")
-def test_linked_traces_lead_to_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_linked_traces_lead_to_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Below each tree a line says which other trace is linked with it, whichever way the link points."""
     first, second = "1" * 32, "2" * 32
     link = {"traceId": first, "spanId": "a" * 16}
-    spans = (a_span(traceId=first, name="publish"), a_span(traceId=second, name="process", links=[link]))
+    spans = (
+        a_span(traceId=first, name="publish"),
+        a_span(traceId=second, name="process", links=[link]),
+    )
     (tmp_path / "trace.json").write_text(json.dumps(document(*spans)))
     assert main(["show", str(tmp_path / "trace.json")]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "linked with" in line]
-    assert lines == [f"↪ linked with trace {second}: process · 1 span", f"↪ linked with trace {first}: publish · 1 span"]
+    assert lines == [
+        f"↪ linked with trace {second}: process · 1 span",
+        f"↪ linked with trace {first}: publish · 1 span",
+    ]
 
 
 @pytest.mark.promise("VIEW-08")
-def test_demo_says_what_it_misses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_says_what_it_misses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without its extra there is one line, with the fix; tests/test_demo.py runs it."""
-    monkeypatch.setattr("obs_view._demo.find_spec", lambda name: None if name == "moto" else object())
+    monkeypatch.setattr(
+        "obs_view._demo.find_spec", lambda name: None if name == "moto" else object()
+    )
     assert main(["demo"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("obs-view: the demo misses moto: pip install 'obs-view[demo]'")
 
 
 @pytest.mark.promise("VIEW-06")
-def test_mistakes_get_one_line(tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_get_one_line(
+    tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A taken port, a missing file, a file of something else: what, and how to go on, with no traceback."""
     (tmp_path / "bad.json").write_text("{]")
     for arguments, text in (
-        (["tail", "--port", str(receiver.port), "--grpc-port", "0"], "choose another with --port (0: any free one)"),
+        (
+            ["tail", "--port", str(receiver.port), "--grpc-port", "0"],
+            "choose another with --port (0: any free one)",
+        ),
         (["show", str(tmp_path / "none.json")], "No such file"),
         (["show", str(tmp_path / "bad.json")], "the body is not OTLP-JSON"),
     ):

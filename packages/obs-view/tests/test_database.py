@@ -56,13 +56,17 @@ def test_a_file_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     database = Database(str(file))
     (tmp_path / "text.db").write_text("not a database, but longer than its header would be " * 9)
     for path in (file, tmp_path / "text.db", tmp_path / "none" / "traces.db"):
-        with pytest.raises(DatabaseError, match=r"cannot use .*\.db as database .*name another file with --db"):
+        with pytest.raises(
+            DatabaseError, match=r"cannot use .*\.db as database .*name another file with --db"
+        ):
             Receiver(0, 0, db=str(path))
     database.close()
 
 
 @pytest.mark.promise("VIEW-06")
-def test_a_failing_disk_loses_nothing_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_disk_loses_nothing_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is said once, and traces go on coming."""
     database = Database(str(tmp_path / "traces.db"))
     store = Store(database=database)

@@ -15,7 +15,9 @@ from .test_store import batch
 
 
 @contextmanager
-def following(store: Store, quiet_s: float, incomplete_quiet_s: float) -> Iterator[list[tuple[float, Finished]]]:
+def following(
+    store: Store, quiet_s: float, incomplete_quiet_s: float
+) -> Iterator[list[tuple[float, Finished]]]:
     """Follow `store` in a thread; the list holds what was finished, and when."""
     seen: list[tuple[float, Finished]] = []
     stop = threading.Event()
@@ -80,7 +82,10 @@ def test_late_spans_finish_a_trace_again() -> None:
         until(seen, 1)
         store.add(batch(1, 2, 3))
         until(seen, 2)
-    assert [(len(finished.trace.spans), finished.before) for _, finished in seen] == [(1, 0), (3, 1)]
+    assert [(len(finished.trace.spans), finished.before) for _, finished in seen] == [
+        (1, 0),
+        (3, 1),
+    ]
 
 
 @pytest.mark.promise("VIEW-02")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import grpc
 import pytest
 from obs_view import Receiver
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 SERVICE = "/opentelemetry.proto.collector.{}.v1.{}Service/Export"
 
@@ -20,7 +23,11 @@ def export(receiver: Receiver, body: bytes, signal: tuple[str, str] = ("trace", 
 def request(name: str, span_id: bytes = b"s" * 8) -> bytes:
     """One span of that name."""
     message = ExportTraceServiceRequest()
-    span = message.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=span_id, name=name)
+    span = (
+        message.resource_spans.add()
+        .scope_spans.add()
+        .spans.add(trace_id=b"t" * 16, span_id=span_id, name=name)
+    )
     span.start_time_unix_nano = 1
     return message.SerializeToString()
 
@@ -33,7 +40,9 @@ def request(name: str, span_id: bytes = b"s" * 8) -> bytes:
         pytest.param(request("x" * 50_000_000), grpc.StatusCode.RESOURCE_EXHAUSTED, id="50 MB"),
     ],
 )
-def test_bad_messages_get_the_right_status(receiver: Receiver, body: bytes, code: grpc.StatusCode) -> None:
+def test_bad_messages_get_the_right_status(
+    receiver: Receiver, body: bytes, code: grpc.StatusCode
+) -> None:
     """INVALID_ARGUMENT, which exporters do not repeat, and RESOURCE_EXHAUSTED; then the receiver goes on."""
     with pytest.raises(grpc.RpcError) as caught:
         export(receiver, body)
@@ -51,4 +60,8 @@ def test_invalid_ids_are_rejected_alone(receiver: Receiver) -> None:
 
 def test_metrics_and_logs_are_taken_in_silence(receiver: Receiver) -> None:
     """Both answer with an empty response."""
-    assert export(receiver, b"x", ("metrics", "Metrics")) == export(receiver, b"x", ("logs", "Logs")) == b""
+    assert (
+        export(receiver, b"x", ("metrics", "Metrics"))
+        == export(receiver, b"x", ("logs", "Logs"))
+        == b""
+    )

@@ -35,7 +35,14 @@ def test_children_follow_their_parent_in_order_of_start() -> None:
 @pytest.mark.promise("VIEW-06")
 def test_cycles_lose_no_span() -> None:
     """Spans that are each other's parent, or their own, are all shown, once."""
-    trace = Trace([span(1, 0, "root", 0, 9), span(2, 3, "a", 1, 2), span(3, 2, "b", 2, 3), span(4, 4, "self", 4, 5)])
+    trace = Trace(
+        [
+            span(1, 0, "root", 0, 9),
+            span(2, 3, "a", 1, 2),
+            span(3, 2, "b", 2, 3),
+            span(4, 4, "self", 4, 5),
+        ]
+    )
     assert shape(trace) == [(0, "root"), (0, "a"), (1, "b"), (0, "self")]
 
 
@@ -56,4 +63,7 @@ def test_a_trace_knows_its_whole() -> None:
         2,
         ("c-1",),
     )
-    assert (trace.complete, [row.span.attempt for row in trace.rows]) == (True, [1, 1, 1, 1, 2, 1, 1])
+    assert (trace.complete, [row.span.attempt for row in trace.rows]) == (
+        True,
+        [1, 1, 1, 1, 2, 1, 1],
+    )

@@ -26,7 +26,9 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A chromium: `CHROMIUM` or one on the PATH; without it the tests are skipped."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    path = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    )
     required = os.environ.get("REQUIRE_SERVICES") == "1" and "CHROMIUM" in os.environ
     try:
         from playwright.sync_api import Error, sync_playwright
@@ -48,7 +50,9 @@ class Page:
 
     def __init__(self, browser: Any, receiver: Receiver, width: int, scheme: str) -> None:
         self.url = receiver.http_url
-        self.context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 740}, color_scheme=scheme
+        )
         self.context.set_default_timeout(15_000)
         self.page = self.context.new_page()
         self.requests: list[str] = []
@@ -56,7 +60,9 @@ class Page:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}"))
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on(
+            "console", lambda message: message.type == "error" and self.errors.append(message.text)
+        )
 
     def open(self, place: str = "") -> Any:
         """Go to a place of the page."""
@@ -92,7 +98,9 @@ def page(browser: Any, receiver: Receiver, request: pytest.FixtureRequest) -> It
     opened.close()
 
 
-EVERY_SIZE = pytest.mark.parametrize("page", [(1200, "light"), (1200, "dark"), (360, "light"), (360, "dark")], indirect=True)
+EVERY_SIZE = pytest.mark.parametrize(
+    "page", [(1200, "light"), (1200, "dark"), (360, "light"), (360, "dark")], indirect=True
+)
 
 
 @pytest.mark.promise("VIEW-03")
@@ -102,7 +110,11 @@ def test_the_list_is_live_and_can_be_searched(receiver: Receiver, page: Page) ->
     tab.wait_for_selector("text=Waiting for traces")
     send(receiver, timed(1, 0, 0, 100, name="GET /one"))
     tab.wait_for_selector(".trace >> text=GET /one")
-    send(receiver, timed(9, 0, 0, 50, traceId=TWO, name="GET /two", status={"code": 2}), service="other")
+    send(
+        receiver,
+        timed(9, 0, 0, 50, traceId=TWO, name="GET /two", status={"code": 2}),
+        service="other",
+    )
     tab.wait_for_selector(".trace >> text=GET /two")
     tab.fill("#search", "one")
     count(tab, ".trace", 1)
@@ -120,7 +132,11 @@ def test_the_list_is_live_and_can_be_searched(receiver: Receiver, page: Page) ->
 @pytest.mark.promise("VIEW-03")
 def test_a_trace_fits_the_window(receiver: Receiver, page: Page) -> None:
     """At 1200 and 360 px, light and dark: every bar in its place and proportion, nothing is cut off at the side."""
-    send(receiver, timed(1, 0, 0, 100, name="root"), timed(2, 1, 25, 75, name="x" * 300, status={"code": 2}))
+    send(
+        receiver,
+        timed(1, 0, 0, 100, name="root"),
+        timed(2, 1, 25, 75, name="x" * 300, status={"code": 2}),
+    )
     tab = page.open(f"trace/{ONE}")
     assert page.names() == ["root", "x" * 300]
     root, child = (tab.locator(".bar").nth(number).bounding_box() for number in (0, 1))
@@ -129,7 +145,10 @@ def test_a_trace_fits_the_window(receiver: Receiver, page: Page) -> None:
     tab.locator(".row").nth(1).click()
     tab.wait_for_selector(".details >> text=critical path")
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    red, back = (tab.evaluate(f"getComputedStyle(document.querySelector('{part}')).{what}") for part, what in COLOURS)
+    red, back = (
+        tab.evaluate(f"getComputedStyle(document.querySelector('{part}')).{what}")
+        for part, what in COLOURS
+    )
     assert red != back
 
 
@@ -192,7 +211,13 @@ def test_links_jump_and_merge(receiver: Receiver, page: Page) -> None:
     count(tab, ".row", 4)
     assert page.names() == ["span-1", "publish", "task", "mail"]
     tab.click("summary:has-text('Service map')")
-    assert tab.locator(".map svg text").all_text_contents() == ["1\u00d7", "1\u00d7", "shop", "worker", "mailer"]
+    assert tab.locator(".map svg text").all_text_contents() == [
+        "1\u00d7",
+        "1\u00d7",
+        "shop",
+        "worker",
+        "mailer",
+    ]
 
 
 @pytest.mark.promise("VIEW-06")
@@ -233,7 +258,12 @@ def test_values_are_text_never_html(receiver: Receiver, page: Page) -> None:
 @pytest.mark.promise("VIEW-06")
 def test_odd_traces_are_drawn(receiver: Receiver, page: Page) -> None:
     """Cycles, clock skew, no name, no times: every span has a row inside the window."""
-    send(receiver, timed(1, 2, 5, 6, name="a"), timed(2, 1, 6, 7, name="b"), timed(3, 0, 3, 4, name="root"))
+    send(
+        receiver,
+        timed(1, 2, 5, 6, name="a"),
+        timed(2, 1, 6, 7, name="b"),
+        timed(3, 0, 3, 4, name="root"),
+    )
     send(
         receiver,
         timed(4, 3, 1, 9, name="early"),
@@ -266,7 +296,10 @@ def test_export_and_import_with_the_page(receiver: Receiver, page: Page, tmp_pat
 @pytest.mark.promise("VIEW-05")
 def test_a_trace_of_5000_spans_scrolls(receiver: Receiver, page: Page) -> None:
     """Only the rows in view are in the document, from first to last; a step of scrolling draws within two frames."""
-    spans = [timed(number, number // 2, number, number + 5, name=f"step-{number}") for number in range(1, 5001)]
+    spans = [
+        timed(number, number // 2, number, number + 5, name=f"step-{number}")
+        for number in range(1, 5001)
+    ]
     for start in range(0, 5000, 1000):
         send(receiver, *spans[start : start + 1000])
     tab = page.open(f"trace/{ONE}")

@@ -52,14 +52,24 @@ def run_service(protocol: str, environment: Mapping[str, str]) -> None:
 @pytest.mark.promise("VIEW-01")
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_spans_of_a_real_exporter_arrive_whole(receiver: Receiver, protocol: str, compressed: bool) -> None:
+def test_spans_of_a_real_exporter_arrive_whole(
+    receiver: Receiver, protocol: str, compressed: bool
+) -> None:
     """What the SDK's exporter sends from another process is what the trace holds: ids, tree, kinds, values, events, links."""
     url = receiver.grpc_url if protocol == "grpc" else receiver.http_url
     compression = {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"} if compressed else {}
     run_service(protocol, {"OTEL_EXPORTER_OTLP_ENDPOINT": url, **compression})
     (trace,) = receiver.wait_for(2)
     root, child = (row.span for row in trace.rows)
-    assert _shape(root) == ("POST /orders", "orders", "SERVER", "ERROR", "", {"correlation_id": "c-1"}, "shop")
+    assert _shape(root) == (
+        "POST /orders",
+        "orders",
+        "SERVER",
+        "ERROR",
+        "",
+        {"correlation_id": "c-1"},
+        "shop",
+    )
     assert _shape(child) == (
         "charge",
         "orders",
@@ -75,11 +85,24 @@ def test_spans_of_a_real_exporter_arrive_whole(receiver: Receiver, protocol: str
     ]
     assert root.resource["telemetry.sdk.language"] == "python"
     assert root.start_time <= child.start_time <= child.end_time <= root.end_time
-    assert (trace.complete, trace.services, trace.errors, trace.correlation_ids) == (True, ("orders",), 2, ("c-1",))
+    assert (trace.complete, trace.services, trace.errors, trace.correlation_ids) == (
+        True,
+        ("orders",),
+        2,
+        ("c-1",),
+    )
 
 
 def _shape(span: Span) -> tuple[object, ...]:
-    return span.name, span.service, span.kind, span.status, span.parent_id, span.attributes, span.scope
+    return (
+        span.name,
+        span.service,
+        span.kind,
+        span.status,
+        span.parent_id,
+        span.attributes,
+        span.scope,
+    )
 
 
 @pytest.mark.promise("VIEW-01")
@@ -97,7 +120,9 @@ def _seconds_to_the_first_answer() -> float:
     try:
         assert process.stdout
         port = int(process.stdout.readline())
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/traces", b"{}", {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/v1/traces", b"{}", {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=5) as answer:
             assert answer.status == 200
         spent = psutil.Process(process.pid).cpu_times()
@@ -164,7 +189,9 @@ def test_no_thread_is_left_behind() -> None:
     with Receiver(0, 0):
         assert set(threading.enumerate()) - before
     deadline = time.monotonic() + 10
-    while {thread for thread in threading.enumerate() if thread.name.startswith("obs-view-http")} - before:
+    while {
+        thread for thread in threading.enumerate() if thread.name.startswith("obs-view-http")
+    } - before:
         assert time.monotonic() < deadline
 
 

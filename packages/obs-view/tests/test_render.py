@@ -42,7 +42,9 @@ def test_no_line_is_wider_than_asked(width: int) -> None:
 
 
 @pytest.mark.promise("VIEW-02")
-def test_a_log_gets_100_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_gets_100_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where standard output is no terminal and COLUMNS says nothing, the tree is plain and 100 columns wide."""
     monkeypatch.delenv("COLUMNS", raising=False)
     render_trace(orders())
@@ -54,7 +56,9 @@ def test_a_log_gets_100_columns(capsys: pytest.CaptureFixture[str], monkeypatch:
 def test_colours_only_where_they_can_be_seen() -> None:
     """A terminal gets colours: red for what failed, one per service; a file gets none."""
     file = io.StringIO()
-    render_trace(orders(), Console(file=file, width=100, force_terminal=True, color_system="standard"))
+    render_trace(
+        orders(), Console(file=file, width=100, force_terminal=True, color_system="standard")
+    )
     assert "\x1b[31mno luck" in file.getvalue()
     assert "\x1b[36mshop" in file.getvalue()
     assert "\x1b[35mworker" in file.getvalue()
@@ -66,7 +70,9 @@ def test_a_console_without_unicode_gets_ascii() -> None:
     """A CI log in ASCII shows the same tree, and printing does not fail on a name it cannot show."""
     raw = io.BytesIO()
     console = Console(file=io.TextIOWrapper(raw, encoding="ascii", write_through=True), width=100)
-    render_trace(Trace([span(1, 0, "zahlen für alle", 0, 0.5), span(2, 1, "child", 0, 0.1)]), console)
+    render_trace(
+        Trace([span(1, 0, "zahlen für alle", 0, 0.5), span(2, 1, "child", 0, 0.1)]), console
+    )
     assert raw.getvalue().decode("ascii").splitlines()[2:] == [
         "zahlen f?r alle  shop            " + "=" * 57 + "   500 us",
         "`- child         shop            " + "=" * 11 + " " * 46 + "   100 us",
@@ -77,7 +83,9 @@ def test_a_console_without_unicode_gets_ascii() -> None:
 def test_values_cannot_drive_the_terminal() -> None:
     """Escape sequences, control characters and line ends in names and messages are not printed."""
     nasty = "a\x1b[2J\x1b]0;title\x07b\r\nc\u202ed\x9b"
-    shown = trace_text(Trace([span(1, 0, nasty, 0, 1, service=nasty, status="ERROR", description=nasty)]))
+    shown = trace_text(
+        Trace([span(1, 0, nasty, 0, 1, service=nasty, status="ERROR", description=nasty)])
+    )
     assert not set(shown) & set("\x1b\x07\r\u202e\x9b")
     assert len(shown.splitlines()) == 4
 
@@ -85,7 +93,9 @@ def test_values_cannot_drive_the_terminal() -> None:
 @pytest.mark.promise("VIEW-06")
 def test_clock_skew_is_named() -> None:
     """A child that starts before its parent is shown where the trace begins, with a note."""
-    shown = trace_text(Trace([span(1, 0, "parent", 0, 10), span(2, 1, "child", -3, 5, service="other")]))
+    shown = trace_text(
+        Trace([span(1, 0, "parent", 0, 10), span(2, 1, "child", -3, 5, service="other")])
+    )
     assert "starts 3.00 ms before its parent: the clocks differ" in shown
 
 
@@ -93,14 +103,18 @@ def test_clock_skew_is_named() -> None:
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (5, 0), (0, 2**63)])
 def test_odd_times_are_drawn(start: int, end: int) -> None:
     """Times that are missing, turned round or far away neither fail nor hide a span."""
-    shown = trace_text(Trace([span(1, 0, "root", 0, 10), span(2, 1, "odd", 0, 0, start_time=start, end_time=end)]))
+    shown = trace_text(
+        Trace([span(1, 0, "root", 0, 10), span(2, 1, "odd", 0, 0, start_time=start, end_time=end)])
+    )
     assert "odd" in shown
 
 
 @pytest.mark.promise("VIEW-06")
 def test_a_deep_trace_is_drawn() -> None:
     """Five thousand levels: every span has its line and its name, the depth stands for the indentation."""
-    lines = trace_text(Trace(span(n, n - 1, f"level-{n}", n, 6000) for n in range(1, 5001))).splitlines()
+    lines = trace_text(
+        Trace(span(n, n - 1, f"level-{n}", n, 6000) for n in range(1, 5001))
+    ).splitlines()
     assert len(lines) == 5002
     assert "…4999…" in lines[-1]
     assert "level-5000" in lines[-1]
@@ -114,7 +128,11 @@ def test_what_is_not_here_is_named() -> None:
 
 def test_what_an_integration_remarks_is_shown_with_its_span() -> None:
     """The events of the obs packages say what to look at, as a slow statement and who sent it; other events do not."""
-    told = {"obs.db.duration": 0.70666, "code.file.path": "/srv/shop/storage.py", "code.line.number": 32}
+    told = {
+        "obs.db.duration": 0.70666,
+        "code.file.path": "/srv/shop/storage.py",
+        "code.line.number": 32,
+    }
     events = (Event("obs.db.slow_statement", 0, told), Event("message", 0, {"id": 1}))
     shown = trace_text(Trace([span(1, 0, "SELECT devices", 0, 707, kind="CLIENT", events=events)]))
     assert "obs.db.slow_statement: db.duration=0.707, file.path=storage.py, line.number=32" in shown

@@ -17,7 +17,12 @@ def batch(trace: int, *spans: int, name: str = "work") -> ExportTraceServiceRequ
     group.resource.attributes.add(key="service.name").value.string_value = "shop"
     added = group.scope_spans.add().spans
     for number in spans:
-        added.add(trace_id=trace.to_bytes(16, "big"), span_id=number.to_bytes(8, "big"), name=name, start_time_unix_nano=number)
+        added.add(
+            trace_id=trace.to_bytes(16, "big"),
+            span_id=number.to_bytes(8, "big"),
+            name=name,
+            start_time_unix_nano=number,
+        )
     return request
 
 
@@ -42,7 +47,12 @@ def test_one_trace_larger_than_the_store_keeps_its_newest_spans() -> None:
     for start in range(1, 1000, 50):
         store.add(batch(1, *range(start, start + 50)))
     (trace,) = store.traces()
-    assert (len(trace.spans), trace.spans[-1].start_time, store.count, store.evicted) == (100, 1000, 100, 900)
+    assert (len(trace.spans), trace.spans[-1].start_time, store.count, store.evicted) == (
+        100,
+        1000,
+        100,
+        900,
+    )
 
 
 @pytest.mark.promise("VIEW-05")

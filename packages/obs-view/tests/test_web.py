@@ -20,11 +20,25 @@ def attribute(key: str, **value: object) -> dict[str, object]:
     return {"key": key, "value": value}
 
 
-def timed(number: int, parent: int, start_ms: float, end_ms: float, **fields: object) -> dict[str, object]:
+def timed(
+    number: int, parent: int, start_ms: float, end_ms: float, **fields: object
+) -> dict[str, object]:
     """A span of trace ONE by numbers, times in milliseconds after a fixed moment."""
-    times = {"startTimeUnixNano": str(10**18 + int(start_ms * MS)), "endTimeUnixNano": str(10**18 + int(end_ms * MS))}
+    times = {
+        "startTimeUnixNano": str(10**18 + int(start_ms * MS)),
+        "endTimeUnixNano": str(10**18 + int(end_ms * MS)),
+    }
     parental = {"parentSpanId": f"{parent:016x}"} if parent else {}
-    return a_span(**{"traceId": ONE, "spanId": f"{number:016x}", "name": f"span-{number}", **parental, **times, **fields})
+    return a_span(
+        **{
+            "traceId": ONE,
+            "spanId": f"{number:016x}",
+            "name": f"span-{number}",
+            **parental,
+            **times,
+            **fields,
+        }
+    )
 
 
 def send(receiver: Receiver, *spans: dict[str, object], service: str = "shop") -> None:
@@ -98,11 +112,17 @@ def test_the_list_has_the_latest_first(receiver: Receiver) -> None:
 def test_search(receiver: Receiver, query: str, expected: list[str]) -> None:
     """By word anywhere in a span, by attribute of any type, service, status, duration, time; all must fit."""
     city, number = attribute("city", stringValue="Nürnberg"), attribute("user.id", intValue="42")
-    send(receiver, timed(1, 0, 0, 50, name="one"), timed(2, 1, 10, 20, name="add to cart", attributes=[city, number]))
+    send(
+        receiver,
+        timed(1, 0, 0, 50, name="one"),
+        timed(2, 1, 10, 20, name="add to cart", attributes=[city, number]),
+    )
     ratio, paid = attribute("ratio", doubleValue=0.5), attribute("paid", boolValue=True)
     send(
         receiver,
-        timed(1, 0, 1000, 1200, traceId=TWO, name="two", attributes=[ratio, paid], status={"code": 2}),
+        timed(
+            1, 0, 1000, 1200, traceId=TWO, name="two", attributes=[ratio, paid], status={"code": 2}
+        ),
         service="worker",
     )
     assert [trace["name"] for trace in get(receiver, "/api/traces?" + query)["traces"]] == expected
@@ -111,17 +131,28 @@ def test_search(receiver: Receiver, query: str, expected: list[str]) -> None:
 @pytest.mark.promise("VIEW-06")
 def test_a_wrong_duration_in_the_search_is_explained(receiver: Receiver) -> None:
     """400, with how to write it."""
-    assert get(receiver, "/api/traces?min=soon", 400) == {"error": "'soon' is no duration: write 250ms, 1.5s or 2min"}
+    assert get(receiver, "/api/traces?min=soon", 400) == {
+        "error": "'soon' is no duration: write 250ms, 1.5s or 2min"
+    }
 
 
 @pytest.mark.promise("VIEW-07")
 def test_one_trace(receiver: Receiver) -> None:
     """Rows in the order of the tree, times from the start of the trace, all that is known of each span."""
-    event = {"name": "cache miss", "timeUnixNano": str(10**18 + 12 * MS), "attributes": [attribute("key", stringValue="k")]}
+    event = {
+        "name": "cache miss",
+        "timeUnixNano": str(10**18 + 12 * MS),
+        "attributes": [attribute("key", stringValue="k")],
+    }
     big = attribute("big", intValue=str(2**60))
-    send(receiver, timed(2, 1, 10, 20, events=[event], attributes=[big], kind=3), timed(1, 0, 0, 100))
+    send(
+        receiver, timed(2, 1, 10, 20, events=[event], attributes=[big], kind=3), timed(1, 0, 0, 100)
+    )
     trace = get(receiver, f"/api/traces/{ONE}")
-    assert [(row["name"], row["depth"], row["parent"], row["start"], row["duration"]) for row in trace["rows"]] == [
+    assert [
+        (row["name"], row["depth"], row["parent"], row["start"], row["duration"])
+        for row in trace["rows"]
+    ] == [
         ("span-1", 0, "", 0, 100 * MS),
         ("span-2", 1, f"{1:016x}", 10 * MS, 10 * MS),
     ]
@@ -147,7 +178,9 @@ def test_the_critical_path(receiver: Receiver) -> None:
         timed(5, 4, 80, 200),
     )
     rows = get(receiver, f"/api/traces/{ONE}")["rows"]
-    path = {row["name"]: [[start / MS, end / MS] for start, end in row.get("path", [])] for row in rows}
+    path = {
+        row["name"]: [[start / MS, end / MS] for start, end in row.get("path", [])] for row in rows
+    }
     assert path == {
         "span-1": [[60, 65], [0, 10]],
         "span-2": [[10, 60]],
@@ -175,7 +208,9 @@ def test_links_lead_both_ways(receiver: Receiver) -> None:
     assert publish["rows"][1]["linked_from"] == [source]
     assert [other["id"] for other in publish["linked"]] == [TWO, THREE]
     task = get(receiver, f"/api/traces/{TWO}")
-    assert task["rows"][0]["links"] == [{"trace": ONE, "span": f"{2:016x}", "name": "", "attributes": {}}]
+    assert task["rows"][0]["links"] == [
+        {"trace": ONE, "span": f"{2:016x}", "name": "", "attributes": {}}
+    ]
     assert sorted(other["id"] for other in task["linked"]) == [ONE, THREE]
 
 
@@ -185,7 +220,9 @@ def test_linked_traces_are_one_story(receiver: Receiver, entrance: str) -> None:
     """Merged, whichever of them is asked for: each root hangs below the span that it links to, on one scale of time."""
     link_mode(receiver)
     story = get(receiver, f"/api/traces/{entrance}?linked=true")
-    assert [(row["depth"], row["name"], row["service"], row["start"] / MS) for row in story["rows"]] == [
+    assert [
+        (row["depth"], row["name"], row["service"], row["start"] / MS) for row in story["rows"]
+    ] == [
         (0, "span-1", "shop", 0),
         (1, "publish", "shop", 5),
         (2, "task", "worker", 20),
@@ -198,7 +235,9 @@ def test_linked_traces_are_one_story(receiver: Receiver, entrance: str) -> None:
 def test_traces_that_link_to_each_other_end(receiver: Receiver) -> None:
     """A circle of links is followed once, and no span is lost."""
     send(receiver, timed(1, 0, 0, 10, links=[{"traceId": TWO, "spanId": f"{11:016x}"}]))
-    send(receiver, timed(11, 0, 20, 30, traceId=TWO, links=[{"traceId": ONE, "spanId": f"{1:016x}"}]))
+    send(
+        receiver, timed(11, 0, 20, 30, traceId=TWO, links=[{"traceId": ONE, "spanId": f"{1:016x}"}])
+    )
     assert len(get(receiver, f"/api/traces/{ONE}?linked=true")["rows"]) == 2
 
 
@@ -206,7 +245,11 @@ def test_traces_that_link_to_each_other_end(receiver: Receiver) -> None:
 def test_export_and_import(receiver: Receiver) -> None:
     """What is exported as OTLP-JSON brings the same trace to another receiver."""
     event = {"name": "e", "timeUnixNano": str(10**18), "attributes": [attribute("n", intValue="1")]}
-    link = {"traceId": TWO, "spanId": f"{9:016x}", "attributes": [attribute("why", stringValue="retry")]}
+    link = {
+        "traceId": TWO,
+        "spanId": f"{9:016x}",
+        "attributes": [attribute("why", stringValue="retry")],
+    }
     send(
         receiver,
         timed(1, 0, 0, 10, kind=2, status={"code": 2, "message": "no"}),
@@ -217,7 +260,15 @@ def test_export_and_import(receiver: Receiver) -> None:
     assert answer.headers["content-disposition"] == f'attachment; filename="trace-{ONE}.json"'
     with Receiver(0, 0) as other:
         headers = {"Content-Type": "application/json"}
-        assert httpx.post(other.http_url + "/v1/traces", content=answer.content, headers=headers, trust_env=False).json() == {}
+        assert (
+            httpx.post(
+                other.http_url + "/v1/traces",
+                content=answer.content,
+                headers=headers,
+                trust_env=False,
+            ).json()
+            == {}
+        )
         assert other.traces()[0].spans == receiver.traces()[0].spans
 
 
@@ -232,8 +283,16 @@ def test_a_trace_that_is_not_here(receiver: Receiver, trace_id: str, path: str) 
 @pytest.mark.promise("VIEW-06")
 def test_odd_values_are_json(receiver: Receiver) -> None:
     """NaN, infinities, cycles, zero and turned times and unknown kinds are still JSON that a browser reads."""
-    odd = [attribute("nan", doubleValue="NaN"), attribute("inf", doubleValue="-Infinity"), attribute("raw", bytesValue="AAE=")]
-    send(receiver, timed(1, 2, 5, 1, attributes=odd, kind=77), timed(2, 1, 0, 0, startTimeUnixNano="0", endTimeUnixNano="0"))
+    odd = [
+        attribute("nan", doubleValue="NaN"),
+        attribute("inf", doubleValue="-Infinity"),
+        attribute("raw", bytesValue="AAE="),
+    ]
+    send(
+        receiver,
+        timed(1, 2, 5, 1, attributes=odd, kind=77),
+        timed(2, 1, 0, 0, startTimeUnixNano="0", endTimeUnixNano="0"),
+    )
     text = httpx.get(f"{receiver.http_url}/api/traces/{ONE}", trust_env=False).text
 
     def refuse(constant: str) -> None:
@@ -249,12 +308,19 @@ def test_the_page_may_load_nothing_from_elsewhere(receiver: Receiver) -> None:
     """The policy forbids foreign and inline code; the host is checked for the page and the API too."""
     answer = httpx.get(receiver.http_url + "/", trust_env=False)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert "default-src 'none'; script-src 'self'; style-src 'self';" in answer.headers["content-security-policy"]
+    assert (
+        "default-src 'none'; script-src 'self'; style-src 'self';"
+        in answer.headers["content-security-policy"]
+    )
     for path in ("/", "/static/main.js", "/api/traces"):
-        refused = httpx.get(receiver.http_url + path, headers={"Host": "evil.example"}, trust_env=False)
+        refused = httpx.get(
+            receiver.http_url + path, headers={"Host": "evil.example"}, trust_env=False
+        )
         assert refused.status_code == 403
     assert "https://" not in answer.text
-    assert httpx.get(receiver.http_url + "/static/%2e%2e/_web.py", trust_env=False).status_code == 404
+    assert (
+        httpx.get(receiver.http_url + "/static/%2e%2e/_web.py", trust_env=False).status_code == 404
+    )
 
 
 def test_clear_forgets_all(receiver: Receiver) -> None:

@@ -3,7 +3,12 @@
 What an extra brings is importable without it; using it says which extra to install.
 """
 
-from distributed_observability.core import CorrelationConfig, FastAPIConfig, HTTPClientConfig, match_header_pattern
+from distributed_observability.core import (
+    CorrelationConfig,
+    FastAPIConfig,
+    HTTPClientConfig,
+    match_header_pattern,
+)
 from distributed_observability.framework import (
     RequestTracingMiddleware,
     instrument_boto3,

@@ -12,7 +12,9 @@ from obs_core.integration import warn_once
 
 def missing(extra: str) -> MissingDependencyError:
     """The error that names the extra to install."""
-    return MissingDependencyError(f"not installed: pip install 'distributed-observability-tools[{extra}]'")
+    return MissingDependencyError(
+        f"not installed: pip install 'distributed-observability-tools[{extra}]'"
+    )
 
 
 def optional(target: str, extra: str) -> Callable[..., Any]:

@@ -21,7 +21,13 @@ _MAX_BODY_BYTES = 1_048_576
 _OPERATIONS = {"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"}
 #: The settings' names in the models' own requests: Converse, Claude, Titan, Nova, Llama, Mistral, Cohere.
 _SETTINGS = {
-    "gen_ai.request.max_tokens": ("maxTokens", "max_tokens", "maxTokenCount", "max_new_tokens", "max_gen_len"),
+    "gen_ai.request.max_tokens": (
+        "maxTokens",
+        "max_tokens",
+        "maxTokenCount",
+        "max_new_tokens",
+        "max_gen_len",
+    ),
     "gen_ai.request.temperature": ("temperature",),
     "gen_ai.request.top_p": ("topP", "top_p", "p"),
     "gen_ai.request.top_k": ("topK", "top_k", "k"),
@@ -53,7 +59,11 @@ class _ModelCall(Call):
         return scrub(str(self.params.get("modelId", "unknown")))
 
     def _operation_name(self) -> str:
-        return "text_completion" if "body" in self.params and "amazon.titan-text" in self._model() else "chat"
+        return (
+            "text_completion"
+            if "body" in self.params and "amazon.titan-text" in self._model()
+            else "chat"
+        )
 
     def span_name(self) -> str:
         return f"{self._operation_name()} {self._model()}"
@@ -76,10 +86,16 @@ class _ModelCall(Call):
 
     def read(self, result: Mapping[str, Any]) -> None:
         headers = result.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        counts = {name: int(headers[header]) for header, name in _USAGE_HEADERS.items() if str(headers.get(header)).isdecimal()}
+        counts = {
+            name: int(headers[header])
+            for header, name in _USAGE_HEADERS.items()
+            if str(headers.get(header)).isdecimal()
+        }
         self.span.set_attributes({**counts, **_answer_attributes(result)})
         if self.plan.options.gen_ai_content:
-            self.span.set_attributes(_content("gen_ai.output.messages", (result.get("output") or {}).get("message")))
+            self.span.set_attributes(
+                _content("gen_ai.output.messages", (result.get("output") or {}).get("message"))
+            )
 
     def replace(self, result: Any) -> Any:
         from botocore.eventstream import EventStream
@@ -103,7 +119,11 @@ def _settings_in(body: object) -> Mapping[str, Any]:
         decoded = json.loads(body)
     except ValueError:
         return {}
-    nested = (decoded.get("textGenerationConfig") or decoded.get("inferenceConfig")) if isinstance(decoded, dict) else None
+    nested = (
+        (decoded.get("textGenerationConfig") or decoded.get("inferenceConfig"))
+        if isinstance(decoded, dict)
+        else None
+    )
     settings = nested or decoded
     return settings if isinstance(settings, dict) else {}
 
@@ -111,14 +131,20 @@ def _settings_in(body: object) -> Mapping[str, Any]:
 def _answer_attributes(answer: Mapping[str, Any]) -> dict[str, AttributeValue]:
     """Return what an answer, or a stream's event, says of usage and of why the model stopped."""
     usage = answer.get("usage") or {}
-    attributes: dict[str, AttributeValue] = {name: usage[key] for key, name in _USAGE.items() if key in usage}
+    attributes: dict[str, AttributeValue] = {
+        name: usage[key] for key, name in _USAGE.items() if key in usage
+    }
     if reason := answer.get("stopReason"):
         attributes["gen_ai.response.finish_reasons"] = [reason]
     return attributes
 
 
 def _content(name: str, content: object) -> dict[str, AttributeValue]:
-    return {name: truncate(mask(json.dumps(content, default=repr)), _MAX_CONTENT_BYTES)} if content else {}
+    return (
+        {name: truncate(mask(json.dumps(content, default=repr)), _MAX_CONTENT_BYTES)}
+        if content
+        else {}
+    )
 
 
 class _TracedStream:
@@ -162,7 +188,9 @@ class _TracedStream:
     def _see(self, event: Mapping[str, Any]) -> None:
         for part in ("metadata", "messageStop"):
             if part in event:
-                call_contained("Bedrock stream", self._span.set_attributes, _answer_attributes(event[part]))
+                call_contained(
+                    "Bedrock stream", self._span.set_attributes, _answer_attributes(event[part])
+                )
 
     def _fail(self, error: Exception) -> None:
         kind = error_code(error) or error_type(error)

@@ -7,7 +7,13 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from obs_core.integration import call_contained, is_worker_process
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, Context, attach, detach, set_value
+from opentelemetry.context import (
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    Context,
+    attach,
+    detach,
+    set_value,
+)
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, get_current_span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
@@ -73,9 +79,13 @@ class Call:
         if special := call_contained("AWS request attributes", self.attributes):
             attributes = {**attributes, **special}
         name = self.span_name()
-        self.span = self.plan.tracer.start_span(name, context, self.kind, attributes, None, start_time)
+        self.span = self.plan.tracer.start_span(
+            name, context, self.kind, attributes, None, start_time
+        )
         if (hook := self.plan.options.request_hook) and self.span.is_recording():
-            call_contained("request_hook", hook, self.span, self.plan.service, self.operation, self.params)
+            call_contained(
+                "request_hook", hook, self.span, self.plan.service, self.operation, self.params
+            )
 
     def enter(self, context: Context | None) -> None:
         """Run the call in `context` (default: the current one), where AWS's transport makes no spans of its own."""
@@ -95,7 +105,9 @@ class Call:
         """Record that the call came to nothing."""
         if self.span.is_recording():
             outcome = f"{self.plan.service_id}.{self.operation}"
-            call_contained("AWS error", record_failure, self.span, outcome, error, self.plan.options)
+            call_contained(
+                "AWS error", record_failure, self.span, outcome, error, self.plan.options
+            )
             self._call_response_hook(getattr(error, "response", None) or {})
 
     def end(self) -> None:
@@ -104,12 +116,19 @@ class Call:
 
     def _call_response_hook(self, response: Mapping[str, Any]) -> None:
         if hook := self.plan.options.response_hook:
-            call_contained("response_hook", hook, self.span, self.plan.service, self.operation, response)
+            call_contained(
+                "response_hook", hook, self.span, self.plan.service, self.operation, response
+            )
 
     def __enter__(self) -> Call:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         detach(self._token)
         if error is not None:
             self.fail(error)

@@ -51,7 +51,10 @@ def with_headers(entry: Mapping[str, Any], headers: Headers) -> Mapping[str, Any
     ours = {name: {"DataType": "String", "StringValue": value} for name, value in headers.items()}
     room = MAX_ATTRIBUTES - len(present.keys() - ours.keys())
     if room < len(ours):
-        warn_once("obs-aws:attributes", "a message has no room for the whole trace context: AWS allows 10 message attributes")
+        warn_once(
+            "obs-aws:attributes",
+            "a message has no room for the whole trace context: AWS allows 10 message attributes",
+        )
         ours = dict(list(ours.items())[: max(0, room)])
     return {**entry, "MessageAttributes": {**present, **ours}} if ours else entry
 
@@ -69,14 +72,21 @@ def fits(entries: Iterable[Mapping[str, Any]], headers: Headers) -> bool:
     """Whether messages that AWS would take without `headers` are still small enough with them."""
     messages = list(entries)
     size = sum(map(_size, messages))
-    added = len(messages) * sum(len(name) + len(value) + len("String") for name, value in headers.items())
+    added = len(messages) * sum(
+        len(name) + len(value) + len("String") for name, value in headers.items()
+    )
     return not any(size <= limit < size + added for limit in _SIZE_LIMITS)
 
 
 def _size(entry: Mapping[str, Any]) -> int:
     attributes = entry.get("MessageAttributes")
     named = attributes.items() if isinstance(attributes, Mapping) else ()
-    values = (value for name, given in named if isinstance(given, Mapping) for value in (name, *given.values()))
+    values = (
+        value
+        for name, given in named
+        if isinstance(given, Mapping)
+        for value in (name, *given.values())
+    )
     return sum(map(_length, (entry.get("MessageBody"), entry.get("Message"), *values)))
 
 
@@ -98,5 +108,8 @@ def extract_context(carrier: Headers, xray: str | None) -> Context:
     """
     context = call_contained("propagator", extract, carrier, Context()) or Context()
     if xray and not get_current_span(context).get_span_context().is_valid:
-        context = call_contained("X-Ray propagator", _XRAY.extract, {_XRAY_HEADER: xray}, context) or context
+        context = (
+            call_contained("X-Ray propagator", _XRAY.extract, {_XRAY_HEADER: xray}, context)
+            or context
+        )
     return context

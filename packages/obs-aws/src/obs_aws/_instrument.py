@@ -84,7 +84,9 @@ def instrument_boto3(
     )  # fmt: skip
     loader = None if session is None else _loader(session)
     warn_unsupported_version("obs-aws", "botocore")
-    return instrument_once(_NAME, lambda: _install(Tracing(options, tracer_provider), loader), target=session)
+    return instrument_once(
+        _NAME, lambda: _install(Tracing(options, tracer_provider), loader), target=session
+    )
 
 
 def uninstrument_boto3(session: object | None = None) -> None:
@@ -96,7 +98,9 @@ def _loader(session: object) -> object:
     """Return what a session and its clients have in common, for boto3's, aioboto3's, botocore's and aiobotocore's."""
     get_component = getattr(getattr(session, "_session", session), "get_component", None)
     if get_component is None:
-        raise ConfigurationError(f"{session!r} is no session; pass a boto3, aioboto3, botocore or aiobotocore session, or None")
+        raise ConfigurationError(
+            f"{session!r} is no session; pass a boto3, aioboto3, botocore or aiobotocore session, or None"
+        )
     loader: object = get_component("data_loader")
     return loader
 
@@ -115,7 +119,11 @@ class _Installed:
         return call_contained("tracing an AWS call", self._begin, client, operation, params)
 
     def _begin(self, client: Any, operation: str, params: Mapping[str, Any]) -> Call | None:
-        tracing = self._by_loader.get(client._loader, self._everywhere) if self._by_loader else self._everywhere
+        tracing = (
+            self._by_loader.get(client._loader, self._everywhere)
+            if self._by_loader
+            else self._everywhere
+        )
         return tracing.begin(client, operation, params) if tracing else None
 
     def add(self, loader: object | None, tracing: Tracing) -> None:
@@ -136,7 +144,9 @@ class _Installed:
             else:
                 self._by_loader.pop(loader, None)
             if self._everywhere is None and not self._by_loader:
-                self._unpatch = {cls: unpatch for cls, unpatch in self._unpatch.items() if not unpatch()}
+                self._unpatch = {
+                    cls: unpatch for cls, unpatch in self._unpatch.items() if not unpatch()
+                }
 
 
 _installed = _Installed()

@@ -34,13 +34,23 @@ def read_message(message: object) -> ReceivedMessage:
     """Read a message: a mapping as SQS or Lambda deliver it, or a boto3 ``sqs.Message``. Never raises on what AWS delivers."""
     sns = _get(message, "Sns")
     system = _mapping(_get(message, "Attributes", "attributes"))
-    headers = _headers(_get(message, "MessageAttributes", "messageAttributes", "message_attributes"))
-    envelope = sns if isinstance(sns, Mapping) else _envelope(message) if "traceparent" not in headers else {}
+    headers = _headers(
+        _get(message, "MessageAttributes", "messageAttributes", "message_attributes")
+    )
+    envelope = (
+        sns
+        if isinstance(sns, Mapping)
+        else _envelope(message)
+        if "traceparent" not in headers
+        else {}
+    )
     receive_count = str(system.get("ApproximateReceiveCount", ""))
     return ReceivedMessage(
         headers={**_headers(envelope.get("MessageAttributes")), **headers},
         xray=_text(system.get(XRAY_ATTRIBUTE)),
-        message_id=_text(_get(message, "MessageId", "messageId", "message_id") or envelope.get("MessageId")),
+        message_id=_text(
+            _get(message, "MessageId", "messageId", "message_id") or envelope.get("MessageId")
+        ),
         destination=_text(_get(message, "eventSourceARN", "queue_url") or envelope.get("TopicArn")),
         receive_count=int(receive_count) if receive_count.isdecimal() else None,
     )
@@ -78,7 +88,11 @@ def _value(given: object) -> str | None:
 
 def _envelope(message: object) -> Mapping[str, Any]:
     body = _get(message, "Body", "body")
-    if not isinstance(body, str) or len(body) > _MAX_ENVELOPE_CHARACTERS or '"TopicArn"' not in body:
+    if (
+        not isinstance(body, str)
+        or len(body) > _MAX_ENVELOPE_CHARACTERS
+        or '"TopicArn"' not in body
+    ):
         return {}
     try:
         return _mapping(json.loads(body))

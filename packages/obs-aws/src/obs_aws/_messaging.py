@@ -7,10 +7,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span, set_span_in_context
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    get_current_span,
+    set_span_in_context,
+)
 
 from obs_aws._calls import Attributes, Call, Params
-from obs_aws._carrier import XRAY_ATTRIBUTE, context_headers, fits, header_names, with_headers, with_xray_attribute, xray_header
+from obs_aws._carrier import (
+    XRAY_ATTRIBUTE,
+    context_headers,
+    fits,
+    header_names,
+    with_headers,
+    with_xray_attribute,
+    xray_header,
+)
 from obs_aws._message import read_message
 from obs_aws._plan import Plan
 from obs_aws._scrub import scrub
@@ -30,7 +45,11 @@ def sqs_call(plan: Plan, operation: str, params: Params) -> Call:
     """Choose how an SQS call is traced."""
     if operation in _SETTLING:
         return _SettleCall(plan, operation, params)
-    calls: dict[str, type[Call]] = {"SendMessage": _SendCall, "SendMessageBatch": _BatchCall, "ReceiveMessage": _ReceiveCall}
+    calls: dict[str, type[Call]] = {
+        "SendMessage": _SendCall,
+        "SendMessageBatch": _BatchCall,
+        "ReceiveMessage": _ReceiveCall,
+    }
     return calls.get(operation, Call)(plan, operation, params)
 
 
@@ -44,7 +63,9 @@ def destination_name(address: object) -> str | None:
     """Return the queue's or topic's name, from its URL, ARN or the name itself."""
     if not isinstance(address, str):
         return None
-    return scrub(address.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]) or None
+    return (
+        scrub(address.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]) or None
+    )
 
 
 class _MessageCall(Call):
@@ -54,7 +75,9 @@ class _MessageCall(Call):
 
     def destination(self) -> str | None:
         params = self.params
-        return destination_name(params.get("QueueUrl") or params.get("TopicArn") or params.get("TargetArn"))
+        return destination_name(
+            params.get("QueueUrl") or params.get("TopicArn") or params.get("TargetArn")
+        )
 
     def span_name(self) -> str:
         return f"{self.operation_name} {self.destination() or 'unknown'}"
@@ -67,7 +90,10 @@ class _MessageCall(Call):
         }
         if name := self.destination():
             attributes["messaging.destination.name"] = name
-        for parameter, key in (("QueueUrl", "aws.sqs.queue.url"), ("TopicArn", "aws.sns.topic.arn")):
+        for parameter, key in (
+            ("QueueUrl", "aws.sqs.queue.url"),
+            ("TopicArn", "aws.sns.topic.arn"),
+        ):
             if isinstance(address := self.params.get(parameter), str):
                 attributes[key] = scrub(address)
         return attributes
@@ -116,19 +142,28 @@ class _BatchCall(_MessageCall):
         if not self._entries or not all(isinstance(entry, Mapping) for entry in self._entries):
             return self.params
         contexts = [self._create(entry, context) for entry in self._entries]
-        return {**self.params, _ENTRIES[self.operation]: _carry_each(self.plan, self._entries, contexts)}
+        return {
+            **self.params,
+            _ENTRIES[self.operation]: _carry_each(self.plan, self._entries, contexts),
+        }
 
     def _create(self, entry: Entry, context: Context | None) -> Context | None:
         if not self.span.is_recording() or context is None:
             return context
-        attributes = {**super().attributes(), "messaging.operation.name": "create", "messaging.operation.type": "create"}
+        attributes = {
+            **super().attributes(),
+            "messaging.operation.name": "create",
+            "messaging.operation.type": "create",
+        }
         name = f"create {self.destination() or 'unknown'}"
         span = self.plan.tracer.start_span(name, context, SpanKind.PRODUCER, attributes)
         self._created.append(span)
         return set_span_in_context(span, context)
 
     def read(self, result: Mapping[str, Any]) -> None:
-        created = dict(zip((entry.get("Id") for entry in self._entries), self._created, strict=False))
+        created = dict(
+            zip((entry.get("Id") for entry in self._entries), self._created, strict=False)
+        )
         failed = result.get("Failed", ())
         for sent in result.get("Successful", ()):
             created[sent["Id"]].set_attribute("messaging.message.id", sent["MessageId"])
@@ -149,7 +184,10 @@ def _carry_each(plan: Plan, entries: list[Entry], contexts: list[Context | None]
     if plan.options.propagator == "xray":
         if plan.service != "sqs":
             return entries
-        return [with_xray_attribute(entry, xray_header(context)) for entry, context in zip(entries, contexts, strict=True)]
+        return [
+            with_xray_attribute(entry, xray_header(context))
+            for entry, context in zip(entries, contexts, strict=True)
+        ]
     headers = [context_headers(context) for context in contexts]
     if not fits(entries, max(headers, key=lambda each: sum(map(len, each.values())), default={})):
         return entries
@@ -169,8 +207,14 @@ class _ReceiveCall(_MessageCall):
         return self
 
     def carry(self, context: Context | None) -> Params:
-        system = "MessageSystemAttributeNames" if "MessageSystemAttributeNames" in self.params else "AttributeNames"
-        return _asking(_asking(self.params, "MessageAttributeNames", header_names()), system, [XRAY_ATTRIBUTE])
+        system = (
+            "MessageSystemAttributeNames"
+            if "MessageSystemAttributeNames" in self.params
+            else "AttributeNames"
+        )
+        return _asking(
+            _asking(self.params, "MessageAttributeNames", header_names()), system, [XRAY_ATTRIBUTE]
+        )
 
     def answer(self, result: Any) -> Any:
         if self._is_wanted and (self.plan.options.empty_polls or result.get("Messages")):
@@ -189,7 +233,10 @@ class _ReceiveCall(_MessageCall):
         for message in map(read_message, messages):
             producer = get_current_span(message.context()).get_span_context()
             if producer.is_valid:
-                self.span.add_link(producer, {"messaging.message.id": message.message_id} if message.message_id else None)
+                self.span.add_link(
+                    producer,
+                    {"messaging.message.id": message.message_id} if message.message_id else None,
+                )
 
 
 def _asking(params: Params, parameter: str, names: list[str]) -> Params:

@@ -56,7 +56,9 @@ class Options:
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
-        raise ConfigurationError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, choices))}")
+        raise ConfigurationError(
+            f"{name}={value!r} is not known; choose one of {', '.join(map(repr, choices))}"
+        )
 
 
 @lru_cache(maxsize=64)

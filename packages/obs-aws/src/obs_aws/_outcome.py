@@ -56,7 +56,9 @@ def record_failure(span: Span, operation: str, error: BaseException, options: Op
             return
     kind = code or error_type(error)
     span.set_attribute("error.type", kind)
-    span.set_status(Status(StatusCode.ERROR, scrub(error_message(error)) if options.error_messages else kind))
+    span.set_status(
+        Status(StatusCode.ERROR, scrub(error_message(error)) if options.error_messages else kind)
+    )
 
 
 def error_code(error: BaseException) -> str | None:
@@ -70,15 +72,21 @@ def _is_expected(operation: str, code: str, response: Mapping[str, Any], options
     if options.expects(f"{operation}:{code}"):
         return True
     # a transaction's own code says nothing: it is as expected as the conditions that cancelled it
-    reasons = {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())} - {"None"}
-    return bool(reasons) and all(options.expects(f"{operation}:{_exception(reason)}") for reason in reasons)
+    reasons = {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())} - {
+        "None"
+    }
+    return bool(reasons) and all(
+        options.expects(f"{operation}:{_exception(reason)}") for reason in reasons
+    )
 
 
 def _exception(reason: str) -> str:
     return "ConditionalCheckFailedException" if reason == "ConditionalCheckFailed" else reason
 
 
-def on_needs_retry(attempts: int, response: Any = None, caught_exception: Any = None, **_: Any) -> None:
+def on_needs_retry(
+    attempts: int, response: Any = None, caught_exception: Any = None, **_: Any
+) -> None:
     """Tell of an attempt, on the current span: a handler of botocore's event ``needs-retry``, sent after each attempt."""
     span = get_current_span()
     if span.is_recording() and not get_value(_SUPPRESS_INSTRUMENTATION_KEY):
@@ -94,4 +102,7 @@ def _record_attempt(span: Span, attempt: int, response: Any, error: BaseExceptio
     failure = error_type(error) if error else code
     if failure and (error or status >= 500 or status == 429 or failure in THROTTLES):
         throttled = failure in THROTTLES or status == 429
-        span.add_event("aws.attempt_failed", {"aws.attempt": attempt, "error.type": failure, "aws.throttled": throttled})
+        span.add_event(
+            "aws.attempt_failed",
+            {"aws.attempt": attempt, "error.type": failure, "aws.throttled": throttled},
+        )

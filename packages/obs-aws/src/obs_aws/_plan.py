@@ -22,7 +22,9 @@ class Plan:
 
     __slots__ = ("_attributes", "make_call", "options", "region", "service", "service_id", "tracer")
 
-    def __init__(self, client: Any, options: Options, tracer: Tracer, make_call: CallFactory) -> None:
+    def __init__(
+        self, client: Any, options: Options, tracer: Tracer, make_call: CallFactory
+    ) -> None:
         meta = client.meta
         self.make_call = make_call
         self.options = options
@@ -30,7 +32,11 @@ class Plan:
         self.service: str = meta.service_model.service_name
         self.service_id: str = str(meta.service_model.service_id)
         self.tracer = tracer
-        shared = {"rpc.system": "aws-api", "rpc.service": self.service_id, "cloud.region": self.region}
+        shared = {
+            "rpc.system": "aws-api",
+            "rpc.service": self.service_id,
+            "cloud.region": self.region,
+        }
         shared |= _server(meta.endpoint_url)
         self._attributes: dict[str | None, dict[str, AttributeValue]] = {
             None: {key: value for key, value in shared.items() if value is not None}
@@ -40,10 +46,16 @@ class Plan:
         """The constant attributes of a call of `operation`; not to be changed."""
         found = self._attributes.get(operation)
         if found is None:
-            found = self._attributes[operation] = {**self._attributes[None], "rpc.method": operation}
+            found = self._attributes[operation] = {
+                **self._attributes[None],
+                "rpc.method": operation,
+            }
         return found
 
 
 def _server(endpoint_url: str) -> dict[str, str | int | None]:
     parts = urlsplit(endpoint_url)
-    return {"server.address": parts.hostname, "server.port": parts.port or (80 if parts.scheme == "http" else 443)}
+    return {
+        "server.address": parts.hostname,
+        "server.port": parts.port or (80 if parts.scheme == "http" else 443),
+    }

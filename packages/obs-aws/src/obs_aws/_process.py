@@ -30,7 +30,9 @@ from obs_aws._outcome import error_code
 from obs_aws._scrub import mask
 
 Relation = Literal["parent", "link"]
-_SHAPE = SpanShape(attribute=lambda _, value: mask(value) if isinstance(value, str) else value, description=mask)
+_SHAPE = SpanShape(
+    attribute=lambda _, value: mask(value) if isinstance(value, str) else value, description=mask
+)
 
 
 def process_message(
@@ -60,9 +62,14 @@ def process_message(
             context.
     """
     if relation not in ("parent", "link"):
-        raise ConfigurationError(f"relation={relation!r} is not known; choose one of 'parent', 'link'")
+        raise ConfigurationError(
+            f"relation={relation!r} is not known; choose one of 'parent', 'link'"
+        )
     is_batch = isinstance(message, Sequence) and not isinstance(message, (str, bytes))
-    messages = [call_contained("reading a message", read_message, each) for each in (message if is_batch else [message])]  # type: ignore[attr-defined]
+    messages = [
+        call_contained("reading a message", read_message, each)
+        for each in (message if is_batch else [message])
+    ]  # type: ignore[attr-defined]
     known = [each or _UNREADABLE for each in messages]
     return MessageScope(known, is_batch, destination, relation, attributes or {}, tracer_provider)
 
@@ -85,7 +92,9 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
         self._messages = messages
         self._relation = "link" if is_batch else relation
         self._is_batch = is_batch
-        address = destination or next((each.destination for each in messages if each.destination), None)
+        address = destination or next(
+            (each.destination for each in messages if each.destination), None
+        )
         self._destination = destination_name(address)
         self._attributes = attributes
         self._tracer_provider = tracer_provider
@@ -96,7 +105,12 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
         self._token = attach(call_contained("process_message", self._start, current) or current)
         return self._span
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         detach(self._token)
         if error is not None and not isinstance(error, GeneratorExit):
             _record(self._span, error)
@@ -106,7 +120,10 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
         return self.__enter__()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, trace)
 
@@ -114,34 +131,59 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
         ambient = get_current_span(current)
         contexts = [message.context() for message in self._messages]
         parent = Context({**current, **contexts[0]}) if len(contexts) == 1 else current
-        links = [self._link(message, context) for message, context in zip(self._messages, contexts, strict=True)]
+        links = [
+            self._link(message, context)
+            for message, context in zip(self._messages, contexts, strict=True)
+        ]
         if self._relation == "link":
             parent = set_span_in_context(ambient, parent)
         else:
             # what is linked is the span that is not the parent: of the loop around, if it has one
-            links = [Link(ambient.get_span_context())] if get_current_span(parent) is not ambient else []
-        tracer = ShapingTracerProvider(_SHAPE, self._tracer_provider).get_tracer("obs_aws", version("obs-aws"))
+            links = (
+                [Link(ambient.get_span_context())]
+                if get_current_span(parent) is not ambient
+                else []
+            )
+        tracer = ShapingTracerProvider(_SHAPE, self._tracer_provider).get_tracer(
+            "obs_aws", version("obs-aws")
+        )
         valid = [link for link in links if link.context.is_valid]
-        self._span = tracer.start_span(self._name(), parent, SpanKind.CONSUMER, self._all_attributes(), valid)
+        self._span = tracer.start_span(
+            self._name(), parent, SpanKind.CONSUMER, self._all_attributes(), valid
+        )
         return set_span_in_context(self._span, parent)
 
     def _link(self, message: ReceivedMessage, context: Context) -> Link:
-        attributes = {"messaging.message.id": message.message_id} if message.message_id and self._is_batch else None
+        attributes = (
+            {"messaging.message.id": message.message_id}
+            if message.message_id and self._is_batch
+            else None
+        )
         return Link(get_current_span(context).get_span_context(), attributes)
 
     def _name(self) -> str:
         return f"process {self._destination}" if self._destination else "process"
 
     def _all_attributes(self) -> dict[str, AttributeValue]:
-        first = self._messages[0] if len(self._messages) == 1 and not self._is_batch else _UNREADABLE
+        first = (
+            self._messages[0] if len(self._messages) == 1 and not self._is_batch else _UNREADABLE
+        )
         optional: dict[str, Any] = {
             "messaging.destination.name": self._destination,
             "messaging.message.id": first.message_id,
             "messaging.batch.message_count": len(self._messages) if self._is_batch else None,
             "aws.sqs.receive_count": first.receive_count,
         }
-        system = {"messaging.system": "aws_sqs", "messaging.operation.name": "process", "messaging.operation.type": "process"}
-        return {**system, **{key: value for key, value in optional.items() if value is not None}, **self._attributes}
+        system = {
+            "messaging.system": "aws_sqs",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+        }
+        return {
+            **system,
+            **{key: value for key, value in optional.items() if value is not None},
+            **self._attributes,
+        }
 
 
 def _record(span: Span, error: BaseException) -> None:

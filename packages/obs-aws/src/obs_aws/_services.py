@@ -38,7 +38,11 @@ class NamedCall(Call):
             "activityArn": "aws.step_functions.activity.arn",
             "stateMachineArn": "aws.step_functions.state_machine.arn",
         }
-        return {key: value for key, value in named(self.params, names).items() if str(value).startswith("arn:")}
+        return {
+            key: value
+            for key, value in named(self.params, names).items()
+            if str(value).startswith("arn:")
+        }
 
 
 class DynamoDbCall(Call):
@@ -47,7 +51,10 @@ class DynamoDbCall(Call):
     def attributes(self) -> Attributes:
         """Tell the tables and the plain settings of the query."""
         params = self.params
-        attributes: Attributes = {"db.system.name": "aws.dynamodb", "db.operation.name": self.operation}
+        attributes: Attributes = {
+            "db.system.name": "aws.dynamodb",
+            "db.operation.name": self.operation,
+        }
         tables = _tables(params)
         if tables:
             attributes["aws.dynamodb.table_names"] = tables
@@ -68,11 +75,14 @@ class DynamoDbCall(Call):
                 attributes[f"aws.dynamodb.{name}"] = result[key]
         if left := result.get("UnprocessedItems") or result.get("UnprocessedKeys"):
             attributes["aws.dynamodb.unprocessed_count"] = sum(
-                len(items.get("Keys", ()) if isinstance(items, dict) else items) for items in left.values()
+                len(items.get("Keys", ()) if isinstance(items, dict) else items)
+                for items in left.values()
             )
         if consumed := result.get("ConsumedCapacity"):
             each = [consumed] if isinstance(consumed, Mapping) else consumed
-            attributes["aws.dynamodb.consumed_capacity"] = [json.dumps(capacity, default=float) for capacity in each]
+            attributes["aws.dynamodb.consumed_capacity"] = [
+                json.dumps(capacity, default=float) for capacity in each
+            ]
         if attributes:
             self.span.set_attributes(attributes)
 
@@ -95,13 +105,16 @@ def _tables(params: Params) -> list[str]:
         names = (params["TableName"],)
     elif transact := params.get("TransactItems"):
         names = (action.get("TableName") for item in transact for action in item.values())
-    return sorted({scrub(name).rpartition(":table/")[2] for name in names if isinstance(name, str)})[:_MAX_TABLES]
+    return sorted(
+        {scrub(name).rpartition(":table/")[2] for name in names if isinstance(name, str)}
+    )[:_MAX_TABLES]
 
 
 def _batch_size(params: Params) -> int:
     if "RequestItems" in params:
         return sum(
-            len(given.get("Keys", ()) if isinstance(given, Mapping) else given) for given in params["RequestItems"].values()
+            len(given.get("Keys", ()) if isinstance(given, Mapping) else given)
+            for given in params["RequestItems"].values()
         )
     return len(params.get("TransactItems") or ())
 
@@ -112,7 +125,9 @@ class S3Call(Call):
     def attributes(self) -> Attributes:
         """Tell the bucket."""
         names = {"Bucket": "aws.s3.bucket"}
-        return named(self.params, {**names, "Key": "aws.s3.key"} if self.plan.options.s3_keys else names)
+        return named(
+            self.params, {**names, "Key": "aws.s3.key"} if self.plan.options.s3_keys else names
+        )
 
 
 class LambdaCall(Call):
@@ -123,7 +138,10 @@ class LambdaCall(Call):
         function = self.params.get("FunctionName")
         if self.operation != "Invoke" or not isinstance(function, str):
             return {}
-        invoked: Attributes = {"faas.invoked_provider": "aws", "faas.invoked_name": scrub(_function_name(function))}
+        invoked: Attributes = {
+            "faas.invoked_provider": "aws",
+            "faas.invoked_name": scrub(_function_name(function)),
+        }
         return {**invoked, "faas.invoked_region": self.plan.region} if self.plan.region else invoked
 
     def carry(self, context: Context | None) -> Params:
@@ -174,7 +192,11 @@ class EventBridgeCall(Call):
 
     def attributes(self) -> Attributes:
         """Count the events."""
-        return {"messaging.batch.message_count": len(self.params["Entries"])} if "Entries" in self.params else {}
+        return (
+            {"messaging.batch.message_count": len(self.params["Entries"])}
+            if "Entries" in self.params
+            else {}
+        )
 
     def read(self, result: Mapping[str, Any]) -> None:
         """Record how many events were refused."""
@@ -198,11 +220,17 @@ class KinesisCall(EventBridgeCall):
 
     def carry(self, context: Context | None) -> Params:
         """Add the context to the records' data, on request."""
-        if not self.plan.options.kinesis_context or self.operation not in ("PutRecord", "PutRecords"):
+        if not self.plan.options.kinesis_context or self.operation not in (
+            "PutRecord",
+            "PutRecords",
+        ):
             return self.params
         headers = context_headers(context)
         if "Records" in self.params:
-            return {**self.params, "Records": [_with_members(record, headers) for record in self.params["Records"]]}
+            return {
+                **self.params,
+                "Records": [_with_members(record, headers) for record in self.params["Records"]],
+            }
         return _with_members(self.params, headers)
 
 

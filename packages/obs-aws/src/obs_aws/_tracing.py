@@ -19,7 +19,14 @@ from obs_aws._messaging import sns_call, sqs_call
 from obs_aws._options import Options
 from obs_aws._outcome import on_needs_retry
 from obs_aws._plan import CallFactory, Plan
-from obs_aws._services import DynamoDbCall, EventBridgeCall, KinesisCall, LambdaCall, NamedCall, S3Call
+from obs_aws._services import (
+    DynamoDbCall,
+    EventBridgeCall,
+    KinesisCall,
+    LambdaCall,
+    NamedCall,
+    S3Call,
+)
 
 _UNIQUE_ID = "obs-aws"
 _CALLS: dict[str, CallFactory] = {
@@ -44,7 +51,9 @@ def contrib_traces_too() -> bool:
 
     Asked at each call, since it may be switched on after ours: next to nothing where it has not been imported.
     """
-    return _CONTRIB in sys.modules and any(warn_if_contrib_is_active(each, package="obs-aws") for each in _INSTRUMENTORS)
+    return _CONTRIB in sys.modules and any(
+        warn_if_contrib_is_active(each, package="obs-aws") for each in _INSTRUMENTORS
+    )
 
 
 class Tracing:
@@ -80,4 +89,8 @@ class Tracing:
 
     def _handlers(self) -> list[tuple[str, Any]]:
         handlers = [("needs-retry", on_needs_retry)]
-        return [*handlers, ("before-call", on_before_call)] if self._options.propagator == "xray" else handlers
+        return (
+            [*handlers, ("before-call", on_before_call)]
+            if self._options.propagator == "xray"
+            else handlers
+        )

@@ -13,11 +13,17 @@ from opentelemetry.util.types import AttributeValue
 from obs_celery._options import Options
 
 
-def captured_arguments(options: Options, task: Any, args: Any, kwargs: Any) -> dict[str, AttributeValue]:
+def captured_arguments(
+    options: Options, task: Any, args: Any, kwargs: Any
+) -> dict[str, AttributeValue]:
     """Return ``celery.args.<name>`` for each argument of the call that the options allow, by the names of the task's body."""
     bound = _bound(task, args, kwargs)
     wanted = {name: value for name, value in bound.items() if options.captures(name)}
-    return {f"celery.args.{name}": _value(options, name, value) for name, value in wanted.items() if value is not None}
+    return {
+        f"celery.args.{name}": _value(options, name, value)
+        for name, value in wanted.items()
+        if value is not None
+    }
 
 
 def _bound(task: Any, args: Any, kwargs: Any) -> Mapping[str, Any]:

@@ -23,7 +23,11 @@ _FIELDS = (
 
 
 def message_attributes(
-    known: Attributes, fields: Mapping[str, Any], chord: object, exchange: object, routing_key: object
+    known: Attributes,
+    fields: Mapping[str, Any],
+    chord: object,
+    exchange: object,
+    routing_key: object,
 ) -> Attributes:
     """Return a copy of `known` with what the message's `fields`, its `chord` and its place tell."""
     attributes = known.copy()

@@ -49,7 +49,9 @@ def describe_broker(app: Any) -> Broker:
     if system in _LOCAL:
         return Broker(system)
     address, port = info.get("hostname"), info.get("port")
-    return Broker(system, str(address) if address else None, port if isinstance(port, int) else None)
+    return Broker(
+        system, str(address) if address else None, port if isinstance(port, int) else None
+    )
 
 
 def destination(exchange: object, routing_key: object) -> str | None:

@@ -13,7 +13,14 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
-from obs_celery._message import RELATION_HEADER, header, is_unsampled, previous_attempt, span_context_of, waits_s
+from obs_celery._message import (
+    RELATION_HEADER,
+    header,
+    is_unsampled,
+    previous_attempt,
+    span_context_of,
+    waits_s,
+)
 from obs_celery._options import Options
 from obs_celery._setup import Setup, TaskFacts
 
@@ -43,7 +50,11 @@ class Attempt:
         fields = vars(request)
         delivery = fields.get("delivery_info") or {}
         attributes = message_attributes(
-            self.facts.consumed, fields, fields.get("chord"), delivery.get("exchange"), delivery.get("routing_key")
+            self.facts.consumed,
+            fields,
+            fields.get("chord"),
+            delivery.get("exchange"),
+            delivery.get("routing_key"),
         )
         if request.hostname:
             attributes["celery.hostname"] = str(request.hostname)
@@ -54,7 +65,12 @@ class Attempt:
         if self.eta_delay_s:
             attributes["celery.eta_delay"] = self.eta_delay_s
         return setup.tracer.start_span(
-            self.facts.processes, self.context, SpanKind.CONSUMER, attributes, self.links, start_time
+            self.facts.processes,
+            self.context,
+            SpanKind.CONSUMER,
+            attributes,
+            self.links,
+            start_time,
         )
 
 
@@ -76,14 +92,18 @@ def attempt_of(setup: Setup, app: Any, name: str, request: Any, context: Context
         wait_s, eta_delay_s = waits_s(request, time.time())
         if not facts.hidden:
             context = _related(setup, facts, request, context, links, eta_delay_s)
-    return Attempt(facts, context, links, not facts.hidden and not is_unsampled(context), wait_s, eta_delay_s)
+    return Attempt(
+        facts, context, links, not facts.hidden and not is_unsampled(context), wait_s, eta_delay_s
+    )
 
 
 def is_passage(setup: Setup, request: Any, context: Context) -> bool:
     """Whether nothing at all is to be told of `request`, which has come with `context`: known before anything else is."""
     if not is_unsampled(context) or setup.metrics.are_recorded:
         return False
-    return request.is_eager or (setup.options.links_nothing and header(request, RELATION_HEADER) is None)
+    return request.is_eager or (
+        setup.options.links_nothing and header(request, RELATION_HEADER) is None
+    )
 
 
 def _previous(request: Any) -> list[Link]:
@@ -91,10 +111,19 @@ def _previous(request: Any) -> list[Link]:
     return [Link(previous)] if previous else []
 
 
-def _related(setup: Setup, facts: TaskFacts, request: Any, context: Context, links: list[Link], delay_s: float) -> Context:
+def _related(
+    setup: Setup,
+    facts: TaskFacts,
+    request: Any,
+    context: Context,
+    links: list[Link],
+    delay_s: float,
+) -> Context:
     """Return `context`, or, in link mode, a root with its baggage; the producer then goes to the front of `links`."""
     asked = header(request, RELATION_HEADER)
-    if asked == "parent" or (asked != "link" and not _is_linked(setup.options, facts, request, delay_s)):
+    if asked == "parent" or (
+        asked != "link" and not _is_linked(setup.options, facts, request, delay_s)
+    ):
         return context
     producer = span_context_of(context)
     if producer is None:
@@ -109,4 +138,6 @@ def _is_linked(options: Options, facts: TaskFacts, request: Any, delay_s: float)
         return False
     if request.group or request.chord:
         return False
-    return facts.relation == "link" or (options.link_after_s is not None and delay_s > options.link_after_s)
+    return facts.relation == "link" or (
+        options.link_after_s is not None and delay_s > options.link_after_s
+    )

@@ -16,13 +16,23 @@ from opentelemetry.trace import Span, set_span_in_context
 
 from obs_celery._arguments import MAPS, captured_arguments, items_of
 from obs_celery._consumer import Attempt, attempt_of, is_passage
-from obs_celery._message import PREVIOUS, drawn_span_id, extract, repeat_context, span_context_of, told_attempt, without_context
+from obs_celery._message import (
+    PREVIOUS,
+    drawn_span_id,
+    extract,
+    repeat_context,
+    span_context_of,
+    told_attempt,
+    without_context,
+)
 from obs_celery._options import Options
 from obs_celery._outcome import Outcome, outcome_of
 from obs_celery._setup import Setup, Setups
 
 _CELERY = VERSION[:2]
-_terminate_handler_fired: Callable[[], bool] | None = getattr(billiard.common, "terminate_handler_fired", None)
+_terminate_handler_fired: Callable[[], bool] | None = getattr(
+    billiard.common, "terminate_handler_fired", None
+)
 
 
 class Passage:
@@ -30,12 +40,16 @@ class Passage:
 
     __slots__ = ("_context_token", "_outer", "setup", "span", "task_id")
 
-    def __init__(self, setup: Setup, task_id: str, context: Context, span: Span | None = None) -> None:
+    def __init__(
+        self, setup: Setup, task_id: str, context: Context, span: Span | None = None
+    ) -> None:
         self.setup = setup
         self.task_id = task_id
         self.span = span
         self._outer = _executing.set(self)
-        self._context_token: Token[Context] = attach(context if span is None else set_span_in_context(span, context))
+        self._context_token: Token[Context] = attach(
+            context if span is None else set_span_in_context(span, context)
+        )
 
     def finish(self, state: str | None, result: object) -> None:
         """Restore what was there before."""
@@ -61,7 +75,15 @@ class Execution(Passage):
 
     __slots__ = ("_handling", "_started", "attempt", "supervised", "task")
 
-    def __init__(self, setup: Setup, task: Any, task_id: str, request: Any, attempt: Attempt, span: Span | None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        task: Any,
+        task_id: str,
+        request: Any,
+        attempt: Attempt,
+        span: Span | None,
+    ) -> None:
         super().__init__(setup, task_id, attempt.context, span)
         self.task = task
         self.attempt = attempt
@@ -81,7 +103,9 @@ class Execution(Passage):
         if self.supervised and _is_being_killed(state, raised):
             return
         outcome = outcome_of(self.task, state, result, raised)
-        metrics.ended(labels, outcome.state, outcome.error_type, time.perf_counter() - self._started)
+        metrics.ended(
+            labels, outcome.state, outcome.error_type, time.perf_counter() - self._started
+        )
         if self.span is not None:
             call_contained("task span", self._end_span, self.span, outcome)
 
@@ -111,7 +135,10 @@ def _start_span(setup: Setup, task: Any, request: Any, attempt: Attempt) -> Span
     if request.is_eager:
         span = attempt.start_span(setup, request)
         # an eager retry is no message: it is given the headers of the request as they are
-        request.headers = {**(request.headers or {}), PREVIOUS: told_attempt(span.get_span_context())}
+        request.headers = {
+            **(request.headers or {}),
+            PREVIOUS: told_attempt(span.get_span_context()),
+        }
         return span
     drawn = drawn_span_id(request)
     if drawn is None or not span_ids_can_be_set(setup.options.tracer_provider):
@@ -147,7 +174,11 @@ def tell_retry(request: Any, headers: MutableMapping[str, Any]) -> str | None:
     Headers that gave no producer are taken out, so that retries of an attempt that began its trace stay in that trace.
     """
     execution = _executing.get()
-    if not isinstance(execution, Execution) or execution.span is None or execution.task_id != request.id:
+    if (
+        not isinstance(execution, Execution)
+        or execution.span is None
+        or execution.task_id != request.id
+    ):
         return None
     attempt = execution.attempt
     if not attempt.links and span_context_of(attempt.context) is None:
@@ -169,9 +200,13 @@ class Executions:
         """On ``task_prerun``: begin."""
         setup = self._setups.find(sender.app)
         if setup is not None:
-            self._running.add(_begin(setup, sender, task_id, sender.request_stack.top, args, kwargs))
+            self._running.add(
+                _begin(setup, sender, task_id, sender.request_stack.top, args, kwargs)
+            )
 
-    def finished(self, task_id: str, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    def finished(
+        self, task_id: str, retval: Any = None, state: str | None = None, **_: Any
+    ) -> None:
         """On ``task_postrun``: end. It follows every ``task_prerun`` unless the process is gone."""
         execution = _executing.get()
         # one of an app that is not instrumented may be running inside

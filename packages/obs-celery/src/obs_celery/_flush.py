@@ -11,7 +11,9 @@ from opentelemetry import metrics, trace
 
 def flush(timeout_s: float) -> None:
     """Flush spans and metrics; return after `timeout_s` seconds at the latest, whatever the provider and the collector do."""
-    flushing = threading.Thread(target=_flush, args=(timeout_s,), name="obs-celery-flush", daemon=True)
+    flushing = threading.Thread(
+        target=_flush, args=(timeout_s,), name="obs-celery-flush", daemon=True
+    )
     try:
         flushing.start()
     except RuntimeError:

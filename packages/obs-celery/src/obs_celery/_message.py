@@ -13,7 +13,13 @@ from obs_core.integration import call_contained
 from opentelemetry import baggage, propagate
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    set_span_in_context,
+)
 
 #: Epoch seconds, stamped just before sending.
 SENT_AT = "obs-sent-at"
@@ -64,7 +70,11 @@ def extract(request: Any) -> Context:
 
     Nothing of the context that happens to be current in a pool's thread gets in.
     """
-    return _extract_alone(request) or call_contained("propagator", propagate.extract, request, Context(), _getter) or Context()
+    return (
+        _extract_alone(request)
+        or call_contained("propagator", propagate.extract, request, Context(), _getter)
+        or Context()
+    )
 
 
 @lru_cache(maxsize=8)
@@ -86,7 +96,11 @@ def _extract_alone(request: Any) -> Context | None:
     found = _TRACEPARENT_FORMAT.fullmatch(str(fields.get(_TRACEPARENT)))
     if found is None or not _speaks_w3c(propagate.get_global_textmap()):
         return None
-    span = NonRecordingSpan(_span_context(found)) if int(found[3], 16) & TraceFlags.SAMPLED else _Unsampled(found)
+    span = (
+        NonRecordingSpan(_span_context(found))
+        if int(found[3], 16) & TraceFlags.SAMPLED
+        else _Unsampled(found)
+    )
     return Context({_SPAN_KEY: span})
 
 
@@ -129,11 +143,18 @@ def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str
 def _write_alone(headers: MutableMapping[str, Any], context: Context) -> bool:
     """Write a span that comes alone, the usual case, by hand; False where that is not for us to do."""
     span = span_context_of(context)
-    if span is None or span.trace_state or _BAGGAGE_KEY in context or not _speaks_w3c(propagate.get_global_textmap()):
+    if (
+        span is None
+        or span.trace_state
+        or _BAGGAGE_KEY in context
+        or not _speaks_w3c(propagate.get_global_textmap())
+    ):
         return False
     headers.pop("tracestate", None)
     headers.pop("baggage", None)
-    headers[_TRACEPARENT] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{_FLAGS[span.trace_flags]}"
+    headers[_TRACEPARENT] = (
+        f"00-{span.trace_id:032x}-{span.span_id:016x}-{_FLAGS[span.trace_flags]}"
+    )
     return True
 
 
@@ -170,7 +191,9 @@ def lost_attempt(headers: object) -> Context | None:
     parent = _TRACEPARENT_FORMAT.fullmatch(str(headers.get(_TRACEPARENT)))
     if parent is None:
         return None
-    lost = SpanContext(int(parent[1], 16), int(headers[ATTEMPT], 16), True, TraceFlags(int(parent[3], 16)))
+    lost = SpanContext(
+        int(parent[1], 16), int(headers[ATTEMPT], 16), True, TraceFlags(int(parent[3], 16))
+    )
     return set_span_in_context(NonRecordingSpan(lost))
 
 
@@ -185,7 +208,9 @@ def previous_attempt(request: Any) -> SpanContext | None:
     if not isinstance(value, str) or len(value) != 49:
         return None
     try:
-        found = SpanContext(int(value[:32], 16), int(value[33:], 16), True, TraceFlags(TraceFlags.SAMPLED))
+        found = SpanContext(
+            int(value[:32], 16), int(value[33:], 16), True, TraceFlags(TraceFlags.SAMPLED)
+        )
     except ValueError:
         return None
     return found if found.is_valid else None

@@ -12,7 +12,24 @@ from opentelemetry.util.types import AttributeValue
 Labels = dict[str, AttributeValue]
 
 #: Seconds; tasks take from a millisecond to an hour.
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
+BUCKETS = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    1800.0,
+    3600.0,
+)
 
 
 class Metrics:
@@ -20,12 +37,20 @@ class Metrics:
 
     def __init__(self, provider: MeterProvider | None, version: str) -> None:
         meter = metrics.get_meter("obs_celery", version, provider)
-        self.duration = _histogram(meter, "messaging.process.duration", "Time that one execution of a task took.")
-        self.queue_wait = _histogram(meter, "celery.queue_wait", "Time between sending and execution, without the ETA's delay.")
+        self.duration = _histogram(
+            meter, "messaging.process.duration", "Time that one execution of a task took."
+        )
+        self.queue_wait = _histogram(
+            meter,
+            "celery.queue_wait",
+            "Time between sending and execution, without the ETA's delay.",
+        )
         self.outcomes = meter.create_counter(
             "celery.task.outcomes", "{task}", "Executions by final state, lost and revoked too."
         )
-        self.active = meter.create_up_down_counter("celery.task.active", "{task}", "Tasks being executed now.")
+        self.active = meter.create_up_down_counter(
+            "celery.task.active", "{task}", "Tasks being executed now."
+        )
 
     @property
     def are_recorded(self) -> bool:
@@ -38,7 +63,9 @@ class Metrics:
         if wait_s is not None:
             self.queue_wait.record(wait_s, labels)
 
-    def ended(self, labels: Labels, state: str, error: str | None, duration_s: float | None) -> None:
+    def ended(
+        self, labels: Labels, state: str, error: str | None, duration_s: float | None
+    ) -> None:
         """Count one outcome and, when the task did run, its duration."""
         outcome = {**labels, "celery.state": state}
         if error:
@@ -52,4 +79,6 @@ def _histogram(meter: Meter, name: str, description: str) -> Histogram:
     # advisory buckets came with opentelemetry-api 1.30; before it a view sets them
     advice: dict[str, Any] = {"explicit_bucket_boundaries_advisory": BUCKETS}
     known = signature(meter.create_histogram).parameters
-    return meter.create_histogram(name, "s", description, **{k: v for k, v in advice.items() if k in known})
+    return meter.create_histogram(
+        name, "s", description, **{k: v for k, v in advice.items() if k in known}
+    )

@@ -63,17 +63,24 @@ class Options:
 
     def hides(self, name: str) -> bool:
         """Whether the task `name` gets no span on either side; the context passes through it all the same."""
-        return (name in INTERNAL and not self.show_internal) or any(fnmatchcase(name, glob) for glob in self.exclude)
+        return (name in INTERNAL and not self.show_internal) or any(
+            fnmatchcase(name, glob) for glob in self.exclude
+        )
 
     def relation_of(self, name: str) -> Relation:
         """The relation of task `name` to its producer, when neither the message nor its ETA says otherwise."""
-        found = (relation for glob, relation in self.task_relations.items() if fnmatchcase(name, glob))
+        found = (
+            relation for glob, relation in self.task_relations.items() if fnmatchcase(name, glob)
+        )
         return next(found, self.relation)
 
     @cached_property
     def links_nothing(self) -> bool:
         """Whether every task is a child of its producer, unless its message says otherwise."""
-        return self.link_after_s is None and "link" not in {self.relation, *self.task_relations.values()}
+        return self.link_after_s is None and "link" not in {
+            self.relation,
+            *self.task_relations.values(),
+        }
 
     def captures(self, argument: str) -> bool:
         """Whether the value of `argument` may be recorded (if it is not secret by its name)."""
@@ -90,7 +97,11 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Collection) or not all(isinstance(item, str) for item in value):
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Collection)
+        or not all(isinstance(item, str) for item in value)
+    ):
         raise _wrong(name, value, "give a list of names or globs, for instance ['reports.*']")
     return tuple(value)
 

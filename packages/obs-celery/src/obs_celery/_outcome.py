@@ -19,7 +19,9 @@ class Outcome:
 
     __slots__ = ("cause", "error", "state")
 
-    def __init__(self, state: str, cause: BaseException | None, error: BaseException | None = None) -> None:
+    def __init__(
+        self, state: str, cause: BaseException | None, error: BaseException | None = None
+    ) -> None:
         self.state = state
         self.cause = cause
         self.error = error
@@ -58,7 +60,9 @@ def fail(span: Span, cause: BaseException | type[BaseException], reason: str) ->
     span.set_status(Status(StatusCode.ERROR, reason))
 
 
-def outcome_of(task: Any, state: str | None, result: object, raised: BaseException | None) -> Outcome:
+def outcome_of(
+    task: Any, state: str | None, result: object, raised: BaseException | None
+) -> Outcome:
     """Tell how an execution ended.
 
     Args:
@@ -89,5 +93,9 @@ def _stateless(state: str | None) -> Outcome:
 
 def unwrapped(result: object) -> BaseException | None:
     """Return the exception in `result`, out of the ExceptionWithTraceback that a pool wraps it in; None for a value."""
-    inner = getattr(result, "exc", None) if type(result).__name__ == "ExceptionWithTraceback" else result
+    inner = (
+        getattr(result, "exc", None)
+        if type(result).__name__ == "ExceptionWithTraceback"
+        else result
+    )
     return inner if isinstance(inner, BaseException) else None

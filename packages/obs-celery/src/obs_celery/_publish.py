@@ -14,7 +14,14 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
 from obs_celery._execute import tell_retry
-from obs_celery._message import RELATION_HEADER, chord_id, is_unsampled, lost_attempt, span_context_of, write_headers
+from obs_celery._message import (
+    RELATION_HEADER,
+    chord_id,
+    is_unsampled,
+    lost_attempt,
+    span_context_of,
+    write_headers,
+)
 from obs_celery._setup import Setup, Setups
 
 #: Key of an OpenTelemetry context: the name of the beat entry that is due.
@@ -30,7 +37,17 @@ class _Publication:
     The span is made when the message is known, so that it has all its attributes at once, or when the call fails before.
     """
 
-    __slots__ = ("_began_ns", "_context_token", "_headers", "_is_started", "_name", "_slot_token", "app", "setup", "span")
+    __slots__ = (
+        "_began_ns",
+        "_context_token",
+        "_headers",
+        "_is_started",
+        "_name",
+        "_slot_token",
+        "app",
+        "setup",
+        "span",
+    )
 
     def __init__(self, setup: Setup, app: Any, name: str, headers: object) -> None:
         self.setup = setup
@@ -43,7 +60,13 @@ class _Publication:
         self._context_token: Token[Context] | None = None
         self._slot_token = _publishing.set(self)
 
-    def start(self, fields: Mapping[str, Any], chord: object = None, exchange: object = None, key: object = None) -> None:
+    def start(
+        self,
+        fields: Mapping[str, Any],
+        chord: object = None,
+        exchange: object = None,
+        key: object = None,
+    ) -> None:
         """Start the span with what the message tells, and make it current; none where the trace or the task is not recorded."""
         self._is_started = True
         context = get_current()
@@ -59,7 +82,9 @@ class _Publication:
         if isinstance(entry, str):
             attributes["celery.beat.entry"] = entry
         start_span = self.setup.tracer.start_span
-        self.span = start_span(facts.publishes, context, SpanKind.PRODUCER, attributes, (), self._began_ns)
+        self.span = start_span(
+            facts.publishes, context, SpanKind.PRODUCER, attributes, (), self._began_ns
+        )
         self._context_token = attach(set_span_in_context(self.span, context))
 
     def fail(self, error: BaseException) -> None:
@@ -104,7 +129,12 @@ def traced_send_task(original: SendTask, setups: Setups) -> SendTask:
 
 
 def write_message(
-    sender: str, headers: MutableMapping[str, Any], body: Any, exchange: Any = None, routing_key: Any = None, **_: Any
+    sender: str,
+    headers: MutableMapping[str, Any],
+    body: Any,
+    exchange: Any = None,
+    routing_key: Any = None,
+    **_: Any,
 ) -> None:
     """On ``before_task_publish``: tell the message that is about to leave, and put context and time into it."""
     publication = _publishing.get()
@@ -112,10 +142,14 @@ def write_message(
         return
     # protocol 2 has the task's fields in the headers, protocol 1 in the body
     fields, more = (headers, body[2]) if "id" in headers else (body, body)
-    call_contained("publish span", publication.start, fields, more.get("chord"), exchange, routing_key)
+    call_contained(
+        "publish span", publication.start, fields, more.get("chord"), exchange, routing_key
+    )
     retries, previous = fields.get("retries") or 0, None
     # what a task of a worker sends has it as its parent, in protocol 2
-    task = publication.app.current_worker_task if fields is body or fields.get("parent_id") else None
+    task = (
+        publication.app.current_worker_task if fields is body or fields.get("parent_id") else None
+    )
     if task is not None:
         _keep_chord_together(task, fields, headers)
         if retries and task.request.id == fields.get("id"):
@@ -126,7 +160,9 @@ def write_message(
         call_contained("publish_hook", hook, publication.span, sender, headers)
 
 
-def _keep_chord_together(task: Any, fields: Mapping[str, Any], headers: MutableMapping[str, Any]) -> None:
+def _keep_chord_together(
+    task: Any, fields: Mapping[str, Any], headers: MutableMapping[str, Any]
+) -> None:
     """Let a chord's body join the trace of the header that completed it, whatever relation the consumer prefers.
 
     `task` is the one that is sending: that header, or the task of Celery's own which has waited for all of them.

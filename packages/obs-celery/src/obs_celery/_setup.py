@@ -23,18 +23,37 @@ _MAX_TASKS = 1024
 class TaskFacts:
     """What is the same for every message of a task: worked out once, since it is needed several times a message."""
 
-    __slots__ = ("consumed", "hidden", "is_described", "labels", "processes", "published", "publishes", "relation")
+    __slots__ = (
+        "consumed",
+        "hidden",
+        "is_described",
+        "labels",
+        "processes",
+        "published",
+        "publishes",
+        "relation",
+    )
 
     def __init__(self, options: Options, broker: Broker, name: str) -> None:
         self.hidden = options.hides(name)
-        self.is_described = name in MAPS or bool(options.capture_args) or options.start_hook is not None
+        self.is_described = (
+            name in MAPS or bool(options.capture_args) or options.start_hook is not None
+        )
         self.relation = options.relation_of(name)
         self.publishes, self.processes = f"publish {name}", f"process {name}"
         known: Labels = {"messaging.system": broker.system, "celery.task.name": name}
         self.labels: Labels = {**known, "messaging.operation.name": "process"}
         known |= broker.attributes()
-        self.published = {**known, "messaging.operation.name": "publish", "messaging.operation.type": "send"}
-        self.consumed = {**known, "messaging.operation.name": "process", "messaging.operation.type": "process"}
+        self.published = {
+            **known,
+            "messaging.operation.name": "publish",
+            "messaging.operation.type": "send",
+        }
+        self.consumed = {
+            **known,
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+        }
 
 
 def stands_back() -> bool:
@@ -55,7 +74,9 @@ class Setup:
         own_version = version("obs-celery")
         self.tracer = trace.get_tracer("obs_celery", own_version, options.tracer_provider)
         self.metrics = Metrics(options.meter_provider, own_version)
-        self._apps: WeakKeyDictionary[Any, tuple[Broker, dict[str, TaskFacts]]] = WeakKeyDictionary()
+        self._apps: WeakKeyDictionary[Any, tuple[Broker, dict[str, TaskFacts]]] = (
+            WeakKeyDictionary()
+        )
 
     def look(self) -> bool:
         """Look whether ours is the only instrumentation in this process."""

@@ -98,7 +98,9 @@ class Supervisor:
         """On ``task_retry``: with ``retry_on_worker_lost`` a lost child is a retry, not the last failure."""
         cause = unwrapped(getattr(reason, "exc", None))
         if isinstance(cause, WorkerLostError):
-            self._tell_running(sender, request.id, _Verdict("RETRY", error_message(cause), cause, is_error=False))
+            self._tell_running(
+                sender, request.id, _Verdict("RETRY", error_message(cause), cause, is_error=False)
+            )
 
     def cancelled(self, request: Any) -> None:
         """After ``Request.cancel``: Celery has killed the child, for a cold stop or a lost broker.
@@ -107,16 +109,24 @@ class Supervisor:
         """
         if request.time_start:
             killed = Terminated("cancelled by the worker")
-            self._tell_running(request.task, request.id, _Verdict("RETRY", str(killed), killed, not request.task.acks_late))
+            self._tell_running(
+                request.task,
+                request.id,
+                _Verdict("RETRY", str(killed), killed, not request.task.acks_late),
+            )
 
-    def revoked(self, sender: Any, request: Any, terminated: bool, signum: Any, expired: bool, **_: Any) -> None:
+    def revoked(
+        self, sender: Any, request: Any, terminated: bool, signum: Any, expired: bool, **_: Any
+    ) -> None:
         """On ``task_revoked``: killed while it ran, or never started because it was revoked or came too late."""
         setup = self._setups.find(sender.app)
         if setup is None:
             return
         running = self._running.pop(request.id, None)
         if terminated:
-            verdict = _Verdict("REVOKED", f"terminated by {_signal_name(signum)}", Terminated(signum))
+            verdict = _Verdict(
+                "REVOKED", f"terminated by {_signal_name(signum)}", Terminated(signum)
+            )
         else:
             reason = "expired" if expired else "revoked"
             is_error = reason.upper() in setup.options.error_states
@@ -128,8 +138,19 @@ class Supervisor:
         """On ``task_unknown``: no task of that name is registered here, so the message was thrown away."""
         setup = self._setups.find(sender.app)
         if setup is not None:
-            request = TaskRequest(message.headers or {}, id=id, delivery_info=message.delivery_info, hostname=sender.hostname)
-            _tell(setup, sender.app, name, request, _Verdict("REJECTED", "unknown task", NotRegistered(name)))
+            request = TaskRequest(
+                message.headers or {},
+                id=id,
+                delivery_info=message.delivery_info,
+                hostname=sender.hostname,
+            )
+            _tell(
+                setup,
+                sender.app,
+                name,
+                request,
+                _Verdict("REJECTED", "unknown task", NotRegistered(name)),
+            )
 
     def _tell_running(self, task: Any, task_id: str, verdict: _Verdict) -> None:
         running = self._running.pop(task_id, None) if os.getpid() == self._pid else None
@@ -139,7 +160,14 @@ class Supervisor:
             _tell(setup, task.app, task.name, request, verdict, running.time_start)
 
 
-def _tell(setup: Setup, app: Celery, name: str, request: Any, verdict: _Verdict, started_s: float | None = None) -> None:
+def _tell(
+    setup: Setup,
+    app: Celery,
+    name: str,
+    request: Any,
+    verdict: _Verdict,
+    started_s: float | None = None,
+) -> None:
     """Export the attempt's span, from `started_s` (epoch; None: it never started) until now."""
     attempt = attempt_of(setup, app, name, request, extract(request))
     error = error_type(verdict.cause) if verdict.is_error else None

@@ -13,9 +13,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 healthy, 1 not, 2 wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m obs_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    doctor = commands.add_parser("doctor", help="check settings, instrumentations, versions, the collector and fork hazards")
-    doctor.add_argument("--app", metavar="MODULE:APP", help="import this first, as the server would: its set-up is examined")
-    doctor.add_argument("--timeout", type=float, default=3.0, metavar="S", help="longest wait for the collector (default 3 s)")
+    doctor = commands.add_parser(
+        "doctor", help="check settings, instrumentations, versions, the collector and fork hazards"
+    )
+    doctor.add_argument(
+        "--app",
+        metavar="MODULE:APP",
+        help="import this first, as the server would: its set-up is examined",
+    )
+    doctor.add_argument(
+        "--timeout",
+        type=float,
+        default=3.0,
+        metavar="S",
+        help="longest wait for the collector (default 3 s)",
+    )
     options = parser.parse_args(arguments)
     report = examine(options.app, options.timeout)
     sys.stdout.write(report.render() + "\n")

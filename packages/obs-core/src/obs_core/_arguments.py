@@ -44,12 +44,16 @@ class ArgumentCapture:
 
     __slots__ = ("_catch_all", "_names", "_serialize", "_signature")
 
-    def __init__(self, function: Callable[..., Any], names: Iterable[str], serialize: Serialize | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], names: Iterable[str], serialize: Serialize | None = None
+    ) -> None:
         self._names = _checked_names(names)
         self._serialize = serialize
         self._signature = _signature(function)
         parameters = self._signature.parameters.values()
-        self._catch_all = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None)
+        self._catch_all = next(
+            (p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None
+        )
         unknown = [name for name in self._names if name not in self._signature.parameters]
         if unknown and self._catch_all is None:
             raise ConfigurationError(
@@ -61,7 +65,9 @@ class ArgumentCapture:
         bound = self.bind(args, kwargs)
         for name in self._names:
             if name in bound:
-                value = call_contained(f"serializing the argument {name!r}", self._attribute, name, bound[name])
+                value = call_contained(
+                    f"serializing the argument {name!r}", self._attribute, name, bound[name]
+                )
                 if value is not None:
                     span.set_attribute(PREFIX + name, value)
 
@@ -78,12 +84,16 @@ class ArgumentCapture:
         redactor = redactor_in_force()
         if redactor.is_sensitive(name):
             return REDACTED
-        return attribute_value(self._serialize(value) if self._serialize else _shown(name, value, redactor, 0))
+        return attribute_value(
+            self._serialize(value) if self._serialize else _shown(name, value, redactor, 0)
+        )
 
 
 def _checked_names(names: Iterable[object]) -> tuple[str, ...]:
     if isinstance(names, str):
-        raise ConfigurationError(f"capture_args={names!r} is one string: write capture_args=({names!r},)")
+        raise ConfigurationError(
+            f"capture_args={names!r} is one string: write capture_args=({names!r},)"
+        )
     for name in (names := tuple(names)):
         if not isinstance(name, str):
             raise ConfigurationError(f"capture_args has {name!r}: name the parameters as strings")
@@ -127,7 +137,9 @@ def attribute_value(value: object) -> AttributeValue | None:
 
 def _is_uniform(values: Sequence[object]) -> bool:
     kind = type(values[0]) if values else str
-    return kind in (str, bool, int, float) and all(type(value) is kind and not _is_too_big(value) for value in values)
+    return kind in (str, bool, int, float) and all(
+        type(value) is kind and not _is_too_big(value) for value in values
+    )
 
 
 def _is_too_big(value: object) -> bool:
@@ -143,11 +155,18 @@ def _shown(name: str, value: object, redactor: Redactor, depth: int) -> object:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+        value = {
+            field.name: getattr(value, field.name)
+            for field in dataclasses.fields(value)
+            if field.repr
+        }
     if not isinstance(value, (Mapping, list, tuple, Set)):
         return value
     if depth == MAX_DEPTH:
         return "…"
     if isinstance(value, Mapping):
-        return {key: _shown(str(key), item, redactor, depth + 1) for key, item in islice(value.items(), MAX_ITEMS)}
+        return {
+            key: _shown(str(key), item, redactor, depth + 1)
+            for key, item in islice(value.items(), MAX_ITEMS)
+        }
     return [_shown(name, item, redactor, depth + 1) for item in islice(value, MAX_ITEMS)]

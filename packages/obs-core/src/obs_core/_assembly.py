@@ -48,7 +48,11 @@ def assemble(
             "remove it, or use on_existing_provider='attach' or 'skip'"
         )
     if foreign is not None and on_existing_provider == "skip":
-        return TracingManager(settings, problems=["another TracerProvider is in force, and is left to itself"], state="skipped")
+        return TracingManager(
+            settings,
+            problems=["another TracerProvider is in force, and is left to itself"],
+            state="skipped",
+        )
     resource, problems = (None, []) if foreign else build_resource(settings)
     if settings.strict and problems:
         raise ConfigurationError(problems[0])
@@ -73,7 +77,9 @@ def _foreign_provider() -> trace.TracerProvider | None:
     return None if ours or isinstance(present, trace.ProxyTracerProvider) else present
 
 
-def _attach(foreign: trace.TracerProvider | None, pipeline: Pipeline, settings: Settings) -> list[str]:
+def _attach(
+    foreign: trace.TracerProvider | None, pipeline: Pipeline, settings: Settings
+) -> list[str]:
     if not isinstance(foreign, TracerProvider):
         problem = f"the global {type(foreign).__qualname__} is not the SDK's: its spans cannot be exported by obs-core"
         warn_once("foreign-provider", problem)
@@ -94,7 +100,9 @@ def _install(resource: ProcessResource) -> SwitchableProvider:
     return _own
 
 
-def _exporting(settings: Settings, given: SpanExporter | None) -> tuple[BatchExportProcessor | None, list[str]]:
+def _exporting(
+    settings: Settings, given: SpanExporter | None
+) -> tuple[BatchExportProcessor | None, list[str]]:
     if given is None and settings.exporter == "none":
         return None, []
     if settings.spool_dir is not None:

@@ -89,13 +89,23 @@ def path(name: str, value: object) -> Path:
 def make_writable(name: str, directory: Path) -> None:
     """Make a directory for this user alone where there is none; raise when this process cannot write there."""
     if os.name != "posix":
-        raise error(name, str(directory), "it needs POSIX file locks, which this system does not have: leave it out")
+        raise error(
+            name,
+            str(directory),
+            "it needs POSIX file locks, which this system does not have: leave it out",
+        )
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as wrong:
-        raise error(name, str(directory), f"it cannot be made ({wrong}): give a local directory") from None
+        raise error(
+            name, str(directory), f"it cannot be made ({wrong}): give a local directory"
+        ) from None
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise error(name, str(directory), "this process may not write there: give a local directory that it owns")
+        raise error(
+            name,
+            str(directory),
+            "this process may not write there: give a local directory that it owns",
+        )
 
 
 def protocol(name: str, value: object) -> Protocol:
@@ -121,7 +131,9 @@ def globs(name: str, value: object) -> tuple[str, ...]:
     """Name patterns."""
     patterns = _strings(name, value, "give a list of name patterns, for instance ['*ssn*']")
     if any(not pattern.strip("*? ") for pattern in patterns):
-        raise error(name, value, "a pattern of wildcards alone would mask everything; name what is secret")
+        raise error(
+            name, value, "a pattern of wildcards alone would mask everything; name what is secret"
+        )
     return patterns
 
 
@@ -136,12 +148,16 @@ def _strings(name: str, value: object, fix: str) -> tuple[str, ...]:
 def headers(name: str, value: object) -> dict[str, str]:
     """Headers of the export; values stay out of the messages."""
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{name} is not valid: give a mapping, for instance {{'x-key': '…'}}")
+        raise ConfigurationError(
+            f"{name} is not valid: give a mapping, for instance {{'x-key': '…'}}"
+        )
     for key, content in value.items():
         if not isinstance(key, str) or not _TOKEN.fullmatch(key):
             raise error(name, key, "a header name is made of letters, digits and hyphens")
         if not isinstance(content, str) or not content.isascii() or not content.isprintable():
-            raise ConfigurationError(f"{name}[{key!r}] is not valid: the value must be one line of printable ASCII text")
+            raise ConfigurationError(
+                f"{name}[{key!r}] is not valid: the value must be one line of printable ASCII text"
+            )
     return {key.lower(): content.strip() for key, content in value.items()}
 
 
@@ -153,18 +169,28 @@ def attributes(name: str, value: object) -> dict[str, Any]:
         if not isinstance(key, str) or not key or exportable(key) != key:
             raise error(name, key, "give each attribute a name: a string that is not empty")
         if not _is_attribute_value(content):
-            raise error(f"{name}[{key!r}]", content, "give a string, number, bool, or a list of one of them")
+            raise error(
+                f"{name}[{key!r}]", content, "give a string, number, bool, or a list of one of them"
+            )
     return dict(value)
 
 
 def _is_attribute_value(value: object) -> bool:
     if _is_scalar(value):
         return True
-    return isinstance(value, (list, tuple)) and len({type(item) for item in value}) <= 1 and all(map(_is_scalar, value))
+    return (
+        isinstance(value, (list, tuple))
+        and len({type(item) for item in value}) <= 1
+        and all(map(_is_scalar, value))
+    )
 
 
 def _is_scalar(value: object) -> bool:
-    return exportable(value) == value if isinstance(value, str) else isinstance(value, (bool, int, float))
+    return (
+        exportable(value) == value
+        if isinstance(value, str)
+        else isinstance(value, (bool, int, float))
+    )
 
 
 def instance(cls: type[T]) -> Callable[[str, object], T]:

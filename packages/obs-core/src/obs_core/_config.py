@@ -26,7 +26,9 @@ def _explain_unknown_options(cls: type[T]) -> type[T]:
     @functools.wraps(original)
     def __init__(self: T, *args: Any, **options: Any) -> None:  # noqa: N807 - stands in for the generated one
         if args:
-            raise ConfigurationError(f"{cls.__name__} takes keyword arguments only, for instance {names[0]}=…")
+            raise ConfigurationError(
+                f"{cls.__name__} takes keyword arguments only, for instance {names[0]}=…"
+            )
         for name in options:
             if name not in names:
                 from difflib import get_close_matches
@@ -125,7 +127,11 @@ class TracingConfig:
                 object.__setattr__(self, item.name, CHECKS[item.name](item.name, value))
         if self.collector_url is not None:
             parse_endpoint(self.collector_url, self.collector_protocol)
-        if self.max_queue_size and self.max_export_batch_size and self.max_export_batch_size > self.max_queue_size:
+        if (
+            self.max_queue_size
+            and self.max_export_batch_size
+            and self.max_export_batch_size > self.max_queue_size
+        ):
             raise ConfigurationError(
                 f"max_export_batch_size {self.max_export_batch_size} is larger than max_queue_size {self.max_queue_size}: "
                 "a batch is taken from the queue, so lower the one or raise the other"

@@ -49,7 +49,9 @@ def correlation_scope(correlation_id: str | None = None) -> Iterator[str]:
     For entry points that no integration covers: a script, a cron job, a consumer of its own. Any thread or task.
     """
     wanted = get_correlation_id() if correlation_id is None else correlation_id
-    chosen = wanted if wanted is not None and is_valid_correlation_id(wanted) else new_correlation_id()
+    chosen = (
+        wanted if wanted is not None and is_valid_correlation_id(wanted) else new_correlation_id()
+    )
     token = attach(with_correlation_id(chosen))
     try:
         yield chosen
@@ -69,14 +71,18 @@ def attach_correlation(
     """
     config = config or current_correlation_config()
     candidates = (header(name) for name in config.headers)
-    chosen = next((value for value in candidates if is_valid_correlation_id(value)), None) or get_correlation_id(context)
+    chosen = next(
+        (value for value in candidates if is_valid_correlation_id(value)), None
+    ) or get_correlation_id(context)
     if chosen is None:
         # an invalid id in foreign baggage must not travel on, so it is taken out where none is generated
         chosen = new_correlation_id() if config.generate_id else None
     return with_correlation_id(chosen, context) if chosen else baggage.remove_baggage(KEY, context)
 
 
-def correlation_headers(config: CorrelationConfig | None = None, context: Context | None = None) -> dict[str, str]:
+def correlation_headers(
+    config: CorrelationConfig | None = None, context: Context | None = None
+) -> dict[str, str]:
     """Return the headers that carry the current correlation id out: one header, or none without an id or propagation."""
     config = config or current_correlation_config()
     current = get_correlation_id(context)

@@ -79,7 +79,9 @@ def trace_function(
     def decorate(target: Any) -> Any:
         return apply(target, make_plan)
 
-    def make_plan(target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]) -> Plan:
+    def make_plan(
+        target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
+    ) -> Plan:
         return Plan(
             name=default_name if name is None else name,
             kind=kind,
@@ -113,18 +115,30 @@ def apply(target: Any, make_plan: MakePlan, wrappers: Mapping[Kind, Wrap] = WRAP
     named = _named(target)
     name = f"{named.__module__}.{named.__qualname__}"
     wrap = wrappers[_kind(target)]
-    wrapper = functools.update_wrapper(wrap(target, make_plan(target, name, _code(named, name))), target)
+    wrapper = functools.update_wrapper(
+        wrap(target, make_plan(target, name, _code(named, name))), target
+    )
     if named is not target:
-        wrapper.__module__, wrapper.__name__, wrapper.__qualname__ = named.__module__, named.__name__, named.__qualname__
+        wrapper.__module__, wrapper.__name__, wrapper.__qualname__ = (
+            named.__module__,
+            named.__name__,
+            named.__qualname__,
+        )
         wrapper.__doc__ = named.__doc__
     return types.coroutine(wrapper) if _is_generator_coroutine(target) else wrapper
 
 
 def _check_target(target: object) -> None:
     if isinstance(target, type):
-        raise TypeError(f"a class cannot be traced: decorate the methods of {target.__qualname__}, not the class")
+        raise TypeError(
+            f"a class cannot be traced: decorate the methods of {target.__qualname__}, not the class"
+        )
     if not callable(target):
-        fix = "decorate the getter, below @property" if isinstance(target, property) else "decorate a function"
+        fix = (
+            "decorate the getter, below @property"
+            if isinstance(target, property)
+            else "decorate a function"
+        )
         raise TypeError(f"{target!r} cannot be traced, for it cannot be called: {fix}")
 
 
@@ -159,19 +173,27 @@ def _code(named: Any, name: str) -> dict[str, AttributeValue]:
     code = getattr(inspect.unwrap(named), "__code__", None)
     if code is None:
         return {"code.function.name": name}
-    return {"code.function.name": name, "code.file.path": code.co_filename, "code.line.number": code.co_firstlineno}
+    return {
+        "code.function.name": name,
+        "code.file.path": code.co_filename,
+        "code.line.number": code.co_firstlineno,
+    }
 
 
 def check_name(option: str, name: object, *, optional: bool = False) -> None:
     """Raise unless `name` is text, or None where it is `optional`."""
     if not (isinstance(name, str) and name) and not (optional and name is None):
-        raise ConfigurationError(f"{option}={name!r} is no name: give a non-empty string{', or leave it out' * optional}")
+        raise ConfigurationError(
+            f"{option}={name!r} is no name: give a non-empty string{', or leave it out' * optional}"
+        )
 
 
 def check_kind(kind: object) -> None:
     """Raise unless `kind` is a span kind."""
     if not isinstance(kind, SpanKind):
-        raise ConfigurationError(f"kind={kind!r} is no span kind: give a member of opentelemetry.trace.SpanKind")
+        raise ConfigurationError(
+            f"kind={kind!r} is no span kind: give a member of opentelemetry.trace.SpanKind"
+        )
 
 
 def check_attributes(attributes: object) -> dict[str, AttributeValue]:
@@ -183,7 +205,9 @@ def check_attributes(attributes: object) -> dict[str, AttributeValue]:
     if attributes is None:
         return {}
     if not isinstance(attributes, Mapping):
-        raise ConfigurationError(f"attributes={attributes!r} is no mapping: give a dict of names and values")
+        raise ConfigurationError(
+            f"attributes={attributes!r} is no mapping: give a dict of names and values"
+        )
     kept = {key: value for key, value in attributes.items() if value is not None}
     for key, value in kept.items():
         if not isinstance(key, str) or not key:
@@ -196,7 +220,9 @@ def check_attributes(attributes: object) -> dict[str, AttributeValue]:
 
 def _is_attribute(value: object) -> bool:
     scalars = (str, bool, int, float, bytes)
-    return isinstance(value, scalars) or (isinstance(value, (list, tuple)) and all(isinstance(item, scalars) for item in value))
+    return isinstance(value, scalars) or (
+        isinstance(value, (list, tuple)) and all(isinstance(item, scalars) for item in value)
+    )
 
 
 def checked_expected(expected: object) -> tuple[type[BaseException], ...]:

@@ -12,7 +12,12 @@ from importlib import metadata
 from opentelemetry import trace
 
 from obs_core._config import TracingConfig
-from obs_core._doctor_packages import double_instrumentations, instrumentations, unmet_requirements, untested_libraries
+from obs_core._doctor_packages import (
+    double_instrumentations,
+    instrumentations,
+    unmet_requirements,
+    untested_libraries,
+)
 from obs_core._doctor_probe import probe
 from obs_core._exporter import fork_hazard
 from obs_core._foreign import doubled_export
@@ -51,9 +56,23 @@ class Report:
     def render(self) -> str:
         """The report as text; secrets are masked."""
         width = max(map(len, self.settings), default=0)
-        lines = ["settings", *(f"  {name:{width}}  {value!r}  ({source})" for name, (value, source) in self.settings.items())]
-        lines += ["", "instrumentations", *(f"  {line}" for line in self.instrumentations or ("none installed",))]
-        lines += ["", "checks", *(f"  {found.level:4}  {found.topic}: {found.text}" for found in self.findings)]
+        lines = [
+            "settings",
+            *(
+                f"  {name:{width}}  {value!r}  ({source})"
+                for name, (value, source) in self.settings.items()
+            ),
+        ]
+        lines += [
+            "",
+            "instrumentations",
+            *(f"  {line}" for line in self.instrumentations or ("none installed",)),
+        ]
+        lines += [
+            "",
+            "checks",
+            *(f"  {found.level:4}  {found.topic}: {found.text}" for found in self.findings),
+        ]
         verdict = "healthy" if self.is_healthy else f"not healthy: {self._failures} failed"
         return "\n".join([*lines, "", verdict])
 
@@ -68,9 +87,16 @@ def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
         return Report(findings=(imported,))
     manager = current_manager()
     settings = manager.settings if manager else resolve(TracingConfig.from_env())
-    findings = [*_app_findings(app, imported), *_settings_findings(settings, manager.status.problems if manager else ())]
+    findings = [
+        *_app_findings(app, imported),
+        *_settings_findings(settings, manager.status.problems if manager else ()),
+    ]
     findings += [Finding(FAIL, "instrumentation", text) for text in double_instrumentations()]
-    if manager and manager.status.state != "skipped" and (doubled := doubled_export(trace.get_tracer_provider(), settings)):
+    if (
+        manager
+        and manager.status.state != "skipped"
+        and (doubled := doubled_export(trace.get_tracer_provider(), settings))
+    ):
         findings.append(Finding(WARN, "provider", doubled))
     findings += _version_findings()
     findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
@@ -93,7 +119,9 @@ def _app_findings(app: str | None, imported: Finding | None) -> Iterator[Finding
     if imported:
         yield imported
     if app and current_manager() is None:
-        yield Finding(FAIL, "app", f"{app} does not call setup_tracing when it is imported: nothing is traced")
+        yield Finding(
+            FAIL, "app", f"{app} does not call setup_tracing when it is imported: nothing is traced"
+        )
 
 
 def _settings_findings(settings: Settings, problems: tuple[str, ...]) -> Iterator[Finding]:
@@ -102,7 +130,9 @@ def _settings_findings(settings: Settings, problems: tuple[str, ...]) -> Iterato
     if settings.disabled:
         yield Finding(WARN, "settings", "OTEL_SDK_DISABLED switches tracing off")
     if settings.sampling_rate == 0:
-        yield Finding(WARN, "settings", "sampling_rate 0 records nothing but what a caller has sampled")
+        yield Finding(
+            WARN, "settings", "sampling_rate 0 records nothing but what a caller has sampled"
+        )
 
 
 def _version_findings() -> list[Finding]:
@@ -121,7 +151,9 @@ def _fork_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, "fork", text + _by(prefork))
     else:
         yield Finding(OK, "fork", "no hazard")
-    if _is_installed("uwsgi") and not any(name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS")):
+    if _is_installed("uwsgi") and not any(
+        name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS")
+    ):
         yield Finding(
             WARN,
             "fork",

@@ -14,7 +14,12 @@ from obs_core._versions import contrib_is_active, version_conflicts
 
 _CONTRIB = "opentelemetry_instrumentor"
 #: Where contrib's name of a library is not ours.
-_OUR_NAMES = {"botocore": "boto3", "aiobotocore": "boto3", "asgi": "fastapi", "aiohttp-client": "aiohttp_client"}
+_OUR_NAMES = {
+    "botocore": "boto3",
+    "aiobotocore": "boto3",
+    "asgi": "fastapi",
+    "aiohttp-client": "aiohttp_client",
+}
 
 
 def _canonical(name: str) -> str:
@@ -23,7 +28,10 @@ def _canonical(name: str) -> str:
 
 def _contrib() -> list[metadata.EntryPoint]:
     found = metadata.entry_points(group=_CONTRIB)
-    return sorted((e for e in found if e.dist and _canonical(e.dist.name).startswith("opentelemetry-")), key=lambda e: e.name)
+    return sorted(
+        (e for e in found if e.dist and _canonical(e.dist.name).startswith("opentelemetry-")),
+        key=lambda e: e.name,
+    )
 
 
 def instrumentations() -> Iterator[str]:
@@ -43,10 +51,19 @@ def _line(entry: metadata.EntryPoint, is_active: bool) -> str:
 def double_instrumentations() -> Iterator[str]:
     """Name each library that both contrib and we instrument, unless contrib's part is what ours is built on."""
     active = set(active_instrumentations())
-    ours = {entry.name: entry.dist.name for entry in find_instrumentors() if entry.dist and entry.name in active}
+    ours = {
+        entry.name: entry.dist.name
+        for entry in find_instrumentors()
+        if entry.dist and entry.name in active
+    }
     for entry in _contrib():
         package = ours.get(_OUR_NAMES.get(entry.name, entry.name))
-        if package and entry.dist and contrib_is_active(entry.value) and not _builds_on(package, entry.dist.name):
+        if (
+            package
+            and entry.dist
+            and contrib_is_active(entry.value)
+            and not _builds_on(package, entry.dist.name)
+        ):
             remedy = f"uninstall {entry.dist.name}, or set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={entry.name}"
             yield f"{entry.name} is instrumented twice, by {package} and by {entry.dist.name}: {remedy}"
 
@@ -63,7 +80,9 @@ def unmet_requirements() -> Iterator[str]:
     """
     for found in _telemetry_packages():
         name = _canonical(found.name)
-        yield from (text for line in found.requires or () if (text := _unmet(name, found.version, line)))
+        yield from (
+            text for line in found.requires or () if (text := _unmet(name, found.version, line))
+        )
 
 
 def untested_libraries() -> Iterator[str]:
@@ -74,7 +93,9 @@ def untested_libraries() -> Iterator[str]:
 
 def _telemetry_packages() -> list[metadata.Distribution]:
     named = [found for found in metadata.distributions() if found.name]
-    ours = (found for found in named if _canonical(found.name).startswith(("opentelemetry-", "obs-")))
+    ours = (
+        found for found in named if _canonical(found.name).startswith(("opentelemetry-", "obs-"))
+    )
     return sorted(ours, key=lambda found: found.name)
 
 

@@ -35,9 +35,13 @@ def probe(settings: Settings, timeout_s: float) -> ProbeResult:
     try:
         taken, reason = _Attempt(settings).wait(timeout_s)
     except Exception as error:  # noqa: BLE001 - an exporter that cannot be built is a finding too
-        return ProbeResult(False, f"the exporter for {shown} cannot be built: {type(error).__name__}: {error}")
+        return ProbeResult(
+            False, f"the exporter for {shown} cannot be built: {type(error).__name__}: {error}"
+        )
     if taken:
-        return ProbeResult(True, f"{shown} took a request in {(time.monotonic() - began) * 1000:.0f} ms")
+        return ProbeResult(
+            True, f"{shown} took a request in {(time.monotonic() - began) * 1000:.0f} ms"
+        )
     other: Protocol = "http" if protocol == "grpc" else "grpc"
     if _answers(settings, other, timeout_s):
         reason = f"it speaks {other}: set collector_protocol={other!r}"

@@ -44,7 +44,9 @@ class Plan:
         """Return what starts the span of one call below a context; None: it could not be started."""
         name, kind, attributes, on_start = self.name, self.kind, self.attributes, self.on_start
 
-        def begin(tracer: Tracer, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Span | None:
+        def begin(
+            tracer: Tracer, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Span | None:
             try:
                 span = tracer.start_span(name, context, kind, attributes)
             except Exception:  # noqa: BLE001 - a foreign sampler or processor may raise anything
@@ -68,7 +70,9 @@ class Plan:
 
     def steps(self, span: Span) -> Steps:
         """The bookkeeping of one generator."""
-        return Steps(span, self.failed, self.watch(span) if self.watch and span.is_recording() else None)
+        return Steps(
+            span, self.failed, self.watch(span) if self.watch and span.is_recording() else None
+        )
 
 
 def _is_cancellation(error: BaseException) -> bool:
@@ -84,8 +88,13 @@ def _is_clean_exit(error: BaseException) -> bool:
 def _record_once(span: Span, error: BaseException) -> None:
     """Record `error`, without a second event where the call has recorded it already."""
     kind, message = error_type(error), error_message(error)
-    told = (event.attributes or {} for event in getattr(span, "events", ()) if event.name == "exception")
-    if any(event.get("exception.type") == kind and event.get("exception.message") == message for event in told):
+    told = (
+        event.attributes or {} for event in getattr(span, "events", ()) if event.name == "exception"
+    )
+    if any(
+        event.get("exception.type") == kind and event.get("exception.message") == message
+        for event in told
+    ):
         span.set_attribute("error.type", kind)
         span.set_status(Status(StatusCode.ERROR, message))
     else:
@@ -98,7 +107,10 @@ def trace_call(function: AnyCallable, plan: Plan) -> AnyCallable:
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         tracer = needed_tracer()
-        if tracer is None or (span := begin(tracer, context := get_current(), args, kwargs)) is None:
+        if (
+            tracer is None
+            or (span := begin(tracer, context := get_current(), args, kwargs)) is None
+        ):
             return function(*args, **kwargs)
         token = attach(set_span_in_context(span, context))
         try:
@@ -119,7 +131,10 @@ def trace_coroutine(function: AnyCallable, plan: Plan) -> AnyCallable:
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         tracer = needed_tracer()
-        if tracer is None or (span := begin(tracer, context := get_current(), args, kwargs)) is None:
+        if (
+            tracer is None
+            or (span := begin(tracer, context := get_current(), args, kwargs)) is None
+        ):
             return await function(*args, **kwargs)
         own, closed = set_span_in_context(span, context), False
         token = attach(own)

@@ -40,13 +40,17 @@ def _encodable(span: ReadableSpan) -> ReadableSpan:
         parent=span.parent,
         resource=span.resource,
         attributes=_attributes(span.attributes),
-        events=[Event(_text(event.name), _attributes(event.attributes), event.timestamp) for event in span.events],
+        events=[
+            Event(_text(event.name), _attributes(event.attributes), event.timestamp)
+            for event in span.events
+        ],
         links=[Link(link.context, _attributes(link.attributes)) for link in span.links],
         kind=span.kind,
         status=Status(status.status_code, status.description and _text(status.description)),
         start_time=span.start_time,
         end_time=span.end_time,
-        instrumentation_scope=scope and InstrumentationScope(_text(scope.name), scope.version, scope.schema_url),
+        instrumentation_scope=scope
+        and InstrumentationScope(_text(scope.name), scope.version, scope.schema_url),
     )
     return span if _told(clean) == _told(span) else clean
 
@@ -56,7 +60,14 @@ def _told(span: ReadableSpan) -> tuple[object, ...]:
     events = [(event.name, dict(event.attributes or {})) for event in span.events]
     links = [dict(link.attributes or {}) for link in span.links]
     scope = span.instrumentation_scope
-    return span.name, dict(span.attributes or {}), events, links, span.status.description, scope and scope.name
+    return (
+        span.name,
+        dict(span.attributes or {}),
+        events,
+        links,
+        span.status.description,
+        scope and scope.name,
+    )
 
 
 def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

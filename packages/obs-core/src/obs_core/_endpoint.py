@@ -29,7 +29,9 @@ class Endpoint(NamedTuple):
     insecure: bool
 
 
-def parse_endpoint(url: str, protocol: Protocol | None = None, *, path_is_whole: bool = False) -> Endpoint:
+def parse_endpoint(
+    url: str, protocol: Protocol | None = None, *, path_is_whole: bool = False
+) -> Endpoint:
     """Read `url` as its writer meant it.
 
     ``host:4317`` is plain text; a missing port is the protocol's own (443 under https); without `protocol`, port 4318 or a
@@ -49,8 +51,12 @@ def parse_endpoint(url: str, protocol: Protocol | None = None, *, path_is_whole:
         return Endpoint("grpc", f"{host}:{port}", insecure)
     userinfo = parts.netloc.rpartition("@")[0]
     netloc = f"{userinfo}@{host}:{port}" if userinfo else f"{host}:{port}"
-    full_path = path if path.endswith(TRACES_PATH) or (path and path_is_whole) else path + TRACES_PATH
-    return Endpoint("http", parts._replace(netloc=netloc, path=full_path, fragment="").geturl(), insecure)
+    full_path = (
+        path if path.endswith(TRACES_PATH) or (path and path_is_whole) else path + TRACES_PATH
+    )
+    return Endpoint(
+        "http", parts._replace(netloc=netloc, path=full_path, fragment="").geturl(), insecure
+    )
 
 
 def _split(url: str) -> SplitResult:
@@ -62,7 +68,10 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise _error(url, f"is not a URL ({error})") from None
     if parts.scheme not in ("http", "https"):
-        raise _error(url, f"has scheme {parts.scheme!r}: use http:// (plain text) or https:// (TLS), for grpc too")
+        raise _error(
+            url,
+            f"has scheme {parts.scheme!r}: use http:// (plain text) or https:// (TLS), for grpc too",
+        )
     if not parts.hostname:
         raise _error(url, "names no host")
     return parts
@@ -78,17 +87,26 @@ def _port(parts: SplitResult, url: str) -> int | None:
     return port
 
 
-def _check_agreement(url: str, asked: Protocol | None, chosen: Protocol, port: int | None, path: str) -> None:
+def _check_agreement(
+    url: str, asked: Protocol | None, chosen: Protocol, port: int | None, path: str
+) -> None:
     other: Protocol = "http" if chosen == "grpc" else "grpc"
     why = f"collector_protocol is {asked!r}" if asked else f"its path {path!r} means http"
     if port == _OTHERS_PORT[chosen]:
-        fix = f"use port {_DEFAULT_PORT[chosen]}, or " + (f"collector_protocol={other!r}" if asked else "drop the path")
+        fix = f"use port {_DEFAULT_PORT[chosen]}, or " + (
+            f"collector_protocol={other!r}" if asked else "drop the path"
+        )
         raise _error(url, f"has the {other} port {port}, but {why}: {fix}")
     if chosen == "grpc" and path:
-        raise _error(url, f"has the path {path!r}, but {why}: drop the path, or use collector_protocol='http'")
+        raise _error(
+            url,
+            f"has the path {path!r}, but {why}: drop the path, or use collector_protocol='http'",
+        )
 
 
 def _error(url: str, problem: str) -> ConfigurationError:
     from obs_core._redaction import Redactor
 
-    return ConfigurationError(f"collector_url {Redactor().url(url)!r} {problem}, for instance {DEFAULT_URL!r}")
+    return ConfigurationError(
+        f"collector_url {Redactor().url(url)!r} {problem}, for instance {DEFAULT_URL!r}"
+    )

@@ -68,7 +68,9 @@ class _SamplerVariable(Variable):
         fixed, ratio = _SAMPLERS[name], Variable("OTEL_TRACES_SAMPLER_ARG", _number)
         if fixed is not None:
             return fixed
-        return check.rate(ratio.name, ratio.read(environ) if environ.get(ratio.name, "").strip() else 1.0)
+        return check.rate(
+            ratio.name, ratio.read(environ) if environ.get(ratio.name, "").strip() else 1.0
+        )
 
 
 def _number(text: str) -> float:
@@ -126,7 +128,9 @@ def _header_names(text: str) -> CorrelationConfig:
     return CorrelationConfig(headers=[name.strip() for name in text.split(",") if name.strip()])
 
 
-def _otlp(suffix: str, parse: Callable[[str], Any] = str, *, is_secret: bool = False) -> tuple[Variable, Variable]:
+def _otlp(
+    suffix: str, parse: Callable[[str], Any] = str, *, is_secret: bool = False
+) -> tuple[Variable, Variable]:
     """The variable for traces, then the one for all signals."""
     return (
         Variable(f"OTEL_EXPORTER_OTLP_TRACES_{suffix}", parse, is_secret),
@@ -138,7 +142,11 @@ def _otlp(suffix: str, parse: Callable[[str], Any] = str, *, is_secret: bool = F
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 VARIABLES: Mapping[str, tuple[Variable, ...]] = {
-    "service_name": (Variable("OTEL_SERVICE_NAME"), _attribute("service.name"), Variable("SERVICE_NAME")),
+    "service_name": (
+        Variable("OTEL_SERVICE_NAME"),
+        _attribute("service.name"),
+        Variable("SERVICE_NAME"),
+    ),
     "service_version": (_attribute("service.version"), Variable("SERVICE_VERSION")),
     "service_namespace": (_attribute("service.namespace"), Variable("SERVICE_NAMESPACE")),
     "collector_url": (*_otlp("ENDPOINT"), Variable("COLLECTOR_URL")),

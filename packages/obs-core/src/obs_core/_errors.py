@@ -23,7 +23,9 @@ _logger = logging.getLogger("obs_core")
 def error_type(error: BaseException | type[BaseException]) -> str:
     """Return the fully qualified class name for the attribute ``error.type``; builtins go without their module."""
     cls = error if isinstance(error, type) else type(error)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )
 
 
 def error_message(error: BaseException) -> str:
@@ -37,7 +39,9 @@ def error_message(error: BaseException) -> str:
 Scrub = Callable[[str], str]
 
 
-def record_error(span: Span, error: BaseException, *, timestamp: int | None = None, scrub: Scrub | None = None) -> None:
+def record_error(
+    span: Span, error: BaseException, *, timestamp: int | None = None, scrub: Scrub | None = None
+) -> None:
     """Mark `span` as failed by `error`: status ERROR with the message, ``error.type``, and one ``exception`` event.
 
     Never raises. A span that does not record is left alone.
@@ -67,7 +71,9 @@ def record_exception_event(
     SDK's `record_exception` still adds, is deprecated. Never raises.
     """
     try:
-        stack = exportable("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        stack = exportable(
+            "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        )
     except Exception as broken:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
         stack = f"<traceback unavailable: {error_type(broken)}>"
     own = {
@@ -110,7 +116,9 @@ _warned: set[str] = set()
 def log_failure(what: str) -> None:
     """Log the exception being handled, with its traceback: a line a minute for each `what`, never raised further."""
     if _limit.allows(what):
-        _logger.exception("%s failed; the application is not affected (logged at most once a minute)", what)
+        _logger.exception(
+            "%s failed; the application is not affected (logged at most once a minute)", what
+        )
 
 
 def warn_once(key: str, message: str) -> None:
@@ -120,7 +128,9 @@ def warn_once(key: str, message: str) -> None:
         _logger.warning("%s", message)
 
 
-def call_contained(what: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+def call_contained(
+    what: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> R | None:
     """Call `function`; an Exception is logged as a failure of `what` and answered with None.
 
     For hooks, serializers and everything else that is the user's but runs in telemetry's name. BaseExceptions that are

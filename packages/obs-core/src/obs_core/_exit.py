@@ -15,7 +15,9 @@ Flush = Callable[[], object]
 class _FlushThenChain:
     """The SIGTERM handler: flush, then do what the handler before it would have done."""
 
-    def __init__(self, flush: Flush, previous: Callable[[int, FrameType | None], object] | int) -> None:
+    def __init__(
+        self, flush: Flush, previous: Callable[[int, FrameType | None], object] | int
+    ) -> None:
         self.flush = flush
         self._previous = previous
 
@@ -42,7 +44,10 @@ def flush_on_sigterm(flush: Flush) -> None:
         previous.flush = flush
         return
     if previous is None:
-        warn_once("sigterm", "SIGTERM has a handler that was not installed from Python: it is left alone, without a flush")
+        warn_once(
+            "sigterm",
+            "SIGTERM has a handler that was not installed from Python: it is left alone, without a flush",
+        )
         return
     signal.signal(signal.SIGTERM, _FlushThenChain(flush, previous))
 

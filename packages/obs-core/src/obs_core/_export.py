@@ -30,7 +30,9 @@ class BatchExportProcessor(SpanProcessor):
     spans that were open at the fork are the parent's to export.
     """
 
-    def __init__(self, build: BuildExporter, destination: str, options: BatchOptions | None = None) -> None:
+    def __init__(
+        self, build: BuildExporter, destination: str, options: BatchOptions | None = None
+    ) -> None:
         self._build = build
         self._destination = destination
         self._options = options or BatchOptions()
@@ -71,7 +73,9 @@ class BatchExportProcessor(SpanProcessor):
         Args:
             timeout_millis: Milliseconds; default `exit_timeout_s`.
         """
-        return self._worker.flush(self._options.exit_timeout_s if timeout_millis is None else timeout_millis / 1000)
+        return self._worker.flush(
+            self._options.exit_timeout_s if timeout_millis is None else timeout_millis / 1000
+        )
 
     def shutdown(self, timeout_s: float | None = None) -> None:
         """Export what is queued, close the exporter, and return within `timeout_s` (default `exit_timeout_s`) in any case."""

@@ -124,7 +124,10 @@ class FencedProcessor(SpanProcessor):
 def _may_hang(processor: SpanProcessor) -> bool:
     """Whether there is anything to do at its end; a processor that only stamps spans needs no thread."""
     kind = type(processor)
-    return kind.shutdown is not SpanProcessor.shutdown or kind.force_flush is not SpanProcessor.force_flush
+    return (
+        kind.shutdown is not SpanProcessor.shutdown
+        or kind.force_flush is not SpanProcessor.force_flush
+    )
 
 
 def outcome(begun: futures.Future[bool], timeout_s: float) -> bool:

@@ -14,7 +14,9 @@ def doubled_export(provider: object, settings: Settings) -> str | None:
     if settings.exporter != "otlp":
         return None
     ours = _address(settings.endpoint.target)
-    theirs = next((endpoint for endpoint in _endpoints(provider) if _is_same(_address(endpoint), ours)), None)
+    theirs = next(
+        (endpoint for endpoint in _endpoints(provider) if _is_same(_address(endpoint), ours)), None
+    )
     if theirs is None:
         return None
     host, port = _address(theirs)

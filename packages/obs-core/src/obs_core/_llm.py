@@ -75,7 +75,9 @@ def trace_llm(
     asked = {OPERATION: operation, PROVIDER: provider} | ({REQUEST_MODEL: model} if model else {})
     given, exceptions = {**asked, **check_attributes(attributes)}, checked_expected(expected)
 
-    def make_plan(target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]) -> Plan:
+    def make_plan(
+        target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
+    ) -> Plan:
         return Plan(
             name=f"{operation} {model}" if model else operation,
             kind=SpanKind.CLIENT,

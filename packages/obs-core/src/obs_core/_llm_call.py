@@ -139,12 +139,18 @@ def _answering_coroutine(function: AnyCallable, plan: Plan) -> AnyCallable:
     return wrapper
 
 
-LLM_WRAPPERS: dict[Kind, Wrap] = {**WRAPPERS, "call": _answering_call, "coroutine": _answering_coroutine}
+LLM_WRAPPERS: dict[Kind, Wrap] = {
+    **WRAPPERS,
+    "call": _answering_call,
+    "coroutine": _answering_coroutine,
+}
 
 
 def _answered(answer: Any, span: Span, steps: Steps) -> Any:
     """Read `answer` and end the span, or return the stand-in that will."""
-    stream = call_contained("watching a stream", watched, answer, steps) if span.is_recording() else None
+    stream = (
+        call_contained("watching a stream", watched, answer, steps) if span.is_recording() else None
+    )
     if stream is not None:
         return stream
     steps.end_whole(answer)

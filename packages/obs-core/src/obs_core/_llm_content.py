@@ -23,7 +23,12 @@ _SYSTEM_ARGUMENTS = ("system", "instructions")
 
 def captures_content() -> bool:
     """Whether the user has switched the capture of messages on; read anew at each call."""
-    return os.environ.get(CAPTURE_CONTENT, "").strip().lower() in ("true", "1", "span_only", "span_and_event")
+    return os.environ.get(CAPTURE_CONTENT, "").strip().lower() in (
+        "true",
+        "1",
+        "span_only",
+        "span_and_event",
+    )
 
 
 def tell_content(span: Span, bound: Mapping[str, Any]) -> None:
@@ -31,7 +36,10 @@ def tell_content(span: Span, bound: Mapping[str, Any]) -> None:
     messages = next((bound[name] for name in _MESSAGE_ARGUMENTS if bound.get(name)), None)
     if messages is not None:
         listed = messages if isinstance(messages, (list, tuple)) else [messages]
-        span.set_attribute(INPUT_MESSAGES, json.dumps([_message(message) for message in listed], ensure_ascii=False))
+        span.set_attribute(
+            INPUT_MESSAGES,
+            json.dumps([_message(message) for message in listed], ensure_ascii=False),
+        )
     system = first_text(bound, _SYSTEM_ARGUMENTS)
     if system:
         span.set_attribute(SYSTEM_INSTRUCTIONS, json.dumps([_part(system)], ensure_ascii=False))
@@ -42,7 +50,10 @@ def _message(message: object) -> dict[str, object]:
         return {"role": "user", "parts": [_part(message)]}
     content = get(message, "content") or get(message, "parts") or ""
     blocks = content if isinstance(content, (list, tuple)) else [content]
-    return {"role": first_text(message, ("role",)) or "user", "parts": [_part(block) for block in blocks]}
+    return {
+        "role": first_text(message, ("role",)) or "user",
+        "parts": [_part(block) for block in blocks],
+    }
 
 
 def _part(block: object) -> dict[str, object]:

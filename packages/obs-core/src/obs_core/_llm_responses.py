@@ -11,8 +11,21 @@ _MODEL = ("model", "model_version", "modelVersion", "model_name")
 _ID = ("id", "response_id", "responseId")
 _FINISH = ("finish_reason", "stop_reason", "stopReason", "finishReason", "done_reason")
 _CHOICES = ("choices", "candidates")
-_USAGE = ("usage", "usage_metadata", "usageMetadata", "amazon-bedrock-invocationMetrics", "token_usage")
-_INPUT = ("prompt_tokens", "input_tokens", "inputTokens", "prompt_token_count", "promptTokenCount", "inputTokenCount")
+_USAGE = (
+    "usage",
+    "usage_metadata",
+    "usageMetadata",
+    "amazon-bedrock-invocationMetrics",
+    "token_usage",
+)
+_INPUT = (
+    "prompt_tokens",
+    "input_tokens",
+    "inputTokens",
+    "prompt_token_count",
+    "promptTokenCount",
+    "inputTokenCount",
+)
 _OUTPUT = (
     "completion_tokens",
     "output_tokens",
@@ -23,7 +36,16 @@ _OUTPUT = (
 )
 _OLLAMA_INPUT, _OLLAMA_OUTPUT = ("prompt_eval_count",), ("eval_count",)
 _CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
-_NESTED = ("message", "response", "delta", "messageStop", "metadata", "response_metadata", "contentBlockDelta", "output")
+_NESTED = (
+    "message",
+    "response",
+    "delta",
+    "messageStop",
+    "metadata",
+    "response_metadata",
+    "contentBlockDelta",
+    "output",
+)
 
 
 class Reading:
@@ -33,7 +55,15 @@ class Reading:
         text: The answer's text, only where `keep_text`; at most 32 KiB.
     """
 
-    __slots__ = ("finish_reasons", "id", "input_tokens", "keep_text", "model", "output_tokens", "text")
+    __slots__ = (
+        "finish_reasons",
+        "id",
+        "input_tokens",
+        "keep_text",
+        "model",
+        "output_tokens",
+        "text",
+    )
 
     def __init__(self, *, keep_text: bool = False) -> None:
         self.keep_text = keep_text
@@ -52,7 +82,9 @@ class Reading:
         for part in (piece, *(get(piece, name) for name in _NESTED)):
             self._take_part(part)
         headers = get(get(piece, "ResponseMetadata"), "HTTPHeaders")
-        self._count(headers, ("x-amzn-bedrock-input-token-count",), ("x-amzn-bedrock-output-token-count",))
+        self._count(
+            headers, ("x-amzn-bedrock-input-token-count",), ("x-amzn-bedrock-output-token-count",)
+        )
 
     def _take_part(self, part: object) -> None:
         if part is None or isinstance(part, str):
@@ -91,7 +123,9 @@ def get(part: object, name: str) -> Any:
 
 def first_text(part: object, names: Sequence[str]) -> str | None:
     """Return the first of `part`'s entries `names` that is text."""
-    return next((value for name in names if isinstance(value := get(part, name), str) and value), None)
+    return next(
+        (value for name in names if isinstance(value := get(part, name), str) and value), None
+    )
 
 
 def _first_count(usage: object, names: Sequence[str]) -> int | None:
@@ -123,7 +157,9 @@ def _text(piece: object, *, whole_too: bool) -> str:
         return piece
     if get(piece, "type") == "text" and get(piece, "snapshot") is not None:
         return ""  # Anthropic's helper repeats each delta as an event of its own
-    added = "".join(_delta(part) for part in (piece, get(piece, "contentBlockDelta"), *_all(piece, _CHOICES)))
+    added = "".join(
+        _delta(part) for part in (piece, get(piece, "contentBlockDelta"), *_all(piece, _CHOICES))
+    )
     return added or (_whole(piece) if whole_too else "")
 
 
@@ -135,7 +171,9 @@ def _delta(part: object) -> str:
 def _whole(piece: object) -> str:
     choices = [get(choice, "message") or choice for choice in _all(piece, _CHOICES)]
     parts = [piece, get(piece, "message"), get(get(piece, "output"), "message"), *choices]
-    return first_text(piece, ("output_text",)) or next((text for part in parts if (text := _content(part))), "")
+    return first_text(piece, ("output_text",)) or next(
+        (text for part in parts if (text := _content(part))), ""
+    )
 
 
 def _content(message: object) -> str:

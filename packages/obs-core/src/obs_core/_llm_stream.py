@@ -31,7 +31,9 @@ def _is_pending(answer: Any) -> bool:
     return not hasattr(answer, "usage") and not hasattr(answer, "choices")
 
 
-def _watched_entry(answer: MutableMapping[str, Any], steps: Steps) -> MutableMapping[str, Any] | None:
+def _watched_entry(
+    answer: MutableMapping[str, Any], steps: Steps
+) -> MutableMapping[str, Any] | None:
     """Put the stand-in where Bedrock's dict has its event stream."""
     for key in ("stream", "body"):
         events = answer.get(key)
@@ -157,7 +159,9 @@ class _AsyncStream(_StandIn):
 
     async def __aenter__(self) -> Any:
         try:
-            entered = self._obs_entered = await self._obs_steps.context.run_async(self._obs_stream.__aenter__)
+            entered = self._obs_entered = await self._obs_steps.context.run_async(
+                self._obs_stream.__aenter__
+            )
         except BaseException as error:
             self._obs_end(error)
             raise

@@ -51,7 +51,11 @@ class TracingManager:
         """Whether tracing works as configured, and what was wrong where it does not."""
         from obs_core._stats import Status
 
-        state = "stopped" if self._stopped else self._fixed_state or ("degraded" if self._problems else "active")
+        state = (
+            "stopped"
+            if self._stopped
+            else self._fixed_state or ("degraded" if self._problems else "active")
+        )
         return Status(state, tuple(self._problems))
 
     def describe(self) -> dict[str, tuple[object, str]]:
@@ -115,7 +119,12 @@ class TracingManager:
         return f"<TracingManager {self.settings.service_name!r} {self.status.state}>"
 
     def _before_fork(self) -> None:
-        if self._exporting and not self._stopped and (hazard := fork_hazard(self.settings)) and hazard not in self._problems:
+        if (
+            self._exporting
+            and not self._stopped
+            and (hazard := fork_hazard(self.settings))
+            and hazard not in self._problems
+        ):
             self._problems.append(hazard)
             warn_once(hazard, hazard)
 

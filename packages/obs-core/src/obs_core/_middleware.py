@@ -22,7 +22,9 @@ def request_tracing_middleware(*given: Any, **more: Any) -> ASGIApp:
 
     found = next(iter(entry_points(group=ASGI_MIDDLEWARE)), None)
     if found is None:
-        raise MissingDependencyError("the request middleware is part of obs-http: pip install 'obs-http'")
+        raise MissingDependencyError(
+            "the request middleware is part of obs-http: pip install 'obs-http'"
+        )
     app = more.pop("app") if "app" in more else given[0]
     options: dict[str, Any] = next((value for value in given if value is not app), {})
     return found.load()(app, **{**options, **more})

@@ -60,10 +60,19 @@ class OutageLog:
         if not taken and not self.is_down:
             self._since = time.monotonic()
             reason = self._reason or "it gave no reason"
-            _logger.warning("collector %s does not take spans (%s); keeping and retrying", self._destination, reason)
+            _logger.warning(
+                "collector %s does not take spans (%s); keeping and retrying",
+                self._destination,
+                reason,
+            )
         elif taken and self.is_down:
             down_s, lost_spans = time.monotonic() - self._since, lost() - self._lost_before
-            _logger.warning("collector %s is back after %.0f s; %d spans were lost", self._destination, down_s, lost_spans)
+            _logger.warning(
+                "collector %s is back after %.0f s; %d spans were lost",
+                self._destination,
+                down_s,
+                lost_spans,
+            )
         self.is_down = self.is_suspected = not taken
         if taken:
             self._lost_before, self._reason = lost(), None

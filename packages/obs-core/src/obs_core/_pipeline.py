@@ -60,7 +60,13 @@ class Pipeline(SynchronousMultiSpanProcessor):
         return all([*answers, *(outcome(flush, deadline - time.monotonic()) for flush in begun)])
 
     def _fenced(self) -> list[FencedProcessor]:
-        return [processor for processor in self.processors if isinstance(processor, FencedProcessor)]
+        return [
+            processor for processor in self.processors if isinstance(processor, FencedProcessor)
+        ]
 
     def _exporting(self) -> list[BatchExportProcessor]:
-        return [processor for processor in self.processors if isinstance(processor, BatchExportProcessor)]
+        return [
+            processor
+            for processor in self.processors
+            if isinstance(processor, BatchExportProcessor)
+        ]

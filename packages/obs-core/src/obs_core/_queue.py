@@ -46,7 +46,9 @@ class SpanQueue:
             segment.spill()
             counts.spooled.add_one()
         else:
-            (counts.dropped_outage if is_outage or not is_open else counts.dropped_queue_full).add_one()
+            (
+                counts.dropped_outage if is_outage or not is_open else counts.dropped_queue_full
+            ).add_one()
         return False
 
     def head(self, size: int) -> list[ReadableSpan]:

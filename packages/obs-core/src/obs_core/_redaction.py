@@ -30,9 +30,17 @@ DENIED = (
     "x-amz-security-token",
 )
 #: Query parameters of signed URLs: AWS, Google Cloud and Azure storage.
-SIGNED_URL_PARAMETERS = ("awsaccesskeyid", "signature", "sig", "x-goog-signature", "x-goog-credential")
+SIGNED_URL_PARAMETERS = (
+    "awsaccesskeyid",
+    "signature",
+    "sig",
+    "x-goog-signature",
+    "x-goog-credential",
+)
 #: How names end that say "token" and mean a number of them, without separators.
-_TOKEN_COUNTS = re.compile(r".*(?:(?:input|output|max|total|prompt|completion|cached|reasoning)tokens|tokencount|tokenstotal)")
+_TOKEN_COUNTS = re.compile(
+    r".*(?:(?:input|output|max|total|prompt|completion|cached|reasoning)tokens|tokencount|tokenstotal)"
+)
 
 
 def _plain(name: str) -> str:
@@ -81,7 +89,9 @@ class Redactor:
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Return a copy of `headers` with sensitive values masked."""
-        return {name: REDACTED if self.is_sensitive(name) else value for name, value in headers.items()}
+        return {
+            name: REDACTED if self.is_sensitive(name) else value for name, value in headers.items()
+        }
 
     def query(self, query: str) -> str:
         """Mask the sensitive parameters of a URL's query string; everything else stays byte for byte."""
@@ -89,7 +99,11 @@ class Redactor:
 
     def _pair(self, pair: str) -> str:
         name, equals, _ = pair.partition("=")
-        return f"{name}={quote(REDACTED, safe='[]')}" if equals and self.is_sensitive(unquote(name)) else pair
+        return (
+            f"{name}={quote(REDACTED, safe='[]')}"
+            if equals and self.is_sensitive(unquote(name))
+            else pair
+        )
 
     def url(self, url: str) -> str:
         """Mask user, password and the sensitive parameters of query and fragment; no URL at all comes back masked whole."""
@@ -100,5 +114,7 @@ class Redactor:
             return REDACTED
         _, at, host = parts.netloc.rpartition("@")
         netloc = f"REDACTED:REDACTED@{host}" if at else host
-        masked = parts._replace(netloc=netloc, query=self.query(parts.query), fragment=self.query(parts.fragment))
+        masked = parts._replace(
+            netloc=netloc, query=self.query(parts.query), fragment=self.query(parts.fragment)
+        )
         return urlunsplit(masked) if separator else urlunsplit(masked).removeprefix("//")

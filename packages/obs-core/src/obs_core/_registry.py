@@ -46,7 +46,9 @@ class _Registry:
         self._handles: dict[tuple[str, Hashable], InstrumentationHandle] = {}
         self._lock = threading.RLock()
 
-    def instrument(self, name: str, target: object | None, install: Callable[[], Undo]) -> InstrumentationHandle:
+    def instrument(
+        self, name: str, target: object | None, install: Callable[[], Undo]
+    ) -> InstrumentationHandle:
         key = (name, id(target) if target is not None else None)
         with self._lock:
             present = self._handles.get(key)
@@ -86,7 +88,9 @@ class _Registry:
 _registry = _Registry()
 
 
-def instrument_once(name: str, install: Callable[[], Undo], *, target: object | None = None) -> InstrumentationHandle:
+def instrument_once(
+    name: str, install: Callable[[], Undo], *, target: object | None = None
+) -> InstrumentationHandle:
     """Run `install` unless `name` is already instrumented for `target`; return the handle of what is in place.
 
     Args:

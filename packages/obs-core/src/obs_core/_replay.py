@@ -88,6 +88,9 @@ class Replay:
     def _note_failure(self, segment: Segment, is_proven: bool) -> None:
         segment.failures += is_proven
         if segment.failures >= MAX_FAILURES:
-            warn_once("replay", f"the collector takes spans, but not those of {segment.path}: such files are deleted")
+            warn_once(
+                "replay",
+                f"the collector takes spans, but not those of {segment.path}: such files are deleted",
+            )
             self._counts.give_up(0 if segment.is_adopted else len(segment.unsettled()))
             self._spool.remove(segment)

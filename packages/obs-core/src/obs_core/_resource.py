@@ -46,9 +46,15 @@ class ProcessResource(Resource):
     https://github.com/open-telemetry/opentelemetry-python/issues/4390.
     """
 
-    def __init__(self, attributes: Mapping[str, AttributeValue], schema_url: str | None = None) -> None:
+    def __init__(
+        self, attributes: Mapping[str, AttributeValue], schema_url: str | None = None
+    ) -> None:
         super().__init__(dict(attributes), schema_url)
-        self._fixed = {key: value for key, value in attributes.items() if key not in _PER_PROCESS or key == _INSTANCE}
+        self._fixed = {
+            key: value
+            for key, value in attributes.items()
+            if key not in _PER_PROCESS or key == _INSTANCE
+        }
         self._pid = 0
         self._current: dict[str, AttributeValue] = {}
 
@@ -57,7 +63,11 @@ class ProcessResource(Resource):
         """The attributes in this process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            own: dict[str, AttributeValue] = {_INSTANCE: str(uuid.uuid4()), _PID: self._pid, _PARENT_PID: os.getppid()}
+            own: dict[str, AttributeValue] = {
+                _INSTANCE: str(uuid.uuid4()),
+                _PID: self._pid,
+                _PARENT_PID: os.getppid(),
+            }
             self._current = {**own, **self._fixed}
         return self._current
 
@@ -108,7 +118,10 @@ def _detectors() -> dict[str, Detector]:
     found: dict[str, Detector] = {
         "host": _host, "process": _process, "container": _container, "kubernetes": _kubernetes, "distro": _distro
     }  # fmt: skip
-    names = {name.strip() for name in os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").split(",")} - {"", "otel"}
+    names = {
+        name.strip()
+        for name in os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").split(",")
+    } - {"", "otel"}
     installed = _installed_detectors() if names else {}
     for name in sorted(installed.keys() - {"otel"} if "*" in names else names):
         found[name] = partial(_run_detector, installed.get(name))
@@ -179,9 +192,15 @@ def _container() -> dict[str, AttributeValue]:
 
 
 def _kubernetes() -> dict[str, AttributeValue]:
-    found = {key: next((os.environ[n] for n in names if os.environ.get(n)), None) for key, names in _KUBERNETES.items()}
+    found = {
+        key: next((os.environ[n] for n in names if os.environ.get(n)), None)
+        for key, names in _KUBERNETES.items()
+    }
     return {key: value for key, value in found.items() if value is not None}
 
 
 def _distro() -> dict[str, AttributeValue]:
-    return {"telemetry.distro.name": "obs-core", "telemetry.distro.version": _version_of("obs-core")}
+    return {
+        "telemetry.distro.name": "obs-core",
+        "telemetry.distro.version": _version_of("obs-core"),
+    }

@@ -93,7 +93,11 @@ _DEFAULTS: Mapping[str, Any] = {
     "disabled": False,
     "exporter": "otlp",
 }
-_DEFAULT_URLS: Mapping[Protocol | None, str] = {None: DEFAULT_URL, "grpc": DEFAULT_URL, "http": "http://localhost:4318"}
+_DEFAULT_URLS: Mapping[Protocol | None, str] = {
+    None: DEFAULT_URL,
+    "grpc": DEFAULT_URL,
+    "http": "http://localhost:4318",
+}
 _CHECKS = {**CHECKS, "disabled": CHECKS["strict"], "exporter": CHECKS["service_name"]}
 
 
@@ -141,7 +145,9 @@ class _Resolution:
             variable = environment.VARIABLES["resource_attributes"][0]
             if self._take_from("resource_attributes", variable):
                 self._take(
-                    "resource_attributes", {**self.values["resource_attributes"], **given}, f"{ARGUMENT}, {variable.name}"
+                    "resource_attributes",
+                    {**self.values["resource_attributes"], **given},
+                    f"{ARGUMENT}, {variable.name}",
                 )
 
     def reconcile(self) -> None:
@@ -159,13 +165,20 @@ class _Resolution:
             self._miss_service_name()
 
     def _settle_endpoint(self, wrong: ConfigurationError) -> None:
-        asked = ", ".join(sorted({self.sources["collector_url"], self.sources["collector_protocol"]} - {ARGUMENT, DEFAULT}))
+        asked = ", ".join(
+            sorted(
+                {self.sources["collector_url"], self.sources["collector_protocol"]}
+                - {ARGUMENT, DEFAULT}
+            )
+        )
         if self.sources["collector_protocol"] != ARGUMENT:
             self._take("collector_protocol", None, DEFAULT)
         if self.sources["collector_url"] != ARGUMENT and not self._endpoint_is_sound():
             self._take("collector_url", _DEFAULT_URLS[self.values["collector_protocol"]], DEFAULT)
         used = Redactor().url(self.values["collector_url"])
-        self.problems.append(f"environment: {asked}: {wrong}; using {used} with the protocol {self._protocol()}")
+        self.problems.append(
+            f"environment: {asked}: {wrong}; using {used} with the protocol {self._protocol()}"
+        )
 
     def _endpoint_is_sound(self) -> bool:
         try:
@@ -174,16 +187,22 @@ class _Resolution:
             return False
 
     def _protocol(self) -> Protocol:
-        return parse_endpoint(self.values["collector_url"], self.values["collector_protocol"]).protocol
+        return parse_endpoint(
+            self.values["collector_url"], self.values["collector_protocol"]
+        ).protocol
 
     def _lower_batch_size(self) -> None:
         batch, queue = self.values["max_export_batch_size"], self.values["max_queue_size"]
         if self.sources["max_export_batch_size"] != DEFAULT:
-            self.problems.append(f"max_export_batch_size {batch} is larger than max_queue_size {queue}: lowered to it")
+            self.problems.append(
+                f"max_export_batch_size {batch} is larger than max_queue_size {queue}: lowered to it"
+            )
         self._take("max_export_batch_size", queue, DEFAULT)
 
     def _miss_service_name(self) -> None:
-        message = "service_name is not set: give TracingConfig(service_name=…) or set OTEL_SERVICE_NAME"
+        message = (
+            "service_name is not set: give TracingConfig(service_name=…) or set OTEL_SERVICE_NAME"
+        )
         if needs_service_name(self._config):
             raise ConfigurationError(message)
         self.problems.append(f"{message}; spans go out as 'unknown_service'")
@@ -202,4 +221,6 @@ def resolve(config: TracingConfig, environ: Mapping[str, str] | None = None) -> 
     resolution.reconcile()
     if config.strict and resolution.problems:
         raise ConfigurationError(resolution.problems[0])
-    return Settings(**resolution.values, sources=resolution.sources, problems=tuple(resolution.problems))
+    return Settings(
+        **resolution.values, sources=resolution.sources, problems=tuple(resolution.problems)
+    )

@@ -68,7 +68,9 @@ def setup_tracing(
     if instrument not in ("auto", None):
         raise ConfigurationError(f"instrument={instrument!r} is not valid: use 'auto' or None")
     if on_existing_provider not in ("attach", "fail", "skip"):
-        raise ConfigurationError(f"on_existing_provider={on_existing_provider!r} is not valid: use attach, fail or skip")
+        raise ConfigurationError(
+            f"on_existing_provider={on_existing_provider!r} is not valid: use attach, fail or skip"
+        )
     global _parts
     with _lock:
         settings = resolve(config)
@@ -90,7 +92,9 @@ def _reuse(settings: Settings, parts: tuple[object, ...], replace: bool) -> Trac
     if replace:
         present.shutdown()
         return None
-    changed = sorted(n for n in settings.sources if getattr(settings, n) != getattr(present.settings, n))
+    changed = sorted(
+        n for n in settings.sources if getattr(settings, n) != getattr(present.settings, n)
+    )
     changed += ["span_exporter or span_processors"] if parts != _parts else []
     if changed:
         raise AlreadyConfiguredError(

@@ -13,7 +13,15 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+)
 from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import Attributes, AttributeValue
 
@@ -46,19 +54,33 @@ class SpanShape:
     edit: Edit | None = None
     max_value_bytes: int | None = None
 
-    def leaves_out(self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue], parent: SpanContext) -> bool:
+    def leaves_out(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, AttributeValue],
+        parent: SpanContext,
+    ) -> bool:
         """Whether this span is not to be made at all."""
-        if self.require_parent and not parent.is_valid and call_contained("require_parent", self.require_parent):
+        if (
+            self.require_parent
+            and not parent.is_valid
+            and call_contained("require_parent", self.require_parent)
+        ):
             return True
         return bool(self.drop and call_contained("drop", self.drop, name, kind, attributes))
 
     def name(self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> str:
         """The name to start the span with."""
-        return (self.rename and call_contained("rename", self.rename, name, kind, attributes)) or name
+        return (
+            self.rename and call_contained("rename", self.rename, name, kind, attributes)
+        ) or name
 
     def value(self, key: str, value: AttributeValue) -> AttributeValue | None:
         """The value to record under `key`; None: nothing. A filter that raises may not leak what it could not judge."""
-        shaped = call_contained("attribute", self.attribute, key, value) if self.attribute else value
+        shaped = (
+            call_contained("attribute", self.attribute, key, value) if self.attribute else value
+        )
         if self.max_value_bytes is not None and isinstance(shaped, str):
             return truncate(shaped, self.max_value_bytes)
         return shaped
@@ -92,7 +114,9 @@ class ShapingTracerProvider(trace.TracerProvider):
     ) -> trace.Tracer:
         """Return a tracer of the provider behind, shaped."""
         provider = self._provider or trace.get_tracer_provider()
-        tracer = provider.get_tracer(instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        tracer = provider.get_tracer(
+            instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+        )
         return _ShapingTracer(tracer, self._shape)
 
 
@@ -135,7 +159,16 @@ class _ShapingTracer(trace.Tracer):
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
     ) -> Iterator[Span]:
-        span = self.start_span(name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
+        span = self.start_span(
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+        )
         with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
             yield span
 
@@ -168,7 +201,9 @@ class _ShapedSpan(Span):
         if shaped is not None:
             self._span.set_attribute(key, shaped)
 
-    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None:
         self._span.add_event(name, self._shape.attributes(attributes), timestamp)
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
@@ -196,7 +231,12 @@ class _ShapedSpan(Span):
     ) -> None:
         record_exception_event(self, exception, attributes, timestamp)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
         if error is not None and self.is_recording():
             record_error(self, error)
         super().__exit__(kind, error, trace_back)

@@ -66,7 +66,9 @@ class Spool:
         self._own.add(segment)
         return segment
 
-    def settle(self, batch: Iterable[tuple[ReadableSpan, Segment | None]], *, exported: bool) -> int:
+    def settle(
+        self, batch: Iterable[tuple[ReadableSpan, Segment | None]], *, exported: bool
+    ) -> int:
         """Note that `batch` has left the queue; return how many of it are kept here for the replay."""
         by_segment: dict[Segment, list[int]] = {}
         for span, segment in batch:
@@ -118,7 +120,8 @@ class Spool:
         self._room = self._max_bytes - used
         if self._room <= 0:
             self._warn(
-                "size", f"{used} bytes are there, {self._max_bytes} are allowed: no span is added until some are exported"
+                "size",
+                f"{used} bytes are there, {self._max_bytes} are allowed: no span is added until some are exported",
             )
 
     def _warn(self, what: str, message: str) -> None:

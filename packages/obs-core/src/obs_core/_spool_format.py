@@ -16,7 +16,15 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 _RESOURCE, _SPAN, _SETTLED = "r", "s", "d"
 _BYTES = "\0bytes"
@@ -78,12 +86,20 @@ def _unheard_of(value: object) -> object:
     return {_BYTES: b64encode(value).decode("ascii")} if isinstance(value, bytes) else str(value)
 
 
-_encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":"), default=_unheard_of).encode
+_encode: Callable[[object], str] = json.JSONEncoder(
+    separators=(",", ":"), default=_unheard_of
+).encode
 
 
 def _context(context: SpanContext) -> tuple[int, int, bool, int, str]:
     state = context.trace_state
-    return context.trace_id, context.span_id, context.is_remote, context.trace_flags, state.to_header() if state else ""
+    return (
+        context.trace_id,
+        context.span_id,
+        context.is_remote,
+        context.trace_flags,
+        state.to_header() if state else "",
+    )
 
 
 def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -131,5 +147,13 @@ def _span(
     )
 
 
-def _span_context(trace_id: int, span_id: int, is_remote: bool, flags: int, state: str) -> SpanContext:
-    return SpanContext(trace_id, span_id, is_remote, TraceFlags(flags), TraceState.from_header([state]) if state else None)
+def _span_context(
+    trace_id: int, span_id: int, is_remote: bool, flags: int, state: str
+) -> SpanContext:
+    return SpanContext(
+        trace_id,
+        span_id,
+        is_remote,
+        TraceFlags(flags),
+        TraceState.from_header([state]) if state else None,
+    )

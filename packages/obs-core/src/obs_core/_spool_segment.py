@@ -49,7 +49,13 @@ class Segment:
         path = directory / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         hidden = path.with_suffix(HIDDEN_SUFFIX)
         segment = cls(
-            path, FileIO(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600), "a")
+            path,
+            FileIO(
+                os.open(
+                    hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+                ),
+                "a",
+            ),
         )
         try:
             _locked(segment._file)

@@ -75,7 +75,12 @@ class Counts:
     )
 
     def __init__(self) -> None:
-        self.started, self.dropped_queue_full, self.dropped_outage, self.spooled = Tally(), Tally(), Tally(), Tally()
+        self.started, self.dropped_queue_full, self.dropped_outage, self.spooled = (
+            Tally(),
+            Tally(),
+            Tally(),
+            Tally(),
+        )
         self.exported = self.failed = self.abandoned = self.replayed = self._unspooled = 0
 
     def keep(self, spans: int) -> None:
@@ -99,7 +104,9 @@ class Counts:
     @property
     def lost(self) -> int:
         """All that will never arrive."""
-        return self.failed + self.abandoned + self.dropped_queue_full.value + self.dropped_outage.value
+        return (
+            self.failed + self.abandoned + self.dropped_queue_full.value + self.dropped_outage.value
+        )
 
     def snapshot(self) -> ExportStats:
         """A copy that does not change any more."""

@@ -97,7 +97,10 @@ class StepContext:
         self._carry(self._context, lambda change, value: change(value), self._outer_tokens)
 
     def _carry(
-        self, source: contextvars.Context, run: Run, tokens: dict[contextvars.ContextVar[Any], contextvars.Token[Any]]
+        self,
+        source: contextvars.Context,
+        run: Run,
+        tokens: dict[contextvars.ContextVar[Any], contextvars.Token[Any]],
     ) -> None:
         known = self._known
         for variable, value in source.items():
@@ -109,14 +112,25 @@ class StepContext:
         for variable in [variable for variable in known if variable not in source]:
             del known[variable]
             if variable in tokens:
-                with suppress(ValueError):  # the token is of another consumer's context, which never had the value
+                with suppress(
+                    ValueError
+                ):  # the token is of another consumer's context, which never had the value
                     run(variable.reset, tokens.pop(variable))
 
 
 class Steps:
     """One generator's span: counts the items, and ends once."""
 
-    __slots__ = ("_counts", "_failed", "_first_after", "_items", "_span", "_started", "_watcher", "context")
+    __slots__ = (
+        "_counts",
+        "_failed",
+        "_first_after",
+        "_items",
+        "_span",
+        "_started",
+        "_watcher",
+        "context",
+    )
 
     def __init__(self, span: Span, failed: Failed, watcher: Watcher | None = None) -> None:
         self.context = StepContext(set_span_in_context(span))
@@ -166,6 +180,10 @@ class Steps:
             if self._items:
                 span.set_attribute(ITEMS_FIRST_AFTER, self._first_after)
             if self._watcher is not None:
-                call_contained("looking at the items", self._watcher.end, self._first_after if self._items else None)
+                call_contained(
+                    "looking at the items",
+                    self._watcher.end,
+                    self._first_after if self._items else None,
+                )
         finally:
             span.end()

@@ -19,7 +19,9 @@ class ThriftyTracer(Tracer):
     and what it calls finds the same trace, tracestate and decision.
     """
 
-    def start_span(self, name: str, context: Context | None = None, *args: Any, **options: Any) -> Span:
+    def start_span(
+        self, name: str, context: Context | None = None, *args: Any, **options: Any
+    ) -> Span:
         """Start a span as the SDK does, whatever library asks for it."""
         parent = (get_current() if context is None else context).get(SPAN_KEY)
         if type(parent) is NonRecordingSpan:

@@ -6,7 +6,13 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, NonRecordingSpan, Tracer, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    Tracer,
+    set_span_in_context,
+)
 
 from obs_core._errors import log_failure
 
@@ -32,7 +38,9 @@ def needed_tracer() -> Tracer | None:
         tracer, keeps_parent = _look()
     if keeps_parent:
         parent: Any = get_current().get(SPAN_KEY)
-        if parent is not None and (parent is _unsampled or (not parent.is_recording() and _is_unsampled(parent))):
+        if parent is not None and (
+            parent is _unsampled or (not parent.is_recording() and _is_unsampled(parent))
+        ):
             return None
     return tracer
 
@@ -43,7 +51,9 @@ def _is_unsampled(parent: Any) -> bool:
     context = parent.get_span_context()
     if not context.is_valid or context.trace_flags & 1:
         return False
-    if type(parent) is NonRecordingSpan:  # no other kind is sure to stay so, nor small enough to keep
+    if (
+        type(parent) is NonRecordingSpan
+    ):  # no other kind is sure to stay so, nor small enough to keep
         _unsampled = parent
     return True
 

@@ -20,7 +20,9 @@ def require(module: str, *, package: str) -> None:
     from importlib.util import find_spec
 
     if module not in sys.modules and find_spec(module) is None:
-        raise MissingDependencyError(f"{package} needs {module}, which is not installed: pip install '{package}[instruments]'")
+        raise MissingDependencyError(
+            f"{package} needs {module}, which is not installed: pip install '{package}[instruments]'"
+        )
 
 
 def version_conflicts(package: str) -> list[str]:
@@ -50,7 +52,9 @@ def version_conflicts(package: str) -> list[str]:
         except metadata.PackageNotFoundError:
             continue
         if not requirement.specifier.contains(version, prereleases=True):
-            conflicts.append(f"{requirement.name} {version} is outside {requirement.specifier}, which {package} is tested with")
+            conflicts.append(
+                f"{requirement.name} {version} is outside {requirement.specifier}, which {package} is tested with"
+            )
     return conflicts
 
 

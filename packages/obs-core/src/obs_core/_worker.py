@@ -78,7 +78,13 @@ class ExportWorker:
     def _build_replay(self, spool: Spool) -> Replay:
         from obs_core._replay import Replay
 
-        return Replay(spool, self.counts, self._options, self._offer_again, lambda: bool(self._flushes) or self._is_over())
+        return Replay(
+            spool,
+            self.counts,
+            self._options,
+            self._offer_again,
+            lambda: bool(self._flushes) or self._is_over(),
+        )
 
     def take_over(self) -> None:
         """Start the thread already if processes that are gone may have left spans."""
@@ -87,7 +93,9 @@ class ExportWorker:
 
     def put(self, span: ReadableSpan) -> None:
         """Queue `span`, or drop and count it."""
-        if not self._queue.put(span, is_open=not self.is_stopping, is_outage=self._outage.is_suspected):
+        if not self._queue.put(
+            span, is_open=not self.is_stopping, is_outage=self._outage.is_suspected
+        ):
             return
         if self._thread is None:
             self._start()
@@ -115,7 +123,9 @@ class ExportWorker:
             is_due = self._wake.wait(self._options.schedule_delay_s)
             if self._is_over():
                 break
-            self._serve_flushes() if self._flushes else self._export_and_replay(full_batches_only=is_due)
+            self._serve_flushes() if self._flushes else self._export_and_replay(
+                full_batches_only=is_due
+            )
         if self._disowned:
             # only a greenlet gets here, since it survives a fork; it may not end, as `threading` has forgotten it there
             threading.Event().wait()
@@ -183,7 +193,9 @@ class ExportWorker:
         if self._thread is None:
             return not self._queue
         if self.is_stopping:
-            return self._finished.wait(timeout_s) and not (self.counts.abandoned or self.counts.spooled.value)
+            return self._finished.wait(timeout_s) and not (
+                self.counts.abandoned or self.counts.spooled.value
+            )
         flush = _Flush()
         self._flushes.append(flush)
         self._wake.send()

@@ -48,7 +48,9 @@ class RedisInstrumentor:
 def _contrib_comes_too(name: str) -> bool:
     """Whether ``opentelemetry-instrument`` runs contrib's instrumentation of that name, before us or after."""
     contrib = f"opentelemetry-instrumentation-{name}"
-    installed = any(found.dist and found.dist.name == contrib for found in entry_points(group=_GROUP, name=name))
+    installed = any(
+        found.dist and found.dist.name == contrib for found in entry_points(group=_GROUP, name=name)
+    )
     disabled = {word.strip() for word in os.environ.get(_DISABLED, "").split(",")}
     if not installed or disabled & {name, "*"} or version_conflicts(contrib):
         return False

@@ -16,7 +16,11 @@ def caller_attributes() -> dict[str, str | int]:
         if package not in _INNER:
             code = frame.f_code
             name = getattr(code, "co_qualname", code.co_name)
-            return {"code.file.path": code.co_filename, "code.line.number": frame.f_lineno, "code.function.name": name}
+            return {
+                "code.file.path": code.co_filename,
+                "code.line.number": frame.f_lineno,
+                "code.function.name": name,
+            }
     return {}
 
 

@@ -21,12 +21,18 @@ class TracedClient(Origin):
 
     def __init__(self, key: Any, options: Options) -> None:
         super().__init__(options)
-        self._attributes = self._named({"db.system.name": "redis", **_pool_attributes(key), **peer_attributes(options)})
+        self._attributes = self._named(
+            {"db.system.name": "redis", **_pool_attributes(key), **peer_attributes(options)}
+        )
 
     def attributes(self, key: Any) -> dict[str, AttributeValue]:
         """Return the attributes of each span; a cluster's are those of the node it asks first, just now."""
         node = getattr(getattr(key, "nodes_manager", key), "default_node", None)
-        return self._attributes if node is None else {**self._attributes, **self._named(_address(node.host, node.port))}
+        return (
+            self._attributes
+            if node is None
+            else {**self._attributes, **self._named(_address(node.host, node.port))}
+        )
 
     def _named(self, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
         return with_former_names(attributes, REDIS) if self.options.former_names else attributes
@@ -90,4 +96,6 @@ def key_of(client: Any) -> Any:
     if nodes is not None:
         # asyncio's cannot be held weakly, but there the pipeline knows its client
         return nodes if hasattr(nodes, "__weakref__") else owner
-    raise ConfigurationError(f"client is a {type(client).__qualname__}: pass a client of redis-py, or nothing for all")
+    raise ConfigurationError(
+        f"client is a {type(client).__qualname__}: pass a client of redis-py, or nothing for all"
+    )

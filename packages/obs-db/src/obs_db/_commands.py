@@ -19,7 +19,20 @@ _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Z][A-Z0-9_.\-]{0,31}")
 #: Commands whose second word is part of their name; redis-py sends both as one argument.
 _CONTAINERS = frozenset(
-    {"ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY", "MODULE", "OBJECT", "PUBSUB"}
+    {
+        "ACL",
+        "CLIENT",
+        "CLUSTER",
+        "COMMAND",
+        "CONFIG",
+        "DEBUG",
+        "FUNCTION",
+        "LATENCY",
+        "MEMORY",
+        "MODULE",
+        "OBJECT",
+        "PUBSUB",
+    }
     | {"SCRIPT", "SENTINEL", "SLOWLOG", "XGROUP", "XINFO"}
 )
 
@@ -75,7 +88,10 @@ def queued_commands(pipeline: Any) -> list[Any]:
 
 def pipeline_attributes(commands: list[Any]) -> dict[str, AttributeValue]:
     """Return operation, size and text of a pipeline of `commands`; the text is cut at 2 KiB, whatever the size."""
-    attributes: dict[str, AttributeValue] = {"db.operation.name": PIPELINE, "db.query.text": _pipeline_text(commands)}
+    attributes: dict[str, AttributeValue] = {
+        "db.operation.name": PIPELINE,
+        "db.query.text": _pipeline_text(commands),
+    }
     if len(commands) > 1:
         attributes["db.operation.batch.size"] = len(commands)
     return attributes

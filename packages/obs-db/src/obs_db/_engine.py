@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.url import URL
 
 _SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
-_DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521, "cockroachdb": 26257}
+_DEFAULT_PORTS = {
+    "postgresql": 5432,
+    "mysql": 3306,
+    "mariadb": 3306,
+    "mssql": 1433,
+    "oracle": 1521,
+    "cockroachdb": 26257,
+}
 
 
 def engine_attributes(engine: Engine) -> dict[str, AttributeValue]:
@@ -37,7 +44,9 @@ def pool_name(engine: Engine) -> str:
     if given:
         return str(given)
     attributes = engine_attributes(engine)
-    where = ":".join(str(attributes[key]) for key in ("server.address", "server.port") if key in attributes)
+    where = ":".join(
+        str(attributes[key]) for key in ("server.address", "server.port") if key in attributes
+    )
     return "/".join(part for part in (where or engine.dialect.name, database_name(engine)) if part)
 
 
@@ -48,7 +57,9 @@ def database_name(engine: Engine) -> str | None:
         return database or None
     if not database or ":memory:" in database:
         return ":memory:"
-    return PurePath(database.removeprefix("file:").partition("?")[0].replace("\\", "/")).name or None
+    return (
+        PurePath(database.removeprefix("file:").partition("?")[0].replace("\\", "/")).name or None
+    )
 
 
 def _host(url: URL) -> str:

@@ -20,8 +20,15 @@ _ANY = {
     "server.port": "net.peer.port",
 }
 SQL = {**_ANY, "db.namespace": "db.name", "db.collection.name": "db.sql.table"}
-REDIS = {**_ANY, "db.namespace": "db.redis.database_index", "db.operation.batch.size": "db.redis.pipeline_length"}
-_FORMER_SYSTEMS: dict[AttributeValue, AttributeValue] = {"microsoft.sql_server": "mssql", "oracle.db": "oracle"}
+REDIS = {
+    **_ANY,
+    "db.namespace": "db.redis.database_index",
+    "db.operation.batch.size": "db.redis.pipeline_length",
+}
+_FORMER_SYSTEMS: dict[AttributeValue, AttributeValue] = {
+    "microsoft.sql_server": "mssql",
+    "oracle.db": "oracle",
+}
 
 
 def wants_former_names() -> bool:
@@ -29,9 +36,15 @@ def wants_former_names() -> bool:
     return "database/dup" in {word.strip() for word in os.environ.get(_VARIABLE, "").split(",")}
 
 
-def with_former_names(attributes: Mapping[str, AttributeValue], names: Mapping[str, str]) -> dict[str, AttributeValue]:
+def with_former_names(
+    attributes: Mapping[str, AttributeValue], names: Mapping[str, str]
+) -> dict[str, AttributeValue]:
     """Return `attributes`, and once more under their former names those that had one in `names` (`SQL` or `REDIS`)."""
-    former = {names[key]: _former_value(names[key], value) for key, value in attributes.items() if key in names}
+    former = {
+        names[key]: _former_value(names[key], value)
+        for key, value in attributes.items()
+        if key in names
+    }
     return {**attributes, **former}
 
 

@@ -31,7 +31,9 @@ class Options:
         if self.roots not in ("auto", True, False):
             raise ConfigurationError(f"roots is {self.roots!r}: use 'auto', True or False")
         if self.service_name is not None and not self.service_name.strip():
-            raise ConfigurationError("service_name is empty: name the database as your team calls it, or leave it out")
+            raise ConfigurationError(
+                "service_name is empty: name the database as your team calls it, or leave it out"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,10 @@ class SqlOptions(Options):
     def __post_init__(self) -> None:
         Options.__post_init__(self)
         if self.slow_threshold_s is not None and not self.slow_threshold_s >= 0:
-            raise ConfigurationError(f"slow_threshold_s is {self.slow_threshold_s!r}: use seconds from 0 on, or None for never")
+            raise ConfigurationError(
+                f"slow_threshold_s is {self.slow_threshold_s!r}: use seconds from 0 on, or None for never"
+            )
         if self.n_plus_one_threshold is not None and not self.n_plus_one_threshold >= 2:
-            raise ConfigurationError(f"n_plus_one_threshold is {self.n_plus_one_threshold!r}: use 2 or more, or None for never")
+            raise ConfigurationError(
+                f"n_plus_one_threshold is {self.n_plus_one_threshold!r}: use 2 or more, or None for never"
+            )

@@ -59,6 +59,8 @@ def parameter_attributes(parameters: Any) -> dict[str, AttributeValue]:
     else:
         return {}
     return {
-        f"db.query.parameter.{key}": truncate(str(_redactor.value(key, value)), _MAX_PARAMETER_BYTES)
+        f"db.query.parameter.{key}": truncate(
+            str(_redactor.value(key, value)), _MAX_PARAMETER_BYTES
+        )
         for key, value in pairs[:_MAX_PARAMETERS]
     }

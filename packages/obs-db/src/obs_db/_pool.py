@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 #: The metric, and its attributes for the pool's name and for the state of connections.
-_STABLE = ("db.client.connection.count", "db.client.connection.pool.name", "db.client.connection.state")
+_STABLE = (
+    "db.client.connection.count",
+    "db.client.connection.pool.name",
+    "db.client.connection.state",
+)
 _FORMER = ("db.client.connections.usage", "pool.name", "state")
 
 

@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     import redis.asyncio.cluster
     import redis.cluster
 
-    Client = redis.Redis | redis.asyncio.Redis | redis.cluster.RedisCluster | redis.asyncio.cluster.RedisCluster
+    Client = (
+        redis.Redis
+        | redis.asyncio.Redis
+        | redis.cluster.RedisCluster
+        | redis.asyncio.cluster.RedisCluster
+    )
 
 _contrib = Contrib("opentelemetry.instrumentation.redis:RedisInstrumentor")
 R = TypeVar("R")
@@ -111,7 +116,9 @@ def _traced(call: Callable[..., R], *, is_pipeline: bool) -> Callable[..., R]:
     return run
 
 
-def _traced_async(call: Callable[..., Awaitable[R]], *, is_pipeline: bool) -> Callable[..., Awaitable[R]]:
+def _traced_async(
+    call: Callable[..., Awaitable[R]], *, is_pipeline: bool
+) -> Callable[..., Awaitable[R]]:
     @wraps(call)
     async def run(self: Any, *args: Any, **options: Any) -> R:
         what, started = queued_commands(self) if is_pipeline else args, time_ns()
@@ -127,7 +134,13 @@ def _traced_async(call: Callable[..., Awaitable[R]], *, is_pipeline: bool) -> Ca
 
 
 _patches = Patches(
-    (path, method, partial(_traced_async if path.startswith("redis.asyncio") else _traced, is_pipeline=is_pipeline))
+    (
+        path,
+        method,
+        partial(
+            _traced_async if path.startswith("redis.asyncio") else _traced, is_pipeline=is_pipeline
+        ),
+    )
     for path, method, is_pipeline in (
         ("redis.client:Redis", "execute_command", False),
         ("redis.client:Pipeline", "immediate_execute_command", False),

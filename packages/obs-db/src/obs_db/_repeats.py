@@ -39,5 +39,8 @@ class Repeats:
             self._tell(parent, statement)
 
     def _tell(self, parent: Span, statement: Statement) -> None:
-        attributes: dict[str, AttributeValue] = {**statement.attributes, "obs.db.repetitions": self._threshold}
+        attributes: dict[str, AttributeValue] = {
+            **statement.attributes,
+            "obs.db.repetitions": self._threshold,
+        }
         parent.add_event("obs.db.n_plus_one", attributes)

@@ -34,7 +34,9 @@ class Origin:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.roots = options.roots
-        self.tracer = trace.get_tracer("obs_db", version("obs-db"), options.tracer_provider, SCHEMA_URL)
+        self.tracer = trace.get_tracer(
+            "obs_db", version("obs-db"), options.tracer_provider, SCHEMA_URL
+        )
         self._follows_parent: bool | None = None
 
     @property
@@ -58,7 +60,9 @@ def follows_parent(provider: trace.TracerProvider | None) -> bool:
     """
     sampler = getattr(provider or trace.get_tracer_provider(), "sampler", None)
     described = sampler.get_description() if isinstance(sampler, Sampler) else ""
-    return described.startswith("ParentBased{") and all(f"{kind}ParentNotSampled:AlwaysOff" in described for kind in _PARENTS)
+    return described.startswith("ParentBased{") and all(
+        f"{kind}ParentNotSampled:AlwaysOff" in described for kind in _PARENTS
+    )
 
 
 class Call:
@@ -79,12 +83,18 @@ class Call:
             return not parent.trace_flags.sampled and origin.follows_parent
         return origin.roots is False or (origin.roots == "auto" and is_worker_process())
 
-    def start_span(self, origin: Origin, name: str, started: int, attributes: Mapping[str, AttributeValue]) -> Span:
+    def start_span(
+        self, origin: Origin, name: str, started: int, attributes: Mapping[str, AttributeValue]
+    ) -> Span:
         """Start the call's span as of `started`, nanoseconds since the epoch."""
-        return origin.tracer.start_span(name, self._context, SpanKind.CLIENT, attributes, start_time=started)
+        return origin.tracer.start_span(
+            name, self._context, SpanKind.CLIENT, attributes, start_time=started
+        )
 
 
-def record_failure(span: Span, error: BaseException, code: str | None, *, expected: bool = False) -> None:
+def record_failure(
+    span: Span, error: BaseException, code: str | None, *, expected: bool = False
+) -> None:
     """Mark `span` as failed or cancelled, without a word of the error's message: databases quote values in it.
 
     Args:

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 MASK = "?"
 
-_QUOTES_ARE_NAMES = frozenset({"postgresql", "cockroachdb", "redshift", "oracle", "mssql", "snowflake"})
+_QUOTES_ARE_NAMES = frozenset(
+    {"postgresql", "cockroachdb", "redshift", "oracle", "mssql", "snowflake"}
+)
 _QUOTES_MAY_BE_NAMES = frozenset({"sqlite"})
 _POSTGRES = frozenset({"postgresql", "cockroachdb", "redshift"})
 _BEFORE_A_NAME = frozenset({"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "EXISTS", "AS", "."})
@@ -49,7 +51,11 @@ def tokens(sql: str, dialect: str) -> Iterator[Token]:
     before, position = "", 0
     while match := _TOKEN.match(sql, position):
         kind, text, position = match.lastgroup or "other", match.group(), match.end()
-        token = _dollar_quoted(sql, match) if kind == "dollar" else _judge(kind, text, before, sql, position, dialect)
+        token = (
+            _dollar_quoted(sql, match)
+            if kind == "dollar"
+            else _judge(kind, text, before, sql, position, dialect)
+        )
         if token is None:
             yield Token("mask", MASK)
             return
@@ -101,7 +107,9 @@ def _double_quoted(text: str, before: str, after: str, dialect: str) -> Token | 
 def _hash(sql: str, end: int, dialect: str) -> Token | None:
     # MySQL's comment, PostgreSQL's operator, SQL Server's temporary tables
     rest = sql[end:].partition("\n")[0]
-    return None if dialect not in _POSTGRES and ("'" in rest or '"' in rest) else Token("other", "#")
+    return (
+        None if dialect not in _POSTGRES and ("'" in rest or '"' in rest) else Token("other", "#")
+    )
 
 
 def _dollar_quoted(sql: str, opening: re.Match[str]) -> Token | None:

@@ -104,7 +104,9 @@ def _sync_engine(engine: object) -> Engine | None:
 
     inner = getattr(engine, "sync_engine", engine)
     if inner is not None and not isinstance(inner, Engine):
-        raise ConfigurationError(f"engine is a {type(engine).__qualname__}: pass an Engine, an AsyncEngine, or nothing for all")
+        raise ConfigurationError(
+            f"engine is a {type(engine).__qualname__}: pass an Engine, an AsyncEngine, or nothing for all"
+        )
     return inner
 
 
@@ -123,7 +125,12 @@ def _install(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
 
 
 def _before(
-    conn: Connection, cursor: object, statement: str, parameters: Any, context: Any, executemany: bool
+    conn: Connection,
+    cursor: object,
+    statement: str,
+    parameters: Any,
+    context: Any,
+    executemany: bool,
 ) -> tuple[str, Any]:
     traced = _traced.get(conn.engine)
     if traced is None or context is None:
@@ -135,7 +142,9 @@ def _before(
     return sent, parameters
 
 
-def _after(conn: object, cursor: Any, statement: str, parameters: object, context: Any, executemany: bool) -> None:
+def _after(
+    conn: object, cursor: Any, statement: str, parameters: object, context: Any, executemany: bool
+) -> None:
     begun = _take(context)
     if begun is not None:
         call_contained("sqlalchemy span", _record, begun, context, cursor, executemany)
@@ -144,7 +153,15 @@ def _after(conn: object, cursor: Any, statement: str, parameters: object, contex
 def _failed(context: ExceptionContext) -> None:
     begun = _take(context.execution_context)
     if begun is not None:
-        call_contained("sqlalchemy span", _record, begun, context.execution_context, None, False, context.original_exception)
+        call_contained(
+            "sqlalchemy span",
+            _record,
+            begun,
+            context.execution_context,
+            None,
+            False,
+            context.original_exception,
+        )
 
 
 _LISTENERS: tuple[tuple[str, Callable[..., Any], Mapping[str, bool]], ...] = (
@@ -180,14 +197,20 @@ def _take(context: Any) -> _Begun | None:
     return begun
 
 
-def _record(begun: _Begun, context: Any, cursor: Any, executemany: bool, error: BaseException | None = None) -> None:
+def _record(
+    begun: _Begun, context: Any, cursor: Any, executemany: bool, error: BaseException | None = None
+) -> None:
     traced, sql, parameters, started = begun
     ended = time_ns()
     call = Call()
     if call.is_left_out(traced) or (_contrib.is_active() and _contrib_traces(context.engine)):
         return
     statement = describe(sql, traced.dialect, former_names=traced.options.former_names)
-    attributes = {**traced.attributes, **statement.attributes, **row_attributes(traced.dialect, cursor)}
+    attributes = {
+        **traced.attributes,
+        **statement.attributes,
+        **row_attributes(traced.dialect, cursor),
+    }
     if executemany:
         attributes.update(batch_attributes(context, parameters))
     span = call.start_span(traced, statement.name or traced.fallback_name, started, attributes)
@@ -203,11 +226,15 @@ def _record(begun: _Begun, context: Any, cursor: Any, executemany: bool, error: 
 def _contrib_traces(engine: Engine) -> bool:
     """Whether contrib, switched on after us, listens to this engine too: it does not to every one."""
     listeners = engine.dispatch.before_cursor_execute
-    listens = any(str(getattr(each, "__module__", "")).startswith(_contrib.module) for each in listeners)
+    listens = any(
+        str(getattr(each, "__module__", "")).startswith(_contrib.module) for each in listeners
+    )
     return listens and _contrib.takes_over()
 
 
-def _note(traced: TracedEngine, statement: Statement, span: Span, parent: Span, duration_s: float) -> None:
+def _note(
+    traced: TracedEngine, statement: Statement, span: Span, parent: Span, duration_s: float
+) -> None:
     threshold = traced.sql_options.slow_threshold_s
     if threshold is not None and duration_s >= threshold:
         told: dict[str, AttributeValue] = {"obs.db.duration": duration_s, **caller_attributes()}

@@ -25,9 +25,13 @@ _QUERY_WORDS = frozenset({"SELECT", "DELETE", "INSERT", "MERGE", "UPDATE"})
 _BEFORE_TABLE = frozenset({"JOIN", "INTO", "TABLE"})
 _TAKES_TABLE = frozenset({"UPDATE", "TRUNCATE", "CALL", "COPY"})
 _BEFORE_CLAUSE = frozenset({"FOR", "ON", "DO", "."})
-_SKIPPED = frozenset({"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "IGNORE", "LOW_PRIORITY", "DELAYED", "TABLE"})
+_SKIPPED = frozenset(
+    {"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "IGNORE", "LOW_PRIORITY", "DELAYED", "TABLE"}
+)
 _NO_TABLE = frozenset({"SELECT", "SET", "VALUES", "WHERE", "ON", "AS", "OUTFILE"})
-_LIST = re.compile(r"(?i)\b(IN|VALUES) ?\((?:\?|%s)(?:, ?(?:\?|%s))+\)(?:, ?\((?:\?|%s)(?:, ?(?:\?|%s))*\))*")
+_LIST = re.compile(
+    r"(?i)\b(IN|VALUES) ?\((?:\?|%s)(?:, ?(?:\?|%s))+\)(?:, ?\((?:\?|%s)(?:, ?(?:\?|%s))*\))*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,15 @@ def _parse(sql: str, dialect: str, former_names: bool) -> Statement:
     for token in islice((token for token in found if token.kind != "space"), _MAX_TOKENS_FOR_NAMES):
         reader.read(token)
     reader.close()
-    operation, table = (name and truncate(name, _MAX_NAME_BYTES) for name in (reader.operation, reader.table))
+    operation, table = (
+        name and truncate(name, _MAX_NAME_BYTES) for name in (reader.operation, reader.table)
+    )
     name = f"{operation} {table}" if operation and table else operation
     statement = Statement(operation, table, reader.summary, _text(found), name)
     attributes = _attributes(statement)
-    return replace(statement, attributes=with_former_names(attributes, SQL) if former_names else attributes)
+    return replace(
+        statement, attributes=with_former_names(attributes, SQL) if former_names else attributes
+    )
 
 
 def _attributes(statement: Statement) -> dict[str, AttributeValue]:
@@ -176,7 +184,11 @@ class _Reader:
     @property
     def table(self) -> str | None:
         """The table that the operation is about: one outside parentheses first, a CTE's name never."""
-        tables = [(depth, text) for depth, kind, text in self._found if kind == "table" and not self._is_local(text)]
+        tables = [
+            (depth, text)
+            for depth, kind, text in self._found
+            if kind == "table" and not self._is_local(text)
+        ]
         return min(tables, key=lambda found: found[0])[1] if tables else None
 
     def _is_local(self, name: str) -> bool:
@@ -185,5 +197,7 @@ class _Reader:
     @property
     def summary(self) -> str:
         """Operations and tables in the order in which they stand."""
-        shown = [text for _, kind, text in self._found if kind == "operation" or not self._is_local(text)]
+        shown = [
+            text for _, kind, text in self._found if kind == "operation" or not self._is_local(text)
+        ]
         return truncate(" ".join(shown) or self._first, _MAX_SUMMARY_BYTES)

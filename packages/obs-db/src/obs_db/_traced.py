@@ -40,7 +40,9 @@ class _Choice:
 
     def __init__(self, options: SqlOptions) -> None:
         self.options = options
-        self.repeats = Repeats(options.n_plus_one_threshold) if options.n_plus_one_threshold else None
+        self.repeats = (
+            Repeats(options.n_plus_one_threshold) if options.n_plus_one_threshold else None
+        )
         self.gauges: PoolGauges = pool_gauges(options.meter_provider)
         self.engines: WeakSet[Engine] = WeakSet()
 
@@ -81,7 +83,9 @@ class TracedEngines:
     def _find(self, engine: Engine) -> TracedEngine | None:
         choice, traced = self._chosen.of(engine.dialect), None
         if choice is not None:
-            traced = call_contained("sqlalchemy", TracedEngine, engine, choice.options, choice.repeats)
+            traced = call_contained(
+                "sqlalchemy", TracedEngine, engine, choice.options, choice.repeats
+            )
             choice.engines.add(_root(engine))
             choice.gauges.add(_root(engine))
         self._found[engine.dialect] = traced

@@ -46,7 +46,13 @@ class Remote:
     ) -> None:
         self.tracing = tracing
         self.plain = make(*codecs, *rest[0], **rest[1])
-        self._method, self._make, self._codecs, self._streams, self._rest = method, make, codecs, streams, rest
+        self._method, self._make, self._codecs, self._streams, self._rest = (
+            method,
+            make,
+            codecs,
+            streams,
+            rest,
+        )
         self._counts = any(streams) or tracing.message_events
 
     def start(self) -> Rpc | None:
@@ -76,7 +82,13 @@ def finish(remote: Remote, how: str, args: tuple[Any, ...], kwargs: dict[str, An
     return result
 
 
-def begin(remote: Remote, how: str, args: tuple[Any, ...], kwargs: dict[str, Any], watch: Callable[[Any, Rpc], None]) -> Any:
+def begin(
+    remote: Remote,
+    how: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    watch: Callable[[Any, Rpc], None],
+) -> Any:
     """Make a call that returns at once with a call object; `watch` sees to it that the span ends with the RPC."""
     rpc = remote.start()
     if rpc is None:
@@ -86,7 +98,9 @@ def begin(remote: Remote, how: str, args: tuple[Any, ...], kwargs: dict[str, Any
     return call
 
 
-def invoke(rpc: Rpc, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def invoke(
+    rpc: Rpc, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """Call `function` with the span current and the trace context in the metadata, every multi-callable's third argument."""
     if len(args) > 2:
         args = (*args[:2], with_context(args[2], rpc.context), *args[3:])
@@ -168,7 +182,9 @@ class TracedChannel:
     def __init__(self, channel: Any, tracing: Tracing, target: str | None = None) -> None:
         self._obs_channel = channel
         self._obs_tracing = tracing
-        self._obs_server = server_address(target or call_contained("asking a channel's target", target_of, channel) or "")
+        self._obs_server = server_address(
+            target or call_contained("asking a channel's target", target_of, channel) or ""
+        )
 
     unary_unary = _shape("unary_unary")
     unary_stream = _shape("unary_stream")

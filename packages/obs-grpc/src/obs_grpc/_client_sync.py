@@ -87,7 +87,9 @@ def watch(call: Any, rpc: Rpc) -> None:
         weakref.finalize(call, rpc.end, None).atexit = False
         return
     known = weakref.ref(call)
-    state = getattr(call, "_state", None)  # outlives the call, and then is the only one to know the code
+    state = getattr(
+        call, "_state", None
+    )  # outlives the call, and then is the only one to know the code
 
     def done() -> None:
         call = known()

@@ -66,7 +66,9 @@ def wrap_registration(server: Any, tracing: Tracing, traced: Traced) -> Undo:
 
     def add_registered_method_handlers(service_name: str, method_handlers: dict[str, Any]) -> None:
         # registered handlers are looked up without being asked again for each RPC; generic ones serve the same methods
-        add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service_name, method_handlers)])
+        add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(service_name, method_handlers)]
+        )
 
     ours = {
         function.__name__: function
@@ -92,8 +94,14 @@ def adopt(cython_server: Any, tracing: Tracing) -> Undo:
     """
     parts = gc.get_referents(cython_server)
     generic = [part for part in parts if isinstance(part, list)]
-    registered = [part for part in parts if isinstance(part, dict) and part and all(map(_is_method_handler, part.values()))]
-    if len(generic) != 1 or not all(isinstance(handlers, grpc.GenericRpcHandler) for handlers in generic[0]):
+    registered = [
+        part
+        for part in parts
+        if isinstance(part, dict) and part and all(map(_is_method_handler, part.values()))
+    ]
+    if len(generic) != 1 or not all(
+        isinstance(handlers, grpc.GenericRpcHandler) for handlers in generic[0]
+    ):
         return lambda: None
     before = [(methods, dict(methods)) for methods in registered]
     for methods, originals in before:
@@ -124,4 +132,6 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def service(self, handler_call_details: Any) -> Any:
         """See ``grpc.GenericRpcHandler.service``."""
-        return self._traced(self._tracing, self.plain.service(handler_call_details), handler_call_details)
+        return self._traced(
+            self._tracing, self.plain.service(handler_call_details), handler_call_details
+        )

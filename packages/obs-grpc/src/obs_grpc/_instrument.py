@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from obs_core.integration import InstrumentationHandle, instrument_once, require, uninstrument, warn_unsupported_version
+from obs_core.integration import (
+    InstrumentationHandle,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_unsupported_version,
+)
 from opentelemetry.trace import SpanKind, TracerProvider
 
 from obs_grpc._options import EXCLUDED_SERVICES, Filter, Options
@@ -69,7 +75,9 @@ def instrument_grpc_client(
 
     if channel is not None:
         return _targets.traced_channel(channel, lambda: _tracing(SpanKind.CLIENT, options))
-    return instrument_once(CLIENT, lambda: _targets.patch_channels(_tracing(SpanKind.CLIENT, options)))
+    return instrument_once(
+        CLIENT, lambda: _targets.patch_channels(_tracing(SpanKind.CLIENT, options))
+    )
 
 
 @overload
@@ -122,12 +130,16 @@ def instrument_grpc_server(
 
     Thread-safe; to be called at set-up. A server that is instrumented already keeps the options of the first call.
     """
-    options = _check(filter_, exclude_services, message_events, tracer_provider, identity_from_baggage)
+    options = _check(
+        filter_, exclude_services, message_events, tracer_provider, identity_from_baggage
+    )
     from obs_grpc import _targets
 
     if server is not None:
         return _targets.traced_server(server, lambda: _tracing(SpanKind.SERVER, options))
-    return instrument_once(SERVER, lambda: _targets.patch_servers(_tracing(SpanKind.SERVER, options)))
+    return instrument_once(
+        SERVER, lambda: _targets.patch_servers(_tracing(SpanKind.SERVER, options))
+    )
 
 
 def uninstrument_grpc_client(channel: T | None = None) -> T | None:

@@ -69,4 +69,9 @@ def context_of(metadata: Sequence[Pair] | None) -> Context:
     """
     if not metadata:
         return Context()
-    return call_contained("extracting the trace context from gRPC metadata", extract, metadata, Context(), _getter) or Context()
+    return (
+        call_contained(
+            "extracting the trace context from gRPC metadata", extract, metadata, Context(), _getter
+        )
+        or Context()
+    )

@@ -59,10 +59,18 @@ class Options:
             ConfigurationError: `filter_` is not callable, or `exclude_services` is a string or holds something else.
         """
         if filter_ is not None and not callable(filter_):
-            raise ConfigurationError(f"filter_ is {filter_!r}; give a callable that answers whether to trace an RPC, or None")
-        services = [exclude_services] if isinstance(exclude_services, str) else list(exclude_services)
-        if isinstance(exclude_services, str) or not all(isinstance(service, str) for service in services):
-            raise ConfigurationError(f"exclude_services is {exclude_services!r}; give a list of full service names")
+            raise ConfigurationError(
+                f"filter_ is {filter_!r}; give a callable that answers whether to trace an RPC, or None"
+            )
+        services = (
+            [exclude_services] if isinstance(exclude_services, str) else list(exclude_services)
+        )
+        if isinstance(exclude_services, str) or not all(
+            isinstance(service, str) for service in services
+        ):
+            raise ConfigurationError(
+                f"exclude_services is {exclude_services!r}; give a list of full service names"
+            )
         named = [name.strip() for name in os.environ.get(_VARIABLE, "").split(",")]
         return cls(
             filter_=filter_,
@@ -80,4 +88,7 @@ class Options:
         service = full_method.lstrip("/").rpartition("/")[0]
         if service in self.excluded:
             return False
-        return self.filter_ is None or call_contained("filter_", self.filter_, RpcDetails(full_method)) is not False
+        return (
+            self.filter_ is None
+            or call_contained("filter_", self.filter_, RpcDetails(full_method)) is not False
+        )

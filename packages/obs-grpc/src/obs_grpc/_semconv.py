@@ -46,7 +46,9 @@ class Names:
         asked = {part.strip() for part in os.environ.get(_VARIABLE, "").split(",")}
         self._newer = not asked.isdisjoint({"rpc", "rpc/dup"})
         self._older = not self._newer or "rpc/dup" in asked
-        self.codes: Mapping[StatusCode, Attributes] = {code: self._code(code) for code in StatusCode}
+        self.codes: Mapping[StatusCode, Attributes] = {
+            code: self._code(code) for code in StatusCode
+        }
 
     def rpc(self, name: str) -> dict[str, AttributeValue]:
         """Return what is known as an RPC of `name` (``package.Service/Method``) starts."""

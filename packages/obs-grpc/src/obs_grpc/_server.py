@@ -35,9 +35,20 @@ class ServerRpc(Rpc):
         codec_code: What grpc tells the client when a message cannot be (de)serialized: INTERNAL, or UNKNOWN in grpc.aio.
     """
 
-    __slots__ = ("_began", "_codec_code", "_gone_after_s", "_left_s", "_metadata", "_method", "_one_request", "_waits")
+    __slots__ = (
+        "_began",
+        "_codec_code",
+        "_gone_after_s",
+        "_left_s",
+        "_metadata",
+        "_method",
+        "_one_request",
+        "_waits",
+    )
 
-    def __init__(self, tracing: Tracing, method: Method, metadata: Any, codec_code: StatusCode) -> None:
+    def __init__(
+        self, tracing: Tracing, method: Method, metadata: Any, codec_code: StatusCode
+    ) -> None:
         super().__init__(tracing)
         self._method = method
         self._metadata = metadata
@@ -55,12 +66,18 @@ class ServerRpc(Rpc):
         if self.span.is_recording():
             self.attributes = call_contained("reading a gRPC peer", self._caller, context) or {}
             if self._one_request and self.tracing.message_events:
-                self.tell_message(sent=False, number=1)  # deserialized before the handler, and so the span, starts
+                self.tell_message(
+                    sent=False, number=1
+                )  # deserialized before the handler, and so the span, starts
         return self
 
     def _caller(self, context: Any) -> Attributes:
         address = client_address(context.peer())
-        return {**address, **identity_of(self.context)} if self.tracing.options.identity_from_baggage else address
+        return (
+            {**address, **identity_of(self.context)}
+            if self.tracing.options.identity_from_baggage
+            else address
+        )
 
     def run(self, function: Any, *args: Any) -> Any:
         """Call `function` with the span current."""
@@ -105,7 +122,11 @@ class ServerRpc(Rpc):
 
     def serializer(self, codec: Codec | None, *, stream: bool) -> Codec | None:
         """Return what grpc is to serialize responses with; a single response is the last thing to happen, and ends the span."""
-        counted = self.counted(codec, responses=True, count=stream) if stream or self.tracing.message_events else codec
+        counted = (
+            self.counted(codec, responses=True, count=stream)
+            if stream or self.tracing.message_events
+            else codec
+        )
         if counted is None:
             return None
         self._waits = not stream

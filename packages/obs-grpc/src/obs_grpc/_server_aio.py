@@ -28,7 +28,9 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     def __init__(self, tracing: Tracing) -> None:
         self._tracing = tracing
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
         """See ``grpc.aio.ServerInterceptor.intercept_service``."""
         return traced(self._tracing, await continuation(handler_call_details), handler_call_details)
 
@@ -49,7 +51,9 @@ def registered(tracing: Tracing, handler: Any, full_method: str) -> Any:
         return handler
 
     def begin(context: Any) -> ServerRpc:
-        return ServerRpc(tracing, method, context.invocation_metadata(), StatusCode.UNKNOWN).begin(context)
+        return ServerRpc(tracing, method, context.invocation_metadata(), StatusCode.UNKNOWN).begin(
+            context
+        )
 
     return traced_for_good(handler, begin, _wrap)
 

@@ -20,7 +20,9 @@ class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
     def __init__(self, tracing: Tracing) -> None:
         self._tracing = tracing
 
-    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: Any
+    ) -> Any:
         """See ``grpc.ServerInterceptor.intercept_service``."""
         return traced(self._tracing, continuation(handler_call_details), handler_call_details)
 

@@ -13,7 +13,12 @@ from typing import Any
 import grpc
 import grpc.aio
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import call_contained, instrument_once, uninstrument, warn_if_contrib_is_active
+from obs_core.integration import (
+    call_contained,
+    instrument_once,
+    uninstrument,
+    warn_if_contrib_is_active,
+)
 
 from obs_grpc import _client_aio, _client_sync, _existing, _server_aio, _server_sync
 from obs_grpc._client import TracedChannel
@@ -36,8 +41,12 @@ def traced_channel(channel: Any, new_tracing: NewTracing) -> Any:
     if traced is not None and traced._obs_tracing.active:
         return traced
     if not isinstance(plain, grpc.Channel | grpc.aio.Channel):
-        raise ConfigurationError(f"instrument_grpc_client takes a grpc.Channel or grpc.aio.Channel, not {channel!r}")
-    if warn_if_contrib_is_active(_contrib(isinstance(plain, grpc.aio.Channel), "Client"), package="obs-grpc"):
+        raise ConfigurationError(
+            f"instrument_grpc_client takes a grpc.Channel or grpc.aio.Channel, not {channel!r}"
+        )
+    if warn_if_contrib_is_active(
+        _contrib(isinstance(plain, grpc.aio.Channel), "Client"), package="obs-grpc"
+    ):
         return channel
     with _lock:
         tracing = new_tracing()
@@ -71,16 +80,23 @@ def patch_channels(tracing: Tracing) -> Undo:
     def traced(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         channel = original(*args, **kwargs)
         target = args[0] if args else kwargs.get("target")
-        return call_contained("instrumenting a gRPC channel", _wrapped, channel, tracing, target) or channel
+        return (
+            call_contained("instrumenting a gRPC channel", _wrapped, channel, tracing, target)
+            or channel
+        )
 
-    return _patch(tracing, "Client", ("insecure_channel", "secure_channel"), {grpc: traced, grpc.aio: traced})
+    return _patch(
+        tracing, "Client", ("insecure_channel", "secure_channel"), {grpc: traced, grpc.aio: traced}
+    )
 
 
 def traced_server(server: Any, new_tracing: NewTracing) -> Any:
     """Return `server`, traced."""
     is_aio = isinstance(server, grpc.aio.Server)
     if not is_aio and not isinstance(server, grpc.Server):
-        raise ConfigurationError(f"instrument_grpc_server takes a grpc.Server or grpc.aio.Server, not {server!r}")
+        raise ConfigurationError(
+            f"instrument_grpc_server takes a grpc.Server or grpc.aio.Server, not {server!r}"
+        )
     with _lock:
         before = _servers.get(server)
         if before is not None and before.active:
@@ -111,7 +127,10 @@ def patch_servers(tracing: Tracing) -> Undo:
     def with_(interceptor: Any) -> Callable[..., Any]:
         def traced(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             call = inspect.signature(original).bind(*args, **kwargs)
-            call.arguments["interceptors"] = [interceptor, *(call.arguments.get("interceptors") or ())]
+            call.arguments["interceptors"] = [
+                interceptor,
+                *(call.arguments.get("interceptors") or ()),
+            ]
             server = original(*call.args, **call.kwargs)
             _servers[server] = tracing
             return server
@@ -122,7 +141,12 @@ def patch_servers(tracing: Tracing) -> Undo:
     return _patch(tracing, "Server", ("server",), {grpc: with_(sync), grpc.aio: with_(aio)})
 
 
-def _patch(tracing: Tracing, side: str, names: tuple[str, ...], around: dict[ModuleType, Callable[..., Any]]) -> Undo:
+def _patch(
+    tracing: Tracing,
+    side: str,
+    names: tuple[str, ...],
+    around: dict[ModuleType, Callable[..., Any]],
+) -> Undo:
     undos = []
     for module, function in around.items():
         contrib = _contrib(module is grpc.aio, side)

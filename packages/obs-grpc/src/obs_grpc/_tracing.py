@@ -36,7 +36,17 @@ class Tracing:
         method: Returns the `Method` for a full method name, or None where it is not to be traced.
     """
 
-    __slots__ = ("__weakref__", "_tracer", "active", "errors", "kind", "message_events", "method", "names", "options")
+    __slots__ = (
+        "__weakref__",
+        "_tracer",
+        "active",
+        "errors",
+        "kind",
+        "message_events",
+        "method",
+        "names",
+        "options",
+    )
 
     def __init__(self, kind: SpanKind, options: Options) -> None:
         self.active = True
@@ -44,7 +54,9 @@ class Tracing:
         self.options = options
         self.message_events = options.message_events
         self.names = Names()
-        self.errors: Collection[StatusCode] = SERVER_ERRORS if kind is SpanKind.SERVER else CLIENT_ERRORS
+        self.errors: Collection[StatusCode] = (
+            SERVER_ERRORS if kind is SpanKind.SERVER else CLIENT_ERRORS
+        )
         self.method = lru_cache(maxsize=_METHODS_KEPT)(self._method)
         self._tracer = trace.get_tracer("obs_grpc", version("obs-grpc"), options.tracer_provider)
 
@@ -96,7 +108,12 @@ class Rpc:
         """Whether the span records and has not ended."""
         return bool(self._open)
 
-    def end(self, code: StatusCode | None, details: str | None = None, error: BaseException | None = None) -> None:
+    def end(
+        self,
+        code: StatusCode | None,
+        details: str | None = None,
+        error: BaseException | None = None,
+    ) -> None:
         """Record how the RPC ended, and end the span, unless it has ended. Never raises; thread-safe.
 
         Args:
@@ -116,9 +133,14 @@ class Rpc:
         except Exception:  # noqa: BLE001 - span processors are the user's
             log_failure("ending a gRPC span")
 
-    def _record(self, code: StatusCode | None, details: str | None, error: BaseException | None) -> None:
+    def _record(
+        self, code: StatusCode | None, details: str | None, error: BaseException | None
+    ) -> None:
         span = self.span
-        attributes = {**(self.tracing.names.codes[code] if code is not None else _NOTHING), **self.attributes}
+        attributes = {
+            **(self.tracing.names.codes[code] if code is not None else _NOTHING),
+            **self.attributes,
+        }
         if self.requests is not None:
             attributes[REQUESTS] = self.requests
         if self.responses is not None:
@@ -127,7 +149,9 @@ class Rpc:
         if error is not None and (code is None or code in self.tracing.errors):
             record_error(span, error)
         elif error is not None:
-            span.record_exception(error)  # a code that is no failure of this side, set on purpose, is not made one
+            span.record_exception(
+                error
+            )  # a code that is no failure of this side, set on purpose, is not made one
         elif code in self.tracing.errors and code is not None:
             span.set_attribute("error.type", code.name)
             span.set_status(Status(trace.StatusCode.ERROR, details or code.name))
@@ -157,7 +181,10 @@ class Rpc:
 
     def tell_message(self, *, sent: bool, number: int) -> None:
         """Add the event of message `number` (from 1) in its direction."""
-        self.span.add_event("rpc.message", {"rpc.message.type": "SENT" if sent else "RECEIVED", "rpc.message.id": number})
+        self.span.add_event(
+            "rpc.message",
+            {"rpc.message.type": "SENT" if sent else "RECEIVED", "rpc.message.id": number},
+        )
 
     def __del__(self) -> None:
         if self._open:

@@ -12,7 +12,14 @@ from typing import Any
 
 from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import Redactor, call_contained, correlation_headers, current_manager, error_type, record_error
+from obs_core.integration import (
+    Redactor,
+    call_contained,
+    correlation_headers,
+    current_manager,
+    error_type,
+    record_error,
+)
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
@@ -88,12 +95,16 @@ class ClientTracer:
             return None
         return self._begin(call, request, target, headers)
 
-    def _begin(self, call: Call, request: Any, target: Target, headers: MutableMapping[str, str]) -> Hop:
+    def _begin(
+        self, call: Call, request: Any, target: Target, headers: MutableMapping[str, str]
+    ) -> Hop:
         outer = context.get_current()
         if call.first is not None and not trace.get_current_span(outer).get_span_context().is_valid:
             outer = trace.set_span_in_context(trace.NonRecordingSpan(call.first), outer)
         name = target.method if target.method in KNOWN_METHODS else "HTTP"
-        span = self._tracer.start_span(name, outer, SpanKind.CLIENT, self._attributes(call, *target))
+        span = self._tracer.start_span(
+            name, outer, SpanKind.CLIENT, self._attributes(call, *target)
+        )
         inner = trace.set_span_in_context(span, outer)
         call.first = call.first or span.get_span_context()
         call.sent += 1
@@ -111,12 +122,16 @@ class ClientTracer:
         if histogram is None:
             return None
         attributes: dict[str, AttributeValue] = {"server.address": target.host}
-        attributes["http.request.method"] = target.method if target.method in KNOWN_METHODS else "_OTHER"
+        attributes["http.request.method"] = (
+            target.method if target.method in KNOWN_METHODS else "_OTHER"
+        )
         if (port := _port(target.url, target.port)) is not None:
             attributes["server.port"] = port
         return Stopwatch(histogram, attributes)
 
-    def _attributes(self, call: Call, method: str, url: str, host: str, port: int | None) -> dict[str, AttributeValue]:
+    def _attributes(
+        self, call: Call, method: str, url: str, host: str, port: int | None
+    ) -> dict[str, AttributeValue]:
         known = method in KNOWN_METHODS
         attributes: dict[str, AttributeValue] = {
             "http.request.method": method if known else "_OTHER",
@@ -137,7 +152,9 @@ class ClientTracer:
             if name not in headers:
                 headers[name] = value
 
-    def succeed(self, hop: Hop, request: Any, response: Any, status: int, headers: RawHeaders) -> None:
+    def succeed(
+        self, hop: Hop, request: Any, response: Any, status: int, headers: RawHeaders
+    ) -> None:
         """Note the response; 4xx and 5xx are errors of the client's span."""
         span = hop.span
         if not hop.is_observed:
@@ -151,7 +168,9 @@ class ClientTracer:
         if self._response_capture:
             span.set_attributes(self._response_capture.attributes(headers))
         if self._response_hook is not None:
-            call_contained(f"{self._library} response_hook", self._response_hook, span, request, response)
+            call_contained(
+                f"{self._library} response_hook", self._response_hook, span, request, response
+            )
 
     def fail(self, hop: Hop, error: BaseException) -> None:
         """Note that sending raised `error`. Never raises."""
@@ -175,7 +194,9 @@ def _port(url: str, port: int | None) -> int | None:
 
 def _any_glob(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:
     if isinstance(patterns, str):
-        raise ConfigurationError(f"{option}={patterns!r} is not a list of globs: write [{patterns!r}]")
+        raise ConfigurationError(
+            f"{option}={patterns!r} is not a list of globs: write [{patterns!r}]"
+        )
     return re.compile("|".join(map(translate, patterns))) if patterns else None
 
 

@@ -46,7 +46,10 @@ class Edge:
 
     async def send(self, message: Message) -> None:
         """Pass a message on; an answer that our middleware did not see, from around it, gets its headers here."""
-        if message["type"] == "http.response.start" and (exchange := self._scope.get(MARK)) is not None:
+        if (
+            message["type"] == "http.response.start"
+            and (exchange := self._scope.get(MARK)) is not None
+        ):
             exchange.response_starts(message)
         await self._send(message)
 
@@ -64,7 +67,9 @@ class Edge:
         if not trusted:
             _, self.links = remote_context(right, trusted=False)
             right = {}
-        shown = [(name.encode(), value.encode("latin-1")) for name in right for value in right[name]]
+        shown = [
+            (name.encode(), value.encode("latin-1")) for name in right for value in right[name]
+        ]
         self.hidden = headers
         self._scope["headers"] = [*(pair for pair in headers if pair[0] not in fields), *shown]
 
@@ -82,7 +87,9 @@ class Edge:
 class Guard(Protocol):
     """What stands at the edge."""
 
-    async def at_edge(self, app: Application, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool) -> None:
+    async def at_edge(
+        self, app: Application, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
+    ) -> None:
         """Handle a request in front of `app`; `traces_itself` says whether that may open a span before any middleware."""
 
 
@@ -111,7 +118,9 @@ def leave_edge(app: Any, guard: Guard) -> None:
 
 def _wrap(cls: type[Any]) -> Callable[[], None]:
     patches = Patches()
-    traces_itself = _FASTAPI_TRACING in sys.modules and issubclass(cls, sys.modules["fastapi"].FastAPI)
+    traces_itself = _FASTAPI_TRACING in sys.modules and issubclass(
+        cls, sys.modules["fastapi"].FastAPI
+    )
     patches.replace(cls, "__call__", _guarding(cls.__call__, traces_itself))
     return patches.undo
 
@@ -127,6 +136,8 @@ def _guarding(
         if guard is None or scope["type"] not in TRACED or MARK in scope or EDGE in scope:
             await original(self, scope, receive, send)
         else:
-            await guard.at_edge(functools.partial(original, self), scope, receive, send, traces_itself=traces_itself)
+            await guard.at_edge(
+                functools.partial(original, self), scope, receive, send, traces_itself=traces_itself
+            )
 
     return call

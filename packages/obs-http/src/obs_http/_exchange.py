@@ -71,7 +71,9 @@ class Exchange:
     def enrich(self) -> None:
         """Put on the span what the request says beyond the standard attributes."""
         if self._options.request_capture:
-            self.span.set_attributes(self._options.request_capture.attributes(self._scope.get("headers", ())))
+            self.span.set_attributes(
+                self._options.request_capture.attributes(self._scope.get("headers", ()))
+            )
         if not self.owned:
             self._mask_foreign()
             self._add_older_names()
@@ -127,15 +129,21 @@ class Exchange:
             self._trailers = bool(message.get("trailers"))
             self._add_headers(message)
             if self.span.is_recording():
-                self.span.set_attributes(self._options.captured_response(message.get("headers", ())))
-                if not self.owned:  # whoever owns it ends it as the response ends, before we are told
+                self.span.set_attributes(
+                    self._options.captured_response(message.get("headers", ()))
+                )
+                if (
+                    not self.owned
+                ):  # whoever owns it ends it as the response ends, before we are told
                     self._name_span()
                     self._add_older_names()
         except Exception:  # noqa: BLE001 - telemetry's failure is not the response's
             log_failure("tracing a response")
 
     def _add_headers(self, message: Message) -> None:
-        added = self._options.response_headers(self.correlation_id, self.span, perf_counter() - self._started)
+        added = self._options.response_headers(
+            self.correlation_id, self.span, perf_counter() - self._started
+        )
         if added:
             present = [*message.get("headers", ())]
             names = {name.lower() for name, _ in present}
@@ -165,7 +173,10 @@ class Exchange:
     def _note(self, error: BaseException, tracer: trace.Tracer) -> None:
         if isinstance(error, asyncio.CancelledError):
             self.span.set_attribute("obs.cancelled", True)
-        elif type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect") or self._disconnected:
+        elif (
+            type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect")
+            or self._disconnected
+        ):
             self._disconnected = True
         elif isinstance(error, Exception):
             self._failed = error_type(error)
@@ -176,7 +187,12 @@ class Exchange:
 
     def close(self) -> None:
         """The application has returned, or raised."""
-        if self._failed and self.status is None and EDGE not in self._scope and self._scope["type"] == "http":
+        if (
+            self._failed
+            and self.status is None
+            and EDGE not in self._scope
+            and self._scope["type"] == "http"
+        ):
             # the error handler around us is about to answer, and nobody will tell us
             self.status = 500
         if not self._failed or EDGE not in self._scope:
@@ -214,13 +230,21 @@ class Exchange:
 
     def _count(self) -> None:
         if self._scope["type"] == "websocket":
-            counts = {"obs.websocket.messages.received": self._received, "obs.websocket.messages.sent": self._sent}
+            counts = {
+                "obs.websocket.messages.received": self._received,
+                "obs.websocket.messages.sent": self._sent,
+            }
             self.span.set_attributes(counts)
         if self._disconnected and not self._complete:
             self.span.set_attribute("obs.disconnected", True)
 
     def _route(self) -> str | None:
-        before = {**self._scope, "path": self._path, "root_path": self._root_path, "path_params": {}}
+        before = {
+            **self._scope,
+            "path": self._path,
+            "root_path": self._root_path,
+            "path_params": {},
+        }
         return route_template(self._scope, before)
 
     def _name_span(self) -> None:

@@ -31,8 +31,14 @@ class PathExclusion:
             raise ConfigurationError(f"excluded_paths={paths!r} is not a list: write [{paths!r}]")
         for path in paths:
             if path[:1] not in ("/", "*"):
-                raise ConfigurationError(f"excluded_paths: {path!r} is not a path or glob: let it start with '/', or '*/'")
-        self._pattern = re.compile("|".join(translate(path.rstrip("/") or "/") for path in paths)) if paths else None
+                raise ConfigurationError(
+                    f"excluded_paths: {path!r} is not a path or glob: let it start with '/', or '*/'"
+                )
+        self._pattern = (
+            re.compile("|".join(translate(path.rstrip("/") or "/") for path in paths))
+            if paths
+            else None
+        )
 
     def __call__(self, path: str, root_path: str = "") -> bool:
         """Whether the request for `path` is not to be traced; `root_path`, the proxy's prefix, does not count."""

@@ -88,7 +88,9 @@ def instrument_fastapi(
     for library in ("starlette", "fastapi"):
         warn_unsupported_version("obs-http", library)
     if not isinstance(app, Starlette):
-        raise ConfigurationError(f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}")
+        raise ConfigurationError(
+            f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}"
+        )
     build = functools.partial(
         RequestTracingMiddleware,
         service_name=service_name,
@@ -116,7 +118,9 @@ def uninstrument_fastapi(app: Starlette) -> None:
     uninstrument(_NAME, target=app)
 
 
-def _install(app: Starlette, build: Callable[[Any], RequestTracingMiddleware]) -> Callable[[], None]:
+def _install(
+    app: Starlette, build: Callable[[Any], RequestTracingMiddleware]
+) -> Callable[[], None]:
     middleware = build(app.middleware_stack)  # also says at once what is wrong with the options
     patches = Patches()
     patches.wrap(app, "build_middleware_stack", functools.partial(_around, middleware))
@@ -126,7 +130,9 @@ def _install(app: Starlette, build: Callable[[Any], RequestTracingMiddleware]) -
     return functools.partial(_remove, app, middleware, patches)
 
 
-def _around(middleware: RequestTracingMiddleware, build_stack: Callable[[], Any]) -> RequestTracingMiddleware:
+def _around(
+    middleware: RequestTracingMiddleware, build_stack: Callable[[], Any]
+) -> RequestTracingMiddleware:
     middleware.app = build_stack()
     return middleware
 

@@ -61,9 +61,13 @@ class HeaderCapture:
 
     __slots__ = ("_keys", "_pattern", "_prefix", "_redactor")
 
-    def __init__(self, option: str, patterns: Sequence[str], prefix: str, redactor: Redactor) -> None:
+    def __init__(
+        self, option: str, patterns: Sequence[str], prefix: str, redactor: Redactor
+    ) -> None:
         if isinstance(patterns, str) or not all(name.strip() for name in patterns):
-            raise ConfigurationError(f'{option}={patterns!r} is not a list of header names: write for instance ["x-*"]')
+            raise ConfigurationError(
+                f'{option}={patterns!r} is not a list of header names: write for instance ["x-*"]'
+            )
         globs = "|".join(translate(name.strip().lower()) for name in patterns)
         self._pattern = re.compile(globs) if globs else None
         self._prefix = prefix
@@ -84,7 +88,9 @@ class HeaderCapture:
             return key
 
     def _decide(self, name: str) -> str | None:
-        return self._prefix + name if self._pattern is not None and self._pattern.match(name) else None
+        return (
+            self._prefix + name if self._pattern is not None and self._pattern.match(name) else None
+        )
 
     def attributes(self, headers: RawHeaders) -> dict[str, list[str]]:
         """Return the attributes of those of `headers` that were asked for."""
@@ -93,5 +99,7 @@ class HeaderCapture:
             key = self._key(name)
             if key is not None:
                 secret = self._redactor.is_sensitive(key[len(self._prefix) :])
-                found.setdefault(key, []).append(REDACTED if secret else text(value)[:MAX_VALUE_CHARACTERS])
+                found.setdefault(key, []).append(
+                    REDACTED if secret else text(value)[:MAX_VALUE_CHARACTERS]
+                )
         return found

@@ -48,7 +48,14 @@ class Hop:
 
     __slots__ = ("_call", "_older_names", "_stopwatch", "_token", "span")
 
-    def __init__(self, span: Span, inner: Context, call: Call, stopwatch: Stopwatch | None, older_names: OlderNames) -> None:
+    def __init__(
+        self,
+        span: Span,
+        inner: Context,
+        call: Call,
+        stopwatch: Stopwatch | None,
+        older_names: OlderNames,
+    ) -> None:
         self.span = span
         self._call = call
         self._stopwatch = stopwatch
@@ -74,5 +81,7 @@ class Hop:
             self._stopwatch.stop()
         context.detach(self._token)
         if self._older_names and self.span.is_recording():
-            call_contained("adding older names to a span", add_older_names, self.span, self._older_names, {})
+            call_contained(
+                "adding older names to a span", add_older_names, self.span, self._older_names, {}
+            )
         call_contained("ending a request's span", self.span.end)

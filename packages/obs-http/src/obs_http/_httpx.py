@@ -79,7 +79,9 @@ def instrument_httpx(
 
     warn_unsupported_version("obs-http", "httpx")
     if client is not None and not isinstance(client, (httpx.Client, httpx.AsyncClient)):
-        raise ConfigurationError(f"instrument_httpx takes an httpx client, not {client!r}; without one, all are traced")
+        raise ConfigurationError(
+            f"instrument_httpx takes an httpx client, not {client!r}; without one, all are traced"
+        )
     tracer = ClientTracer(
         _NAME,
         request_hook=request_hook,
@@ -101,7 +103,9 @@ def uninstrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -
     uninstrument(_NAME, target=client)
 
 
-def _install(client: httpx.Client | httpx.AsyncClient | None, tracer: ClientTracer) -> Callable[[], None]:
+def _install(
+    client: httpx.Client | httpx.AsyncClient | None, tracer: ClientTracer
+) -> Callable[[], None]:
     import httpx
 
     patches = Patches()
@@ -111,9 +115,13 @@ def _install(client: httpx.Client | httpx.AsyncClient | None, tracer: ClientTrac
         is_async = owner is httpx.AsyncClient or isinstance(owner, httpx.AsyncClient)
         if hasattr(owner, _ONE_REQUEST):
             patches.wrap(owner, "send", _call_async if is_async else _call)
-            patches.wrap(owner, _ONE_REQUEST, functools.partial(_hop_async if is_async else _hop, tracer))
+            patches.wrap(
+                owner, _ONE_REQUEST, functools.partial(_hop_async if is_async else _hop, tracer)
+            )
         else:
-            patches.wrap(owner, "send", functools.partial(_whole_async if is_async else _whole, tracer))
+            patches.wrap(
+                owner, "send", functools.partial(_whole_async if is_async else _whole, tracer)
+            )
     return patches.undo
 
 
@@ -123,12 +131,18 @@ def _whole(tracer: ClientTracer, send: Callable[..., Any], *args: Any, **kwargs:
     return _call(functools.partial(_hop, tracer, functools.partial(send, **kwargs)), *args)
 
 
-async def _whole_async(tracer: ClientTracer, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+async def _whole_async(
+    tracer: ClientTracer, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+) -> Any:
     args, kwargs = _request_last(args, kwargs)
-    return await _call_async(functools.partial(_hop_async, tracer, functools.partial(send, **kwargs)), *args)
+    return await _call_async(
+        functools.partial(_hop_async, tracer, functools.partial(send, **kwargs)), *args
+    )
 
 
-def _request_last(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _request_last(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     rest = {name: value for name, value in kwargs.items() if name != "request"}
     return ((*args, kwargs["request"]) if "request" in kwargs else args), rest
 
@@ -181,10 +195,14 @@ async def _hop_async(tracer: ClientTracer, send: Callable[..., Awaitable[Any]], 
 
 def _begin(tracer: ClientTracer, request: httpx.Request) -> Hop | None:
     url = request.url
-    return tracer.begin(request, Target(request.method, str(url), url.host, url.port), request.headers)
+    return tracer.begin(
+        request, Target(request.method, str(url), url.host, url.port), request.headers
+    )
 
 
-def _succeed(tracer: ClientTracer, hop: Hop, request: httpx.Request, response: httpx.Response) -> None:
+def _succeed(
+    tracer: ClientTracer, hop: Hop, request: httpx.Request, response: httpx.Response
+) -> None:
     if hop.is_observed:
         hop.note("network.protocol.version", response.http_version.removeprefix("HTTP/"))
         tracer.succeed(hop, request, response, response.status_code, response.headers.raw)

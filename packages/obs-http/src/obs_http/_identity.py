@@ -95,10 +95,16 @@ class IdentityReader:
     __slots__ = ("_hash_key", "_identify", "from_baggage")
 
     def __init__(
-        self, identify: Identify | Literal["aws_alb"] | None, hash_key: str | None, *, from_baggage: bool = False
+        self,
+        identify: Identify | Literal["aws_alb"] | None,
+        hash_key: str | None,
+        *,
+        from_baggage: bool = False,
     ) -> None:
         if identify not in ("aws_alb", None) and not callable(identify):
-            raise ConfigurationError(f"identify={identify!r} is not valid: pass a callable, or 'aws_alb'")
+            raise ConfigurationError(
+                f"identify={identify!r} is not valid: pass a callable, or 'aws_alb'"
+            )
         if hash_key == "":
             raise ConfigurationError(
                 "identity_hash_key is empty: without a key, the hash of an id can be guessed; pass a secret"
@@ -107,7 +113,9 @@ class IdentityReader:
         self.from_baggage = from_baggage
         self._hash_key = hash_key.encode() if hash_key is not None else None
 
-    def attributes(self, headers: Mapping[str, str], context: Context | None = None) -> dict[str, str]:
+    def attributes(
+        self, headers: Mapping[str, str], context: Context | None = None
+    ) -> dict[str, str]:
         """Return ``user.id`` or ``user.hash``, and ``tenant.id``; empty where the request names nobody.
 
         Args:
@@ -115,7 +123,9 @@ class IdentityReader:
             context: With the caller's baggage; None: without.
         """
         attributes = self._of_headers(headers)
-        return attributes or (self._of_baggage(context) if self.from_baggage and context is not None else {})
+        return attributes or (
+            self._of_baggage(context) if self.from_baggage and context is not None else {}
+        )
 
     def _of_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         found = self._identify(headers) if self._identify is not None else None
@@ -128,7 +138,11 @@ class IdentityReader:
         return attributes
 
     def _of_baggage(self, context: Context) -> dict[str, str]:
-        said = {name: str(value) for name in BAGGAGE_KEYS if _is_id(value := baggage.get_baggage(name, context))}
+        said = {
+            name: str(value)
+            for name in BAGGAGE_KEYS
+            if _is_id(value := baggage.get_baggage(name, context))
+        }
         user = said.pop("user.id", None)
         return said if user is None else {**said, **self._user(user)}
 

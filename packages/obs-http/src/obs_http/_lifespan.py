@@ -30,4 +30,6 @@ def _flush() -> None:
     """Flush within `exit_timeout_s`. Blocks the event loop, which has no request left and may be asyncio's or trio's."""
     manager = current_manager()
     if manager is not None and not manager.flush():
-        _logger.warning("shutdown: the collector has not taken all spans in time; so far: %s", manager.stats())
+        _logger.warning(
+            "shutdown: the collector has not taken all spans in time; so far: %s", manager.stats()
+        )

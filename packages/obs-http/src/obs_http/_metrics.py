@@ -36,7 +36,12 @@ class Stopwatch:
 
     def stop(self) -> None:
         """Record the time since the start, in seconds. Never raises."""
-        call_contained("measuring a request", self._histogram.record, perf_counter() - self._started, self.attributes)
+        call_contained(
+            "measuring a request",
+            self._histogram.record,
+            perf_counter() - self._started,
+            self.attributes,
+        )
 
 
 class Durations:
@@ -60,7 +65,9 @@ class Durations:
     def histogram(self) -> Histogram | None:
         """Return the histogram; None where nobody has set a MeterProvider. Never raises."""
         if self._histogram is None:
-            if self._requests % _ASKED_EVERY == 0:  # asking for a provider costs more than all the rest
+            if (
+                self._requests % _ASKED_EVERY == 0
+            ):  # asking for a provider costs more than all the rest
                 self._histogram = call_contained("making a histogram", self._make)
             self._requests += 1
         return self._histogram
@@ -73,4 +80,9 @@ class Durations:
         # advisory buckets came with opentelemetry-api 1.30; before it a view sets them
         advice: dict[str, Any] = {"explicit_bucket_boundaries_advisory": BUCKETS_S}
         known = signature(create).parameters
-        return create(self._name, "s", self._description, **{key: value for key, value in advice.items() if key in known})
+        return create(
+            self._name,
+            "s",
+            self._description,
+            **{key: value for key, value in advice.items() if key in known},
+        )

@@ -22,7 +22,13 @@ from obs_http._metrics import SERVER, Durations, Stopwatch
 from obs_http._options import ServerOptions
 from obs_http._remote import Carrier, propagation_fields, remote_context
 from obs_http._request import RequestAttributes, span_method
-from obs_http._server_span import claim, keep_to_ourselves, native_span, present_span, unsampled_context
+from obs_http._server_span import (
+    claim,
+    keep_to_ourselves,
+    native_span,
+    present_span,
+    unsampled_context,
+)
 from obs_http._types import EDGE, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
 
@@ -99,7 +105,8 @@ class RequestTracingMiddleware:
         self._tracer = trace.get_tracer("obs_http", tracer_provider=tracer_provider)
         self._durations = Durations(*SERVER, meter_provider)
         self._names = {
-            name.lower().encode(): name.lower() for name in (*self._options.correlation.headers, "host", "user-agent")
+            name.lower().encode(): name.lower()
+            for name in (*self._options.correlation.headers, "host", "user-agent")
         }
         self._fields: dict[bytes, str] = {}
         self._wanted = self._names
@@ -120,7 +127,9 @@ class RequestTracingMiddleware:
         else:
             await self._trace(scope, receive, send)
 
-    async def at_edge(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool) -> None:
+    async def at_edge(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
+    ) -> None:
         """Handle a request in front of the application `app` that this middleware stands in."""
         if self._excludes(scope):
             await self._leave_alone(app, scope, receive, send)
@@ -162,7 +171,9 @@ class RequestTracingMiddleware:
         exchange, inner = opened
         token = context.attach(inner)
         try:
-            await self.app(scope, exchange.receive if exchange.span.is_recording() else receive, exchange.send)
+            await self.app(
+                scope, exchange.receive if exchange.span.is_recording() else receive, exchange.send
+            )
         except BaseException as error:
             exchange.failed(error, self._tracer)
             raise
@@ -179,7 +190,9 @@ class RequestTracingMiddleware:
             self._fields, self._wanted = fields, {**fields, **self._names}
         headers = by_name(scope.get("headers", ()), self._wanted)
         present = present_span(scope)
-        base, links = self._surroundings({name: headers[name] for name in fields.values() if name in headers}, present)
+        base, links = self._surroundings(
+            {name: headers[name] for name in fields.values() if name in headers}, present
+        )
         inner = attach_correlation(_first_of(headers), base, self._options.correlation)
         span = present or self._start(scope, headers, inner, links)
         foreign = present is not None and native_span(scope) is not present
@@ -204,11 +217,17 @@ class RequestTracingMiddleware:
 
     def _start(self, scope: Scope, headers: Carrier, inner: Context, links: list[Link]) -> Span:
         attributes = RequestAttributes(scope, headers, self._options.redactor)
-        return self._tracer.start_span(span_method(scope), inner, SpanKind.SERVER, attributes, links)
+        return self._tracer.start_span(
+            span_method(scope), inner, SpanKind.SERVER, attributes, links
+        )
 
     def _stopwatch(self, scope: Scope) -> Stopwatch | None:
         histogram = self._durations.histogram()
-        if histogram is None or scope["type"] != "http" or scope.get("fastapi.telemetry") is not None:
+        if (
+            histogram is None
+            or scope["type"] != "http"
+            or scope.get("fastapi.telemetry") is not None
+        ):
             return None  # FastAPI measures also where it was told not to trace
         return Stopwatch(histogram, {})
 
@@ -217,10 +236,17 @@ class RequestTracingMiddleware:
         if reader is None:
             return inner
         if not reader.from_baggage:
-            inner = without_identity(inner)  # a service that says who the request is for lets nobody else say it further in
+            inner = without_identity(
+                inner
+            )  # a service that says who the request is for lets nobody else say it further in
         if not (span.is_recording() or self._options.identity_in_baggage):
             return inner
-        identity = call_contained("identify", reader.attributes, first_by_name(scope.get("headers", ())), inner) or {}
+        identity = (
+            call_contained(
+                "identify", reader.attributes, first_by_name(scope.get("headers", ())), inner
+            )
+            or {}
+        )
         span.set_attributes(identity)
         if self._options.identity_in_baggage:
             for name, value in identity.items():

@@ -50,18 +50,32 @@ class ServerOptions:
         manager = current_manager()
         settings = manager.settings if manager is not None else None
         self.redactor = Redactor((*redact, *(settings.redact if settings else ())))
-        self.correlation = correlation or (settings.correlation if settings else CorrelationConfig())
+        self.correlation = correlation or (
+            settings.correlation if settings else CorrelationConfig()
+        )
         self.excluded = PathExclusion(excluded_paths)
         self.request_capture = HeaderCapture(
-            "capture_request_headers", capture_request_headers, "http.request.header.", self.redactor
+            "capture_request_headers",
+            capture_request_headers,
+            "http.request.header.",
+            self.redactor,
         )
         self._response_capture = HeaderCapture(
-            "capture_response_headers", capture_response_headers, "http.response.header.", self.redactor
+            "capture_response_headers",
+            capture_response_headers,
+            "http.response.header.",
+            self.redactor,
         )
         if identity_from_baggage and not trust_remote_context:
-            raise ConfigurationError("identity_from_baggage=True contradicts trust_remote_context=False: leave one of them out")
+            raise ConfigurationError(
+                "identity_from_baggage=True contradicts trust_remote_context=False: leave one of them out"
+            )
         reads = identify is not None or identity_from_baggage
-        self.identity = IdentityReader(identify, identity_hash_key, from_baggage=identity_from_baggage) if reads else None
+        self.identity = (
+            IdentityReader(identify, identity_hash_key, from_baggage=identity_from_baggage)
+            if reads
+            else None
+        )
         self.identity_in_baggage = identity_in_baggage
         self.trust_remote_context = trust_remote_context
         self.legacy_attributes = legacy_attributes
@@ -76,12 +90,16 @@ class ServerOptions:
         """Return the attributes of the response headers that were asked for."""
         return self._response_capture.attributes(headers) if self._response_capture else {}
 
-    def response_headers(self, correlation_id: str | None, span: Span, elapsed_s: float) -> list[tuple[bytes, bytes]]:
+    def response_headers(
+        self, correlation_id: str | None, span: Span, elapsed_s: float
+    ) -> list[tuple[bytes, bytes]]:
         """Return the headers to add to a response."""
         headers = []
         if self._writes_headers:
             if correlation_id is not None:
-                headers.append((self.correlation.headers[0].lower().encode(), correlation_id.encode()))
+                headers.append(
+                    (self.correlation.headers[0].lower().encode(), correlation_id.encode())
+                )
             if self._service_name:
                 headers.append((b"x-service-name", self._service_name))
             headers.append((b"x-processing-time", b"%.6f" % elapsed_s))
@@ -94,4 +112,8 @@ class ServerOptions:
     def legacy(self, correlation_id: str) -> dict[str, AttributeValue]:
         """Return the names that 1.0.0 of distributed-observability-tools gave the correlation id."""
         header = "http.request.header.x-correlation-id"
-        return {"correlation.id": correlation_id, "x-correlation-id": correlation_id, header: [correlation_id]}
+        return {
+            "correlation.id": correlation_id,
+            "x-correlation-id": correlation_id,
+            header: [correlation_id],
+        }

@@ -25,7 +25,9 @@ class Patches:
         if isinstance(owner, type):
             self.replace(owner, name, _method(original, wrapper))
         else:
-            self.replace(owner, name, functools.wraps(original)(functools.partial(wrapper, original)))
+            self.replace(
+                owner, name, functools.wraps(original)(functools.partial(wrapper, original))
+            )
 
     def replace(self, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
         """Put `replacement` in the place of `owner`'s attribute `name`."""

@@ -40,7 +40,9 @@ propagation_fields = PropagationFields()
 MAX_TRACESTATE_CHARACTERS = 512
 MAX_TRACESTATE_MEMBERS = 32
 MAX_BAGGAGE_BYTES = 8192
-_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
 _GETTER = CarrierGetter()
 
 
@@ -87,7 +89,9 @@ def bounded_tracestate(values: list[str]) -> list[str]:
 
     More than 32 members make all of it invalid. Members over 128 characters are the first to go.
     """
-    members = [member for value in values for part in value.split(",") if (member := part.strip(" \t"))]
+    members = [
+        member for value in values for part in value.split(",") if (member := part.strip(" \t"))
+    ]
     if len(members) > MAX_TRACESTATE_MEMBERS:
         return []
     if _length(members) > MAX_TRACESTATE_CHARACTERS:

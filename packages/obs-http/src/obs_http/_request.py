@@ -14,7 +14,9 @@ from opentelemetry.util.types import AttributeValue
 from obs_http._headers import text
 from obs_http._types import Scope
 
-KNOWN_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
+KNOWN_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -26,7 +28,9 @@ def span_method(scope: Scope) -> str:
     return method if method in KNOWN_METHODS else "HTTP"
 
 
-def metric_attributes(scope: Scope, route: str | None, status: int | None, failed: str | None) -> dict[str, AttributeValue]:
+def metric_attributes(
+    scope: Scope, route: str | None, status: int | None, failed: str | None
+) -> dict[str, AttributeValue]:
     """Return what a request is measured with: attributes of few values, whatever the caller writes."""
     method = scope.get("method", "")
     attributes: dict[str, AttributeValue] = {
@@ -69,10 +73,15 @@ class RequestAttributes(Mapping[str, AttributeValue]):
         return len(self.copy())
 
 
-def request_attributes(scope: Scope, headers: Mapping[str, list[str]], redactor: Redactor) -> dict[str, AttributeValue]:
+def request_attributes(
+    scope: Scope, headers: Mapping[str, list[str]], redactor: Redactor
+) -> dict[str, AttributeValue]:
     """Return the attributes to start the span with."""
     scheme = scope.get("scheme") or ("http" if scope["type"] == "http" else "ws")
-    attributes: dict[str, AttributeValue] = {"url.scheme": scheme, "url.path": scope.get("path", "")}
+    attributes: dict[str, AttributeValue] = {
+        "url.scheme": scheme,
+        "url.path": scope.get("path", ""),
+    }
     if scope["type"] == "http":
         _add_method(attributes, scope.get("method", ""))
     else:
@@ -100,7 +109,9 @@ def _add_method(attributes: dict[str, AttributeValue], method: str) -> None:
         attributes["http.request.method_original"] = method
 
 
-def _add_server(attributes: dict[str, AttributeValue], scope: Scope, host: list[str] | None, scheme: str) -> None:
+def _add_server(
+    attributes: dict[str, AttributeValue], scope: Scope, host: list[str] | None, scheme: str
+) -> None:
     address, port = _authority(host[0], scheme) if host else (scope.get("server") or (None, None))
     if address:
         attributes["server.address"] = address

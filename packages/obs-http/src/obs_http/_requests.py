@@ -83,7 +83,9 @@ def instrument_requests(
 
     warn_unsupported_version("obs-http", "requests")
     if session is not None and not isinstance(session, requests.Session):
-        raise ConfigurationError(f"instrument_requests takes a requests.Session, not {session!r}; without one, all are traced")
+        raise ConfigurationError(
+            f"instrument_requests takes a requests.Session, not {session!r}; without one, all are traced"
+        )
     tracer = ClientTracer(
         _NAME,
         request_hook=request_hook,
@@ -117,7 +119,12 @@ def _install(session: requests.Session | None, tracer: ClientTracer) -> Callable
 
 
 def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    if kwargs.get("allow_redirects") is False and (call := current_call.get()) is not None and call.sent and not call.busy:
+    if (
+        kwargs.get("allow_redirects") is False
+        and (call := current_call.get()) is not None
+        and call.sent
+        and not call.busy
+    ):
         # requests follows a redirect by calling `send` from within `send`
         return send(*args, **kwargs)
     token = current_call.set(Call())
@@ -127,7 +134,9 @@ def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         current_call.reset(token)
 
 
-def _adapter(tracer: ClientTracer, get_adapter: Callable[..., BaseAdapter], *args: Any, **kwargs: Any) -> Any:
+def _adapter(
+    tracer: ClientTracer, get_adapter: Callable[..., BaseAdapter], *args: Any, **kwargs: Any
+) -> Any:
     adapter = get_adapter(*args, **kwargs)
     return adapter if current_call.get() is None else _TracingAdapter(adapter, tracer)
 
@@ -151,7 +160,9 @@ class _TracingAdapter:
         try:
             with suppress_http_instrumentation():
                 response = self._adapter.send(request, **kwargs)
-            call_contained("tracing a response of requests", _succeed, self._tracer, hop, request, response)
+            call_contained(
+                "tracing a response of requests", _succeed, self._tracer, hop, request, response
+            )
             return response
         except BaseException as error:
             self._tracer.fail(hop, error)
@@ -163,10 +174,16 @@ class _TracingAdapter:
 def _begin(tracer: ClientTracer, request: requests.PreparedRequest) -> Hop | None:
     url = request.url or ""
     parts = urlsplit(url)
-    return tracer.begin(request, Target(request.method or "GET", url, parts.hostname or "", parts.port), request.headers)
+    return tracer.begin(
+        request,
+        Target(request.method or "GET", url, parts.hostname or "", parts.port),
+        request.headers,
+    )
 
 
-def _succeed(tracer: ClientTracer, hop: Hop, request: requests.PreparedRequest, response: requests.Response) -> None:
+def _succeed(
+    tracer: ClientTracer, hop: Hop, request: requests.PreparedRequest, response: requests.Response
+) -> None:
     retries = getattr(getattr(response.raw, "retries", None), "history", ())
     if retries:
         hop.span.set_attribute("http.request.resend_count", len(retries))

@@ -22,12 +22,20 @@ def route_template(scope: Scope, first: Scope) -> str | None:
     if template is not None:
         return _prefix(scope, template) + template
     router = scope.get("router")
-    return _walk(getattr(router, "routes", ()), dict(first)) if router is not None and "endpoint" in scope else None
+    return (
+        _walk(getattr(router, "routes", ()), dict(first))
+        if router is not None and "endpoint" in scope
+        else None
+    )
 
 
 def _fastapi_template(scope: Scope) -> str | None:
     # FastAPI ≥ 0.137 keeps included routes as they were written; the template with the router's prefix is in its own scope
-    effective = scope.get("fastapi", {}).get("effective_route_context") if isinstance(scope.get("fastapi"), dict) else None
+    effective = (
+        scope.get("fastapi", {}).get("effective_route_context")
+        if isinstance(scope.get("fastapi"), dict)
+        else None
+    )
     for candidate in (getattr(effective, "starlette_route", None), effective, scope.get("route")):
         template = getattr(candidate, "path_format", None)
         if isinstance(template, str) and template:
@@ -42,8 +50,14 @@ def _prefix(scope: Scope, template: str) -> str:
     mounted = scope.get("root_path", "")[len(outer) :]
     if not mounted:
         return ""
-    values = {str(value): name for name, value in scope.get("path_params", {}).items() if f"{{{name}}}" not in template}
-    return "/".join(f"{{{values[part]}}}" if part in values else part for part in mounted.split("/"))
+    values = {
+        str(value): name
+        for name, value in scope.get("path_params", {}).items()
+        if f"{{{name}}}" not in template
+    }
+    return "/".join(
+        f"{{{values[part]}}}" if part in values else part for part in mounted.split("/")
+    )
 
 
 def _walk(routes: Iterable[Any], scope: Scope) -> str | None:

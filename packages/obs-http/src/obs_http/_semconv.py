@@ -47,7 +47,9 @@ def older_names(side: OlderNames) -> OlderNames:
     return side if "http/dup" in (name.strip() for name in asked) else _NONE
 
 
-def add_older_names(span: Span, names: OlderNames, more: Mapping[str, AttributeValue | None]) -> None:
+def add_older_names(
+    span: Span, names: OlderNames, more: Mapping[str, AttributeValue | None]
+) -> None:
     """Say on `span`, about to end, under the older names too what it says under the stable ones.
 
     Args:

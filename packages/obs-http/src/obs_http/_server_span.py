@@ -50,4 +50,6 @@ def unsampled_context() -> Context:
 
 def claim(span: Span, context: Context) -> Context:
     """Return `context` with `span` current, and known to belong to a request."""
-    return set_value(_CLAIMED, span.get_span_context().span_id, trace.set_span_in_context(span, context))
+    return set_value(
+        _CLAIMED, span.get_span_context().span_id, trace.set_span_in_context(span, context)
+    )

@@ -78,7 +78,9 @@ def _receiver(options: argparse.Namespace) -> Iterator[tuple[Receiver, threading
         db=options.db,
     )
     with receiver:
-        _say(f"OTLP/gRPC on {receiver.grpc_url}, OTLP/HTTP and the page on {receiver.http_url}; Ctrl-C ends")
+        _say(
+            f"OTLP/gRPC on {receiver.grpc_url}, OTLP/HTTP and the page on {receiver.http_url}; Ctrl-C ends"
+        )
         if options.open:
             webbrowser.open(receiver.http_url)
         yield receiver, stop
@@ -105,7 +107,9 @@ def _print(finished: Finished, store: Store, options: argparse.Namespace) -> Non
     if not _wanted(trace, options):
         return
     if options.json:
-        sys.stdout.write(json.dumps(to_json(store.export(trace.trace_id)), separators=(",", ":")) + "\n")
+        sys.stdout.write(
+            json.dumps(to_json(store.export(trace.trace_id)), separators=(",", ":")) + "\n"
+        )
     else:
         note = f"again, with {plural(len(trace.spans) - before, 'span')} more" if before else ""
         others = map(store.get, store.linked(trace.trace_id)[1:])

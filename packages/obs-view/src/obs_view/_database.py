@@ -47,7 +47,9 @@ class Database:
     def load(self, max_age_s: float) -> Iterator[ExportTraceServiceRequest]:
         """Drop what came longer than `max_age_s` seconds ago, and yield the rest."""
         with self._connection:
-            self._connection.execute("DELETE FROM obs_view_spans WHERE seen < ?", (time.time() - max_age_s,))
+            self._connection.execute(
+                "DELETE FROM obs_view_spans WHERE seen < ?", (time.time() - max_age_s,)
+            )
         rows = self._connection.execute(_LOAD)
         for (resource, scope), spans in groupby(rows, key=lambda row: (row[0], row[1])):
             request = ExportTraceServiceRequest()
@@ -71,7 +73,9 @@ class Database:
                 self._connection.executemany(statement, rows)
         except sqlite3.Error:
             if not self._failed:
-                _log.exception("obs-view cannot write its database; traces are kept in memory alone from now on")
+                _log.exception(
+                    "obs-view cannot write its database; traces are kept in memory alone from now on"
+                )
             self._failed = True
 
     def close(self) -> None:

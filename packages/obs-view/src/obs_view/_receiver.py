@@ -106,11 +106,22 @@ class Receiver:
         return self
 
     def _serve(self, listener: socket.socket) -> None:
-        app = Guard(Starlette(routes=[*otlp_routes(self.store), *web_routes(self.store)]), self._allowed)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        app = Guard(
+            Starlette(routes=[*otlp_routes(self.store), *web_routes(self.store)]), self._allowed
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
+        )
         self._http, self._listener = uvicorn.Server(config), listener
         arguments = {"sockets": [listener]}
-        self._thread = threading.Thread(target=self._http.run, kwargs=arguments, name="obs-view-http", daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.run, kwargs=arguments, name="obs-view-http", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -136,7 +147,9 @@ class Receiver:
         """Return all traces that have come so far, in the order of their start."""
         return self.store.traces()
 
-    def wait_for(self, enough: int | Callable[[list[Trace]], bool], timeout_s: float = 30.0) -> list[Trace]:
+    def wait_for(
+        self, enough: int | Callable[[list[Trace]], bool], timeout_s: float = 30.0
+    ) -> list[Trace]:
         """Wait until `enough` spans have come, or until it says so of the traces; return all traces.
 
         Raises:
@@ -154,7 +167,9 @@ class Receiver:
 
 def _bind(host: str, port: int, option: str) -> socket.socket:
     # with the protocol named, asyncio sets TCP_NODELAY, without which an answer may take 40 ms longer
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(
+        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

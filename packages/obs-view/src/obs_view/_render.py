@@ -16,7 +16,16 @@ from rich.text import Text
 from obs_view._model import Link, Row, Span, Trace
 from obs_view._text import clean, duration, plural, remark
 
-_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_magenta", "bright_cyan", "bright_green")
+_COLOURS = (
+    "cyan",
+    "magenta",
+    "green",
+    "yellow",
+    "blue",
+    "bright_magenta",
+    "bright_cyan",
+    "bright_green",
+)
 _NOTE_LINES = 3
 
 
@@ -37,7 +46,9 @@ _UNICODE = _Glyphs("│  ", "   ", "├─ ", "└─ ", "━", "╸", "✗ ", "
 _ASCII = _Glyphs("|  ", "   ", "|- ", "`- ", "=", "-", "x ", "-> ", " - ", "~")
 
 
-def render_trace(trace: Trace, console: Console | None = None, *, note: str = "", linked: Iterable[Trace] = ()) -> None:
+def render_trace(
+    trace: Trace, console: Console | None = None, *, note: str = "", linked: Iterable[Trace] = ()
+) -> None:
     """Print `trace` as a tree: name, service, kind, bar in proportion, duration; errors, links, retries with their span.
 
     Args:
@@ -49,7 +60,11 @@ def render_trace(trace: Trace, console: Console | None = None, *, note: str = ""
     console = console or _standard_output()
     for line in _Tree(trace, console, note, linked).lines():
         # the same length, so that the colours stay where they are
-        line.plain = line.plain.replace("µ", "u").encode("ascii", "replace").decode() if _is_ascii(console) else line.plain
+        line.plain = (
+            line.plain.replace("µ", "u").encode("ascii", "replace").decode()
+            if _is_ascii(console)
+            else line.plain
+        )
         console.print(line, no_wrap=True, overflow="crop", highlight=False)
 
 
@@ -76,9 +91,13 @@ class _Tree:
     def __init__(self, trace: Trace, console: Console, note: str, linked: Iterable[Trace]) -> None:
         self.trace, self.console, self.note, self.linked = trace, console, note, linked
         self.glyphs = _ASCII if _is_ascii(console) else _UNICODE
-        self.colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(trace.services)}
+        self.colours = {
+            name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(trace.services)
+        }
         wide = console.width >= 90
-        self.service_width = min(max(cell_len(clean(name)) for name in trace.services), 20 if wide else 16)
+        self.service_width = min(
+            max(cell_len(clean(name)) for name in trace.services), 20 if wide else 16
+        )
         self.kind_width = 8 if wide else 0
         rest = console.width - self.service_width - self.kind_width - 8 - 4 * 2
         self.levels = max(3, (rest - 40) // 3)
@@ -89,14 +108,18 @@ class _Tree:
     def lines(self) -> Iterator[Text]:
         """Yield the header, each span with its notes, the linked traces."""
         yield from self._wrapped(self._title())
-        ids = "".join(f"{self.glyphs.dot}correlation {clean(value)}" for value in self.trace.correlation_ids)
+        ids = "".join(
+            f"{self.glyphs.dot}correlation {clean(value)}" for value in self.trace.correlation_ids
+        )
         yield from self._wrapped(Text(f"trace {self.trace.trace_id}{ids}", style="dim"))
         for row in self.trace.rows:
             yield self._line(row)
             yield from self._notes(row)
         for other in self.linked:
             facts = f"{clean(other.root.name)}{self.glyphs.dot}{plural(len(other.spans), 'span')}"
-            yield from self._wrapped(Text(f"{self.glyphs.link}linked with trace {other.trace_id}: {facts}", style="blue"))
+            yield from self._wrapped(
+                Text(f"{self.glyphs.link}linked with trace {other.trace_id}: {facts}", style="blue")
+            )
 
     def _wrapped(self, text: Text) -> Iterator[Text]:
         yield from text.wrap(self.console, self.console.width)
@@ -109,7 +132,12 @@ class _Tree:
             (plural(len(trace.spans), "span"), ""),
             (plural(len(trace.services), "service"), ""),
             (plural(trace.errors, "error") if trace.errors else "", "red"),
-            (plural(trace.missing_parents, "parent") + " not here" if trace.missing_parents else "", "yellow"),
+            (
+                plural(trace.missing_parents, "parent") + " not here"
+                if trace.missing_parents
+                else "",
+                "yellow",
+            ),
             (self.note, "yellow"),
         ]
         for fact, style in facts:
@@ -122,13 +150,24 @@ class _Tree:
         loud = "red" if span.failed else ""
         room = self.label_width - sum(map(cell_len, (guides, mark, status, attempt)))
         name = self._cut(name, room)
-        parts = [(guides, "dim"), (mark, "bold red"), (name, loud), (status, loud or "green"), (attempt, "yellow")]
+        parts = [
+            (guides, "dim"),
+            (mark, "bold red"),
+            (name, loud),
+            (status, loud or "green"),
+            (attempt, "yellow"),
+        ]
         line = Text.assemble(*parts)
         line.append(" " * max(0, self.label_width - line.cell_len) + "  ")
         line.append(self._pad(clean(span.service), self.service_width), style=colour).append("  ")
         if self.kind_width:
-            line.append(f"{'' if span.kind in ('INTERNAL', 'UNSPECIFIED') else span.kind:<{self.kind_width}}  ", style="dim")
-        return line.append(self._bar(span), style=loud or colour).append(f" {duration(span.duration):>8}")
+            line.append(
+                f"{'' if span.kind in ('INTERNAL', 'UNSPECIFIED') else span.kind:<{self.kind_width}}  ",
+                style="dim",
+            )
+        return line.append(self._bar(span), style=loud or colour).append(
+            f" {duration(span.duration):>8}"
+        )
 
     def _label(self, row: Row) -> tuple[str, str, str, str, str]:
         """Return what stands in the first column: guides, error mark, name, status code, attempt."""
@@ -144,8 +183,14 @@ class _Tree:
         )
 
     def _guides(self, row: Row, guides: tuple[bool, ...]) -> str:
-        drawn = "".join(self.glyphs.blank if last else self.glyphs.pipe for last in guides[-self.levels :])
-        return f"{self.glyphs.cut}{row.depth}{self.glyphs.cut} {drawn}" if row.depth > self.levels + 1 else drawn
+        drawn = "".join(
+            self.glyphs.blank if last else self.glyphs.pipe for last in guides[-self.levels :]
+        )
+        return (
+            f"{self.glyphs.cut}{row.depth}{self.glyphs.cut} {drawn}"
+            if row.depth > self.levels + 1
+            else drawn
+        )
 
     def _cut(self, text: str, width: int) -> str:
         if cell_len(text) <= width:
@@ -171,7 +216,9 @@ class _Tree:
         below = self.glyphs.pipe if row.has_children else self.glyphs.blank
         indent = self._guides(row, row.guides) + below
         for text, style in self._remarks(row.span):
-            lines = Text(clean(text)).wrap(self.console, max(20, self.console.width - cell_len(indent)))
+            lines = Text(clean(text)).wrap(
+                self.console, max(20, self.console.width - cell_len(indent))
+            )
             for line in lines[:_NOTE_LINES]:
                 yield Text.assemble((indent, "dim"), (line.plain, style))
 
@@ -180,18 +227,26 @@ class _Tree:
         exceptions = span.exceptions
         for kind, message in exceptions:
             yield ": ".join(filter(None, (kind, message))), bad
-        if span.description and not any(message and message in span.description for _, message in exceptions):
+        if span.description and not any(
+            message and message in span.description for _, message in exceptions
+        ):
             yield span.description, bad
         elif span.failed and not exceptions:
             yield str(span.attributes.get("error.type", "failed, with no message")), bad
         for event in span.events:
             if event.name.startswith("obs."):
-                yield f"{event.name}: {', '.join(starmap(remark, event.attributes.items()))}", "yellow"
+                yield (
+                    f"{event.name}: {', '.join(starmap(remark, event.attributes.items()))}",
+                    "yellow",
+                )
         for link in span.links:
             yield self.glyphs.link + self._target(link), "blue"
         parent = self.trace.by_id.get(span.parent_id)
         if parent and 0 < span.start_time < parent.start_time:
-            yield f"starts {duration(parent.start_time - span.start_time)} before its parent: the clocks differ", "yellow"
+            yield (
+                f"starts {duration(parent.start_time - span.start_time)} before its parent: the clocks differ",
+                "yellow",
+            )
 
     def _target(self, link: Link) -> str:
         if link.trace_id != self.trace.trace_id:
@@ -199,4 +254,6 @@ class _Tree:
         here = self.trace.by_id.get(link.span_id)
         if here is None:
             return f"linked to span {link.span_id}, which is not here"
-        return f"linked to {here.name}" + (f", attempt {here.attempt}" if "celery.retries" in here.attributes else "")
+        return f"linked to {here.name}" + (
+            f", attempt {here.attempt}" if "celery.retries" in here.attributes else ""
+        )

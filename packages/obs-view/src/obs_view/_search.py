@@ -39,7 +39,11 @@ def _find(entries: Collection[Entry], tests: list[Callable[[Entry], bool]]) -> d
     services = set().union(*(entry.summary.services for entry in entries))
     fitting = [entry for entry in entries if all(test(entry) for test in tests)]
     latest = heapq.nlargest(_LIMIT, fitting, key=lambda entry: entry.summary.start)
-    return {"services": sorted(services), "total": len(fitting), "traces": [_row(entry) for entry in latest]}
+    return {
+        "services": sorted(services),
+        "total": len(fitting),
+        "traces": [_row(entry) for entry in latest],
+    }
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -66,10 +70,14 @@ def _tests(query: Query) -> list[Callable[[Entry], bool]]:
         tests.append(lambda entry: bool(entry.summary.errors) == (status == "error"))
     for key, sign in (("min", 1), ("max", -1)):
         if query.get(key):
-            tests.append(_bounded(sign, nanoseconds(query[key]), lambda entry: entry.summary.duration))
+            tests.append(
+                _bounded(sign, nanoseconds(query[key]), lambda entry: entry.summary.duration)
+            )
     for key, sign in (("since", 1), ("until", -1)):
         if query.get(key):
-            tests.append(_bounded(sign, int(float(query[key]) * 1e6), lambda entry: entry.summary.start))
+            tests.append(
+                _bounded(sign, int(float(query[key]) * 1e6), lambda entry: entry.summary.start)
+            )
     return tests + [_word(word) for word in query.get("q", "").split()]
 
 

@@ -28,7 +28,12 @@ _T = TypeVar("_T")
 class Store:
     """Traces by id, the most recently changed last; all methods may be called from any thread."""
 
-    def __init__(self, max_spans: int = MAX_SPANS, max_age_s: float = MAX_AGE_S, database: Database | None = None) -> None:
+    def __init__(
+        self,
+        max_spans: int = MAX_SPANS,
+        max_age_s: float = MAX_AGE_S,
+        database: Database | None = None,
+    ) -> None:
         """Keep at most `max_spans` (default 100,000), none whose trace had nothing new for `max_age_s` seconds (a day).
 
         `database` holds the same spans in a file; what it has already is loaded.
@@ -69,7 +74,14 @@ class Store:
     def _save(self, spans: Iterable[ProtoSpan], origin: Origin) -> None:
         if self._database:
             self._database.save(
-                (span.trace_id, span.span_id, origin.resource, origin.scope, span.SerializeToString()) for span in spans
+                (
+                    span.trace_id,
+                    span.span_id,
+                    origin.resource,
+                    origin.scope,
+                    span.SerializeToString(),
+                )
+                for span in spans
             )
 
     def _origin(self, resource: Resource, scope: InstrumentationScope) -> Origin:
@@ -141,7 +153,9 @@ class Store:
         """Return id, sequence number and ``time.monotonic()`` of each trace that changed after `after`, the latest first."""
         with self._changed:
             self._evict()
-            return [(entry.trace_id.hex(), entry.sequence, entry.seen) for entry in self._newer(after)]
+            return [
+                (entry.trace_id.hex(), entry.sequence, entry.seen) for entry in self._newer(after)
+            ]
 
     def _newer(self, after: int) -> Iterator[Entry]:
         for entry in reversed(self._entries.values()):

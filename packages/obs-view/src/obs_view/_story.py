@@ -45,11 +45,21 @@ def story(store: Store, trace_id: str, merged: bool = False) -> dict[str, Any] |
 def merge(traces: Iterable[Trace]) -> Trace:
     """Join linked traces: a root that links to a span of another trace hangs below it."""
     spans = {span.span_id: span for trace in traces for span in trace.spans}
-    return Trace(replace(span, parent_id=_origin(span, spans)) if not span.parent_id else span for span in spans.values())
+    return Trace(
+        replace(span, parent_id=_origin(span, spans)) if not span.parent_id else span
+        for span in spans.values()
+    )
 
 
 def _origin(span: Span, known: Mapping[str, Span]) -> str:
-    return next((link.span_id for link in span.links if link.span_id in known and link.trace_id != span.trace_id), "")
+    return next(
+        (
+            link.span_id
+            for link in span.links
+            if link.span_id in known and link.trace_id != span.trace_id
+        ),
+        "",
+    )
 
 
 def _brief(trace: Trace) -> dict[str, Any]:
@@ -71,7 +81,12 @@ def _incoming(linked: Iterable[Trace], trace: Trace) -> dict[str, list[dict[str,
     for span in (span for other in linked for span in other.spans):
         for link in span.links:
             if link.span_id in trace.by_id:
-                source = {"trace": span.trace_id, "span": span.span_id, "name": span.name, "service": span.service}
+                source = {
+                    "trace": span.trace_id,
+                    "span": span.span_id,
+                    "name": span.name,
+                    "service": span.service,
+                }
                 found.setdefault(link.span_id, []).append(source)
     return found
 
@@ -115,7 +130,8 @@ def _details(span: Span, trace: Trace) -> dict[str, Any]:
         "attempt": span.attempt if span.attempt > 1 else 0,
         "early": _early(span, trace),
         "events": [
-            {"name": event.name, "time": event.time - zero, "attributes": _safe(event.attributes)} for event in span.events
+            {"name": event.name, "time": event.time - zero, "attributes": _safe(event.attributes)}
+            for event in span.events
         ],
         "links": [_link(link, trace) for link in span.links],
     }

@@ -20,7 +20,11 @@ def clean(value: Any, limit: int = 500) -> str:
 
 
 def _visible(character: str) -> str:
-    return character if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "\N{REPLACEMENT CHARACTER}"
+    return (
+        character
+        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        else "\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def duration(nanoseconds: int) -> str:

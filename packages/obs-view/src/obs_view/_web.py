@@ -66,7 +66,9 @@ class _Api:
         if not exported.resource_spans:
             return _not_here()
         answer = _json(to_json(exported))
-        answer.headers["Content-Disposition"] = f'attachment; filename="trace-{trace_id.lower()}.json"'
+        answer.headers["Content-Disposition"] = (
+            f'attachment; filename="trace-{trace_id.lower()}.json"'
+        )
         return answer
 
 

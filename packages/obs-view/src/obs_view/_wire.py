@@ -43,7 +43,9 @@ def parse(body: bytes, content_type: str) -> ExportTraceServiceRequest:
         return _parse_protobuf(body)
     if content_type == JSON:
         return parse_json(body)
-    raise BadRequestError(415, f"content type {content_type!r} is not OTLP: send {PROTOBUF} or {JSON}")
+    raise BadRequestError(
+        415, f"content type {content_type!r} is not OTLP: send {PROTOBUF} or {JSON}"
+    )
 
 
 def _parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
@@ -108,7 +110,9 @@ def gunzip(body: bytes, limit: int) -> bytes:
     except zlib.error as error:
         raise BadRequestError(400, f"the body is not gzip: {error}") from error
     if len(plain) > limit:
-        raise BadRequestError(413, f"the body has more than {limit} bytes when decompressed: send smaller batches")
+        raise BadRequestError(
+            413, f"the body has more than {limit} bytes when decompressed: send smaller batches"
+        )
     if not inflater.eof:
         raise BadRequestError(400, "the gzip body is truncated")
     return plain
@@ -119,13 +123,20 @@ def status_message(code: int, message: str, content_type: str) -> bytes:
     if content_type == JSON:
         return json.dumps({"code": code, "message": message}).encode()
     text = message.encode()[:500]
-    length = bytes([len(text)]) if len(text) < 128 else bytes([len(text) & 127 | 128, len(text) >> 7])
+    length = (
+        bytes([len(text)]) if len(text) < 128 else bytes([len(text) & 127 | 128, len(text) >> 7])
+    )
     return b"\x08" + bytes([code]) + b"\x12" + length + text
 
 
 def valid_ids(span: ProtoSpan) -> bool:
     """Whether the span has a 16-byte trace id and an 8-byte span id, neither all zero."""
-    return len(span.trace_id) == 16 and len(span.span_id) == 8 and any(span.trace_id) and any(span.span_id)
+    return (
+        len(span.trace_id) == 16
+        and len(span.span_id) == 8
+        and any(span.trace_id)
+        and any(span.span_id)
+    )
 
 
 def to_span(raw: bytes, resource: Mapping[str, Any], scope: str) -> Span:
@@ -145,8 +156,14 @@ def to_span(raw: bytes, resource: Mapping[str, Any], scope: str) -> Span:
         attributes=_attributes(span.attributes),
         resource=resource,
         scope=scope,
-        events=tuple(Event(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events),
-        links=tuple(Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes)) for link in span.links),
+        events=tuple(
+            Event(event.name, event.time_unix_nano, _attributes(event.attributes))
+            for event in span.events
+        ),
+        links=tuple(
+            Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes))
+            for link in span.links
+        ),
     )
 
 

@@ -56,7 +56,9 @@ class FastAPIConfig:
 
     def should_capture_header(self, header_name: str) -> bool:
         """Whether the header goes on the span."""
-        return match_header_pattern(header_name, [*self.capture_request_headers, *self.header_patterns])
+        return match_header_pattern(
+            header_name, [*self.capture_request_headers, *self.header_patterns]
+        )
 
     def should_redact_header(self, header_name: str) -> bool:
         """Whether the header's value is masked."""
@@ -77,7 +79,12 @@ class HTTPClientConfig:
 
     enable_httpx: bool = True
     instrument_requests: bool = True
-    capture_headers: Sequence[str] = ("x-correlation-id", "x-request-id", "user-agent", "content-type")
+    capture_headers: Sequence[str] = (
+        "x-correlation-id",
+        "x-request-id",
+        "user-agent",
+        "content-type",
+    )
     redact_headers: Sequence[str] = _SECRETS
     header_patterns: Sequence[str] = ("x-*",)
 

@@ -17,12 +17,18 @@ __all__ = ["RequestTracingMiddleware", "get_current_correlation_id"]
 get_current_correlation_id = get_correlation_id
 
 
-def middleware_options(config: TracingConfig | None, fastapi_config: FastAPIConfig | None) -> dict[str, Any]:
+def middleware_options(
+    config: TracingConfig | None, fastapi_config: FastAPIConfig | None
+) -> dict[str, Any]:
     """Return 1.0's configuration as the options of obs-http's middleware."""
     captured = fastapi_config or FastAPIConfig()
     manager = current_manager()
     return {
-        "service_name": config.service_name if config else manager.settings.service_name if manager else None,
+        "service_name": config.service_name
+        if config
+        else manager.settings.service_name
+        if manager
+        else None,
         "correlation": config.correlation if config else None,
         "redact": [name for name in captured.redact_headers if name.strip("*? ")],
         "capture_request_headers": [*captured.capture_request_headers, *captured.header_patterns],
@@ -59,7 +65,11 @@ class RequestTracingMiddleware:
             raise missing("fastapi") from error
         inner = _Attributes(app, custom_span_attributes) if custom_span_attributes else app
         enabled = fastapi_config is None or fastapi_config.enable_middleware
-        self.app: Any = Middleware(inner, **middleware_options(tracing_config, fastapi_config)) if enabled else inner
+        self.app: Any = (
+            Middleware(inner, **middleware_options(tracing_config, fastapi_config))
+            if enabled
+            else inner
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one ASGI scope."""

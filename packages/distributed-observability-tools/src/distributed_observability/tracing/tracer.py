@@ -9,7 +9,10 @@ from obs_core import TracingConfig, TracingManager
 
 from distributed_observability._optional import deprecated, missing
 from distributed_observability.core.config import FastAPIConfig
-from distributed_observability.framework.fastapi import middleware_options, request_tracing_middleware
+from distributed_observability.framework.fastapi import (
+    middleware_options,
+    request_tracing_middleware,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -52,7 +52,9 @@ class OtlpSink:
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self.url: str = f"http://127.0.0.1:{self.port}/v1/traces"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
 
     def __enter__(self) -> OtlpSink:
         self._thread.start()
@@ -77,7 +79,9 @@ class OtlpSink:
         """Return the received spans as a tree: see `render_tree`."""
         return render_tree(self.spans, attributes=attributes)
 
-    def wait_for(self, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 30.0) -> list[SinkSpan]:
+    def wait_for(
+        self, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 30.0
+    ) -> list[SinkSpan]:
         """Wait until `enough` spans have come, or until it says so; return all spans.
 
         Raises:
@@ -87,7 +91,10 @@ class OtlpSink:
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while not satisfied(list(self._spans)):
-                if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
+                if (
+                    not self._changed.wait(deadline - time.monotonic())
+                    and time.monotonic() >= deadline
+                ):
                     raise AssertionError(
                         f"after {timeout_s:g} s only {len(self._spans)} spans have come:\n{render_tree(self._spans)}"
                     )
@@ -149,7 +156,10 @@ def _span(span: Any, resource: dict[str, Any]) -> SinkSpan:
         attributes=_attributes(span.attributes),
         resource=resource,
         events=tuple((event.name, _attributes(event.attributes)) for event in span.events),
-        links=tuple((int.from_bytes(link.trace_id, "big"), int.from_bytes(link.span_id, "big")) for link in span.links),
+        links=tuple(
+            (int.from_bytes(link.trace_id, "big"), int.from_bytes(link.span_id, "big"))
+            for link in span.links
+        ),
     )
 
 

@@ -83,7 +83,9 @@ class SpanRecorder:
         """
         found = self.named(name)
         if len(found) != 1:
-            raise AssertionError(f"{len(found)} spans are named {name!r}, not 1, in:\n{self.tree() or '(no spans)'}")
+            raise AssertionError(
+                f"{len(found)} spans are named {name!r}, not 1, in:\n{self.tree() or '(no spans)'}"
+            )
         return found[0]
 
     def tree(self, *, attributes: Iterable[str] = ()) -> str:
@@ -100,7 +102,9 @@ class SpanRecorder:
 
         wanted, actual = dedent(expected).strip(), self.tree(attributes=attributes)
         if wanted != actual:
-            raise AssertionError("the spans differ:\n" + "\n".join(ndiff(wanted.splitlines(), actual.splitlines())))
+            raise AssertionError(
+                "the spans differ:\n" + "\n".join(ndiff(wanted.splitlines(), actual.splitlines()))
+            )
 
     def clear(self) -> None:
         """Forget what has finished so far."""
@@ -132,7 +136,11 @@ def record_spans(*, sampling_rate: float = 1.0) -> Iterator[SpanRecorder]:
     outer = shared.sampler.inner, shared.pipeline.processors
     shared.sample(sampling_rate)
     shared.pipeline.processors = (CorrelationSpanProcessor(), SimpleSpanProcessor(exporter))
-    before, once, manager = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE, current_manager()
+    before, once, manager = (
+        trace._TRACER_PROVIDER,
+        trace._TRACER_PROVIDER_SET_ONCE,
+        current_manager(),
+    )
     _set_global(shared.provider, _done())
     try:
         yield SpanRecorder(exporter)
