@@ -357,7 +357,7 @@ def test_contrib_after_it_does_not_double(
     """Switched on after us, contrib has the calls of old clients and new, with one warning; afterwards they are ours again."""
     from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 
-    monkeypatch.setattr("obs_core._errors._warned", set())
+    monkeypatch.setattr("obs_core._safety.containment._warned", set())
     old = make_client("dynamodb")
     old.describe_table(TableName=table)
     BotocoreInstrumentor().instrument()

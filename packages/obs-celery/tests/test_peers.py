@@ -17,7 +17,7 @@ from opentelemetry.instrumentation.celery import CeleryInstrumentor
 @pytest.fixture
 def contrib(monkeypatch: pytest.MonkeyPatch) -> Iterator[CeleryInstrumentor]:
     """Contrib's instrumentor, switched off in the end; nothing has been warned of yet."""
-    monkeypatch.setattr("obs_core._errors._warned", set())
+    monkeypatch.setattr("obs_core._safety.containment._warned", set())
     instrumentor = CeleryInstrumentor()
     yield instrumentor
     if instrumentor.is_instrumented_by_opentelemetry:

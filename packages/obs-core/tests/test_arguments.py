@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obs_core import trace_function
-from obs_core._arguments import attribute_value
+from obs_core._decorators.arguments import attribute_value
 from obs_core.testing import OtlpSink, SpanRecorder, record_spans
 
 

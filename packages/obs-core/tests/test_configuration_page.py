@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from obs_core import CorrelationConfig, TracingConfig
-from obs_core._environment import VARIABLES
-from obs_core._settings import _DEFAULTS
+from obs_core._config.environment import VARIABLES
+from obs_core._config.settings import _DEFAULTS
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| `(.+?)` \| (.*?) ?\|$", re.MULTILINE)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obs_core import TracingConfig
-from obs_core._endpoint import Endpoint, parse_endpoint
-from obs_core._settings import resolve
+from obs_core._config.endpoint import Endpoint, parse_endpoint
+from obs_core._config.settings import resolve
 from obs_core.exceptions import ConfigurationError
 
 GRPC, HTTP = "grpc", "http"

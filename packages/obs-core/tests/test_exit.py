@@ -210,7 +210,7 @@ def test_sigterm_that_interrupts_the_end_of_a_span_does_not_deadlock(run, otlp_s
 
 def test_a_handler_installed_from_c_is_left_alone(monkeypatch, caplog) -> None:
     """Python cannot call it, so replacing it would take it away: one warning says so."""
-    from obs_core._exit import flush_on_sigterm
+    from obs_core._setup.exit_hooks import flush_on_sigterm
 
     monkeypatch.setattr(signal, "getsignal", lambda _: None)
     flush_on_sigterm(lambda: True)

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from obs_core._batch_options import BatchOptions
-from obs_core._export import BatchExportProcessor
-from obs_core._signal import Signal
-from obs_core._stats import ExportStats, Tally
+from obs_core._export.options import BatchOptions
+from obs_core._export.processor import BatchExportProcessor
+from obs_core._export.stats import ExportStats, Tally
+from obs_core._export.wakeup import Signal
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obs_core import CorrelationConfig, TracingConfig
-from obs_core._environment import VARIABLES
-from obs_core._settings import resolve
+from obs_core._config.environment import VARIABLES
+from obs_core._config.settings import resolve
 from obs_core.exceptions import ConfigurationError, UnknownOptionError
 
 #: setting: argument and its value, then each variable with a text and the value it means, in order of precedence

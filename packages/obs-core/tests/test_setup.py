@@ -194,12 +194,12 @@ def test_the_container_id_is_found_in_every_cgroup_layout(
     tmp_path: Path, monkeypatch, line: str
 ) -> None:
     """Cgroup v1, v2 and systemd."""
-    from obs_core import _resource
+    from obs_core._provider import resource
 
     wanted = "0123456789abcdef" * 4
     (tmp_path / "cgroup").write_text("0::/\n" + line.format(id=wanted))
-    monkeypatch.setattr(_resource, "_CONTAINER_FILES", (tmp_path / "missing", tmp_path / "cgroup"))
-    assert _resource._container() == {"container.id": wanted}
+    monkeypatch.setattr(resource, "_CONTAINER_FILES", (tmp_path / "missing", tmp_path / "cgroup"))
+    assert resource._container() == {"container.id": wanted}
 
 
 @pytest.mark.promise("CORE-09")
@@ -289,11 +289,12 @@ def test_importing_obs_core_leaves_the_set_up_to_setup_tracing(run) -> None:
         import sys
         import obs_core
         loaded = lambda: {name.removeprefix("obs_core._") for name in sys.modules if name.startswith("obs_core._")}
-        late = {"assembly", "provider", "pipeline", "fence", "export", "worker", "settings", "environment", "resource"}
-        models = {"llm_call", "llm_responses", "llm_stream", "llm_content"}
-        print(sorted(loaded() & (late | models | {"doctor"})))
+        late = {"setup.build", "provider.provider", "provider.processors", "provider.contained", "provider.resource"}
+        late |= {"export.processor", "export.worker", "config.settings", "config.environment"}
+        models = {"llm.calls", "llm.responses", "llm.streams", "llm.content"}
+        print(sorted(loaded() & (late | models | {"doctor.report"})))
         obs_core.setup_tracing(obs_core.TracingConfig(service_name="s"))
-        print(sorted(loaded() & models), "worker" in loaded())
+        print(sorted(loaded() & models), "export.worker" in loaded())
         obs_core.trace_llm(provider="p")(lambda: 1)
         print(loaded() >= models)
         import time
@@ -397,9 +398,9 @@ def test_every_way_to_add_the_middleware_works(run, tmp_path: Path, way: str, na
 @pytest.mark.promise("CORE-01")
 def test_a_missing_middleware_says_what_to_install(monkeypatch) -> None:
     """obs-core does not depend on obs-http."""
-    from obs_core import _middleware
+    from obs_core._setup import middleware
     from obs_core.exceptions import MissingDependencyError
 
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: ())
     with pytest.raises(MissingDependencyError, match="pip install 'obs-http'"):
-        _middleware.request_tracing_middleware(object())
+        middleware.request_tracing_middleware(object())

@@ -19,12 +19,18 @@ from typing import IO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from obs_core import TracingConfig, _spool_segment, setup_tracing
-from obs_core._batch_options import BatchOptions
-from obs_core._export import BatchExportProcessor
-from obs_core._spool import Spool
-from obs_core._spool_format import resource_record, settled_record, span_record, unsettled_spans
-from obs_core._spool_segment import SUFFIX, Segment
+from obs_core import TracingConfig, setup_tracing
+from obs_core._export.options import BatchOptions
+from obs_core._export.processor import BatchExportProcessor
+from obs_core._export.spool import segment
+from obs_core._export.spool.records import (
+    resource_record,
+    settled_record,
+    span_record,
+    unsettled_spans,
+)
+from obs_core._export.spool.segment import SUFFIX, Segment
+from obs_core._export.spool.spool import Spool
 from obs_core.exceptions import ConfigurationError
 from obs_core.testing import OtlpSink
 from opentelemetry.sdk.resources import Resource
@@ -48,7 +54,8 @@ SERVICE = """
 import os, signal, sys, time, logging
 logging.basicConfig(format="%(name)s|%(message)s", stream=sys.stderr)
 from opentelemetry import trace
-from obs_core import TracingConfig, _spool_segment, setup_tracing
+from obs_core import TracingConfig, setup_tracing
+from obs_core._export.spool import segment
 url, folder, delay = sys.argv[1:4]
 options = eval(sys.argv[4]) if len(sys.argv) > 4 else {}
 manager = setup_tracing(TracingConfig(
@@ -647,16 +654,16 @@ def test_a_file_is_never_seen_before_it_is_locked(
 ) -> None:
     """Found in that moment, it would be taken for a dead process's and removed, with the spans that are yet to come."""
     seen: list[Path] = []
-    locked = _spool_segment._locked
+    locked = segment._locked
 
     def look_before(file: FileIO) -> bool:
         seen.extend(tmp_path.glob(f"*{SUFFIX}"))
         return locked(file)
 
-    monkeypatch.setattr(_spool_segment, "_locked", look_before)
-    segment = Segment.begin(tmp_path)
-    assert (seen, segment.path.exists()) == ([], True)
-    segment.remove()
+    monkeypatch.setattr(segment, "_locked", look_before)
+    begun = Segment.begin(tmp_path)
+    assert (seen, begun.path.exists()) == ([], True)
+    begun.remove()
 
 
 def test_of_two_heirs_one_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -665,13 +672,13 @@ def test_of_two_heirs_one_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [path] = tmp_path.iterdir()
     faster = Segment.adopted(path)
     assert faster is not None
-    locked = _spool_segment._locked
+    locked = segment._locked
 
     def after_the_other(file: FileIO) -> bool:
         faster.remove()
         return locked(file)
 
-    monkeypatch.setattr(_spool_segment, "_locked", after_the_other)
+    monkeypatch.setattr(segment, "_locked", after_the_other)
     assert Segment.adopted(path) is None
 
 

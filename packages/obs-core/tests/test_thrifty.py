@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from obs_core._provider import SwitchableProvider
-from obs_core._resource import ProcessResource
+from obs_core._provider.provider import SwitchableProvider
+from obs_core._provider.resource import ProcessResource
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk

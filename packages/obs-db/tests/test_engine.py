@@ -76,7 +76,7 @@ def test_unsupported_version(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A SQLAlchemy outside the extra's range is instrumented, with one warning that names both."""
-    monkeypatch.setattr("obs_core._errors._warned", set())
+    monkeypatch.setattr("obs_core._safety.containment._warned", set())
     real = metadata.version
     monkeypatch.setattr(
         metadata, "version", lambda name: "9.9" if name == "sqlalchemy" else real(name)

@@ -363,7 +363,7 @@ def test_contrib_beside_us(
     """Where contrib instruments Redis already, we warn once and do not double its spans."""
     from opentelemetry.instrumentation.redis import RedisInstrumentor
 
-    monkeypatch.setattr("obs_core._errors._warned", set())
+    monkeypatch.setattr("obs_core._safety.containment._warned", set())
     RedisInstrumentor().instrument()
     try:
         instrument_redis()
@@ -388,7 +388,7 @@ def test_contrib_after_us(
     """Switched on after us, contrib has the commands, with one warning; it and we can go in any order, and nothing doubles."""
     from opentelemetry.instrumentation.redis import RedisInstrumentor
 
-    monkeypatch.setattr("obs_core._errors._warned", set())
+    monkeypatch.setattr("obs_core._safety.containment._warned", set())
     plain = vars(redis.Redis)["execute_command"]
     handle = instrument_redis()
     RedisInstrumentor().instrument()

@@ -480,7 +480,7 @@ def test_contrib_beside_us(
     """Where contrib instruments SQLAlchemy already, we warn once and do not double its spans."""
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
-    monkeypatch.setattr("obs_core._errors._warned", set())
+    monkeypatch.setattr("obs_core._safety.containment._warned", set())
     SQLAlchemyInstrumentor().instrument(engine=engine, skip_dep_check=True)
     try:
         instrument_sqlalchemy()
@@ -502,7 +502,7 @@ def test_contrib_after_us(
     """Switched on after us, contrib has the engines it listens to, with one warning; the others stay ours, nothing doubles."""
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
-    monkeypatch.setattr("obs_core._errors._warned", set())
+    monkeypatch.setattr("obs_core._safety.containment._warned", set())
     instrument_sqlalchemy()
     mine, theirs = create_engine("sqlite://"), create_engine("sqlite://")
     run(mine, "SELECT 1 AS before")

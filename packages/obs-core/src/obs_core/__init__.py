@@ -1,13 +1,13 @@
 """Tracing for Python services on OpenTelemetry: bootstrap, decorators, correlation ids."""
 
-from obs_core._config import CorrelationConfig, TracingConfig
-from obs_core._correlation import correlation_scope, get_correlation_id
-from obs_core._decorator import trace_function
-from obs_core._llm import trace_llm
-from obs_core._logs import TraceContextFilter
-from obs_core._manager import TracingManager
-from obs_core._setup import setup_tracing
-from obs_core._span_attributes import add_span_attributes
+from obs_core._config.config import CorrelationConfig, TracingConfig
+from obs_core._correlation.ids import correlation_scope, get_correlation_id
+from obs_core._correlation.logs import TraceContextFilter
+from obs_core._decorators.trace_function import trace_function
+from obs_core._llm.trace_llm import trace_llm
+from obs_core._setup.manager import TracingManager
+from obs_core._setup.setup import setup_tracing
+from obs_core._spans.attributes import add_span_attributes
 
 __all__ = [
     "CorrelationConfig",

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from obs_core._doctor import examine
+from obs_core._doctor.report import examine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,8 +3,28 @@
 See ``docs/writing-an-integration.md`` for one in fifty lines.
 """
 
-from obs_core._correlation import attach_correlation, correlation_headers, is_valid_correlation_id
-from obs_core._errors import (
+from obs_core._correlation.ids import (
+    attach_correlation,
+    correlation_headers,
+    is_valid_correlation_id,
+)
+from obs_core._integrations.registry import (
+    InstrumentationHandle,
+    active_instrumentations,
+    instrument_once,
+    uninstrument,
+)
+from obs_core._integrations.requirements import (
+    contrib_is_active,
+    require,
+    version_conflicts,
+    warn_if_contrib_is_active,
+    warn_unsupported_version,
+)
+from obs_core._integrations.semconv import stable_semconv
+from obs_core._integrations.shaping import ShapingTracerProvider, SpanShape
+from obs_core._integrations.worker_process import is_worker_process, mark_worker_process
+from obs_core._safety.containment import (
     call_contained,
     error_message,
     error_type,
@@ -12,26 +32,10 @@ from obs_core._errors import (
     record_error,
     warn_once,
 )
-from obs_core._ids import draw_span_id, span_ids_can_be_set, use_span_id
-from obs_core._manager import current_manager
-from obs_core._process import is_worker_process, mark_worker_process
-from obs_core._redaction import REDACTED, Redactor
-from obs_core._registry import (
-    InstrumentationHandle,
-    active_instrumentations,
-    instrument_once,
-    uninstrument,
-)
-from obs_core._semconv import stable_semconv
-from obs_core._shaping import ShapingTracerProvider, SpanShape
-from obs_core._text import truncate
-from obs_core._versions import (
-    contrib_is_active,
-    require,
-    version_conflicts,
-    warn_if_contrib_is_active,
-    warn_unsupported_version,
-)
+from obs_core._safety.redaction import REDACTED, Redactor
+from obs_core._safety.text import truncate
+from obs_core._setup.manager import current_manager
+from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
 
 __all__ = [
     "InstrumentationHandle",

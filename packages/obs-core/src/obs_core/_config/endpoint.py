@@ -1,0 +1,112 @@
+"""Where the collector is: one reading of every way people write an OTLP endpoint."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from obs_core.exceptions import ConfigurationError
+
+Protocol = Literal["grpc", "http"]
+
+GRPC_PORT, HTTP_PORT, TRACES_PATH = 4317, 4318, "/v1/traces"
+DEFAULT_URL = "http://localhost:4317"
+_DEFAULT_PORT: dict[Protocol, int] = {"grpc": GRPC_PORT, "http": HTTP_PORT}
+_OTHERS_PORT: dict[Protocol, int] = {"grpc": HTTP_PORT, "http": GRPC_PORT}
+
+
+class Endpoint(NamedTuple):
+    """A collector's address as the exporters want it.
+
+    Attributes:
+        protocol: ``"grpc"`` or ``"http"`` (OTLP over HTTP with protobuf).
+        target: ``host:port`` for grpc, the whole URL with path for http.
+        insecure: No TLS.
+    """
+
+    protocol: Protocol
+    target: str
+    insecure: bool
+
+
+def parse_endpoint(
+    url: str, protocol: Protocol | None = None, *, path_is_whole: bool = False
+) -> Endpoint:
+    """Read `url` as its writer meant it.
+
+    ``host:4317`` is plain text; a missing port is the protocol's own (443 under https); without `protocol`, port 4318 or a
+    path means http, all else grpc; http gets ``/v1/traces`` appended unless it is there, or `path_is_whole` and there is one.
+
+    Raises:
+        ConfigurationError: `url` is not a URL of a collector, or contradicts `protocol`; the message says the fix.
+    """
+    parts = _split(url)
+    port, path = _port(parts, url), parts.path.rstrip("/")
+    chosen = protocol or ("http" if port == HTTP_PORT or path else "grpc")
+    _check_agreement(url, protocol, chosen, port, path)
+    insecure = parts.scheme == "http"
+    port = port or (_DEFAULT_PORT[chosen] if insecure else 443)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if chosen == "grpc":
+        return Endpoint("grpc", f"{host}:{port}", insecure)
+    userinfo = parts.netloc.rpartition("@")[0]
+    netloc = f"{userinfo}@{host}:{port}" if userinfo else f"{host}:{port}"
+    full_path = (
+        path if path.endswith(TRACES_PATH) or (path and path_is_whole) else path + TRACES_PATH
+    )
+    return Endpoint(
+        "http", parts._replace(netloc=netloc, path=full_path, fragment="").geturl(), insecure
+    )
+
+
+def _split(url: str) -> SplitResult:
+    text = url.strip()
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise _error(url, "has white space or control characters in it")
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+    except ValueError as error:
+        raise _error(url, f"is not a URL ({error})") from None
+    if parts.scheme not in ("http", "https"):
+        raise _error(
+            url,
+            f"has scheme {parts.scheme!r}: use http:// (plain text) or https:// (TLS), for grpc too",
+        )
+    if not parts.hostname:
+        raise _error(url, "names no host")
+    return parts
+
+
+def _port(parts: SplitResult, url: str) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        raise _error(url, "has a port that is no number from 1 to 65535") from None
+    if port == 0:
+        raise _error(url, "has port 0: use the collector's own (4317 for grpc, 4318 for http)")
+    return port
+
+
+def _check_agreement(
+    url: str, asked: Protocol | None, chosen: Protocol, port: int | None, path: str
+) -> None:
+    other: Protocol = "http" if chosen == "grpc" else "grpc"
+    why = f"collector_protocol is {asked!r}" if asked else f"its path {path!r} means http"
+    if port == _OTHERS_PORT[chosen]:
+        fix = f"use port {_DEFAULT_PORT[chosen]}, or " + (
+            f"collector_protocol={other!r}" if asked else "drop the path"
+        )
+        raise _error(url, f"has the {other} port {port}, but {why}: {fix}")
+    if chosen == "grpc" and path:
+        raise _error(
+            url,
+            f"has the path {path!r}, but {why}: drop the path, or use collector_protocol='http'",
+        )
+
+
+def _error(url: str, problem: str) -> ConfigurationError:
+    from obs_core._safety.redaction import Redactor
+
+    return ConfigurationError(
+        f"collector_url {Redactor().url(url)!r} {problem}, for instance {DEFAULT_URL!r}"
+    )

@@ -1,0 +1,110 @@
+"""One id for everything that one request caused: in baggage between services, on every span, on log records."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from opentelemetry import baggage
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.trace import Span, SpanProcessor
+
+from obs_core._config.config import CorrelationConfig
+
+KEY = "correlation_id"
+_VALID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+def is_valid_correlation_id(value: object) -> bool:
+    """Whether `value` is 1 to 128 characters of ``A-Z a-z 0-9 . _ : / + = @ -``: it cannot forge a header or a log line."""
+    return isinstance(value, str) and _VALID.fullmatch(value) is not None
+
+
+def get_correlation_id(context: Context | None = None) -> str | None:
+    """Return the correlation id of `context` (default: the current one), or None. Never raises; any thread."""
+    value = baggage.get_baggage(KEY, context)
+    return value if isinstance(value, str) and _VALID.fullmatch(value) else None
+
+
+def with_correlation_id(correlation_id: str, context: Context | None = None) -> Context:
+    """Return `context` (default: the current one) with `correlation_id` in its baggage."""
+    return baggage.set_baggage(KEY, correlation_id, context)
+
+
+def new_correlation_id() -> str:
+    """Return a fresh random id."""
+    return str(uuid.uuid4())
+
+
+@contextmanager
+def correlation_scope(correlation_id: str | None = None) -> Iterator[str]:
+    """Run the block under `correlation_id`; yield the id in force.
+
+    Args:
+        correlation_id: The id; None keeps the current one, or makes a new one where there is none. One that is not valid
+            (see `is_valid_correlation_id`) is replaced by a new one.
+
+    For entry points that no integration covers: a script, a cron job, a consumer of its own. Any thread or task.
+    """
+    wanted = get_correlation_id() if correlation_id is None else correlation_id
+    chosen = (
+        wanted if wanted is not None and is_valid_correlation_id(wanted) else new_correlation_id()
+    )
+    token = attach(with_correlation_id(chosen))
+    try:
+        yield chosen
+    finally:
+        detach(token)
+
+
+def attach_correlation(
+    header: Callable[[str], str | None], context: Context, config: CorrelationConfig | None = None
+) -> Context:
+    """Return the incoming request's `context` with its correlation id: a valid header's, else baggage's, else a new one.
+
+    Args:
+        header: Returns a request header's value by (case-insensitive) name, or None.
+        context: What the propagator extracted.
+        config: Default: that of the current set-up.
+    """
+    config = config or current_correlation_config()
+    candidates = (header(name) for name in config.headers)
+    chosen = next(
+        (value for value in candidates if is_valid_correlation_id(value)), None
+    ) or get_correlation_id(context)
+    if chosen is None:
+        # an invalid id in foreign baggage must not travel on, so it is taken out where none is generated
+        chosen = new_correlation_id() if config.generate_id else None
+    return with_correlation_id(chosen, context) if chosen else baggage.remove_baggage(KEY, context)
+
+
+def correlation_headers(
+    config: CorrelationConfig | None = None, context: Context | None = None
+) -> dict[str, str]:
+    """Return the headers that carry the current correlation id out: one header, or none without an id or propagation."""
+    config = config or current_correlation_config()
+    current = get_correlation_id(context)
+    return {config.headers[0]: current} if current and config.propagation else {}
+
+
+def current_correlation_config() -> CorrelationConfig:
+    """The configuration of the current set-up, or the default one."""
+    from obs_core._setup.manager import current_manager
+
+    manager = current_manager()
+    return manager.settings.correlation if manager else _DEFAULT
+
+
+_DEFAULT = CorrelationConfig()
+
+
+class CorrelationSpanProcessor(SpanProcessor):
+    """Stamps the correlation id of its context on every recorded span."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Set ``correlation_id`` where the context has one."""
+        value = get_correlation_id(parent_context)
+        if value is not None:
+            span.set_attribute(KEY, value)

@@ -1,0 +1,33 @@
+"""Trace, span and correlation ids on log records."""
+
+from __future__ import annotations
+
+import logging
+
+from opentelemetry import trace
+
+from obs_core._correlation.ids import get_correlation_id
+
+NOTHING = "-"
+
+
+class TraceContextFilter(logging.Filter):
+    """Adds ``trace_id``, ``span_id`` (lower-case hex) and ``correlation_id`` to each record; lets every record pass.
+
+    Each is ``"-"`` where there is none, so a format string may always name them. Put it on a handler: a logger's filter does
+    not see the records of its children. Works from `logging.config.dictConfig`
+    (``{"()": "obs_core.TraceContextFilter"}``) and on Celery's loggers. Thread- and fork-safe: it has no state.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Stamp `record`; a value that the caller gave with ``extra=`` stays."""
+        context = trace.get_current_span().get_span_context()
+        fields = {
+            "trace_id": trace.format_trace_id(context.trace_id) if context.is_valid else NOTHING,
+            "span_id": trace.format_span_id(context.span_id) if context.is_valid else NOTHING,
+            "correlation_id": get_correlation_id() or NOTHING,
+        }
+        for name, value in fields.items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True

@@ -1,0 +1,1 @@
+"""`trace_function`, for each kind of callable."""

@@ -1,0 +1,172 @@
+"""Arguments of a call as span attributes: only those asked for, redacted, bounded, and only where a span records."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from opentelemetry.trace import Span
+from opentelemetry.util.types import AttributeValue
+
+from obs_core._safety.containment import call_contained
+from obs_core._safety.redaction import REDACTED, Redactor
+from obs_core._safety.text import exportable, truncate
+from obs_core.exceptions import ConfigurationError
+
+PREFIX = "obs.args."
+MAX_BYTES = 1024
+MAX_ITEMS = 32
+MAX_DEPTH = 4
+MAX_INT = 2**63
+
+Serialize = Callable[[object], "AttributeValue | None"]
+
+
+class ArgumentCapture:
+    """Sets ``obs.args.<name>`` for each of `names` that a call binds, defaults included.
+
+    Args:
+        function: The callable whose parameters are meant.
+        names: The allow list: parameters of `function`, or keys of its ``**kwargs``.
+        serialize: Makes a value into an attribute; None leaves the argument out. Default: scalars and short sequences of them
+            as they are, anything else its ``repr``.
+
+    Raises:
+        ConfigurationError: `names` is a single string, or names what `function` does not take.
+
+    Values of names on the deny list become ``[REDACTED]``, also inside mappings and dataclasses, and text is cut at 1,024
+    bytes. Thread-safe: no state.
+    """
+
+    __slots__ = ("_catch_all", "_names", "_serialize", "_signature")
+
+    def __init__(
+        self, function: Callable[..., Any], names: Iterable[str], serialize: Serialize | None = None
+    ) -> None:
+        self._names = _checked_names(names)
+        self._serialize = serialize
+        self._signature = _signature(function)
+        parameters = self._signature.parameters.values()
+        self._catch_all = next(
+            (p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None
+        )
+        unknown = [name for name in self._names if name not in self._signature.parameters]
+        if unknown and self._catch_all is None:
+            raise ConfigurationError(
+                f"capture_args names {unknown[0]!r}, which is no parameter: name some of {self._signature}"
+            )
+
+    def __call__(self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Set the attributes; a value that cannot be told is left out."""
+        bound = self.bind(args, kwargs)
+        for name in self._names:
+            if name in bound:
+                value = call_contained(
+                    f"serializing the argument {name!r}", self._attribute, name, bound[name]
+                )
+                if value is not None:
+                    span.set_attribute(PREFIX + name, value)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return name → value of a call, ``**kwargs`` spread; empty where the call does not fit and so will raise itself."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError:
+            return {}
+        bound.apply_defaults()
+        return {**bound.arguments.get(self._catch_all or "", {}), **bound.arguments}
+
+    def _attribute(self, name: str, value: object) -> AttributeValue | None:
+        redactor = redactor_in_force()
+        if redactor.is_sensitive(name):
+            return REDACTED
+        return attribute_value(
+            self._serialize(value) if self._serialize else _shown(name, value, redactor, 0)
+        )
+
+
+def _checked_names(names: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ConfigurationError(
+            f"capture_args={names!r} is one string: write capture_args=({names!r},)"
+        )
+    for name in (names := tuple(names)):
+        if not isinstance(name, str):
+            raise ConfigurationError(f"capture_args has {name!r}: name the parameters as strings")
+    return tuple(str(name) for name in names)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"capture_args cannot be used on {function!r}, whose signature is unknown: leave it out"
+        ) from error
+
+
+def redactor_in_force() -> Redactor:
+    """The redactor with the current set-up's own patterns."""
+    from obs_core._setup.manager import current_manager
+
+    manager = current_manager()
+    return _redactor(tuple(manager.settings.redact) if manager else ())
+
+
+@lru_cache(maxsize=8)
+def _redactor(patterns: tuple[str, ...]) -> Redactor:
+    return Redactor(patterns)
+
+
+def attribute_value(value: object) -> AttributeValue | None:
+    """Return `value` as something that every OpenTelemetry version can export, bounded."""
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int):
+        return str(value) if _is_too_big(value) else value
+    if isinstance(value, str):
+        return truncate(exportable(value), MAX_BYTES)
+    if isinstance(value, (list, tuple)) and _is_uniform(value):
+        return [attribute_value(item) for item in value]
+    return truncate(exportable(repr(value)), MAX_BYTES)
+
+
+def _is_uniform(values: Sequence[object]) -> bool:
+    kind = type(values[0]) if values else str
+    return kind in (str, bool, int, float) and all(
+        type(value) is kind and not _is_too_big(value) for value in values
+    )
+
+
+def _is_too_big(value: object) -> bool:
+    return isinstance(value, int) and not -MAX_INT <= value < MAX_INT  # OTLP has 64 bits
+
+
+def _shown(name: str, value: object, redactor: Redactor, depth: int) -> object:
+    """Return `value` with secrets masked and containers cut at 32 items and four levels."""
+    if redactor.is_sensitive(name):
+        return REDACTED
+    if isinstance(value, str):
+        return redactor.url(value) if "://" in value[:MAX_BYTES] else value[: MAX_BYTES + 1]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} bytes>"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {
+            field.name: getattr(value, field.name)
+            for field in dataclasses.fields(value)
+            if field.repr
+        }
+    if not isinstance(value, (Mapping, list, tuple, Set)):
+        return value
+    if depth == MAX_DEPTH:
+        return "…"
+    if isinstance(value, Mapping):
+        return {
+            key: _shown(str(key), item, redactor, depth + 1)
+            for key, item in islice(value.items(), MAX_ITEMS)
+        }
+    return [_shown(name, item, redactor, depth + 1) for item in islice(value, MAX_ITEMS)]

@@ -1,0 +1,1 @@
+"""``python -m obs_core doctor``."""

@@ -1,0 +1,179 @@
+"""The doctor: gathers what is known about a service's tracing, and says what is wrong with it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from opentelemetry import trace
+
+from obs_core._config.config import TracingConfig
+from obs_core._config.settings import Settings, resolve
+from obs_core._doctor.packages import (
+    double_instrumentations,
+    instrumentations,
+    unmet_requirements,
+    untested_libraries,
+)
+from obs_core._doctor.probe import probe
+from obs_core._export.exporters import fork_hazard
+from obs_core._provider.double_export import doubled_export
+from obs_core._setup.manager import current_manager
+
+OK, WARN, FAIL = "ok", "warn", "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; `level` is ``"ok"``, ``"warn"`` or ``"FAIL"``."""
+
+    level: str
+    topic: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor found."""
+
+    settings: Mapping[str, tuple[object, str]] = field(default_factory=dict)
+    instrumentations: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing has failed; warnings are no failure."""
+        return not self._failures
+
+    @property
+    def _failures(self) -> int:
+        return sum(finding.level == FAIL for finding in self.findings)
+
+    def render(self) -> str:
+        """The report as text; secrets are masked."""
+        width = max(map(len, self.settings), default=0)
+        lines = [
+            "settings",
+            *(
+                f"  {name:{width}}  {value!r}  ({source})"
+                for name, (value, source) in self.settings.items()
+            ),
+        ]
+        lines += [
+            "",
+            "instrumentations",
+            *(f"  {line}" for line in self.instrumentations or ("none installed",)),
+        ]
+        lines += [
+            "",
+            "checks",
+            *(f"  {found.level:4}  {found.topic}: {found.text}" for found in self.findings),
+        ]
+        verdict = "healthy" if self.is_healthy else f"not healthy: {self._failures} failed"
+        return "\n".join([*lines, "", verdict])
+
+
+def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
+    """Examine this environment, after importing `app` (``"module:attribute"``) where one is given.
+
+    The settings are those that the application set up with; without one, those of the environment.
+    """
+    imported = _import_app(app) if app else None
+    if imported and imported.level == FAIL:
+        return Report(findings=(imported,))
+    manager = current_manager()
+    settings = manager.settings if manager else resolve(TracingConfig.from_env())
+    findings = [
+        *_app_findings(app, imported),
+        *_settings_findings(settings, manager.status.problems if manager else ()),
+    ]
+    findings += [Finding(FAIL, "instrumentation", text) for text in double_instrumentations()]
+    if (
+        manager
+        and manager.status.state != "skipped"
+        and (doubled := doubled_export(trace.get_tracer_provider(), settings))
+    ):
+        findings.append(Finding(WARN, "provider", doubled))
+    findings += _version_findings()
+    findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
+    return Report(settings.describe(), tuple(instrumentations()), tuple(findings))
+
+
+def _import_app(app: str) -> Finding:
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the import path takes text
+    module, _, attribute = app.partition(":")
+    try:
+        found: object = importlib.import_module(module)
+        for name in filter(None, attribute.split(".")):
+            found = getattr(found, name)
+    except Exception as error:  # noqa: BLE001 - the application may raise anything while it is imported
+        return Finding(FAIL, "app", f"{app} cannot be imported: {type(error).__name__}: {error}")
+    return Finding(OK, "app", f"{app} is imported")
+
+
+def _app_findings(app: str | None, imported: Finding | None) -> Iterator[Finding]:
+    if imported:
+        yield imported
+    if app and current_manager() is None:
+        yield Finding(
+            FAIL, "app", f"{app} does not call setup_tracing when it is imported: nothing is traced"
+        )
+
+
+def _settings_findings(settings: Settings, problems: tuple[str, ...]) -> Iterator[Finding]:
+    for problem in dict.fromkeys([*settings.problems, *problems]):
+        yield Finding(FAIL, "settings", problem)
+    if settings.disabled:
+        yield Finding(WARN, "settings", "OTEL_SDK_DISABLED switches tracing off")
+    if settings.sampling_rate == 0:
+        yield Finding(
+            WARN, "settings", "sampling_rate 0 records nothing but what a caller has sampled"
+        )
+
+
+def _version_findings() -> list[Finding]:
+    unmet = [Finding(FAIL, "versions", text) for text in unmet_requirements()]
+    untested = [Finding(WARN, "versions", text) for text in untested_libraries()]
+    return [*unmet, *untested] or [Finding(OK, "versions", "no conflict")]
+
+
+def _fork_findings(settings: Settings) -> Iterator[Finding]:
+    prefork = [name for name in ("gunicorn", "celery", "uwsgi") if _is_installed(name)]
+    hazard = fork_hazard(settings)
+    if hazard:
+        yield Finding(FAIL if prefork else WARN, "fork", f"{hazard}{_by(prefork)}")
+    elif prefork and settings.exporter == "otlp" and settings.endpoint.protocol == "grpc":
+        text = "children use gRPC through its fork support; collector_protocol='http' does without"
+        yield Finding(OK, "fork", text + _by(prefork))
+    else:
+        yield Finding(OK, "fork", "no hazard")
+    if _is_installed("uwsgi") and not any(
+        name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS")
+    ):
+        yield Finding(
+            WARN,
+            "fork",
+            "uWSGI runs no Python threads unless it is told to: start it with --enable-threads, or nothing is exported",
+        )
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        return bool(metadata.version(distribution))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _by(prefork: list[str]) -> str:
+    return f" (installed, and forks: {', '.join(prefork)})" if prefork else ""
+
+
+def _probe_finding(settings: Settings, timeout_s: float) -> Finding:
+    if settings.disabled or settings.exporter != "otlp":
+        return Finding(OK, "collector", "not used")
+    result = probe(settings, timeout_s)
+    return Finding(OK if result.taken else FAIL, "collector", result.text)

@@ -1,0 +1,124 @@
+"""One log line when the collector goes away, one when it is back; the exporters' own lines are their reason."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from obs_core._export.stats import ExportStats
+
+_logger = logging.getLogger("obs_core.export")
+_EXPORTER_LOGGERS = "opentelemetry.exporter"
+
+
+class OutageLog:
+    """Knows whether the collector takes spans, and says so once a change.
+
+    Args:
+        destination: The collector as the log lines name it, without credentials.
+
+    Attributes:
+        is_down: The last batch was not taken.
+        is_suspected: It was not, or the exporter complains about the one it is sending.
+
+    Used by the export thread; the attributes may be read by any.
+    """
+
+    def __init__(self, destination: str) -> None:
+        self._destination = destination
+        self.is_down = self.is_suspected = False
+        self._since = 0.0
+        self._lost_before = 0
+        self._reason: str | None = None
+        self._has_reason = False
+        self._is_concluded = False
+
+    def begin(self) -> None:
+        """Note that a batch is offered: what is explained first from now on is why it was not taken."""
+        self._has_reason = False
+
+    def explain(self, reason: str) -> None:
+        """Take `reason` as the one that the next line gives; later ones ("giving up") say less."""
+        self.is_suspected = True
+        if not self._has_reason and not self._is_concluded:
+            self._reason, self._has_reason = reason, True
+
+    def conclude(self) -> None:
+        """Note that the exporter is being closed: what it complains of from now on is our doing."""
+        self._is_concluded = True
+
+    def observe(self, taken: bool, lost: Callable[[], int]) -> None:
+        """Note how an export ended; log when that is news.
+
+        Args:
+            taken: Whether the collector took the batch.
+            lost: Returns how many spans have been lost since set-up.
+        """
+        if not taken and not self.is_down:
+            self._since = time.monotonic()
+            reason = self._reason or "it gave no reason"
+            _logger.warning(
+                "collector %s does not take spans (%s); keeping and retrying",
+                self._destination,
+                reason,
+            )
+        elif taken and self.is_down:
+            down_s, lost_spans = time.monotonic() - self._since, lost() - self._lost_before
+            _logger.warning(
+                "collector %s is back after %.0f s; %d spans were lost",
+                self._destination,
+                down_s,
+                lost_spans,
+            )
+        self.is_down = self.is_suspected = not taken
+        if taken:
+            self._lost_before, self._reason = lost(), None
+
+    def report_exit(self, stats: ExportStats) -> None:
+        """Log the one line of an exit that lost spans, or left them to the spool."""
+        kept = f", {stats.spooled} kept in the spool" if stats.spooled else ""
+        _logger.warning(
+            "exit: %d spans exported, %d dropped%s (collector %s: %s)",
+            stats.exported,
+            stats.failed + stats.dropped_queue_full + stats.dropped_outage,
+            kept,
+            self._destination,
+            self._reason or "no answer in time",
+        )
+
+
+class _QuietFilter(logging.Filter):
+    """Takes the exporters' lines off the log on the export thread, and passes their text on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.local()
+
+    @contextmanager
+    def listening(self, listener: Callable[[str], None]) -> Iterator[None]:
+        self._thread.listener = listener
+        try:
+            yield
+        finally:
+            self._thread.listener = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        listener = getattr(self._thread, "listener", None)
+        if listener is None:
+            return True
+        listener(record.getMessage())
+        return False
+
+
+_filter = _QuietFilter()
+
+
+def quiet_exporter_logs(listener: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Within the block, this thread's lines on OpenTelemetry's exporter loggers go to `listener` in place of the log."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith(_EXPORTER_LOGGERS) and isinstance(logger, logging.Logger):
+            logger.addFilter(_filter)
+    return _filter.listening(listener)

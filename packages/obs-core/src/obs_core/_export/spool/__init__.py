@@ -1,0 +1,1 @@
+"""Finished spans on disk until the collector has taken them."""

@@ -1,0 +1,84 @@
+"""Spans that OTLP can hold: with a lone surrogate in one name, its encoder refuses the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, Status
+
+from obs_core._safety.text import exportable
+
+
+def export_encodable(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
+    """Whether `batch` is taken; one that is not is offered again without what OTLP cannot hold, where there is such a thing.
+
+    For that the exporters raise, or (1.45) answer as if the collector had refused; either way, the batch would be lost whole.
+    """
+    refusal: Exception | None = None
+    try:
+        if exporter.export(batch) is SpanExportResult.SUCCESS:
+            return True
+    except (TypeError, ValueError) as error:
+        refusal = error
+    if (encodables := [_encodable(span) for span in batch]) != batch:
+        return exporter.export(encodables) is SpanExportResult.SUCCESS
+    if refusal is not None:
+        raise refusal
+    return False
+
+
+def _encodable(span: ReadableSpan) -> ReadableSpan:
+    """Return `span` itself, or where it holds text without UTF-8, or a name that is no text, a copy that does not."""
+    status, scope = span.status, span.instrumentation_scope
+    clean = ReadableSpan(
+        name=_text(span.name),
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_attributes(span.attributes),
+        events=[
+            Event(_text(event.name), _attributes(event.attributes), event.timestamp)
+            for event in span.events
+        ],
+        links=[Link(link.context, _attributes(link.attributes)) for link in span.links],
+        kind=span.kind,
+        status=Status(status.status_code, status.description and _text(status.description)),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=scope
+        and InstrumentationScope(_text(scope.name), scope.version, scope.schema_url),
+    )
+    return span if _told(clean) == _told(span) else clean
+
+
+def _told(span: ReadableSpan) -> tuple[object, ...]:
+    """Return all text of `span` that the program chose."""
+    events = [(event.name, dict(event.attributes or {})) for event in span.events]
+    links = [dict(link.attributes or {}) for link in span.links]
+    scope = span.instrumentation_scope
+    return (
+        span.name,
+        dict(span.attributes or {}),
+        events,
+        links,
+        span.status.description,
+        scope and scope.name,
+    )
+
+
+def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {_text(key): _value(value) for key, value in (attributes or {}).items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_value(item) for item in value)
+    return exportable(value) if isinstance(value, str) else value
+
+
+def _text(text: object) -> str:
+    return exportable(text if isinstance(text, str) else str(text))

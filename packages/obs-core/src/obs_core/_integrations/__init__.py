@@ -1,0 +1,1 @@
+"""Shared parts of the packages that instrument a library."""

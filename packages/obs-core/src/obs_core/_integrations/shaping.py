@@ -1,0 +1,242 @@
+"""A TracerProvider that shapes the spans which an instrumentation makes, without touching the instrumentation.
+
+Contrib's instrumentations take ``tracer_provider=``; handing them a `ShapingTracerProvider` lets us drop, rename, edit and
+bound their spans on OpenTelemetry's public API alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+)
+from opentelemetry.util._decorator import _agnosticcontextmanager
+from opentelemetry.util.types import Attributes, AttributeValue
+
+from obs_core._safety.containment import call_contained, record_error, record_exception_event
+from obs_core._safety.text import truncate
+
+Edit = Callable[[Span], None]
+Filter = Callable[[str, AttributeValue], "AttributeValue | None"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanShape:
+    """What to do with each span; every part is optional, and a part that raises is logged and left out.
+
+    Attributes:
+        require_parent: Answers, at each start, whether a span without a valid parent is to be left out.
+        drop: Answers whether to leave out the span of this name, kind and start attributes; its children join its parent.
+        rename: Returns the name to start with, given name, kind and start attributes.
+        attribute: Returns the value to record for a key, or None to leave it out; sees start attributes and later ones.
+        description: Returns the status description to record in place of the given one.
+        edit: Is called with the still recording span just before it ends.
+        max_value_bytes: Longest UTF-8 size of a string attribute; longer ones are cut and end in ``…``. None: no bound.
+    """
+
+    require_parent: Callable[[], bool] | None = None
+    drop: Callable[[str, SpanKind, Mapping[str, AttributeValue]], bool] | None = None
+    rename: Callable[[str, SpanKind, Mapping[str, AttributeValue]], str] | None = None
+    attribute: Filter | None = None
+    description: Callable[[str], str | None] | None = None
+    edit: Edit | None = None
+    max_value_bytes: int | None = None
+
+    def leaves_out(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, AttributeValue],
+        parent: SpanContext,
+    ) -> bool:
+        """Whether this span is not to be made at all."""
+        if (
+            self.require_parent
+            and not parent.is_valid
+            and call_contained("require_parent", self.require_parent)
+        ):
+            return True
+        return bool(self.drop and call_contained("drop", self.drop, name, kind, attributes))
+
+    def name(self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> str:
+        """The name to start the span with."""
+        return (
+            self.rename and call_contained("rename", self.rename, name, kind, attributes)
+        ) or name
+
+    def value(self, key: str, value: AttributeValue) -> AttributeValue | None:
+        """The value to record under `key`; None: nothing. A filter that raises may not leak what it could not judge."""
+        shaped = (
+            call_contained("attribute", self.attribute, key, value) if self.attribute else value
+        )
+        if self.max_value_bytes is not None and isinstance(shaped, str):
+            return truncate(shaped, self.max_value_bytes)
+        return shaped
+
+    def attributes(self, attributes: Attributes) -> dict[str, AttributeValue]:
+        """The attributes to record of those given."""
+        shaped = ((key, self.value(key, value)) for key, value in (attributes or {}).items())
+        return {key: value for key, value in shaped if value is not None}
+
+
+class ShapingTracerProvider(trace.TracerProvider):
+    """Hands out tracers of `provider` whose spans go through `shape`.
+
+    Args:
+        shape: What to do with each span.
+        provider: The provider behind; None: the global one, also when it is only set later.
+
+    Thread-safe and fork-safe: it holds no state of its own.
+    """
+
+    def __init__(self, shape: SpanShape, provider: trace.TracerProvider | None = None) -> None:
+        self._shape = shape
+        self._provider = provider
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        """Return a tracer of the provider behind, shaped."""
+        provider = self._provider or trace.get_tracer_provider()
+        tracer = provider.get_tracer(
+            instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+        )
+        return _ShapingTracer(tracer, self._shape)
+
+
+class _ShapingTracer(trace.Tracer):
+    def __init__(self, tracer: trace.Tracer, shape: SpanShape) -> None:
+        self._tracer = tracer
+        self._shape = shape
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> Span:
+        shape, given = self._shape, attributes or {}
+        parent = trace.get_current_span(context).get_span_context()
+        if shape.leaves_out(name, kind, given, parent):
+            return NonRecordingSpan(parent)
+        span = self._tracer.start_span(
+            shape.name(name, kind, given), context, kind, shape.attributes(given), links, start_time,
+            record_exception, set_status_on_exception,
+        )  # fmt: skip
+        return _ShapedSpan(span, shape) if span.is_recording() else span
+
+    @_agnosticcontextmanager
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> Iterator[Span]:
+        span = self.start_span(
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+        )
+        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
+            yield span
+
+
+class _ShapedSpan(Span):
+    """The recording span, with the shape between it and whoever writes to it."""
+
+    __slots__ = ("_shape", "_span")
+
+    def __init__(self, span: Span, shape: SpanShape) -> None:
+        self._span = span
+        self._shape = shape
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._span, name)
+
+    def end(self, end_time: int | None = None) -> None:
+        if self._shape.edit and self._span.is_recording():
+            call_contained("edit", self._shape.edit, self._span)
+        self._span.end(end_time)
+
+    def get_span_context(self) -> SpanContext:
+        return self._span.get_span_context()
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        self._span.set_attributes(self._shape.attributes(attributes))
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        shaped = self._shape.value(key, value)
+        if shaped is not None:
+            self._span.set_attribute(key, shaped)
+
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None:
+        self._span.add_event(name, self._shape.attributes(attributes), timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        self._span.add_link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        self._span.update_name(name)
+
+    def is_recording(self) -> bool:
+        return self._span.is_recording()
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        code = status if isinstance(status, StatusCode) else status.status_code
+        text = description if isinstance(status, StatusCode) else status.description
+        if text is not None and self._shape.description is not None:
+            text = call_contained("description", self._shape.description, text)
+        self._span.set_status(Status(code, text if code is StatusCode.ERROR else None))
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        record_exception_event(self, exception, attributes, timestamp)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        if error is not None and self.is_recording():
+            record_error(self, error)
+        super().__exit__(kind, error, trace_back)

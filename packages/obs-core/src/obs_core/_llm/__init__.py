@@ -1,0 +1,1 @@
+"""`trace_llm`: calls of language models, by the ``gen_ai.*`` conventions."""

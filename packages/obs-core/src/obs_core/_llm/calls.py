@@ -1,0 +1,157 @@
+"""How a call of a language model runs under its span: what it asks for, what came back, and the streams in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.context import attach, detach
+from opentelemetry.trace import Span, set_span_in_context
+from opentelemetry.util.types import AttributeValue
+
+from obs_core._decorators.arguments import ArgumentCapture
+from obs_core._decorators.calls import AnyCallable, Plan, span_starter
+from obs_core._decorators.generator_context import Steps
+from obs_core._decorators.trace_function import WRAPPERS, Kind, Wrap
+from obs_core._llm.content import captures_content, output_messages, tell_content
+from obs_core._llm.responses import Reading, first_text
+from obs_core._llm.streams import watched
+from obs_core._safety.containment import call_contained
+from obs_core._safety.text import exportable, truncate
+
+# gen_ai.* is of development status, so the names are ours to keep: https://github.com/open-telemetry/semantic-conventions-genai
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+REQUEST_STREAM = "gen_ai.request.stream"
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_ID = "gen_ai.response.id"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
+
+MAX_MODEL_BYTES = 256
+_MODEL_ARGUMENTS = ("model", "model_id", "modelId")
+_REQUEST_NUMBERS = {
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "top_k": "gen_ai.request.top_k",
+    "max_tokens": "gen_ai.request.max_tokens",
+    "max_completion_tokens": "gen_ai.request.max_tokens",
+    "max_output_tokens": "gen_ai.request.max_tokens",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+    "seed": "gen_ai.request.seed",
+}
+
+
+class Request:
+    """Tells the span what the call asks for."""
+
+    __slots__ = ("_arguments", "_dynamic", "_operation")
+
+    def __init__(self, arguments: ArgumentCapture, operation: str, *, dynamic: bool) -> None:
+        self._arguments = arguments
+        self._operation = operation
+        self._dynamic = dynamic
+
+    def __call__(self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._arguments(span, args, kwargs)
+        bound = self._arguments.bind(args, kwargs)
+        model = first_text(bound, _MODEL_ARGUMENTS) if self._dynamic else None
+        if model:
+            model = truncate(exportable(model), MAX_MODEL_BYTES)
+            span.update_name(f"{self._operation} {model}")
+            span.set_attribute(REQUEST_MODEL, model)
+        for name, key in _REQUEST_NUMBERS.items():
+            if isinstance(value := bound.get(name), (int, float)) and not isinstance(value, bool):
+                span.set_attribute(key, value)
+        if captures_content():
+            tell_content(span, bound)
+
+
+class Answer:
+    """Tells the span what came back."""
+
+    __slots__ = ("_reading", "_span")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._reading = Reading(keep_text=captures_content())
+
+    def item(self, item: object) -> None:
+        self._reading.take(item)
+
+    def end(self, first_after: float | None) -> None:
+        reading = self._reading
+        told: dict[str, AttributeValue | None] = {
+            RESPONSE_MODEL: reading.model,
+            RESPONSE_ID: reading.id,
+            FINISH_REASONS: reading.finish_reasons or None,
+            INPUT_TOKENS: reading.input_tokens,
+            OUTPUT_TOKENS: reading.output_tokens,
+            FIRST_CHUNK: first_after,
+            REQUEST_STREAM: None if first_after is None else True,
+            OUTPUT_MESSAGES: output_messages(reading) if reading.text else None,
+        }
+        self._span.set_attributes({key: value for key, value in told.items() if value is not None})
+
+
+def _answering_call(function: AnyCallable, plan: Plan) -> AnyCallable:
+    """Wrap a plain callable that returns an answer or a stream."""
+    start = span_starter(plan)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        span = start(args, kwargs)
+        if span is None:
+            return function(*args, **kwargs)
+        steps = plan.steps(span)
+        token = attach(set_span_in_context(span))
+        try:
+            answer = function(*args, **kwargs)
+        except BaseException as error:
+            steps.end_failed(error)
+            raise
+        finally:
+            detach(token)
+        return _answered(answer, span, steps)
+
+    return wrapper
+
+
+def _answering_coroutine(function: AnyCallable, plan: Plan) -> AnyCallable:
+    """Wrap a coroutine function that returns an answer or a stream."""
+    start = span_starter(plan)
+
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        span = start(args, kwargs)
+        if span is None:
+            return await function(*args, **kwargs)
+        steps = plan.steps(span)
+        try:
+            answer = await steps.context.run_async(lambda: function(*args, **kwargs))
+        except BaseException as error:
+            steps.end_failed(error)
+            raise
+        return _answered(answer, span, steps)
+
+    return wrapper
+
+
+LLM_WRAPPERS: dict[Kind, Wrap] = {
+    **WRAPPERS,
+    "call": _answering_call,
+    "coroutine": _answering_coroutine,
+}
+
+
+def _answered(answer: Any, span: Span, steps: Steps) -> Any:
+    """Read `answer` and end the span, or return the stand-in that will."""
+    stream = (
+        call_contained("watching a stream", watched, answer, steps) if span.is_recording() else None
+    )
+    if stream is not None:
+        return stream
+    steps.end_whole(answer)
+    return answer

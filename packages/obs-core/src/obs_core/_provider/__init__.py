@@ -1,0 +1,1 @@
+"""The tracer provider: resource, sampling, span processors."""

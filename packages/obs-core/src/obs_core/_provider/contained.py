@@ -1,0 +1,138 @@
+"""The fence around a span processor that is not ours: what it raises is logged, what it hangs in is left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent import futures
+from functools import partial
+from queue import SimpleQueue
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from obs_core._safety.containment import log_failure
+
+_Job = tuple["futures.Future[bool]", Callable[[], bool]]
+
+
+class Aside:
+    """A thread that runs what may hang, so that nobody has to wait for it longer than he will.
+
+    It is started ahead, by `be_ready`: none can start while the interpreter (3.12 and later) shuts down, which is when it is
+    needed. Takes no lock, so a signal handler may use it, and a forked child begins with a thread of its own.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs_of: dict[int, SimpleQueue[_Job | None]] = {}
+
+    def be_ready(self) -> None:
+        """Start the thread, unless this process has it or can start none any more."""
+        if (pid := os.getpid()) not in self._jobs_of:
+            jobs: SimpleQueue[_Job | None] = SimpleQueue()
+            if self._jobs_of.setdefault(pid, jobs) is jobs:
+                self._start(pid, jobs)
+
+    def _start(self, pid: int, jobs: SimpleQueue[_Job | None]) -> None:
+        try:
+            threading.Thread(target=_serve, args=(jobs,), name=self._name, daemon=True).start()
+        except RuntimeError:
+            del self._jobs_of[pid]
+
+    def begin(self, job: Callable[[], bool], *, is_last: bool = False) -> futures.Future[bool]:
+        """Run `job` on the thread, which ends after the one that `is_last`; without a thread it is left out."""
+        self.be_ready()
+        future: futures.Future[bool] = futures.Future()
+        jobs = self._jobs_of.get(os.getpid())
+        if jobs is None:
+            future.set_result(True)
+            return future
+        jobs.put((future, job))
+        if is_last:
+            self._jobs_of.clear()
+            jobs.put(None)
+        return future
+
+
+def _serve(jobs: SimpleQueue[_Job | None]) -> None:
+    while found := jobs.get():
+        future, job = found
+        try:
+            future.set_result(job())
+        except BaseException as error:  # noqa: BLE001 - is for the one who waits
+            future.set_exception(error)
+
+
+class FencedProcessor(SpanProcessor):
+    """Forwards to `inner`, never raises, and lets its flush and shutdown take no longer than `timeout_s` (or as asked)."""
+
+    def __init__(self, inner: SpanProcessor, timeout_s: float) -> None:
+        self._inner = inner
+        self._timeout_s = timeout_s
+        self._name = type(inner).__name__
+        self._aside = Aside(f"obs-core-{self._name}")
+        self._may_hang = _may_hang(inner)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Forward, contained."""
+        if self._may_hang:
+            self._aside.be_ready()
+        try:
+            self._inner.on_start(span, parent_context)
+        except Exception:  # noqa: BLE001 - a user's processor may raise anything
+            log_failure(f"{self._name}.on_start")
+
+    def _on_ending(self, span: Span) -> None:
+        try:
+            self._inner._on_ending(span)
+        except Exception:  # noqa: BLE001 - a user's processor may raise anything
+            log_failure(f"{self._name}._on_ending")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Forward, contained."""
+        try:
+            self._inner.on_end(span)
+        except Exception:  # noqa: BLE001 - a user's processor may raise anything
+            log_failure(f"{self._name}.on_end")
+
+    def shutdown(self) -> None:
+        """Shut down within `timeout_s`."""
+        outcome(self.begin_shutdown(), self._timeout_s)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush within `timeout_millis`; False when it was not done by then."""
+        return outcome(self.begin_flush(timeout_millis), timeout_millis / 1000)
+
+    def begin_shutdown(self) -> futures.Future[bool]:
+        """Shut down, aside."""
+        return self._aside.begin(partial(self._end, "shutdown"), is_last=True)
+
+    def begin_flush(self, timeout_millis: int) -> futures.Future[bool]:
+        """Flush, aside."""
+        return self._aside.begin(partial(self._end, "force_flush", timeout_millis))
+
+    def _end(self, method: str, *arguments: int) -> bool:
+        try:
+            return getattr(self._inner, method)(*arguments) is not False
+        except Exception:  # noqa: BLE001 - a user's processor may raise anything
+            log_failure(f"{self._name}.{method}")
+            return False
+
+
+def _may_hang(processor: SpanProcessor) -> bool:
+    """Whether there is anything to do at its end; a processor that only stamps spans needs no thread."""
+    kind = type(processor)
+    return (
+        kind.shutdown is not SpanProcessor.shutdown
+        or kind.force_flush is not SpanProcessor.force_flush
+    )
+
+
+def outcome(begun: futures.Future[bool], timeout_s: float) -> bool:
+    """Return what came of it, False where that is not known after `timeout_s`."""
+    try:
+        return begun.result(max(0.0, timeout_s))
+    except futures.TimeoutError:
+        return False

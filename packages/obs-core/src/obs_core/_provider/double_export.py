@@ -1,0 +1,48 @@
+"""What someone else's TracerProvider exports by itself, where a set-up joins it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from obs_core._config.endpoint import GRPC_PORT, HTTP_PORT
+from obs_core._config.settings import Settings
+
+
+def doubled_export(provider: object, settings: Settings) -> str | None:
+    """Say that `provider` exports to the collector of `settings` too, so that each span arrives twice; None: it does not."""
+    if settings.exporter != "otlp":
+        return None
+    ours = _address(settings.endpoint.target)
+    theirs = next(
+        (endpoint for endpoint in _endpoints(provider) if _is_same(_address(endpoint), ours)), None
+    )
+    if theirs is None:
+        return None
+    host, port = _address(theirs)
+    return (
+        f"each span is exported twice: the TracerProvider that was there before setup_tracing exports to {host}:{port} too; "
+        "start the service without opentelemetry-instrument, or leave the export to it: on_existing_provider='skip'"
+    )
+
+
+def _endpoints(provider: object) -> Iterator[str]:
+    """Where the SDK's span processors of `provider` export to; nothing public tells."""
+    joined = getattr(provider, "_active_span_processor", None)
+    for processor in getattr(joined, "_span_processors", ()):
+        batching = getattr(processor, "_batch_processor", None)  # since 1.33
+        exporter = getattr(processor, "span_exporter", None) or getattr(batching, "_exporter", None)
+        endpoint = getattr(exporter, "_endpoint", None)
+        if isinstance(endpoint, str):
+            yield endpoint
+
+
+def _address(endpoint: str) -> tuple[str, int | None]:
+    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
+    return host, parts.port or (443 if parts.scheme == "https" else None)
+
+
+def _is_same(one: tuple[str, int | None], other: tuple[str, int | None]) -> bool:
+    """Whether it is one collector: it listens on a port for each protocol."""
+    return one == other or (one[0] == other[0] and {one[1], other[1]} == {GRPC_PORT, HTTP_PORT})

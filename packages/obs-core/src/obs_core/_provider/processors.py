@@ -1,0 +1,72 @@
+"""The span processors of a set-up, and their end within one deadline."""
+
+from __future__ import annotations
+
+import time
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
+
+from obs_core._export.processor import BatchExportProcessor
+from obs_core._provider.contained import FencedProcessor, outcome
+
+
+class Pipeline(SynchronousMultiSpanProcessor):
+    """The span processors in force: our own, and everyone else's behind a `FencedProcessor`.
+
+    The tuple is replaced as a whole, so no lock is needed to read it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # untyped in the SDK
+        self.processors: tuple[SpanProcessor, ...] = ()
+        self.exit_timeout_s: float = 2.0
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Append a processor, fenced."""
+        with self._lock:
+            self.processors += (FencedProcessor(span_processor, self.exit_timeout_s),)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Forward."""
+        for processor in self.processors:
+            processor.on_start(span, parent_context)
+
+    def _on_ending(self, span: Span) -> None:
+        for processor in self.processors:
+            processor._on_ending(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Forward."""
+        for processor in self.processors:
+            processor.on_end(span)
+
+    def shutdown(self, timeout_s: float | None = None) -> None:
+        """Shut every processor down, all of them within `timeout_s` (default `exit_timeout_s`), and forget them."""
+        timeout_s = self.exit_timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + timeout_s
+        begun = [fenced.begin_shutdown() for fenced in self._fenced()]
+        for exporting in self._exporting():
+            exporting.shutdown(timeout_s)
+        for end in begun:
+            outcome(end, deadline - time.monotonic())
+        self.processors = ()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush every processor, all of them within `timeout_millis`; True when all of them say so."""
+        deadline = time.monotonic() + timeout_millis / 1000
+        begun = [fenced.begin_flush(timeout_millis) for fenced in self._fenced()]
+        answers = [exporting.force_flush(timeout_millis) for exporting in self._exporting()]
+        return all([*answers, *(outcome(flush, deadline - time.monotonic()) for flush in begun)])
+
+    def _fenced(self) -> list[FencedProcessor]:
+        return [
+            processor for processor in self.processors if isinstance(processor, FencedProcessor)
+        ]
+
+    def _exporting(self) -> list[BatchExportProcessor]:
+        return [
+            processor
+            for processor in self.processors
+            if isinstance(processor, BatchExportProcessor)
+        ]

@@ -1,0 +1,1 @@
+"""`setup_tracing` and the `TracingManager` that it returns."""

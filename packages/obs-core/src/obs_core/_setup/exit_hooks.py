@@ -1,0 +1,65 @@
+"""Opt-in hooks for ways to end a process that skip `atexit`: SIGTERM, and multiprocessing's ``os._exit``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+from obs_core._safety.containment import warn_once
+
+Flush = Callable[[], object]
+
+
+class _FlushThenChain:
+    """The SIGTERM handler: flush, then do what the handler before it would have done."""
+
+    def __init__(
+        self, flush: Flush, previous: Callable[[int, FrameType | None], object] | int
+    ) -> None:
+        self.flush = flush
+        self._previous = previous
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self.flush()
+        if callable(self._previous):
+            self._previous(signum, frame)
+        elif self._previous != signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+
+
+def flush_on_sigterm(flush: Flush) -> None:
+    """Install a SIGTERM handler that calls `flush`, then does what the handler before it would have done.
+
+    A process without a handler still dies by the signal, so its exit status stays what the supervisor expects. A second
+    call puts its `flush` in the place of the first one's.
+
+    Raises:
+        ValueError: Not called from the main thread (Python's own rule for signal handlers).
+    """
+    previous = signal.getsignal(signal.SIGTERM)
+    if isinstance(previous, _FlushThenChain):
+        previous.flush = flush
+        return
+    if previous is None:
+        warn_once(
+            "sigterm",
+            "SIGTERM has a handler that was not installed from Python: it is left alone, without a flush",
+        )
+        return
+    signal.signal(signal.SIGTERM, _FlushThenChain(flush, previous))
+
+
+def flush_in_children(flush: Callable[[], object], owner: object) -> None:
+    """Make multiprocessing's forked children call `flush` as their last step, for as long as `owner` lives.
+
+    They end by ``os._exit`` after running multiprocessing's own finalizers, which is the place to be: no monkeypatch.
+    """
+    from multiprocessing import util
+
+    def add_finalizer(_: object) -> None:
+        util.Finalize(None, flush, exitpriority=0)
+
+    util.register_after_fork(owner, add_finalizer)

@@ -1,0 +1,163 @@
+"""The object that owns a set-up: its settings, its pipeline, its end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from obs_core._export.exporters import fork_hazard
+from obs_core._safety.containment import warn_once
+
+if TYPE_CHECKING:
+    from obs_core._config.settings import Settings
+    from obs_core._export.processor import BatchExportProcessor
+    from obs_core._export.stats import ExportStats, Status
+    from obs_core._integrations.registry import InstrumentationHandle
+    from obs_core._provider.processors import Pipeline
+    from obs_core._provider.provider import SwitchableProvider
+
+
+class TracingManager:
+    """What `setup_tracing` returns: flush, shut down, look inside. Made by `setup_tracing` alone.
+
+    Thread-safe. After a fork, the child's manager is the same object with counts and an export queue of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline | None = None,
+        switchable: SwitchableProvider | None = None,
+        exporting: BatchExportProcessor | None = None,
+        problems: Sequence[str] = (),
+        state: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self._pipeline = pipeline
+        self._switchable = switchable
+        self._exporting = exporting
+        self._problems = [*settings.problems, *problems]
+        self._fixed_state = "disabled" if settings.disabled else state
+        self._stopped = False
+        if exporting:
+            _watch_forks(self)
+        atexit.register(self.shutdown)
+
+    @property
+    def status(self) -> Status:
+        """Whether tracing works as configured, and what was wrong where it does not."""
+        from obs_core._export.stats import Status
+
+        state = (
+            "stopped"
+            if self._stopped
+            else self._fixed_state or ("degraded" if self._problems else "active")
+        )
+        return Status(state, tuple(self._problems))
+
+    def describe(self) -> dict[str, tuple[object, str]]:
+        """Return each setting's name → (value in force, where it came from), secrets masked."""
+        return self.settings.describe()
+
+    def stats(self) -> ExportStats:
+        """Return what became of this process's spans so far; right without a MeterProvider."""
+        from obs_core._export.stats import ExportStats
+
+        return self._exporting.stats() if self._exporting else ExportStats()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Export what is finished; return False, at the latest after `timeout_s`, when it was not all taken.
+
+        The span processors given to `setup_tracing` are flushed too, within the same time.
+
+        Args:
+            timeout_s: Seconds; default `exit_timeout_s`.
+        """
+        timeout_s = self.settings.exit_timeout_s if timeout_s is None else timeout_s
+        return self._pipeline.force_flush(int(timeout_s * 1000)) if self._pipeline else True
+
+    def shutdown(self, timeout_s: float | None = None) -> None:
+        """Export what is finished and stop, within `timeout_s` (seconds; default `exit_timeout_s`); later spans are dropped.
+
+        The span processors given to `setup_tracing` are shut down beside, within the same time: one that hangs is left behind.
+
+        Runs by itself at interpreter exit. Never raises; a second call does nothing.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        atexit.unregister(self.shutdown)
+        if self._pipeline:
+            self._pipeline.shutdown(timeout_s)
+        if self._switchable:
+            self._switchable.switch_off()
+
+    def instrument_all(self) -> list[InstrumentationHandle]:
+        """Instrument every installed library that an installed obs package covers; return the handles."""
+        from obs_core._integrations.discovery import instrument_all
+
+        handles, problems = instrument_all()
+        self._problems += problems
+        return handles
+
+    def flush_on_sigterm(self) -> None:
+        """On SIGTERM flush within `exit_timeout_s`, then do what would have happened without us."""
+        from obs_core._setup.exit_hooks import flush_on_sigterm
+
+        flush_on_sigterm(self.flush)
+
+    def flush_in_children(self) -> None:
+        """Let children of `multiprocessing` (fork) and `ProcessPoolExecutor` flush before they end by ``os._exit``."""
+        from obs_core._setup.exit_hooks import flush_in_children
+
+        flush_in_children(self.flush, self)
+
+    def __repr__(self) -> str:
+        return f"<TracingManager {self.settings.service_name!r} {self.status.state}>"
+
+    def _before_fork(self) -> None:
+        if (
+            self._exporting
+            and not self._stopped
+            and (hazard := fork_hazard(self.settings))
+            and hazard not in self._problems
+        ):
+            self._problems.append(hazard)
+            warn_once(hazard, hazard)
+
+    def _after_fork_in_child(self) -> None:
+        if self._exporting:
+            self._exporting.after_fork_in_child()
+
+
+def _watch_forks(manager: TracingManager) -> None:
+    if not hasattr(os, "register_at_fork"):
+        return
+    alive = weakref.ref(manager)
+
+    def before() -> None:
+        if found := alive():
+            found._before_fork()
+
+    def after_in_child() -> None:
+        if found := alive():
+            found._after_fork_in_child()
+
+    os.register_at_fork(before=before, after_in_child=after_in_child)
+
+
+_current: TracingManager | None = None
+
+
+def current_manager() -> TracingManager | None:
+    """Return the manager of this process's set-up, or None before the first one."""
+    return _current
+
+
+def set_current_manager(manager: TracingManager | None) -> None:
+    """Make `manager` the one that `current_manager` returns."""
+    global _current
+    _current = manager

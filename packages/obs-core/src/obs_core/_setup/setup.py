@@ -1,0 +1,113 @@
+"""`setup_tracing`: from what the user says to spans on their way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from obs_core._config import validators as check
+from obs_core._config.config import TracingConfig
+from obs_core._setup.manager import TracingManager, current_manager, set_current_manager
+from obs_core._setup.middleware import MiddlewareConfig, request_tracing_middleware
+from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from obs_core._config.settings import Settings
+
+OnExistingProvider = Literal["attach", "fail", "skip"]
+_lock = threading.RLock()
+_parts: tuple[object, ...] = ()
+
+
+class SetupResult(NamedTuple):
+    """What `setup_tracing` returns."""
+
+    manager: TracingManager
+    middleware_config: MiddlewareConfig
+
+
+def setup_tracing(
+    config: TracingConfig,
+    *,
+    instrument: Literal["auto"] | None = None,
+    on_existing_provider: OnExistingProvider = "attach",
+    replace: bool = False,
+    span_exporter: SpanExporter | None = None,
+    span_processors: Sequence[SpanProcessor] = (),
+) -> SetupResult:
+    """Set up tracing for this process; call it once, at start, before or after a fork.
+
+    Args:
+        config: The settings; what it leaves out comes from the environment.
+        instrument: ``"auto"`` also instruments every installed library that an installed obs package covers.
+        on_existing_provider: What to do when someone else has set a global TracerProvider: ``"attach"`` our processors to
+            it (default), ``"fail"``, or ``"skip"``: leave it as it is and export nothing ourselves.
+        replace: Where this process is set up already, flush and stop that and go on with `config`; tracers stay valid.
+        span_exporter: Export through this one in place of OTLP, for instance an in-memory one.
+        span_processors: Called for each span before it is queued for export; one that raises is logged and passed over.
+
+    Returns:
+        ``(manager, middleware_config)``. The same manager as before when called again with the same settings.
+
+    Raises:
+        ConfigurationError: A setting is wrong; with ``strict=True`` also one of the environment.
+        AlreadyConfiguredError: This process is set up with other settings and `replace` is False, or someone else's
+            provider is in place and `on_existing_provider` is ``"fail"``.
+
+    Thread-safe. A second call with the same settings makes no thread and no exporter.
+    """
+    # half of what importing obs_core would cost, and a process that only decorates or tests does without
+    from obs_core._config.settings import resolve
+    from obs_core._setup.build import assemble
+
+    check.instance(TracingConfig)("config", config)
+    if instrument not in ("auto", None):
+        raise ConfigurationError(f"instrument={instrument!r} is not valid: use 'auto' or None")
+    if on_existing_provider not in ("attach", "fail", "skip"):
+        raise ConfigurationError(
+            f"on_existing_provider={on_existing_provider!r} is not valid: use attach, fail or skip"
+        )
+    global _parts
+    with _lock:
+        settings = resolve(config)
+        parts = (span_exporter, *span_processors)
+        manager = _reuse(settings, parts, replace)
+        if manager is None:
+            manager = assemble(settings, on_existing_provider, span_exporter, span_processors)
+            set_current_manager(manager)
+            _parts = parts
+    if instrument == "auto":
+        manager.instrument_all()
+    return SetupResult(manager, _middleware(settings))
+
+
+def _reuse(settings: Settings, parts: tuple[object, ...], replace: bool) -> TracingManager | None:
+    present = current_manager()
+    if present is None or present.status.state == "stopped":
+        return None
+    if replace:
+        present.shutdown()
+        return None
+    changed = sorted(
+        n for n in settings.sources if getattr(settings, n) != getattr(present.settings, n)
+    )
+    changed += ["span_exporter or span_processors"] if parts != _parts else []
+    if changed:
+        raise AlreadyConfiguredError(
+            f"tracing is set up already, with another {', '.join(changed)}: "
+            "call setup_tracing once, or with replace=True to flush and stop the first"
+        )
+    return present
+
+
+def _middleware(settings: Settings) -> MiddlewareConfig:
+    options: dict[str, Any] = {
+        "service_name": settings.service_name,
+        "correlation": settings.correlation,
+        "redact": settings.redact,
+    }
+    return MiddlewareConfig(request_tracing_middleware, options)

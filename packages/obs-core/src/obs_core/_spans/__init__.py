@@ -1,0 +1,1 @@
+"""Tracers, span ids, errors and attributes of spans."""
