@@ -23,13 +23,16 @@ from obs_core import TracingConfig, setup_tracing
 from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.spool import segment
+from obs_core._export.spool import spool as spool_module
+from obs_core._export.spool.directory import SUFFIX
 from obs_core._export.spool.records import (
     resource_record,
+    settled_ids,
     settled_record,
     span_record,
-    unsettled_spans,
+    spans_without,
 )
-from obs_core._export.spool.segment import SUFFIX, Segment
+from obs_core._export.spool.segment import Segment
 from obs_core._export.spool.spool import Spool
 from obs_core.exceptions import ConfigurationError
 from obs_core.testing import OtlpSink
@@ -336,6 +339,46 @@ def test_the_directory_is_bounded_in_bytes(service, otlp_sink: OtlpSink, tmp_pat
     assert running.end().count("are allowed") == 1
 
 
+def test_what_is_written_during_a_survey_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the moment when a file's size is read and the end of the survey, the program goes on."""
+    spool = Spool(tmp_path, 20_000, FAR)
+    spool.write(ended("span"))
+    scandir = os.scandir
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name, self.path, self._entry = entry.name, entry.path, entry
+
+        def stat(self) -> os.stat_result:
+            found = self._entry.stat()
+            while spool.write(ended("meanwhile")):
+                pass
+            return found
+
+    monkeypatch.setattr(os, "scandir", lambda path: map(Entry, scandir(path)))
+    spool.survey()
+    while spool.write(ended("after")):
+        pass
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 21_000
+    spool.close()
+
+
+def test_a_file_is_bounded_in_bytes_whoever_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The export thread may wait long for a collector that is down, and begins no new file meanwhile."""
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 2_000)
+    spool = Spool(tmp_path, 10**6, FAR)
+    for _ in range(50):
+        spool.write(ended("span"))
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert max(sizes) < 3_000
+    assert sum(sizes) > 10_000
+    spool.close()
+
+
 def test_the_directory_is_bounded_in_age(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
     """A trace of last week tells nobody anything."""
     killed = service(otlp_sink.url)
@@ -379,6 +422,24 @@ def test_a_directory_that_disappears_costs_the_copy_alone(
     assert names(otlp_sink) == once(1, "before") + once(10, "between")
 
 
+def test_spans_whose_file_is_deleted_are_counted_as_failed(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
+    """Someone cleans up in an outage: the log says nothing of it again and again, the counts do."""
+    running = service(otlp_sink.url, 0.1)
+    with stopped(otlp_sink):
+        running.do("spans(10)")
+        wait_until(lambda: "spooled=10" in running.do("say(manager.stats())"))
+        for path in (tmp_path / "spool").iterdir():
+            path.unlink()
+    running.do("spans(1, 'after')")
+    wait_until(lambda: "failed=10" in running.do("say(manager.stats())"))
+    assert "exported=1, " in running.do("say(manager.stats())")
+    assert "spooled=0" in running.do("say(manager.stats())")
+    assert "Traceback" not in running.end()
+    assert names(otlp_sink) == once(1, "after")
+
+
 def test_a_damaged_file_keeps_its_sound_spans(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
     """Cut short by the kill, or scribbled over: what can be read is exported, and the file is gone."""
     killed = service(otlp_sink.url)
@@ -420,7 +481,7 @@ def test_spans_that_no_collector_takes_do_not_stay(
     spool = Spool(tmp_path, 10**6, FAR)
     for name in ("poison", "behind"):
         spool.write(ended(name))
-        spool.seal(when_full=False)
+        spool.seal()
     spool.disown()
     picky = Picky()
     processor = BatchExportProcessor(
@@ -433,7 +494,7 @@ def test_spans_that_no_collector_takes_do_not_stay(
         time.sleep(0.02)
     assert processor.stats().replayed == 1
     processor.shutdown()
-    assert caplog.text.count("but not those of") == 1
+    assert caplog.text.count("but not 1 of") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -450,8 +511,28 @@ def test_what_was_taken_over_and_refused_stays_for_the_next(tmp_path: Path) -> N
     wait_until(lambda: picky.refused > 0)
     processor.shutdown()
     left = Spool(tmp_path, 10**6, FAR)
-    assert [span.name for segment in left.backlog() for span in segment.unsettled()] == ["poison"]
+    assert [span.name for span in oldest(left).unsettled()] == ["poison"]
     left.disown()
+
+
+def test_a_refused_batch_does_not_cost_the_rest_of_its_file(tmp_path: Path) -> None:
+    """The spans behind it in the same file are exported."""
+    spool = Spool(tmp_path, 10**6, FAR)
+    for name in ("poison", "behind", "last"):
+        spool.write(ended(name))
+    spool.disown()
+    picky = Picky()
+    options = BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1)
+    processor = BatchExportProcessor(lambda: picky, "http://collector", options)
+    deadline = time.monotonic() + 30
+    while "last" not in picky.taken:
+        processor.on_end(ended("fresh"))
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    processor.shutdown()
+    assert Counter(picky.taken)["behind"] == 1
+    assert picky.refused == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 class Slow(SpanExporter):
@@ -508,8 +589,7 @@ def test_a_long_replay_does_not_hold_up_the_exit(
     assert "fresh" in slow.taken
     assert 0 < slow.taken.count("old") < 40
     left = Spool(tmp_path, 10**6, FAR)
-    [segment] = left.backlog()
-    assert len(segment.unsettled()) == 40 - slow.taken.count("old")
+    assert len(list(oldest(left).unsettled())) == 40 - slow.taken.count("old")
     left.disown()
 
 
@@ -600,7 +680,7 @@ def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked
         instrumentation_scope=InstrumentationScope("scope", "1.0", "https://schema", {"a": 1}),
     )
     lines = (resource_record(3, resource) + span_record(span, 3)).split(b"\n")
-    [found] = unsettled_spans(lines)
+    [found] = spans_without(set(), lines)
     for field in (
         "name",
         "context",
@@ -623,7 +703,14 @@ def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked
     assert [(link.context, dict(link.attributes or {})) for link in found.links] == [
         (to, attributes) for to in linked
     ]
-    assert unsettled_spans([*lines, settled_record([context.span_id])]) == []
+    settled = settled_ids([settled_record([context.span_id]).lstrip()])
+    assert list(spans_without(settled, lines)) == []
+
+
+def oldest(spool: Spool) -> Segment:
+    found = spool.oldest()
+    assert found is not None
+    return found
 
 
 def ended(name: str) -> ReadableSpan:
@@ -638,14 +725,63 @@ def test_a_file_is_one_process_s_alone(tmp_path: Path) -> None:
     first, second = (Spool(tmp_path, 10**6, FAR) for _ in range(2))
     segment = first.write(ended("span"))
     assert isinstance(segment, Segment)
-    assert list(second.backlog()) == []
+    assert second.oldest() is None
     assert [path.suffix for path in tmp_path.iterdir()] == [SUFFIX]
     first.disown()
-    [adopted] = second.backlog()
+    adopted = oldest(second)
     assert (adopted.path, adopted.is_adopted) == (segment.path, True)
     assert [found.name for found in adopted.unsettled()] == ["span"]
-    assert list(first.backlog()) == []
+    assert first.oldest() is None
     second.remove(adopted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_sealed_meanwhile_takes_no_span(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The export thread may remove it at once: a span that is late for it belongs in the next one."""
+    spool = Spool(tmp_path, 10**6, FAR)
+    first = spool.write(ended("first"))
+    assert first is not None
+    write = Segment.write
+
+    def write_late(segment: Segment, span: ReadableSpan) -> int:
+        first.is_sealed = True
+        return write(segment, span)
+
+    monkeypatch.setattr(Segment, "write", write_late)
+    second = spool.write(ended("second"))
+    assert second is not None
+    assert second is not first
+    assert [span.name for span in first.unsettled()] == ["first"]
+    assert [span.name for span in second.unsettled()] == ["second"]
+    spool.close()
+
+
+def test_files_that_two_threads_begin_at_once_are_both_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them is not the current one, and is replayed and removed all the same."""
+    spool = Spool(tmp_path, 10**6, FAR)
+    begin, written = Segment.begin, []
+
+    def begin_both(directory: Path) -> Segment:
+        monkeypatch.setattr(Segment, "begin", begin)
+        written.append(spool.write(ended("other thread")))
+        return begin(directory)
+
+    monkeypatch.setattr(Segment, "begin", begin_both)
+    written.append(spool.write(ended("this thread")))
+    assert len(list(tmp_path.iterdir())) == 2
+    for found in written:
+        assert found is not None
+        found.spill()
+    spool.seal()
+    names = []
+    while (waiting := spool.oldest()) is not None:
+        names += [span.name for span in waiting.unsettled()]
+        spool.remove(waiting)
+    assert sorted(names) == ["other thread", "this thread"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,13 +1,9 @@
-"""How spans are gathered for export, and kept until then."""
+"""The settings of the export: how spans are gathered, and kept until the collector has them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from obs_core._export.spool.spool import Spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +17,3 @@ class BatchOptions:
     spool_dir: Path | None = None
     spool_max_bytes: int = 64 << 20
     spool_max_age_s: float = 86_400.0
-
-    def open_spool(self) -> Spool | None:
-        """Return a spool of this process's own, or None where none is asked for."""
-        if self.spool_dir is None:
-            return None
-        from obs_core._export.spool.spool import Spool
-
-        return Spool(self.spool_dir, self.spool_max_bytes, self.spool_max_age_s)

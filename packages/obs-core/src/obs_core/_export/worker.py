@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -62,10 +63,10 @@ class ExportWorker:
         self._build = build
         self._outage = outage
         self._options = options
-        spool = options.open_spool()
-        self._spool = spool
-        self._queue = SpanQueue(options.max_queue_size, self.counts, spool)
-        self._replay = self._build_replay(spool) if spool else None
+        self._spool = self._open_spool()
+        self._queue = SpanQueue(options.max_queue_size, self.counts, self._spool)
+        self._replay = self._build_replay(self._spool) if self._spool else None
+        self._period_ends, self._due = 0.0, 0
         self._flushes: deque[_Flush] = deque()
         self._wake = Signal()
         self._attempts = 0
@@ -75,16 +76,19 @@ class ExportWorker:
         self._start_lock = threading.Lock()
         self._finished = threading.Event()
 
+    def _open_spool(self) -> Spool | None:
+        options = self._options
+        if options.spool_dir is None:
+            return None
+        from obs_core._export.spool.spool import Spool
+
+        return Spool(options.spool_dir, options.spool_max_bytes, options.spool_max_age_s)
+
     def _build_replay(self, spool: Spool) -> Replay:
         from obs_core._export.spool.replay import Replay
 
-        return Replay(
-            spool,
-            self.counts,
-            self._options,
-            self._offer_again,
-            lambda: bool(self._flushes) or self._is_over(),
-        )
+        size = self._options.max_export_batch_size
+        return Replay(spool, self.counts, size, self._offer_again)
 
     def take_over(self) -> None:
         """Start the thread already if processes that are gone may have left spans."""
@@ -119,13 +123,12 @@ class ExportWorker:
 
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        self._period_ends = time.monotonic() + self._options.schedule_delay_s
         while not self._is_over():
-            is_due = self._wake.wait(self._options.schedule_delay_s)
+            self._wake.wait(self._time_to_next_turn())
             if self._is_over():
                 break
-            self._serve_flushes() if self._flushes else self._export_and_replay(
-                full_batches_only=is_due
-            )
+            self._serve_flushes() if self._flushes else self._take_turn()
         if self._disowned:
             # only a greenlet gets here, since it survives a fork; it may not end, as `threading` has forgotten it there
             threading.Event().wait()
@@ -144,17 +147,36 @@ class ExportWorker:
             flush.succeeded = self._export_pending()
             flush.done.set()
 
-    def _export_and_replay(self, *, full_batches_only: bool) -> None:
-        replay, before = self._replay, self.counts.exported
-        is_replay_due = replay is not None and replay.prepare(is_outage=self._outage.is_down)
-        self._export_pending(full_batches_only=full_batches_only)
-        if replay is not None and is_replay_due and not len(self._queue):
-            replay.run(is_proven=self.counts.exported > before)
+    def _time_to_next_turn(self) -> float:
+        if self._is_batch_due():
+            return 0.0
+        replay_at = math.inf if self._replay is None else self._replay.due_at
+        return max(0.0, min(self._period_ends, replay_at) - time.monotonic())
 
-    def _export_pending(self, *, full_batches_only: bool = False) -> bool:
+    def _is_batch_due(self) -> bool:
+        size = self._options.max_export_batch_size
+        is_full = len(self._queue) >= size and not self._outage.is_down
+        return is_full or min(self._due, len(self._queue)) > 0
+
+    def _take_turn(self) -> None:
+        """Export the next batch if it is due, then one of the backlog, so that neither holds the other up."""
+        if time.monotonic() >= self._period_ends:
+            self._begin_period()
+        if self._is_batch_due() and not self._export_batch():
+            self._due = 0
+        elif self._replay is not None:
+            self._replay.offer_batch()
+
+    def _begin_period(self) -> None:
+        """Make all that is queued due: nothing waits longer than `schedule_delay_s`."""
+        self._period_ends = time.monotonic() + self._options.schedule_delay_s
+        self._due = len(self._queue)
+        if self._replay is not None:
+            self._replay.look_after(is_outage=self._outage.is_down)
+
+    def _export_pending(self) -> bool:
         """Export batch by batch until the queue is empty; False as soon as one is not taken."""
-        least = self._options.max_export_batch_size if full_batches_only else 1
-        while len(self._queue) >= least and not self._abandoned:
+        while self._queue and not self._abandoned:
             if not self._export_batch():
                 return False
         return not self._queue
@@ -162,10 +184,13 @@ class ExportWorker:
     def _export_batch(self) -> bool:
         size = min(len(self._queue), self._options.max_export_batch_size)
         taken = self._offer(self._queue.head(size))
+        self._due -= size
         self._attempts = 0 if taken else self._attempts + 1
         if taken or self._attempts >= MAX_ATTEMPTS:
             self._attempts = 0
             self._queue.take_out(size, exported=taken)
+        if self._replay is not None:
+            self._replay.note_live(taken=taken)
         if not self.is_stopping:
             self._outage.observe(taken, lambda: self.counts.lost)
         return taken

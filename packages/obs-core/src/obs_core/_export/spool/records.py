@@ -1,4 +1,4 @@
-"""How a finished span stands in a spool file: one JSON line, and back.
+"""Finished spans as lines of a spool file, and back: one JSON array each.
 
 A record begins with its line break, so that one cut short by a full disk or a kill does not spoil the next. A file holds three
 kinds: a resource, which spans name by a number of the file's own; a span; and the ids of spans that need no export any more.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,7 @@ from opentelemetry.trace import (
 )
 
 _RESOURCE, _SPAN, _SETTLED = "r", "s", "d"
+_SETTLED_START = b'["d",'
 _BYTES = "\0bytes"
 
 
@@ -60,22 +61,30 @@ def span_record(span: ReadableSpan, resource: int) -> bytes:
     )
 
 
-def unsettled_spans(lines: Iterable[bytes]) -> list[ReadableSpan]:
-    """Return the spans of a file that are still to be exported; what cannot be read is left out."""
+def settled_ids(lines: Iterable[bytes]) -> set[int]:
+    """Return the ids of the spans of a file that have been exported; what cannot be read is left out."""
+    settled: set[int] = set()
+    for line in lines:
+        # the records of spans, nearly all of the file, are not parsed for this
+        if line.startswith(_SETTLED_START):
+            with suppress(TypeError, ValueError):
+                _, span_ids = _parsed(line)
+                settled.update(span_ids)
+    return settled
+
+
+def spans_without(settled: Set[int], lines: Iterable[bytes]) -> Iterator[ReadableSpan]:
+    """Yield the spans of a file but those with a `settled` id; what cannot be read is left out."""
     resources: dict[int, Resource] = {}
-    spans: dict[int, ReadableSpan] = {}
     for record in map(_parsed, lines):
         with suppress(TypeError, ValueError, LookupError):
-            kind, first, *rest = record
+            kind, number, *rest = record
             if kind == _RESOURCE:
-                resources[first] = Resource(*rest)
+                resources[number] = Resource(*rest)
             elif kind == _SPAN:
-                span = _span(resources[first], *rest)
-                spans[span.context.span_id] = span
-            elif kind == _SETTLED:
-                for span_id in first:
-                    spans.pop(span_id, None)
-    return list(spans.values())
+                span = _span(resources[number], *rest)
+                if span.context.span_id not in settled:
+                    yield span
 
 
 def _record(*fields: object) -> bytes:

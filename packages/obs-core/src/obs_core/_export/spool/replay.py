@@ -1,96 +1,147 @@
-"""The export thread's care for the spool: files begun anew, kept within their bounds, and offered to the collector again."""
+"""The export thread's care for the spool: its backlog is offered to the collector, and its files are kept within bounds."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from obs_core._export.options import BatchOptions
 from obs_core._export.spool.segment import Segment
 from obs_core._export.spool.spool import Spool
 from obs_core._export.stats import Counts
 from obs_core._safety.containment import log_failure, warn_once
 
-#: How often a file is offered to a collector that takes other spans, before it is given up.
+#: How often a batch is offered to a collector that takes other spans, before it is given up.
 MAX_FAILURES = 3
 
 
 class Replay:
-    """Offers what is in a spool and in no queue. For the export thread; whatever fails is logged, and tried again later.
+    """Offers what is in a spool and in no queue, oldest first, a batch at a time, beside the live spans.
+
+    For the export thread. Between two batches it rests for as long as the last one took, so that a long backlog leaves half of
+    the thread's time to the program. Whatever fails is logged, and tried again later.
 
     Args:
         spool: Where the spans are.
         counts: Where they are counted.
-        options: Of the exports; every `schedule_delay_s`, at most, the spool is looked after.
+        batch_size: Spans offered at once.
         offer: Exports a batch; whether it was taken.
-        is_called_away: Whether the export thread is wanted elsewhere; asked before each batch.
+
+    Attributes:
+        due_at: When the next batch may be offered (`time.monotonic`); infinite where none is known of.
     """
 
     def __init__(
         self,
         spool: Spool,
         counts: Counts,
-        options: BatchOptions,
+        batch_size: int,
         offer: Callable[[list[ReadableSpan]], bool],
-        is_called_away: Callable[[], bool],
     ) -> None:
+        self.due_at = math.inf
         self._spool = spool
         self._counts = counts
-        self._options = options
+        self._batch_size = batch_size
         self._offer = offer
-        self._is_called_away = is_called_away
-        self._due_at = 0.0
+        self._segment: Segment | None = None
+        self._waiting: Iterator[ReadableSpan] = iter(())
+        self._batch: list[ReadableSpan] = []
+        self._is_proven = False
 
-    def prepare(self, *, is_outage: bool) -> bool:
-        """Begin a new file and look at the bounds, where that is due; True when it was."""
-        if time.monotonic() < self._due_at:
-            return False
-        self._due_at = time.monotonic() + self._options.schedule_delay_s
-        try:
-            self._spool.survey()
-            self._spool.seal(when_full=is_outage)
-        except OSError:
-            log_failure("the spool's upkeep")
-        return True
+    def look_after(self, *, is_outage: bool) -> None:
+        """Keep the bounds and begin a new file, so that the last one can be replayed; then look for a backlog again."""
+        self.due_at = 0.0
+        self._spool.survey()
+        if not is_outage:
+            self._spool.seal()
 
-    def run(self, *, is_proven: bool) -> None:
-        """Offer file by file until one is not taken.
+    def note_live(self, *, taken: bool) -> None:
+        """Note whether the collector took a batch of live spans: if so, one that it does not take is at fault itself.
 
-        Args:
-            is_proven: The collector has just taken other spans, so that it is the file's fault when it does not take these.
+        If not, nothing is offered before `look_after` is called again.
         """
+        if taken:
+            self._note_taken()
+        else:
+            self._is_proven = False
+            self._postpone()
+
+    def _note_taken(self) -> None:
+        if not self._is_proven:
+            # what has been written in the outage waits its turn by age
+            self._spool.seal()
+        self._is_proven = True
+
+    def _postpone(self) -> None:
+        self.due_at = math.inf
+
+    def offer_batch(self) -> None:
+        """Offer the next batch, if it is due."""
+        began = time.monotonic()
+        if began < self.due_at:
+            return
+        self._postpone()
         try:
-            for segment in self._spool.backlog():
-                if self._is_called_away():
-                    return
-                if not self._offer_all(segment):
-                    self._note_failure(segment, is_proven)
-                    return
-                is_proven = True
+            if self._offer_next():
+                now = time.monotonic()
+                self.due_at = now + (now - began)
         except Exception:  # noqa: BLE001 - the disk's errors, in a thread that has more to do
             log_failure("the spool's replay")
+            self._segment = None
 
-    def _offer_all(self, segment: Segment) -> bool:
-        waiting = iter(segment.unsettled())
-        while batch := list(islice(waiting, self._options.max_export_batch_size)):
-            if self._is_called_away():
-                return True
-            if not self._offer(batch):
-                return False
-            segment.note_replayed([span.context.span_id for span in batch])
-            self._counts.replay(len(batch), own=not segment.is_adopted)
-        self._spool.remove(segment)
+    def _offer_next(self) -> bool:
+        """Whether there was a batch, and it was taken."""
+        segment = self._segment or self._open_oldest()
+        if segment is None:
+            return False
+        batch = self._batch
+        if not self._offer(batch):
+            self._note_refusal(segment, batch)
+            return False
+        segment.drop(_ids(batch))
+        segment.failures = 0
+        self._note_taken()
+        self._counts.replay(len(batch), own=not segment.is_adopted)
+        self._read_on(segment)
         return True
 
-    def _note_failure(self, segment: Segment, is_proven: bool) -> None:
-        segment.failures += is_proven
-        if segment.failures >= MAX_FAILURES:
-            warn_once(
-                "replay",
-                f"the collector takes spans, but not those of {segment.path}: such files are deleted",
-            )
-            self._counts.give_up(0 if segment.is_adopted else len(segment.unsettled()))
+    def _open_oldest(self) -> Segment | None:
+        """Begin to read the oldest file that has spans left; those that have none are deleted."""
+        while self._segment is None and (found := self._spool.oldest()):
+            self._segment, self._waiting = found, found.unsettled()
+            self._read_on(found)
+        return self._segment
+
+    def _read_on(self, segment: Segment) -> None:
+        """Read the next batch; after the last one, the file is deleted."""
+        try:
+            self._batch = list(islice(self._waiting, self._batch_size))
+        except FileNotFoundError:  # deleted for its age, or by someone who cleaned up
+            self._batch = []
+        if not self._batch:
+            self._segment = None
+            self._counts.give_up(segment.left)
             self._spool.remove(segment)
+
+    def _note_refusal(self, segment: Segment, batch: list[ReadableSpan]) -> None:
+        # read anew when it is offered again
+        self._segment = None
+        segment.failures += self._is_proven
+        self._is_proven = False
+        if segment.failures < MAX_FAILURES:
+            return
+        warn_once(
+            "replay",
+            f"the collector takes spans, but not {len(batch)} of {segment.path}: "
+            "such spans are deleted",
+        )
+        segment.failures = 0
+        segment.drop(_ids(batch))
+        self._counts.give_up(0 if segment.is_adopted else len(batch))
+
+
+def _ids(batch: list[ReadableSpan]) -> list[int]:
+    return [span.context.span_id for span in batch]

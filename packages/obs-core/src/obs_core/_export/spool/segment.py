@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -12,16 +13,19 @@ from pathlib import Path
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
+from obs_core._export.spool.directory import HIDDEN_SUFFIX, SUFFIX
 from obs_core._export.spool.records import (
     resource_record,
+    settled_ids,
     settled_record,
     span_record,
-    unsettled_spans,
+    spans_without,
 )
 from obs_core._export.stats import Tally
 
-#: How the names of a directory's segments end; and of one that its process is just beginning.
-SUFFIX, HIDDEN_SUFFIX = ".spans", ".new"
+
+class SealedError(Exception):
+    """The segment takes no further span."""
 
 
 class Segment:
@@ -31,17 +35,18 @@ class Segment:
         path: Where it is.
         is_sealed: No further span is begun in it.
         is_adopted: Another process, which is gone, wrote it.
+        size: About how many bytes this process has written to it.
         failures: How often its spans were offered for replay and not taken by a collector that takes others.
     """
 
     def __init__(self, path: Path, file: FileIO) -> None:
         self.path = path
         self.is_sealed = self.is_adopted = False
-        self.failures = 0
+        self.failures = self.size = 0
         self._file = file
         self._resources: dict[int, Resource] = {}
         self._begun, self._refused, self._spilled = Tally(), Tally(), Tally()
-        self._settled = self._exported = 0
+        self._settled = self._gone = 0
 
     @classmethod
     def begin(cls, directory: Path) -> Segment:
@@ -88,17 +93,23 @@ class Segment:
         """Append `span`; return how many bytes that took. It counts as queued until `settle` or `spill`.
 
         Raises:
+            SealedError: The segment takes no further span.
             ValueError: The segment is closed.
             OSError: The disk does not take it.
         """
         resource = span.resource
         self._begun.add_one()
         try:
+            # asked after the count: whoever seals, and finds all that is counted settled, has the last word
+            if self.is_sealed:
+                raise SealedError
             added = 0 if id(resource) in self._resources else self._introduce(resource)
-            return added + _append(self._file, span_record(span, id(resource)))
+            added += _append(self._file, span_record(span, id(resource)))
         except BaseException:
             self._refused.add_one()
             raise
+        self.size += added
+        return added
 
     def _introduce(self, resource: Resource) -> int:
         added = _append(self._file, resource_record(id(resource), resource))
@@ -113,13 +124,13 @@ class Segment:
         """Note that spans have left the queue, exported or not."""
         self._settled += len(span_ids)
         if exported:
-            self._exported += len(span_ids)
-            if not (self.is_sealed and self.is_done):
+            self._gone += len(span_ids)
+            if not self.is_done:
                 _append(self._file, settled_record(span_ids))
 
-    def note_replayed(self, span_ids: list[int]) -> None:
-        """Note that spans, which were in no queue any more, have been exported."""
-        self._exported += len(span_ids)
+    def drop(self, span_ids: list[int]) -> None:
+        """Note that spans, which were in no queue any more, are not to be offered again."""
+        self._gone += len(span_ids)
         _append(self._file, settled_record(span_ids))
 
     @property
@@ -129,23 +140,31 @@ class Segment:
 
     @property
     def is_done(self) -> bool:
-        """Whether all of it has been exported; of another process's, nobody knows before it is read."""
-        return not self.is_adopted and self._written == self._exported
+        """Whether it is sealed and all of it has gone; of another process's, nobody knows before it is read."""
+        return self.is_sealed and not self.is_adopted and not self.left
+
+    @property
+    def left(self) -> int:
+        """How many of its spans have not gone; 0 where another process wrote it."""
+        return 0 if self.is_adopted else self._written - self._gone
 
     @property
     def _written(self) -> int:
         """How many spans are in it, or about to be."""
-        return self._begun.value - self._refused.value
+        # in this order: a span refused in between is counted as written, rather than one too few
+        refused = self._refused.value
+        return self._begun.value - refused
 
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return os.fstat(self._file.fileno()).st_size
+    def unsettled(self) -> Iterator[ReadableSpan]:
+        """Read the spans that have not gone, one by one.
 
-    def unsettled(self) -> list[ReadableSpan]:
-        """Read the spans that are still to be exported."""
+        Raises:
+            FileNotFoundError: Someone has deleted the file.
+        """
         with self.path.open("rb") as lines:
-            return unsettled_spans(lines)
+            gone = settled_ids(lines)
+            lines.seek(0)
+            yield from spans_without(gone, lines)
 
     def remove(self) -> None:
         """Delete the file, and give its lock back."""

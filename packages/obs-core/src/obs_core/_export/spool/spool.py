@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from obs_core._export.spool.segment import HIDDEN_SUFFIX, SUFFIX, Segment
-from obs_core._safety.containment import log_failure, warn_once
+from obs_core._export.spool.directory import SpoolDirectory
+from obs_core._export.spool.segment import SealedError, Segment
+from obs_core._safety.containment import log_failure
 
-#: While the collector is down, one file gathers spans up to this size before the next one is begun.
+#: A file gathers spans up to about this size before the next one is begun.
 SEGMENT_BYTES = 1 << 20
 
 
@@ -31,22 +29,19 @@ class Spool:
     """
 
     def __init__(self, directory: Path, max_bytes: int, max_age_s: float) -> None:
-        self._directory = directory
-        self._max_bytes = max_bytes
-        self._max_age_s = max_age_s
+        self._directory = SpoolDirectory(directory, max_bytes, max_age_s)
         self._current: Segment | None = None
         self._own: set[Segment] = set()
-        self._room = max_bytes
         self._is_closed = False
 
     def write(self, span: ReadableSpan) -> Segment | None:
         """Write `span` to disk; return the segment that holds it, or None where the disk does not take it."""
-        if self._room <= 0 or self._is_closed:
+        if self._directory.is_full or self._is_closed:
             return None
         try:
             return self._write(span)
         except Exception:  # noqa: BLE001 - the disk's errors, and whatever an attribute's __str__ raises
-            log_failure(f"writing to the spool {self._directory}")
+            log_failure(f"writing to the spool {self._directory.path}")
             return None
 
     def _write(self, span: ReadableSpan) -> Segment:
@@ -55,14 +50,16 @@ class Spool:
             if segment is None or segment.is_sealed:
                 segment = self._current = self._begin()
             try:
-                self._room -= segment.write(span)
-                return segment
-            except ValueError:  # sealed and closed by the export thread in between
-                if not segment.is_sealed:
-                    raise
+                self._directory.note_added(segment.write(span))
+            except SealedError:
+                continue
+            # here, not by the export thread alone, which may wait long for a collector that is down
+            if segment.size >= SEGMENT_BYTES:
+                segment.is_sealed = True
+            return segment
 
     def _begin(self) -> Segment:
-        segment = Segment.begin(self._directory)
+        segment = Segment.begin(self._directory.path)
         self._own.add(segment)
         return segment
 
@@ -77,55 +74,52 @@ class Spool:
         try:
             for segment, span_ids in by_segment.items():
                 segment.settle(span_ids, exported=exported)
-                if segment.is_sealed and segment.is_done:
+                if segment.is_done:
                     self.remove(segment)
         except (OSError, ValueError):
-            log_failure(f"settling the spool {self._directory}")
+            log_failure(f"settling the spool {self._directory.path}")
         return 0 if exported else sum(map(len, by_segment.values()))
 
-    def seal(self, *, when_full: bool) -> None:
-        """Begin another file with the next span; `when_full`: only when this one has grown large."""
-        segment = self._current
-        if segment is not None and (not when_full or segment.size >= SEGMENT_BYTES):
-            self._current, segment.is_sealed = None, True
+    def seal(self) -> None:
+        """Begin another file with the next span, and delete those that are done with."""
+        # all of them: two threads that began one at the same moment left one behind that is not the current one
+        for segment in list(self._own):
+            segment.is_sealed = True
+        try:
+            self._remove_done()
+        except OSError:
+            log_failure(f"deleting files of the spool {self._directory.path}")
+
+    def _remove_done(self) -> None:
+        for segment in list(self._own):
             if segment.is_done:
                 self.remove(segment)
 
-    def backlog(self) -> Iterator[Segment]:
-        """Yield what waits for a replay: our own segments that are in no queue any more, then those of dead processes."""
-        for segment in sorted(self._own, key=lambda segment: segment.path):
-            if segment.is_resting:
-                yield segment
-        known = {segment.path for segment in self._own}
-        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
-            if path not in known and (adopted := Segment.adopted(path)):
-                self._own.add(adopted)
-                yield adopted
+    def survey(self) -> None:
+        """Look after the directory's bounds."""
+        try:
+            self._directory.survey()
+        except OSError:
+            log_failure(f"counting the bytes of the spool {self._directory.path}")
+
+    def oldest(self) -> Segment | None:
+        """Return the oldest file that waits for a replay: in no queue any more, or of a process that is gone."""
+        own = {segment.path: segment for segment in list(self._own)}
+        for path in sorted({*own, *self._directory.files()}):
+            segment = own.get(path) or self._adopt(path)
+            if segment is not None and segment.is_resting:
+                return segment
+        return None
+
+    def _adopt(self, path: Path) -> Segment | None:
+        adopted = Segment.adopted(path)
+        if adopted is not None:
+            self._own.add(adopted)
+        return adopted
 
     def has_files(self) -> bool:
         """Whether there is anything in the directory, whoever's it is."""
-        return any(self._directory.glob(f"*{SUFFIX}"))
-
-    def survey(self) -> None:
-        """Count the bytes of the directory, and delete what is too old."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        used, oldest = 0, time.time() - self._max_age_s
-        for entry in list(os.scandir(self._directory)):
-            with suppress(FileNotFoundError):  # another process was faster
-                found = entry.stat()
-                used += found.st_size
-                if found.st_mtime < oldest and entry.name.endswith((SUFFIX, HIDDEN_SUFFIX)):
-                    Path(entry.path).unlink()
-                    self._warn("age", f"spans of more than {self._max_age_s:.0f} s ago are deleted")
-        self._room = self._max_bytes - used
-        if self._room <= 0:
-            self._warn(
-                "size",
-                f"{used} bytes are there, {self._max_bytes} are allowed: no span is added until some are exported",
-            )
-
-    def _warn(self, what: str, message: str) -> None:
-        warn_once(f"{what} of {self._directory}", f"spool {self._directory}: {message}")
+        return bool(self._directory.files())
 
     def remove(self, segment: Segment) -> None:
         """Delete a segment."""
@@ -135,11 +129,12 @@ class Spool:
     def close(self) -> None:
         """Leave what is there to the next process; delete what is done with."""
         self._is_closed = True
+        self.seal()
         for segment in list(self._own):
-            segment.remove() if segment.is_done else segment.close()
+            segment.close()
         self._own.clear()
 
     def disown(self) -> None:
         """Let go of the parent's locks in a forked child: held here, they would outlive the parent."""
-        for segment in self._own:
+        for segment in list(self._own):
             segment.close()
