@@ -32,11 +32,15 @@ def doctor(tmp_path: Path, clean_environment) -> Doctor:
     return run
 
 
-def add_distribution(folder: Path, name: str, requires: str = "", entry_points: str = "") -> None:
-    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+def add_distribution(
+    folder: Path, name: str, requires: str = "", entry_points: str = "", version: str = "1.0"
+) -> None:
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
     needs = f"Requires-Dist: {requires}\n" if requires else ""
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+    )
     (info / "entry_points.txt").write_text(entry_points)
 
 
@@ -200,11 +204,23 @@ def test_prefork_with_grpc(doctor: Doctor, grpc_sink) -> None:
 
 
 @pytest.mark.promise("CORE-71")
-def test_uwsgi_without_threads(doctor: Doctor, tmp_path: Path) -> None:
-    """The export thread would never run."""
-    add_distribution(tmp_path, "uwsgi")
-    assert "warn  fork: uWSGI runs no Python threads" in doctor(OTEL_TRACES_EXPORTER="none")[1]
-    assert "uWSGI" not in doctor(OTEL_TRACES_EXPORTER="none", UWSGI_ENABLE_THREADS="1")[1]
+@pytest.mark.parametrize("name", ["uwsgi", "pyuwsgi"])
+def test_uwsgi_without_threads(doctor: Doctor, tmp_path: Path, name: str) -> None:
+    """Before 2.0.27, which made the option a stub, the export thread would never run."""
+    warning = (
+        f"warn  fork: {name} 2.0.26 runs no Python threads unless started with --enable-threads"
+    )
+    add_distribution(tmp_path, name, version="2.0.26")
+    assert warning in doctor(OTEL_TRACES_EXPORTER="none")[1]
+    assert warning not in doctor(OTEL_TRACES_EXPORTER="none", UWSGI_ENABLE_THREADS="1")[1]
+
+
+@pytest.mark.promise("CORE-71")
+@pytest.mark.parametrize("name", ["uwsgi", "pyuwsgi"])
+def test_uwsgi_with_threads(doctor: Doctor, tmp_path: Path, name: str) -> None:
+    """Since 2.0.27 it always runs them."""
+    add_distribution(tmp_path, name, version="2.0.27")
+    assert "no Python threads" not in doctor(OTEL_TRACES_EXPORTER="none")[1]
 
 
 @pytest.mark.promise("CORE-71")

@@ -25,6 +25,7 @@ from obs_core._provider.double_export import doubled_export
 from obs_core._setup.manager import current_manager
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
+_UWSGI = ("uwsgi", "pyuwsgi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def _version_findings() -> list[Finding]:
 
 
 def _fork_findings(settings: Settings) -> Iterator[Finding]:
-    prefork = [name for name in ("gunicorn", "celery", "uwsgi") if _is_installed(name)]
+    prefork = [name for name in ("gunicorn", "celery", *_UWSGI) if _is_installed(name)]
     hazard = fork_hazard(settings)
     if hazard:
         yield Finding(FAIL if prefork else WARN, "fork", f"{hazard}{_by(prefork)}")
@@ -151,14 +152,19 @@ def _fork_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, "fork", text + _by(prefork))
     else:
         yield Finding(OK, "fork", "no hazard")
-    if _is_installed("uwsgi") and not any(
-        name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS")
-    ):
-        yield Finding(
-            WARN,
-            "fork",
-            "uWSGI runs no Python threads unless it is told to: start it with --enable-threads, or nothing is exported",
-        )
+    yield from _uwsgi_findings()
+
+
+def _uwsgi_findings() -> Iterator[Finding]:
+    """Warn of a uWSGI that runs no Python threads by default; since 2.0.27 it does."""
+    from packaging.version import Version
+
+    is_told = any(name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS"))
+    for name in filter(_is_installed, _UWSGI):
+        installed = metadata.version(name)
+        if Version(installed) < Version("2.0.27") and not is_told:
+            text = f"{name} {installed} runs no Python threads unless started with --enable-threads"
+            yield Finding(WARN, "fork", f"{text}: nothing is exported. Start it so, or upgrade it")
 
 
 def _is_installed(distribution: str) -> bool:
