@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
 from obs_core.testing import OtlpSink
 
@@ -301,67 +293,41 @@ def test_children_of_multiprocessing_lose_nothing(
     assert sorted(names) == ["child", "child", "child", "parent"]
 
 
-GUNICORN_APP = """
-import os
-from obs_core import TracingConfig, setup_tracing
-from opentelemetry import trace
-
-setup_tracing(TracingConfig(service_name="web", collector_url=os.environ["SINK"], exit_timeout_s=20))
-tracer = trace.get_tracer("web")
-tracer.start_span("master").end()
-
-def app(environ, start_response):
-    with tracer.start_as_current_span("request"):
-        start_response("200 OK", [("Content-Length", "2")])
-        return [b"ok"]
-"""
-
-
-@pytest.mark.promise("CORE-25")
-@pytest.mark.parametrize("preload", [True, False], ids=["preload", "lazy"])
-def test_gunicorn_workers_lose_nothing(tmp_path: Path, otlp_sink: OtlpSink, preload: bool) -> None:
-    """Two real workers, a request or more, SIGTERM to the master."""
-    from urllib.request import urlopen
-
-    (tmp_path / "web.py").write_text(GUNICORN_APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "web:app",
-        "-b",
-        f"127.0.0.1:{port}",
-        "-w",
-        "2",
-        "--no-control-socket",
-    ]
-    master = subprocess.Popen(
-        command + (["--preload"] if preload else []),
-        cwd=tmp_path,
-        env={**os.environ, "SINK": otlp_sink.url},
-        stderr=subprocess.PIPE,
+@pytest.mark.promise("CORE-23")
+def test_a_fork_made_in_c_is_noticed(run, otlp_sink: OtlpSink) -> None:
+    """No hook of Python's runs there: the child has a queue, counts, an instance and ids of its own all the same."""
+    run(
+        SETUP.format(url=otlp_sink.url, more="")
+        + """
+    import ctypes
+    spans(2, "parent")
+    open_too = tracer.start_span("open too")
+    for _ in range(2):
+        pid = ctypes.PyDLL(None).fork()
+        if pid == 0:
+            open_too.end()
+            spans(1, "child")
+            ok = manager.flush(20) and manager.stats().exported == manager.stats().started == 1
+            print(manager.stats(), file=sys.stderr, flush=True)
+            os._exit(0 if ok else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+    open_too.end()
+    assert manager.flush(20)
+    assert manager.stats().exported == manager.stats().started == 3, manager.stats()
+    """
     )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                assert urlopen(f"http://127.0.0.1:{port}/", timeout=60).read() == b"ok"
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                assert master.poll() is None
-                time.sleep(0.05)
-        for _ in range(9):
-            urlopen(f"http://127.0.0.1:{port}/", timeout=60).read()
-    finally:
-        master.send_signal(signal.SIGTERM)
-        _, errors = master.communicate(timeout=50)
-    otlp_sink.wait_for(lambda spans: sum(span.name == "request" for span in spans) >= 10)
-    assert len(otlp_sink.named("request")) == 10, errors
-    assert len(otlp_sink.named("master")) == (1 if preload else 2)
+    arrived = otlp_sink.wait_for(5)
+    children = otlp_sink.named("child")
+    assert sorted(span.name for span in arrived) == [
+        "child",
+        "child",
+        "open too",
+        "parent",
+        "parent",
+    ]
+    assert len({span.trace_id for span in arrived}) == len({span.span_id for span in arrived}) == 5
+    assert len({span.resource["service.instance.id"] for span in arrived}) == 3
+    assert len({span.resource["process.pid"] for span in children}) == 2
 
 
 @pytest.mark.promise("CORE-24")

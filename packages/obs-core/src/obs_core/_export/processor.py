@@ -16,6 +16,7 @@ from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
 from obs_core._export.stats import ExportStats
 from obs_core._export.worker import BuildExporter, ExportWorker
+from obs_core._safety.fork import fork_watch
 
 #: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
 _MAX_BACKDATED = 1024
@@ -42,12 +43,14 @@ class BatchExportProcessor(SpanProcessor):
         self._worker = self._new_worker()
         self._worker.exporter = build()
         self._worker.take_over()
+        fork_watch.call_in_child(self.after_fork_in_child)
 
     def _new_worker(self) -> ExportWorker:
         return ExportWorker(self._build, OutageLog(self._destination), self._options)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""
+        fork_watch.notice()
         if not span.get_span_context().trace_flags.sampled:
             return
         self._worker.counts.started.add_one()
@@ -58,6 +61,7 @@ class BatchExportProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span for export, or drop and count it; never waits, never raises."""
+        fork_watch.notice()
         if span.context.trace_flags.sampled and not self._is_the_parents(span):
             self._worker.put(span)
 
@@ -73,12 +77,14 @@ class BatchExportProcessor(SpanProcessor):
         Args:
             timeout_millis: Milliseconds; default `exit_timeout_s`.
         """
+        fork_watch.notice()
         return self._worker.flush(
             self._options.exit_timeout_s if timeout_millis is None else timeout_millis / 1000
         )
 
     def shutdown(self, timeout_s: float | None = None) -> None:
         """Export what is queued, close the exporter, and return within `timeout_s` (default `exit_timeout_s`) in any case."""
+        fork_watch.notice()
         self._worker.stop(self._options.exit_timeout_s if timeout_s is None else timeout_s)
 
     def after_fork_in_child(self) -> None:
@@ -93,4 +99,5 @@ class BatchExportProcessor(SpanProcessor):
 
     def stats(self) -> ExportStats:
         """Return this process's counts so far."""
+        fork_watch.notice()
         return self._worker.counts.snapshot()

@@ -128,10 +128,6 @@ class TracingManager:
             self._problems.append(hazard)
             warn_once(hazard, hazard)
 
-    def _after_fork_in_child(self) -> None:
-        if self._exporting:
-            self._exporting.after_fork_in_child()
-
 
 def _watch_forks(manager: TracingManager) -> None:
     if not hasattr(os, "register_at_fork"):
@@ -142,11 +138,7 @@ def _watch_forks(manager: TracingManager) -> None:
         if found := alive():
             found._before_fork()
 
-    def after_in_child() -> None:
-        if found := alive():
-            found._after_fork_in_child()
-
-    os.register_at_fork(before=before, after_in_child=after_in_child)
+    os.register_at_fork(before=before)
 
 
 _current: TracingManager | None = None

@@ -1,7 +1,8 @@
-"""An id generator that can be told which span id comes next."""
+"""Random trace and span ids, and a span id that the caller chooses."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,17 +10,45 @@ from contextvars import ContextVar
 from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
+from obs_core._safety.fork import fork_watch
+
 _wanted: ContextVar[int | None] = ContextVar("obs_core_span_id", default=None)
 
 
+class _Random(random.Random):
+    """Random numbers that no ``random.seed`` of the application repeats, and no fork."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fork_watch.call_in_child(self.draw_new_seed)
+
+    def draw_new_seed(self) -> None:
+        """Seed from the operating system: Python does so only after forks of its own."""
+        self.seed()
+
+    def nonzero(self, bits: int) -> int:
+        """Return a random number of `bits` bits, other than 0."""
+        fork_watch.notice()
+        while not (number := self.getrandbits(bits)):
+            pass
+        return number
+
+
+_random = _Random()
+
+
 class ContextIdGenerator(RandomIdGenerator):
-    """Random ids as the SDK draws them, except where `use_span_id` asks for a certain one."""
+    """Random ids, except where `use_span_id` asks for a certain one."""
+
+    def generate_trace_id(self) -> int:
+        """Return a random id of 128 bits."""
+        return _random.nonzero(128)
 
     def generate_span_id(self) -> int:
-        """Return the id asked for by `use_span_id`, once; else a random one."""
+        """Return the id asked for by `use_span_id`, once; else a random one of 64 bits."""
         wanted = _wanted.get()
         if wanted is None:
-            return super().generate_span_id()
+            return _random.nonzero(64)
         _wanted.set(None)
         return wanted
 
@@ -40,7 +69,7 @@ def use_span_id(span_id: int) -> Iterator[None]:
 
 def draw_span_id() -> int:
     """Return a new random span id, never the one asked for by `use_span_id`."""
-    return RandomIdGenerator().generate_span_id()
+    return _random.nonzero(64)
 
 
 def span_ids_can_be_set(provider: trace.TracerProvider | None = None) -> bool:

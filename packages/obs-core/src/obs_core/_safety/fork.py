@@ -1,0 +1,74 @@
+"""Tell a forked child that it is one, also after a fork that Python does not know of (uWSGI's).
+
+A memory page that the kernel empties in each child (``MADV_WIPEONFORK``, Linux 4.14) tells in 40 ns
+what ``os.getpid`` tells in 150; where there is no such page, the process id is compared.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import weakref
+from collections.abc import Callable
+
+from obs_core._safety.containment import call_contained
+
+_MADV_WIPEONFORK = 18
+
+
+class ForkWatch:
+    """Calls what was registered, once in each forked child.
+
+    Python's forks are noticed at once, those made in C when `notice` is called next. Thread-safe;
+    no lock of the parent is taken, which a thread that is gone may hold for ever.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._page = _page_that_forks_empty()
+        self._callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._locks = {self._pid: threading.RLock()}
+        self._is_entering = False
+
+    def call_in_child(self, callback: Callable[[], None]) -> None:
+        """Call the bound method `callback` in each child, as long as its object lives."""
+        self._callbacks = [known for known in self._callbacks if known() is not None]
+        self._callbacks.append(weakref.WeakMethod(callback))
+
+    def notice(self) -> None:
+        """Call the callbacks if this is a child that has not called them yet."""
+        if self._page is None:
+            if self._pid != os.getpid():
+                self._enter_child()
+        elif not self._page[0]:
+            self._enter_child()
+
+    def _enter_child(self) -> None:
+        pid = os.getpid()
+        with self._locks.setdefault(pid, threading.RLock()):
+            if self._pid == pid or self._is_entering:
+                return
+            self._is_entering = True
+            for callback in self._callbacks:
+                if method := callback():
+                    call_contained("entering a forked child", method)
+            self._locks = {pid: self._locks[pid]}
+            self._pid, self._is_entering = pid, False
+            if self._page is not None:
+                self._page[0] = 1
+
+
+def _page_that_forks_empty() -> mmap.mmap | None:
+    try:
+        page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        page.madvise(_MADV_WIPEONFORK)
+    except (OSError, AttributeError, TypeError, ValueError):
+        return None
+    page[0] = 1
+    return page
+
+
+fork_watch = ForkWatch()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=fork_watch.notice)
