@@ -20,7 +20,7 @@ from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.queue import SpanQueue
 from obs_core._export.stats import Counts
 from obs_core._export.utf8 import export_encodable
-from obs_core._export.wakeup import Signal
+from obs_core._export.wakeup import Signal, wait_until
 from obs_core._safety.containment import log_failure
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ _CLOSE_RESERVE_S = 0.2
 
 
 class _Flush:
-    __slots__ = ("done", "succeeded")
+    __slots__ = ("is_done", "succeeded")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.is_done = False
         self.succeeded = False
 
 
@@ -48,8 +48,8 @@ class ExportWorker:
     """One process's queue and export thread, which starts with the first span, or with what there is to replay.
 
     `put` never waits: a span that finds the queue full is dropped and counted, or left to the spool. A batch that the collector
-    does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. `threading` primitives
-    alone, so gevent and eventlet can patch it.
+    does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. The thread may be a greenlet
+    of gevent or eventlet: see `obs_core._export.wakeup`.
 
     Attributes:
         exporter: Where batches go; None is replaced by a newly built one at the first export.
@@ -74,7 +74,7 @@ class ExportWorker:
         self._disowned = False
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
-        self._finished = threading.Event()
+        self._is_finished = False
 
     def _open_spool(self) -> Spool | None:
         options = self._options
@@ -113,6 +113,7 @@ class ExportWorker:
             return
         try:
             if self._thread is None:
+                self._wake = Signal()
                 thread = threading.Thread(target=self._run, name="obs-core-export", daemon=True)
                 thread.start()
                 self._thread = thread
@@ -136,7 +137,7 @@ class ExportWorker:
         self._serve_flushes()
         self._close()
         self._queue.close()
-        self._finished.set()
+        self._is_finished = True
 
     def _is_over(self) -> bool:
         return self.is_stopping or self._disowned
@@ -145,7 +146,7 @@ class ExportWorker:
         while self._flushes:
             flush = self._flushes.popleft()
             flush.succeeded = self._export_pending()
-            flush.done.set()
+            flush.is_done = True
 
     def _time_to_next_turn(self) -> float:
         if self._is_batch_due():
@@ -218,13 +219,13 @@ class ExportWorker:
         if self._thread is None:
             return not self._queue
         if self.is_stopping:
-            return self._finished.wait(timeout_s) and not (
+            return wait_until(lambda: self._is_finished, timeout_s) and not (
                 self.counts.abandoned or self.counts.spooled.value
             )
         flush = _Flush()
         self._flushes.append(flush)
         self._wake.send()
-        return flush.done.wait(timeout_s) and flush.succeeded
+        return wait_until(lambda: flush.is_done, timeout_s) and flush.succeeded
 
     def stop(self, timeout_s: float) -> None:
         """Export what is queued, close the exporter, and return within `timeout_s` in any case. A second call does nothing."""
@@ -235,7 +236,7 @@ class ExportWorker:
         self._wake.send()
         if self._thread is None:
             self._close_elsewhere(deadline)
-        elif not self._finished.wait(max(0.0, timeout_s - _CLOSE_RESERVE_S)):
+        elif not wait_until(lambda: self._is_finished, timeout_s - _CLOSE_RESERVE_S):
             self._abandon()
             self._outage.conclude()
             self._close_elsewhere(deadline)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable
 from concurrent import futures
 from functools import partial
-from queue import SimpleQueue
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from obs_core._export.wakeup import wait_until
 from obs_core._safety.containment import log_failure
 
 _Job = tuple["futures.Future[bool]", Callable[[], bool]]
@@ -26,16 +27,16 @@ class Aside:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs_of: dict[int, SimpleQueue[_Job | None]] = {}
+        self._jobs_of: dict[int, queue.SimpleQueue[_Job | None]] = {}
 
     def be_ready(self) -> None:
         """Start the thread, unless this process has it or can start none any more."""
         if (pid := os.getpid()) not in self._jobs_of:
-            jobs: SimpleQueue[_Job | None] = SimpleQueue()
+            jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
             if self._jobs_of.setdefault(pid, jobs) is jobs:
                 self._start(pid, jobs)
 
-    def _start(self, pid: int, jobs: SimpleQueue[_Job | None]) -> None:
+    def _start(self, pid: int, jobs: queue.SimpleQueue[_Job | None]) -> None:
         try:
             threading.Thread(target=_serve, args=(jobs,), name=self._name, daemon=True).start()
         except RuntimeError:
@@ -56,7 +57,7 @@ class Aside:
         return future
 
 
-def _serve(jobs: SimpleQueue[_Job | None]) -> None:
+def _serve(jobs: queue.SimpleQueue[_Job | None]) -> None:
     while found := jobs.get():
         future, job = found
         try:
@@ -132,7 +133,4 @@ def _may_hang(processor: SpanProcessor) -> bool:
 
 def outcome(begun: futures.Future[bool], timeout_s: float) -> bool:
     """Return what came of it, False where that is not known after `timeout_s`."""
-    try:
-        return begun.result(max(0.0, timeout_s))
-    except futures.TimeoutError:
-        return False
+    return wait_until(begun.done, timeout_s) and begun.result()
