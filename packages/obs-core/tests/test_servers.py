@@ -64,10 +64,12 @@ def gunicorn(port: int, *options: str) -> list[str]:
 
 
 def uwsgi(port: int, *options: str) -> list[str]:
-    binary = Path(sys.executable).with_name("uwsgi")
-    if not binary.exists():
-        pytest.skip("uWSGI is not installed: there is no wheel for this Python, and no compiler")
-    command = [str(binary), f"--http-socket=127.0.0.1:{port}", "--master", "--workers=2"]
+    command = [
+        str(Path(sys.executable).with_name("uwsgi")),
+        f"--http-socket=127.0.0.1:{port}",
+        "--master",
+        "--workers=2",
+    ]
     return [*command, "--wsgi-file=web.py", "--callable=app", "--die-on-term", *options]
 
 
