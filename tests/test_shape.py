@@ -19,6 +19,44 @@ each_source = pytest.mark.parametrize(
 )
 
 
+#: obs-core's rooms, from the ground up: a room imports only from those before it in this list.
+ROOMS = (
+    *("exceptions", "_safety", "_config", "_spans", "_integrations", "_correlation", "_decorators"),
+    *("_llm", "_export", "_provider", "_setup", "_doctor"),
+)
+CORE = ROOT / "packages" / "obs-core" / "src" / "obs_core"
+each_core_source = pytest.mark.parametrize(
+    "path", sorted(CORE.rglob("*.py")), ids=lambda path: path.relative_to(CORE).as_posix()
+)
+
+
+def imported(path: Path) -> list[tuple[int, str]]:
+    """Return line and full name of each module that a source imports, lazily too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.append((node.lineno, node.module))
+    return found
+
+
+@each_core_source
+def test_no_room_imports_from_one_above_it(path: Path) -> None:
+    """What is above may change without what is below; public modules at the top import what they need."""
+    room = path.relative_to(CORE).parts[0].removesuffix(".py")
+    if room not in ROOMS:
+        assert not room.startswith("_") or room in {"__init__", "__main__"}, f"{room} is no room"
+        return
+    above = ROOMS[ROOMS.index(room) + 1 :]
+    upward = [
+        f"{path.relative_to(CORE)}:{line}: {name}"
+        for line, name in imported(path)
+        if name.startswith("obs_core.") and name.split(".")[1] in above
+    ]
+    assert upward == []
+
+
 @each_package
 def test_has_the_same_files_in_the_same_places(package: Package) -> None:
     """README, changelog, licence, types marker, tests."""
@@ -62,25 +100,15 @@ def test_declares_its_matrix_and_its_entry_points(package: Package) -> None:
 def test_imports_no_sibling_and_no_private_part(path: Path) -> None:
     """A package imports no sibling but obs_core, and of obs_core only what is public."""
     package = path.relative_to(ROOT).parts[3]
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += (
-            [node.module]
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level
-            else []
-        )
-        for name in names:
-            root = name.split(".")[0]
-            if root == package or not root.startswith(("obs_", "distributed_observability")):
-                continue
-            if package == "distributed_observability":
-                assert not any(part.startswith("_") for part in name.split(".")), (
-                    f"{path}:{node.lineno}: {name}"
-                )
-            else:
-                assert name in {"obs_core", "obs_core.integration", "obs_core.exceptions"}, (
-                    f"{path}:{node.lineno}: {name}"
-                )
+    for line, name in imported(path):
+        root = name.split(".")[0]
+        if root == package or not root.startswith(("obs_", "distributed_observability")):
+            continue
+        if package == "distributed_observability":
+            is_public = not any(part.startswith("_") for part in name.split("."))
+        else:
+            is_public = name in {"obs_core", "obs_core.integration", "obs_core.exceptions"}
+        assert is_public, f"{path}:{line}: {name}"
 
 
 def test_requires_ranges_of_siblings_never_a_pin() -> None:

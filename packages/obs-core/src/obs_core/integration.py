@@ -3,38 +3,28 @@
 See ``docs/writing-an-integration.md`` for one in fifty lines.
 """
 
+from obs_core._config.in_force import redactor
 from obs_core._correlation.ids import (
     attach_correlation,
     correlation_headers,
     is_valid_correlation_id,
 )
+from obs_core._integrations.contrib import contrib_is_active, warn_if_contrib_is_active
 from obs_core._integrations.registry import (
     InstrumentationHandle,
     active_instrumentations,
     instrument_once,
     uninstrument,
 )
-from obs_core._integrations.requirements import (
-    contrib_is_active,
-    require,
-    version_conflicts,
-    warn_if_contrib_is_active,
-    warn_unsupported_version,
-)
+from obs_core._integrations.requirements import require, version_conflicts, warn_unsupported_version
 from obs_core._integrations.semconv import stable_semconv
 from obs_core._integrations.shaping import ShapingTracerProvider, SpanShape
 from obs_core._integrations.worker_process import is_worker_process, mark_worker_process
-from obs_core._safety.containment import (
-    call_contained,
-    error_message,
-    error_type,
-    log_failure,
-    record_error,
-    warn_once,
-)
+from obs_core._safety.containment import call_contained, log_failure, warn_once
 from obs_core._safety.redaction import REDACTED, Redactor
 from obs_core._safety.text import truncate
 from obs_core._setup.manager import current_manager
+from obs_core._spans.errors import error_message, error_type, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
 
 __all__ = [
@@ -58,6 +48,7 @@ __all__ = [
     "log_failure",
     "mark_worker_process",
     "record_error",
+    "redactor",
     "require",
     "span_ids_can_be_set",
     "stable_semconv",

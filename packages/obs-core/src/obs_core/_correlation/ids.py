@@ -12,6 +12,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from obs_core._config.config import CorrelationConfig
+from obs_core._config.in_force import correlation_in_force
 
 KEY = "correlation_id"
 _VALID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -69,7 +70,7 @@ def attach_correlation(
         context: What the propagator extracted.
         config: Default: that of the current set-up.
     """
-    config = config or current_correlation_config()
+    config = config or correlation_in_force()
     candidates = (header(name) for name in config.headers)
     chosen = next(
         (value for value in candidates if is_valid_correlation_id(value)), None
@@ -84,20 +85,9 @@ def correlation_headers(
     config: CorrelationConfig | None = None, context: Context | None = None
 ) -> dict[str, str]:
     """Return the headers that carry the current correlation id out: one header, or none without an id or propagation."""
-    config = config or current_correlation_config()
+    config = config or correlation_in_force()
     current = get_correlation_id(context)
     return {config.headers[0]: current} if current and config.propagation else {}
-
-
-def current_correlation_config() -> CorrelationConfig:
-    """The configuration of the current set-up, or the default one."""
-    from obs_core._setup.manager import current_manager
-
-    manager = current_manager()
-    return manager.settings.correlation if manager else _DEFAULT
-
-
-_DEFAULT = CorrelationConfig()
 
 
 class CorrelationSpanProcessor(SpanProcessor):

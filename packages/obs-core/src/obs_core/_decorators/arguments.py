@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
+from obs_core._config.in_force import redactor
 from obs_core._safety.containment import call_contained
 from obs_core._safety.redaction import REDACTED, Redactor
 from obs_core._safety.text import exportable, truncate
@@ -81,12 +81,11 @@ class ArgumentCapture:
         return {**bound.arguments.get(self._catch_all or "", {}), **bound.arguments}
 
     def _attribute(self, name: str, value: object) -> AttributeValue | None:
-        redactor = redactor_in_force()
-        if redactor.is_sensitive(name):
+        secrets = redactor()
+        if secrets.is_sensitive(name):
             return REDACTED
-        return attribute_value(
-            self._serialize(value) if self._serialize else _shown(name, value, redactor, 0)
-        )
+        shown = self._serialize(value) if self._serialize else _shown(name, value, secrets, 0)
+        return attribute_value(shown)
 
 
 def _checked_names(names: Iterable[object]) -> tuple[str, ...]:
@@ -107,19 +106,6 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         raise ConfigurationError(
             f"capture_args cannot be used on {function!r}, whose signature is unknown: leave it out"
         ) from error
-
-
-def redactor_in_force() -> Redactor:
-    """The redactor with the current set-up's own patterns."""
-    from obs_core._setup.manager import current_manager
-
-    manager = current_manager()
-    return _redactor(tuple(manager.settings.redact) if manager else ())
-
-
-@lru_cache(maxsize=8)
-def _redactor(patterns: tuple[str, ...]) -> Redactor:
-    return Redactor(patterns)
 
 
 def attribute_value(value: object) -> AttributeValue | None:

@@ -12,13 +12,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.util.types import AttributeValue
 
 from obs_core._decorators.generator_context import Steps, Watcher
-from obs_core._safety.containment import (
-    call_contained,
-    error_message,
-    error_type,
-    log_failure,
-    record_error,
-)
+from obs_core._safety.containment import call_contained, log_failure
+from obs_core._spans.errors import error_message, error_type, record_error
 from obs_core._spans.tracer import needed_tracer
 
 CANCELLED = "obs.cancelled"

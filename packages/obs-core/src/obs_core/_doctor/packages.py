@@ -8,9 +8,10 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
+from obs_core._integrations.contrib import contrib_is_active
 from obs_core._integrations.discovery import find_instrumentors
 from obs_core._integrations.registry import active_instrumentations
-from obs_core._integrations.requirements import contrib_is_active, version_conflicts
+from obs_core._integrations.requirements import version_conflicts
 
 _CONTRIB = "opentelemetry_instrumentor"
 #: Where contrib's name of a library is not ours.

@@ -25,8 +25,9 @@ from opentelemetry.trace import (
 from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from obs_core._safety.containment import call_contained, record_error, record_exception_event
+from obs_core._safety.containment import call_contained
 from obs_core._safety.text import truncate
+from obs_core._spans.errors import record_error, record_exception_event
 
 Edit = Callable[[Span], None]
 Filter = Callable[[str, AttributeValue], "AttributeValue | None"]

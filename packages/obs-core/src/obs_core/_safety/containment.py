@@ -1,91 +1,17 @@
-"""How errors are told: of the user's code, on spans; of ours, in the log, and never to the user's code."""
+"""Contain failures of telemetry: they are logged, at a bounded rate, and never reach the application."""
 
 from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
-
-from opentelemetry.trace import Span, Status, StatusCode
-from opentelemetry.util.types import Attributes
-
-from obs_core._safety.text import exportable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _LOG_INTERVAL_S = 60.0
 _logger = logging.getLogger("obs_core")
-
-
-def error_type(error: BaseException | type[BaseException]) -> str:
-    """Return the fully qualified class name for the attribute ``error.type``; builtins go without their module."""
-    cls = error if isinstance(error, type) else type(error)
-    return (
-        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-    )
-
-
-def error_message(error: BaseException) -> str:
-    """Return ``str(error)`` as text that has UTF-8, also where the exception's own ``__str__`` raises."""
-    try:
-        return exportable(str(error))
-    except Exception as broken:  # noqa: BLE001 - the user's __str__ may raise anything
-        return f"<{error_type(error)}: __str__ raised {error_type(broken)}>"
-
-
-Scrub = Callable[[str], str]
-
-
-def record_error(
-    span: Span, error: BaseException, *, timestamp: int | None = None, scrub: Scrub | None = None
-) -> None:
-    """Mark `span` as failed by `error`: status ERROR with the message, ``error.type``, and one ``exception`` event.
-
-    Never raises. A span that does not record is left alone.
-
-    Args:
-        span: The span that failed.
-        error: What it failed with.
-        timestamp: Nanoseconds since the epoch; None: now.
-        scrub: Returns message and stack trace fit to be exported, where they quote secrets (a client's whole URL).
-    """
-    if span.is_recording():
-        record_exception_event(span, error, timestamp=timestamp, scrub=scrub)
-        span.set_attribute("error.type", error_type(error))
-        span.set_status(Status(StatusCode.ERROR, _scrubbed(scrub, error_message(error))))
-
-
-def record_exception_event(
-    span: Span,
-    error: BaseException,
-    attributes: Attributes = None,
-    timestamp: int | None = None,
-    scrub: Scrub | None = None,
-) -> None:
-    """Add the ``exception`` event of `error`, with `attributes` beside its own; the span itself has not failed by that.
-
-    It has the stable attributes alone (``exception.type``, ``.message``, ``.stacktrace``): ``exception.escaped``, which the
-    SDK's `record_exception` still adds, is deprecated. Never raises.
-    """
-    try:
-        stack = exportable(
-            "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        )
-    except Exception as broken:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
-        stack = f"<traceback unavailable: {error_type(broken)}>"
-    own = {
-        "exception.type": error_type(error),
-        "exception.message": _scrubbed(scrub, error_message(error)),
-        "exception.stacktrace": _scrubbed(scrub, stack),
-    }
-    span.add_event("exception", {**own, **(attributes or {})}, timestamp)
-
-
-def _scrubbed(scrub: Scrub | None, text: str) -> str:
-    return text if scrub is None else call_contained("scrub", scrub, text) or "[REDACTED]"
 
 
 class _RateLimit:

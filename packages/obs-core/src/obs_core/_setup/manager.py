@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from obs_core._config.in_force import put_in_force
 from obs_core._export.exporters import fork_hazard
 from obs_core._safety.containment import warn_once
 
@@ -153,3 +154,4 @@ def set_current_manager(manager: TracingManager | None) -> None:
     """Make `manager` the one that `current_manager` returns."""
     global _current
     _current = manager
+    put_in_force(manager.settings if manager else None)
