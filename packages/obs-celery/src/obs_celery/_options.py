@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import Redactor
+from obs_core.integration import Redactor, redactor
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, TracerProvider
 
@@ -57,9 +57,11 @@ class Options:
         for name in ("publish_hook", "start_hook", "end_hook"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise _wrong(name, getattr(self, name), "give a callable")
-        object.__setattr__(self, "redactor", Redactor(self.redact))
 
-    redactor: Redactor = field(init=False, repr=False, compare=False)
+    @property
+    def redactor(self) -> Redactor:
+        """The redactor of the set-up in force, with the globs of `redact`."""
+        return redactor(tuple(self.redact))
 
     def hides(self, name: str) -> bool:
         """Whether the task `name` gets no span on either side; the context passes through it all the same."""

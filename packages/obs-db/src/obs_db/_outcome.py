@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from obs_core.integration import Redactor, truncate
+from obs_core.integration import redactor, truncate
 from opentelemetry.util.types import AttributeValue
 
 # other drivers say -1 or 0 until rows are fetched
 _KNOWS_RESULT_ROWS = frozenset({"postgresql", "mysql", "mariadb"})
 _MAX_PARAMETER_BYTES = 256
 _MAX_PARAMETERS = 64
-_redactor = Redactor()
 
 
 def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
@@ -58,9 +57,8 @@ def parameter_attributes(parameters: Any) -> dict[str, AttributeValue]:
         pairs = [(str(index), value) for index, value in enumerate(parameters)]
     else:
         return {}
+    secrets = redactor()
     return {
-        f"db.query.parameter.{key}": truncate(
-            str(_redactor.value(key, value)), _MAX_PARAMETER_BYTES
-        )
+        f"db.query.parameter.{key}": truncate(str(secrets.value(key, value)), _MAX_PARAMETER_BYTES)
         for key, value in pairs[:_MAX_PARAMETERS]
     }
