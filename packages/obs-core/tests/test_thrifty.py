@@ -10,7 +10,7 @@ from obs_core._provider.resource import ProcessResource
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
 
 pytestmark = pytest.mark.promise("CORE-04")
 TRACE, SPAN = 0x5CE0E9A56015FEC5AADFA328AE398115, 0xAB54A98CEB1F0AD2
@@ -48,6 +48,21 @@ def test_below_an_unsampled_span_nobody_is_asked(tracer: trace.Tracer) -> None:
     assert (found.trace_id, found.trace_flags, found.trace_state.get("vendor")) == (TRACE, 0, "x")
     with trace.use_span(span), tracer.start_as_current_span("b") as inner:
         assert inner.get_span_context().trace_id == TRACE
+    assert ASKED == []
+
+
+@pytest.mark.promise("HTTP-15")
+@pytest.mark.parametrize("kind", [SpanKind.CLIENT, SpanKind.PRODUCER])
+def test_each_outgoing_call_has_a_parent_id_of_its_own(
+    tracer: trace.Tracer, kind: SpanKind
+) -> None:
+    """W3C Trace Context asks for a new one with each request."""
+    calls = [tracer.start_span("call", below(), kind).get_span_context() for _ in range(2)]
+    calls += [tracer.start_span("call", kind=kind, context=below()).get_span_context()]
+    assert {(call.trace_id, call.trace_flags, call.trace_state["vendor"]) for call in calls} == {
+        (TRACE, 0, "x")
+    }
+    assert len({SPAN, *(call.span_id for call in calls)}) == 4
     assert ASKED == []
 
 

@@ -7,28 +7,41 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Tracer, TracerProvider
-from opentelemetry.trace import NonRecordingSpan, Span
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 
 from obs_core._spans.tracer import SPAN_KEY
 
 
 class ThriftyTracer(Tracer):
-    """The SDK's tracer, but below a local span that is not sampled it asks nobody: all that a span could be there is known.
+    """The SDK's tracer, but below a local span that is not sampled it asks no sampler.
 
-    The sampler of a set-up always keeps its parent's decision. Such a span has its parent's context: nobody will ever see it,
-    and what it calls finds the same trace, tracestate and decision.
+    The sampler of a set-up always keeps its parent's decision. Such a span has its parent's context,
+    for nobody will see it; only those that call another service get an id of their own, since each
+    outgoing request carries another parent id (https://www.w3.org/TR/trace-context-2/#parent-id).
     """
 
     def start_span(
-        self, name: str, context: Context | None = None, *args: Any, **options: Any
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        *args: Any,
+        **options: Any,
     ) -> Span:
         """Start a span as the SDK does, whatever library asks for it."""
         parent = (get_current() if context is None else context).get(SPAN_KEY)
         if type(parent) is NonRecordingSpan:
             found = parent.get_span_context()
             if found.is_valid and not found.is_remote and not found.trace_flags & 1:
+                if kind is SpanKind.CLIENT or kind is SpanKind.PRODUCER:
+                    found = self._outgoing(found)
                 return NonRecordingSpan(found)
-        return super().start_span(name, context, *args, **options)
+        return super().start_span(name, context, kind, *args, **options)
+
+    def _outgoing(self, found: SpanContext) -> SpanContext:
+        span_id = self.id_generator.generate_span_id()
+        flags, state = found.trace_flags, found.trace_state
+        return SpanContext(found.trace_id, span_id, False, flags, state)
 
 
 class ThriftyProvider(TracerProvider):

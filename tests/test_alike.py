@@ -1,0 +1,129 @@
+"""Every package gives the same answers to the same questions, since a service uses several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from obs_celery import instrument_celery
+from obs_core import TracingConfig, setup_tracing, trace_function
+from obs_core.testing import SpanRecorder, record_spans
+from obs_db import instrument_sqlalchemy
+from obs_http import instrument_fastapi, instrument_httpx, instrument_requests
+
+SECRET = "078-05-1120"
+#: Instruments a library, with what records values switched on, and returns what uses it.
+Instrumented = Callable[[ExitStack], Callable[[], object]]
+
+
+def decorated(stack: ExitStack) -> Callable[[], object]:
+    @trace_function(capture_args=("ssn",))
+    def look_up(ssn: str) -> None: ...
+
+    return lambda: look_up(SECRET)
+
+
+def celery(stack: ExitStack) -> Callable[[], object]:
+    from celery import Celery
+
+    app = Celery("alike", set_as_current=False)
+    app.conf.task_always_eager = True
+    stack.callback(instrument_celery(app, capture_args=["*"]).uninstrument)
+
+    @app.task
+    def look_up(ssn: str) -> None: ...
+
+    return lambda: look_up.delay(ssn=SECRET)
+
+
+def sqlalchemy(stack: ExitStack) -> Callable[[], object]:
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine("sqlite://")
+    stack.callback(engine.dispose)
+    stack.callback(instrument_sqlalchemy(engine, capture_parameters=True).uninstrument)
+
+    def look_up() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT :ssn"), {"ssn": SECRET})
+
+    return look_up
+
+
+def httpx(stack: ExitStack) -> Callable[[], object]:
+    import httpx
+
+    answer = httpx.MockTransport(lambda request: httpx.Response(200, headers={"x-ssn": SECRET}))
+    client = stack.enter_context(httpx.Client(transport=answer))
+    options = {"capture_request_headers": ["*"], "capture_response_headers": ["*"]}
+    stack.callback(instrument_httpx(client, **options).uninstrument)
+    return lambda: client.get(f"http://x.test/?ssn={SECRET}", headers={"x-ssn": SECRET})
+
+
+def requests(stack: ExitStack) -> Callable[[], object]:
+    import requests
+    from requests.adapters import BaseAdapter
+
+    class Answer(BaseAdapter):
+        def send(self, request: requests.PreparedRequest, **_: object) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.request, response.url = 200, request, request.url
+            response.headers["x-ssn"] = SECRET
+            return response
+
+        def close(self) -> None: ...
+
+    session = stack.enter_context(requests.Session())
+    session.mount("http://", Answer())
+    options = {"capture_request_headers": ["*"], "capture_response_headers": ["*"]}
+    stack.callback(instrument_requests(session, **options).uninstrument)
+    return lambda: session.get(f"http://x.test/?ssn={SECRET}", headers={"x-ssn": SECRET})
+
+
+def fastapi(stack: ExitStack) -> Callable[[], object]:
+    from fastapi import FastAPI, Response
+    from starlette.testclient import TestClient
+
+    app = FastAPI()
+    instrument_fastapi(app, capture_request_headers=["*"], capture_response_headers=["*"])
+
+    @app.get("/people")
+    def people(response: Response) -> None:
+        response.headers["x-ssn"] = SECRET
+
+    client = stack.enter_context(TestClient(app))
+    return lambda: client.get(f"/people?ssn={SECRET}", headers={"x-ssn": SECRET})
+
+
+RECORDING = [decorated, celery]  # TODO
+each_recording = pytest.mark.parametrize("instrumented", RECORDING, ids=lambda way: way.__name__)
+CONFIG = TracingConfig(service_name="alike", redact=["*ssn*"])
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpanRecorder]:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    with record_spans() as recorder:
+        yield recorder
+
+
+@pytest.mark.promise("CORE-61")
+@pytest.mark.parametrize("order", ["before", "after", "replaced"])
+@each_recording
+def test_the_set_ups_patterns_are_redacted(
+    spans: SpanRecorder, instrumented: Instrumented, order: str
+) -> None:
+    """Whether `setup_tracing` comes before or after, or comes again with ``replace=True``."""
+    with ExitStack() as stack:
+        if order == "before":
+            setup_tracing(CONFIG)
+        elif order == "replaced":
+            setup_tracing(TracingConfig(service_name="alike"))
+        use = instrumented(stack)
+        if order != "before":
+            setup_tracing(CONFIG, replace=order == "replaced")
+        use()
+    exported = [span.to_json() for span in spans]
+    assert "ssn" in "".join(exported)
+    assert [text for text in exported if SECRET in text] == []
