@@ -10,6 +10,8 @@ from obs_core._correlation.ids import (
     is_valid_correlation_id,
 )
 from obs_core._integrations.contrib import contrib_is_active, warn_if_contrib_is_active
+from obs_core._integrations.patches import Patches
+from obs_core._integrations.policy import Roots, SpanPolicy, is_suppressed
 from obs_core._integrations.registry import (
     InstrumentationHandle,
     active_instrumentations,
@@ -24,14 +26,18 @@ from obs_core._safety.containment import call_contained, log_failure, warn_once
 from obs_core._safety.redaction import REDACTED, Redactor
 from obs_core._safety.text import truncate
 from obs_core._setup.manager import current_manager
-from obs_core._spans.errors import error_message, error_type, record_error
+from obs_core._spans.errors import error_message, error_type, fail, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
+from obs_core._spans.tracer import package_tracer
 
 __all__ = [
     "InstrumentationHandle",
+    "Patches",
     "REDACTED",
     "Redactor",
+    "Roots",
     "ShapingTracerProvider",
+    "SpanPolicy",
     "SpanShape",
     "active_instrumentations",
     "attach_correlation",
@@ -42,11 +48,14 @@ __all__ = [
     "draw_span_id",
     "error_message",
     "error_type",
+    "fail",
     "instrument_once",
+    "is_suppressed",
     "is_valid_correlation_id",
     "is_worker_process",
     "log_failure",
     "mark_worker_process",
+    "package_tracer",
     "record_error",
     "redactor",
     "require",

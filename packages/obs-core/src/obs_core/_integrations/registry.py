@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
+
+from obs_core.exceptions import AlreadyConfiguredError
 
 Undo = Callable[[], None]
 
@@ -16,10 +18,11 @@ class InstrumentationHandle:
     Thread-safe. `uninstrument` may be called any number of times; only the first does anything.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_undo", "name")
+    __slots__ = ("__weakref__", "_lock", "_options", "_undo", "name")
 
-    def __init__(self, name: str, undo: Undo) -> None:
+    def __init__(self, name: str, undo: Undo, options: Mapping[str, object] | None = None) -> None:
         self.name: str = name
+        self._options = options
         self._undo: Undo | None = undo
         self._lock = threading.Lock()
 
@@ -27,6 +30,18 @@ class InstrumentationHandle:
     def is_active(self) -> bool:
         """Whether the instrumentation is still in place."""
         return self._undo is not None
+
+    def check_options(self, options: Mapping[str, object] | None) -> None:
+        """Raise `AlreadyConfiguredError` where `options` are others than those in place; None are none."""
+        present = self._options
+        if options is None or present is None or options == present:
+            return
+        names = sorted({*options, *present})
+        changed = [name for name in names if options.get(name) != present.get(name)]
+        raise AlreadyConfiguredError(
+            f"{self.name} is instrumented already, with another {', '.join(changed)}: "
+            "give all options in one call, or uninstrument first"
+        )
 
     def uninstrument(self) -> None:
         """Restore the library to what it was before."""
@@ -47,14 +62,19 @@ class _Registry:
         self._lock = threading.RLock()
 
     def instrument(
-        self, name: str, target: object | None, install: Callable[[], Undo]
+        self,
+        name: str,
+        target: object | None,
+        install: Callable[[], Undo],
+        options: Mapping[str, object] | None,
     ) -> InstrumentationHandle:
         key = (name, id(target) if target is not None else None)
         with self._lock:
             present = self._handles.get(key)
             if present is not None and present.is_active:
+                present.check_options(options)
                 return present
-            handle = InstrumentationHandle(name, self._undo(key, install()))
+            handle = InstrumentationHandle(name, self._undo(key, install()), options)
             self._handles[key] = handle
         self._forget_with(target, key)
         return handle
@@ -89,7 +109,11 @@ _registry = _Registry()
 
 
 def instrument_once(
-    name: str, install: Callable[[], Undo], *, target: object | None = None
+    name: str,
+    install: Callable[[], Undo],
+    *,
+    target: object | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> InstrumentationHandle:
     """Run `install` unless `name` is already instrumented for `target`; return the handle of what is in place.
 
@@ -98,8 +122,12 @@ def instrument_once(
         install: Patches or connects, and returns the callable that undoes exactly that. What it raises passes through
             and leaves nothing registered.
         target: The object being instrumented (an engine, a client); None stands for "all of them". It is not kept alive.
+        options: What the caller asked for, by name, to compare with a later call's; None: as it is, for ``instrument="auto"``.
+
+    Raises:
+        AlreadyConfiguredError: It is instrumented already, with other `options`.
     """
-    return _registry.instrument(name, target, install)
+    return _registry.instrument(name, target, install, options)
 
 
 def uninstrument(name: str, *, target: object | None = None) -> None:

@@ -50,6 +50,18 @@ def record_error(
         span.set_status(Status(StatusCode.ERROR, _scrubbed(scrub, error_message(error))))
 
 
+def fail(span: Span, error_type: str, description: str | None = None) -> None:
+    """Mark `span` as failed without an ``exception`` event: for outcomes that no exception of the application is.
+
+    Args:
+        span: The span that failed, still open.
+        error_type: ``error.type``: a code of few values, or an exception's class name.
+        description: The status's description; default: none.
+    """
+    span.set_attribute("error.type", error_type)
+    span.set_status(Status(StatusCode.ERROR, description))
+
+
 def record_exception_event(
     span: Span,
     error: BaseException,

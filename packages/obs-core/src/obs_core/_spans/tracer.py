@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from opentelemetry import trace
@@ -11,18 +12,38 @@ from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     Tracer,
+    TracerProvider,
     set_span_in_context,
 )
 
 from obs_core._safety.containment import log_failure
 
-_SCOPE = "obs_core"
+#: The conventions' release whose names all packages use (https://opentelemetry.io/docs/specs/otel/schemas/).
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.36.0"
 _NOT_LOOKED = object()
 (SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 
 # (the provider that was looked at, its tracer, whether its sampler keeps an unsampled parent's decision), replaced as a whole
 _in_force: tuple[object, Tracer | None, bool] = (_NOT_LOOKED, None, False)
 _unsampled: NonRecordingSpan = NonRecordingSpan(INVALID_SPAN_CONTEXT)
+
+
+def package_tracer(distribution: str, provider: TracerProvider | None = None) -> Tracer:
+    """Return the tracer of one of our packages: its scope has name, version and schema URL.
+
+    Args:
+        distribution: The installed package, for instance ``"obs-celery"``; the scope is ``"obs_celery"``.
+        provider: Default: the global provider, also where that is set later.
+    """
+    scope, installed = distribution.replace("-", "_"), _installed_version(distribution)
+    return trace.get_tracer(scope, installed, provider, SCHEMA_URL)
+
+
+def _installed_version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # an application packed into one file
+        return None
 
 
 def needed_tracer() -> Tracer | None:
@@ -64,8 +85,8 @@ def _look() -> tuple[Tracer | None, bool]:
     try:
         found = trace.get_tracer_provider()
         provider = trace._TRACER_PROVIDER
-        tracer = found.get_tracer(_SCOPE) if provider is not None else None
-        answer = tracer, _keeps_unsampled(getattr(tracer, "sampler", None))
+        tracer = package_tracer("obs-core", found) if provider is not None else None
+        answer = tracer, keeps_unsampled(getattr(tracer, "sampler", None))
     except Exception:  # noqa: BLE001 - a foreign provider may raise anything
         log_failure("looking up the tracer provider")
         provider, answer = trace._TRACER_PROVIDER, (None, False)
@@ -73,7 +94,7 @@ def _look() -> tuple[Tracer | None, bool]:
     return answer
 
 
-def _keeps_unsampled(sampler: object) -> bool:
+def keeps_unsampled(sampler: object) -> bool:
     """Whether `sampler` never samples below an unsampled parent; its description is the SDK's only public answer."""
     describe = getattr(sampler, "get_description", None)
     description = describe() if describe else ""

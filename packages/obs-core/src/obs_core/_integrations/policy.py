@@ -1,0 +1,79 @@
+"""Decide whether a call of an instrumented library gets a span."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from opentelemetry import trace
+from opentelemetry.context import (
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    _SUPPRESS_INSTRUMENTATION_KEY,
+    Context,
+    get_current,
+)
+from opentelemetry.trace import TracerProvider
+
+from obs_core._integrations.worker_process import is_worker_process
+from obs_core._spans.tracer import SPAN_KEY, keeps_unsampled
+
+#: Spans without a parent: recorded, left out, or (``"auto"``) left out in worker processes.
+Roots = bool | Literal["auto"]
+
+# opentelemetry-instrumentation's suppress_instrumentation() sets both
+_SUPPRESSED = (_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
+
+
+def is_suppressed(context: Context | None = None, *, http: bool = False) -> bool:
+    """Whether ``suppress_instrumentation()`` is in force in `context` (default: the current one).
+
+    Args:
+        context: The context to look into.
+        http: Whether ``suppress_http_instrumentation()`` counts too: true for HTTP clients.
+    """
+    found = get_current() if context is None else context
+    if found.get(_SUPPRESSED[0]) or found.get(_SUPPRESSED[1]):
+        return True
+    return http and bool(found.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY))
+
+
+class SpanPolicy:
+    """Says of each call whether a span of it is wanted. Thread-safe and fork-safe.
+
+    Args:
+        provider: The provider of the spans; None: the global one.
+        roots: Whether calls outside any trace get a span.
+        http: Whether ``suppress_http_instrumentation()`` counts too.
+    """
+
+    __slots__ = ("_asked", "_http", "_keeps", "_provider", "_roots")
+
+    def __init__(
+        self, provider: TracerProvider | None = None, *, roots: Roots = True, http: bool = False
+    ) -> None:
+        self._provider = provider
+        self._roots = roots
+        self._http = http
+        self._asked: object = None
+        self._keeps = False
+
+    def wants_span(self, context: Context | None = None) -> bool:
+        """Whether a call made in `context` (default: the current one) gets a span.
+
+        False where instrumentation is suppressed, where the call would be a root that is not wanted,
+        and below an unsampled parent, unless the sampler is one that may decide otherwise: then it is asked.
+        """
+        found = get_current() if context is None else context
+        if is_suppressed(found, http=self._http):
+            return False
+        parent = found.get(SPAN_KEY)
+        parent_context = parent.get_span_context() if isinstance(parent, trace.Span) else None
+        if parent_context is None or not parent_context.is_valid:
+            return self._roots is True or (self._roots == "auto" and not is_worker_process())
+        return bool(parent_context.trace_flags & 1) or not self._keeps_unsampled()
+
+    def _keeps_unsampled(self) -> bool:
+        provider = self._provider or trace.get_tracer_provider()
+        if provider is not self._asked:
+            self._keeps = keeps_unsampled(getattr(provider, "sampler", None))
+            self._asked = provider
+        return self._keeps
