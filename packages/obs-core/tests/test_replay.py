@@ -117,6 +117,20 @@ def test_the_oldest_goes_first_whoever_left_it(tmp_path: Path) -> None:
     assert exporter.names == ["before", "queued", "own", "own too", "after"]
 
 
+def test_the_only_file_goes_out_when_nothing_new_comes(tmp_path: Path) -> None:
+    """All spans ended in the outage, and the queue has given them up: nothing else tells that the collector is back."""
+    exporter = Ordered()
+    options = BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3, max_export_batch_size=10)
+    processor = BatchExportProcessor(lambda: exporter, "http://collector", options)
+    for _ in range(10):
+        processor.on_end(ended("span"))
+    wait_until(lambda: processor.stats().spooled == 10)
+    exporter.is_up = True
+    wait_until(lambda: len(exporter.names) == 10)
+    processor.shutdown()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_an_outage_under_live_traffic_costs_nothing(

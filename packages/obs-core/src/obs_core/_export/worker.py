@@ -173,7 +173,8 @@ class ExportWorker:
         self._period_ends = time.monotonic() + self._options.schedule_delay_s
         self._due = len(self._queue)
         if self._replay is not None:
-            self._replay.look_after(is_outage=self._outage.is_down)
+            # in an outage, where live spans are offered first, files may grow
+            self._replay.look_after(seal=not (self._outage.is_down and self._queue))
 
     def _export_pending(self) -> bool:
         """Export batch by batch until the queue is empty; False as soon as one is not taken."""

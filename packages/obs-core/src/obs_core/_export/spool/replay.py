@@ -51,11 +51,15 @@ class Replay:
         self._batch: list[ReadableSpan] = []
         self._is_proven = False
 
-    def look_after(self, *, is_outage: bool) -> None:
-        """Keep the bounds and begin a new file, so that the last one can be replayed; then look for a backlog again."""
+    def look_after(self, *, seal: bool) -> None:
+        """Keep the directory's bounds, and look for a backlog again.
+
+        Args:
+            seal: Begin a new file with the next span, so that the one of the last spans is part of the backlog.
+        """
         self.due_at = 0.0
         self._spool.survey()
-        if not is_outage:
+        if seal:
             self._spool.seal()
 
     def note_live(self, *, taken: bool) -> None:
