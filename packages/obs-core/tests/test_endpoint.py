@@ -23,6 +23,9 @@ CASES = [
     ("host:4318", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
     ("http://host:4318/", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
     ("http://host:4318/v1/traces", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
+    ("http://host:4318//v1/traces", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
+    ("http://host:4318/otlp//", None, Endpoint(HTTP, "http://host:4318/otlp/v1/traces", True)),
+    ("http://host:4317//", None, Endpoint(GRPC, "host:4317", True)),
     ("https://host/otlp", HTTP, Endpoint(HTTP, "https://host:443/otlp/v1/traces", False)),
     (
         "https://host/otlp/v1/traces?x=1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -36,12 +37,14 @@ def parse_endpoint(
 
     ``host:4317`` is plain text; a missing port is the protocol's own (443 under https); without `protocol`, port 4318 or a
     path means http, all else grpc; http gets ``/v1/traces`` appended unless it is there, or `path_is_whole` and there is one.
+    Doubled slashes in the path are collapsed.
 
     Raises:
         ConfigurationError: `url` is not a URL of a collector, or contradicts `protocol`; the message says the fix.
     """
     parts = _split(url)
-    port, path = _port(parts, url), parts.path.rstrip("/")
+    # "http://host:4318/" with "/v1/traces" put behind it: collectors redirect or refuse a doubled slash
+    port, path = _port(parts, url), re.sub("/{2,}", "/", parts.path).rstrip("/")
     chosen = protocol or ("http" if port == HTTP_PORT or path else "grpc")
     _check_agreement(url, protocol, chosen, port, path)
     insecure = parts.scheme == "http"
