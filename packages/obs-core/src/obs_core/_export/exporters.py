@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from obs_core._safety.redaction import REDACTED
+
 if TYPE_CHECKING:
+    import requests
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from obs_core._config.settings import Settings
 
+_CREDENTIAL_PROVIDERS = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+)
+
+
+class _MaskHeaders(logging.Filter):
+    """Masks the header that OpenTelemetry's reader of the environment quotes when it cannot read it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.args = tuple(REDACTED for _ in record.args or ())
+        return True
+
+
+_mask_headers = _MaskHeaders()
+
+
+class _Headers(tuple[tuple[str, str], ...]):
+    """Headers that are true also where there are none: else the exporter reads the environment itself."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
 
 def build_exporter(settings: Settings) -> SpanExporter:
     """Return a new exporter; the exporter's own package is imported here and not before."""
+    logging.getLogger("opentelemetry.util.re").addFilter(_mask_headers)
     if settings.exporter == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
@@ -27,7 +58,7 @@ def _build_grpc(settings: Settings) -> SpanExporter:
     return OTLPSpanExporter(
         endpoint=endpoint.target,
         insecure=endpoint.insecure,
-        headers=tuple(settings.headers.items()) or None,
+        headers=_Headers(settings.headers.items()),
         timeout=settings.export_timeout_s,  # type: ignore[arg-type,unused-ignore] # typed int before 1.30, used as float
     )
 
@@ -37,9 +68,24 @@ def _build_http(settings: Settings) -> SpanExporter:
 
     return OTLPSpanExporter(
         endpoint=settings.endpoint.target,
-        headers=dict(settings.headers) or None,
+        headers=dict(settings.headers),
+        session=_http_session(settings),
         timeout=settings.export_timeout_s,  # type: ignore[arg-type,unused-ignore] # typed int before 1.30, used as float
     )
+
+
+def _http_session(settings: Settings) -> requests.Session | None:
+    from obs_core._export.http_session import CollectorSession, check_answer
+
+    name = next(filter(None, map(os.environ.get, _CREDENTIAL_PROVIDERS)), None)
+    if name is None:
+        return CollectorSession(settings.headers)
+    for found in entry_points(group="opentelemetry_otlp_credential_provider", name=name):
+        session: requests.Session = found.load()()
+        # the exporter follows none of its redirects from 1.45 on, and takes them for success
+        session.hooks["response"].append(check_answer)
+        return session
+    return None  # the exporter says what is missing
 
 
 def fork_hazard(settings: Settings) -> str | None:

@@ -1,0 +1,92 @@
+"""The HTTP session of the export: only what a collector has taken passes for taken.
+
+OTLP's exporter takes any status below 400 for success. Before 1.45 it followed every redirect, so that 301, 302 and 303 turned
+its POST into a GET; since then it follows none, so that 307 and 308 lose the spans too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from obs_core._safety.redaction import Redactor
+
+#: The redirects after which a POST is still one.
+_KEEP_POST = (307, 308)
+_MAX_REDIRECTS = 5
+#: The headers that the exporter and requests set themselves.
+_PROTOCOL_HEADERS = frozenset(
+    ("accept", "accept-encoding", "connection", "content-encoding", "content-type", "user-agent")
+)
+
+
+class CollectorSession(requests.Session):
+    """Sends the configured headers alone, follows 307 and 308, and raises for whatever else is no answer of a collector.
+
+    Authorization goes to another host, scheme or port as requests rules, the configured headers to no other host.
+
+    Args:
+        headers: Sent with every request. The exporter's own reading of the environment is left out.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__()
+        self.max_redirects = _MAX_REDIRECTS
+        self._configured = headers
+
+    def request(  # type: ignore[override] # the exporters name what they give
+        self, method: str, url: str, *, headers: Mapping[str, Any] | None = None, **options: Any
+    ) -> requests.Response:
+        """Send, follow, and check.
+
+        Raises:
+            requests.RequestException: The request failed, or was answered by something that is no collector.
+        """
+        options.update(headers=self._only_ours(headers or {}), allow_redirects=True)
+        response = super().request(method, url, **options)
+        check_answer(response)
+        return response
+
+    def _only_ours(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        foreign = (
+            name for name in (*self.headers, *given) if name.lower() not in _PROTOCOL_HEADERS
+        )
+        # None takes out what the session itself would add
+        return {**given, **dict.fromkeys(foreign), **self._configured}
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where a redirect leads that is to be followed."""
+        return super().get_redirect_target(resp) if resp.status_code in _KEEP_POST else None
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """Take out what must not go where a redirect leads."""
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+        if _host(prepared_request) != _host(response.request):
+            for name in self._configured:
+                prepared_request.headers.pop(name, None)
+
+
+def check_answer(response: requests.Response, **_: object) -> None:
+    """Raise for an answer that the exporter takes for success and that no collector gives; a response hook of requests.
+
+    Raises:
+        requests.HTTPError: It is a redirect, or a page for people.
+    """
+    location = Redactor().url(response.headers.get("location", ""))
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if 300 <= response.status_code < 400:
+        problem = f"it redirects ({response.status_code}) to {location or 'nowhere'}: use that URL"
+    elif response.ok and kind == "text/html":
+        problem = "it answers with an HTML page, so it is no collector: check host, port and path"
+    else:
+        return
+    raise requests.HTTPError(problem, response=response)
+
+
+def _host(request: requests.PreparedRequest) -> str | None:
+    return urlsplit(request.url or "").hostname
