@@ -114,6 +114,14 @@ def _pairs(text: str) -> dict[str, str]:
     return pairs
 
 
+def _headers(text: str) -> dict[str, str]:
+    """Read headers; without a value, what stands in a name's place may be one (a token that ends with ``=``)."""
+    pairs = _pairs(text)
+    if not all(value.strip("=") for value in pairs.values()):
+        raise ValueError("write key1=value1,key2=value2")
+    return pairs
+
+
 def _attribute(*names: str) -> Variable:
     """The first of `names` in ``OTEL_RESOURCE_ATTRIBUTES``."""
 
@@ -151,7 +159,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     "service_namespace": (_attribute("service.namespace"), Variable("SERVICE_NAMESPACE")),
     "collector_url": (*_otlp("ENDPOINT"), Variable("COLLECTOR_URL")),
     "collector_protocol": (*_otlp("PROTOCOL"), Variable("COLLECTOR_PROTOCOL")),
-    "headers": _otlp("HEADERS", _pairs, is_secret=True),
+    "headers": _otlp("HEADERS", _headers, is_secret=True),
     "sampling_rate": (_SamplerVariable("OTEL_TRACES_SAMPLER"), Variable("SAMPLING_RATE", _number)),
     "environment": (
         _attribute("deployment.environment.name", "deployment.environment"),

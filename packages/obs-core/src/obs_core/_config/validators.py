@@ -146,14 +146,17 @@ def _strings(name: str, value: object, fix: str) -> tuple[str, ...]:
 
 
 def headers(name: str, value: object) -> dict[str, str]:
-    """Headers of the export; values stay out of the messages."""
+    """Headers of the export; values stay out of the messages, and names that are none: they may hold a value."""
     if not isinstance(value, Mapping):
         raise ConfigurationError(
             f"{name} is not valid: give a mapping, for instance {{'x-key': '…'}}"
         )
-    for key, content in value.items():
+    for number, (key, content) in enumerate(value.items(), 1):
         if not isinstance(key, str) or not _TOKEN.fullmatch(key):
-            raise error(name, key, "a header name is made of letters, digits and hyphens")
+            raise ConfigurationError(
+                f"{name}: header {number} is not valid: "
+                "a header name is made of letters, digits and hyphens"
+            )
         if not isinstance(content, str) or not content.isascii() or not content.isprintable():
             raise ConfigurationError(
                 f"{name}[{key!r}] is not valid: the value must be one line of printable ASCII text"

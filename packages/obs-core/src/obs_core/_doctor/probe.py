@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from obs_core._config.endpoint import Protocol
 from obs_core._config.settings import Settings
 from obs_core._export.exporters import build_exporter
+from obs_core._export.masking import secret_mask
 from obs_core._export.outage import quiet_exporter_logs
 from obs_core._safety.redaction import Redactor
 
@@ -31,13 +32,12 @@ def probe(settings: Settings, timeout_s: float) -> ProbeResult:
     """
     protocol = settings.endpoint.protocol
     shown = f"{Redactor(settings.redact).url(settings.collector_url)} ({protocol})"
-    began = time.monotonic()
+    began, mask = time.monotonic(), secret_mask(settings)
     try:
         taken, reason = _Attempt(settings).wait(timeout_s)
     except Exception as error:  # noqa: BLE001 - an exporter that cannot be built is a finding too
-        return ProbeResult(
-            False, f"the exporter for {shown} cannot be built: {type(error).__name__}: {error}"
-        )
+        why = mask(f"{type(error).__name__}: {error}")
+        return ProbeResult(False, f"the exporter for {shown} cannot be built: {why}")
     if taken:
         return ProbeResult(
             True, f"{shown} took a request in {(time.monotonic() - began) * 1000:.0f} ms"
@@ -45,7 +45,7 @@ def probe(settings: Settings, timeout_s: float) -> ProbeResult:
     other: Protocol = "http" if protocol == "grpc" else "grpc"
     if _answers(settings, other, timeout_s):
         reason = f"it speaks {other}: set collector_protocol={other!r}"
-    return ProbeResult(False, f"{shown} does not take spans: {reason}")
+    return ProbeResult(False, f"{shown} does not take spans: {mask(reason)}")
 
 
 def _answers(settings: Settings, protocol: Protocol, timeout_s: float) -> bool:

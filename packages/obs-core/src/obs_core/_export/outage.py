@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -19,6 +20,7 @@ class OutageLog:
 
     Args:
         destination: The collector as the log lines name it, without credentials.
+        mask: Takes secrets out of what exporters complain of.
 
     Attributes:
         is_down: The last batch was not taken.
@@ -27,8 +29,9 @@ class OutageLog:
     Used by the export thread; the attributes may be read by any.
     """
 
-    def __init__(self, destination: str) -> None:
+    def __init__(self, destination: str, mask: Callable[[str], str] = str) -> None:
         self._destination = destination
+        self._mask = mask
         self.is_down = self.is_suspected = False
         self._since = 0.0
         self._lost_before = 0
@@ -44,7 +47,12 @@ class OutageLog:
         """Take `reason` as the one that the next line gives; later ones ("giving up") say less."""
         self.is_suspected = True
         if not self._has_reason and not self._is_concluded:
-            self._reason, self._has_reason = reason, True
+            self._reason, self._has_reason = self._mask(reason), True
+
+    def explain_error(self, error: Exception) -> None:
+        """Take the exception being handled as the reason."""
+        self.explain(f"{type(error).__name__}: {error}")
+        _logger.debug("the span exporter raised:\n%s", self._mask(traceback.format_exc()))
 
     def conclude(self) -> None:
         """Note that the exporter is being closed: what it complains of from now on is our doing."""

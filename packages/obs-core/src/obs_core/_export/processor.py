@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -32,10 +33,16 @@ class BatchExportProcessor(SpanProcessor):
     """
 
     def __init__(
-        self, build: BuildExporter, destination: str, options: BatchOptions | None = None
+        self,
+        build: BuildExporter,
+        destination: str,
+        options: BatchOptions | None = None,
+        *,
+        mask: Callable[[str], str] = str,
     ) -> None:
         self._build = build
         self._destination = destination
+        self._mask = mask
         self._options = options or BatchOptions()
         self._inherited: list[ExportWorker] = []
         self._forked_at_ns = 0
@@ -46,7 +53,7 @@ class BatchExportProcessor(SpanProcessor):
         fork_watch.call_in_child(self.after_fork_in_child)
 
     def _new_worker(self) -> ExportWorker:
-        return ExportWorker(self._build, OutageLog(self._destination), self._options)
+        return ExportWorker(self._build, OutageLog(self._destination, self._mask), self._options)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""

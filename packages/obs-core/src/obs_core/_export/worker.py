@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from obs_core._export.spool.replay import Replay
     from obs_core._export.spool.spool import Spool
 
-_logger = logging.getLogger("obs_core.export")
 BuildExporter = Callable[[], SpanExporter]
 
 #: How often one batch is offered before it is given up, so that one the collector will never take cannot block the rest.
@@ -210,9 +208,8 @@ class ExportWorker:
                 if self.exporter is None:
                     self.exporter = self._build()
                 return export_encodable(self.exporter, batch)
-            except Exception as error:
-                self._outage.explain(f"{type(error).__name__}: {error}")
-                _logger.debug("the span exporter raised", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - any exporter's any error
+                self._outage.explain_error(error)
                 return False
 
     def flush(self, timeout_s: float) -> bool:

@@ -13,6 +13,7 @@ from obs_core._config.settings import Settings
 from obs_core._config.validators import make_writable
 from obs_core._correlation.ids import CorrelationSpanProcessor
 from obs_core._export.exporters import build_exporter
+from obs_core._export.masking import secret_mask
 from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._integrations.semconv import stable_semconv
@@ -118,10 +119,11 @@ def _exporting(
     )
     build = (lambda: given) if given is not None else partial(build_exporter, settings)
     destination = Redactor(settings.redact).url(settings.collector_url)
+    mask = secret_mask(settings)
     try:
-        return BatchExportProcessor(build, destination, options), []
+        return BatchExportProcessor(build, destination, options, mask=mask), []
     except Exception as error:
-        problem = f"the span exporter cannot be built: {error!r}; nothing is exported"
+        problem = mask(f"the span exporter cannot be built: {error!r}; nothing is exported")
         if settings.strict:
             raise ConfigurationError(problem) from error
         warn_once(problem, problem)
