@@ -67,7 +67,10 @@ def _serve(jobs: queue.SimpleQueue[_Job | None]) -> None:
 
 
 class FencedProcessor(SpanProcessor):
-    """Forwards to `inner`, never raises, and lets its flush and shutdown take no longer than `timeout_s` (or as asked)."""
+    """Calls `inner` exactly as the SDK does, never raises, and bounds its flush and shutdown by `timeout_s` (or as asked).
+
+    `inner` may be anything with a span processor's methods: a subclass, a proxy, a mock.
+    """
 
     def __init__(self, inner: SpanProcessor, timeout_s: float) -> None:
         self._inner = inner
@@ -81,13 +84,16 @@ class FencedProcessor(SpanProcessor):
         if self._may_hang:
             self._aside.be_ready()
         try:
-            self._inner.on_start(span, parent_context)
+            self._inner.on_start(span, parent_context=parent_context)
         except Exception:  # noqa: BLE001 - a user's processor may raise anything
             log_failure(f"{self._name}.on_start")
 
     def _on_ending(self, span: Span) -> None:
         try:
-            self._inner._on_ending(span)
+            # private to the SDK: who implements the specification alone has none
+            on_ending = getattr(self._inner, "_on_ending", None)
+            if on_ending is not None:
+                on_ending(span)
         except Exception:  # noqa: BLE001 - a user's processor may raise anything
             log_failure(f"{self._name}._on_ending")
 
@@ -124,11 +130,16 @@ class FencedProcessor(SpanProcessor):
 
 def _may_hang(processor: SpanProcessor) -> bool:
     """Whether there is anything to do at its end; a processor that only stamps spans needs no thread."""
-    kind = type(processor)
-    return (
-        kind.shutdown is not SpanProcessor.shutdown
-        or kind.force_flush is not SpanProcessor.force_flush
-    )
+    return any(not _is_inherited(processor, name) for name in ("shutdown", "force_flush"))
+
+
+def _is_inherited(processor: SpanProcessor, name: str) -> bool:
+    """Whether a method is that of the SDK's base class, which does nothing."""
+    try:
+        method = getattr(processor, name)
+        return getattr(method, "__func__", None) is getattr(SpanProcessor, name)
+    except Exception:  # noqa: BLE001 - a proxy may raise anything
+        return False
 
 
 def outcome(begun: futures.Future[bool], timeout_s: float) -> bool:

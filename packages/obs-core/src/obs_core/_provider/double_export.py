@@ -30,11 +30,18 @@ def _endpoints(provider: object) -> Iterator[str]:
     """Where the SDK's span processors of `provider` export to; nothing public tells."""
     joined = getattr(provider, "_active_span_processor", None)
     for processor in getattr(joined, "_span_processors", ()):
-        batching = getattr(processor, "_batch_processor", None)  # since 1.33
-        exporter = getattr(processor, "span_exporter", None) or getattr(batching, "_exporter", None)
-        endpoint = getattr(exporter, "_endpoint", None)
+        endpoint = _endpoint(processor)
         if isinstance(endpoint, str):
             yield endpoint
+
+
+def _endpoint(processor: object) -> object:
+    try:
+        batching = getattr(processor, "_batch_processor", None)  # since 1.33
+        exporter = getattr(processor, "span_exporter", None) or getattr(batching, "_exporter", None)
+        return getattr(exporter, "_endpoint", None)
+    except Exception:  # noqa: BLE001 - a proxy may raise anything, and is no exporter of the SDK
+        return None
 
 
 def _address(endpoint: str) -> tuple[str, int | None]:
