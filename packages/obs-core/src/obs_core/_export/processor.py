@@ -108,3 +108,17 @@ class BatchExportProcessor(SpanProcessor):
         """Return this process's counts so far."""
         fork_watch.notice()
         return self._worker.counts.snapshot()
+
+    def processed(self) -> dict[str, int]:
+        """Return this process's counts as the SDK's metrics tell them: see `Counts.processed`."""
+        return self._worker.counts.processed()
+
+    @property
+    def queue_size(self) -> int:
+        """How many spans are queued."""
+        return self._worker.queued
+
+    @property
+    def queue_capacity(self) -> int:
+        """How many spans may be queued."""
+        return self._options.max_queue_size

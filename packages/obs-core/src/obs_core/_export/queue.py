@@ -45,10 +45,12 @@ class SpanQueue:
         if segment is not None:
             segment.spill()
             counts.spooled.add_one()
+        elif not is_open:
+            counts.dropped_late.add_one()
+        elif is_outage:
+            counts.dropped_outage.add_one()
         else:
-            (
-                counts.dropped_outage if is_outage or not is_open else counts.dropped_queue_full
-            ).add_one()
+            counts.dropped_queue_full.add_one()
         return False
 
     def head(self, size: int) -> list[ReadableSpan]:

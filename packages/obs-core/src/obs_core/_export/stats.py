@@ -70,17 +70,14 @@ class Counts:
     """The running counts. `exported` and `failed` belong to the export thread, `abandoned` to the one that stops it."""
 
     __slots__ = (
-        *("_unspooled", "abandoned", "dropped_outage", "dropped_queue_full", "exported", "failed"),
-        *("replayed", "spooled", "started"),
+        *("_unspooled", "abandoned", "dropped_late", "dropped_outage", "dropped_queue_full"),
+        *("exported", "failed", "replayed", "spooled", "started"),
     )
 
     def __init__(self) -> None:
-        self.started, self.dropped_queue_full, self.dropped_outage, self.spooled = (
-            Tally(),
-            Tally(),
-            Tally(),
-            Tally(),
-        )
+        self.started, self.spooled = Tally(), Tally()
+        self.dropped_queue_full, self.dropped_outage = Tally(), Tally()
+        self.dropped_late = Tally()
         self.exported = self.failed = self.abandoned = self.replayed = self._unspooled = 0
 
     def keep(self, spans: int) -> None:
@@ -104,9 +101,19 @@ class Counts:
     @property
     def lost(self) -> int:
         """All that will never arrive."""
-        return (
-            self.failed + self.abandoned + self.dropped_queue_full.value + self.dropped_outage.value
-        )
+        return self.failed + self.dropped_queue_full.value + self._dropped_outage
+
+    @property
+    def _dropped_outage(self) -> int:
+        return self.dropped_outage.value + self.dropped_late.value + self.abandoned
+
+    def processed(self) -> dict[str, int]:
+        """The spans that a processor of the SDK would count, by its ``error.type``; none: given to the exporter."""
+        return {
+            "": self.exported + self.failed + self.replayed,
+            "queue_full": self.dropped_queue_full.value + self.dropped_outage.value,
+            "already_shutdown": self.dropped_late.value,
+        }
 
     def snapshot(self) -> ExportStats:
         """A copy that does not change any more."""
@@ -115,7 +122,7 @@ class Counts:
             exported=self.exported,
             failed=self.failed,
             dropped_queue_full=self.dropped_queue_full.value,
-            dropped_outage=self.dropped_outage.value + self.abandoned,
+            dropped_outage=self._dropped_outage,
             spooled=self.spooled.value - self._unspooled,
             replayed=self.replayed,
         )

@@ -88,6 +88,11 @@ class ExportWorker:
         size = self._options.max_export_batch_size
         return Replay(spool, self.counts, size, self._offer_again)
 
+    @property
+    def queued(self) -> int:
+        """How many spans wait in memory."""
+        return len(self._queue)
+
     def take_over(self) -> None:
         """Start the thread already if processes that are gone may have left spans."""
         if self._spool is not None and self._spool.has_files():

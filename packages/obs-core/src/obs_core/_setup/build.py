@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from obs_core._config.settings import Settings
 from obs_core._config.validators import make_writable
 from obs_core._correlation.ids import CorrelationSpanProcessor
+from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
 from obs_core._export.masking import secret_mask
 from obs_core._export.options import BatchOptions
@@ -121,10 +122,13 @@ def _exporting(
     destination = Redactor(settings.redact).url(settings.collector_url)
     mask = secret_mask(settings)
     try:
-        return BatchExportProcessor(build, destination, options, mask=mask), []
+        exporting = BatchExportProcessor(build, destination, options, mask=mask)
     except Exception as error:
         problem = mask(f"the span exporter cannot be built: {error!r}; nothing is exported")
         if settings.strict:
             raise ConfigurationError(problem) from error
         warn_once(problem, problem)
         return None, [problem]
+    if sdk_metrics.is_asked_for():
+        sdk_metrics.observe(exporting)
+    return exporting, []
