@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from obs_core.exceptions import AlreadyConfiguredError
 from obs_core.integration import InstrumentationHandle, instrument_once, uninstrument
@@ -11,19 +13,18 @@ def instrument(options: dict[str, object] | None = None) -> InstrumentationHandl
     return instrument_once("library", lambda: lambda: None, options=options)
 
 
+@pytest.fixture(autouse=True)
+def _uninstrumented() -> Iterator[None]:
+    yield
+    uninstrument("library")
+
+
 def test_a_second_call_with_other_options_says_so() -> None:
     """The message names them; ``instrument="auto"``, which has none, takes what is in place."""
-    with pytest.raises(
-        AlreadyConfiguredError, match="library .* another exclude, hook: .*uninstrument"
-    ):
-        try:
-            handle = instrument({"exclude": ["a"], "roots": True})
-            assert instrument({"exclude": ["a"], "roots": True}) is handle
-            assert instrument() is handle
-            instrument({"exclude": ["b"], "roots": True, "hook": print})
-        finally:
-            uninstrument("library")
-    try:
-        assert instrument({"exclude": ["b"]}).is_active
-    finally:
-        uninstrument("library")
+    handle = instrument({"exclude": ["a"], "roots": True})
+    assert instrument({"exclude": ["a"], "roots": True}) is handle
+    assert instrument() is handle
+    with pytest.raises(AlreadyConfiguredError, match=r"library is .*, with another exclude, hook:"):
+        instrument({"exclude": ["b"], "roots": True, "hook": print})
+    handle.uninstrument()
+    assert instrument({"exclude": ["b"]}).is_active
