@@ -1,4 +1,4 @@
-"""What the user says: checked when it is written, resolved with the environment at set-up (`obs_core._config.settings`)."""
+"""The settings as the user writes them: checked at once, completed by the environment at set-up."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def _explain_unknown_options(cls: type[T]) -> type[T]:
 @_explain_unknown_options
 @dataclass(frozen=True, kw_only=True)
 class CorrelationConfig:
-    """How correlation ids enter and leave at the HTTP edges; inside, they ride in W3C baggage.
+    """Correlation ids at the HTTP edges; between services the id travels in W3C baggage.
 
     Attributes:
-        headers: Request headers to take an id from, first match wins; the first one is also written on responses and on
+        headers: Request headers to take an id from, first match wins; the first is also written on responses and on
             outgoing requests. Default ``X-Correlation-ID``, ``X-Request-ID``.
-        propagation: Whether outgoing HTTP requests carry the header as well (baggage always travels). Default True.
-        generate_id: Whether a request without an id is given one. Default True.
+        propagation: Whether the id leaves the service: as a header, and in baggage. Default True.
+        generate_id: Whether a request without an id gets a new id. Default True.
     """
 
     headers: Sequence[str] = DEFAULT_CORRELATION_HEADERS
@@ -144,7 +144,7 @@ class TracingConfig:
 
 
 class _FromEnvironment(TracingConfig):
-    """A configuration whose author left even the service's name to the environment: a missing one only warns."""
+    """A configuration that leaves the service name to the environment: without a name it warns."""
 
 
 def needs_service_name(config: TracingConfig) -> bool:

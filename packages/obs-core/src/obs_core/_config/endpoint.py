@@ -1,4 +1,4 @@
-"""Where the collector is: one reading of every way people write an OTLP endpoint."""
+"""The address of the collector, in every way that people write it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OTHERS_PORT: dict[Protocol, int] = {"grpc": HTTP_PORT, "http": GRPC_PORT}
 
 
 class Endpoint(NamedTuple):
-    """A collector's address as the exporters want it.
+    """A collector's address in the exporters' form.
 
     Attributes:
         protocol: ``"grpc"`` or ``"http"`` (OTLP over HTTP with protobuf).
@@ -33,11 +33,11 @@ class Endpoint(NamedTuple):
 def parse_endpoint(
     url: str, protocol: Protocol | None = None, *, path_is_whole: bool = False
 ) -> Endpoint:
-    """Read `url` as its writer meant it.
+    """Parse `url` into an `Endpoint`.
 
-    ``host:4317`` is plain text; a missing port is the protocol's own (443 under https); without `protocol`, port 4318 or a
-    path means http, all else grpc; http gets ``/v1/traces`` appended unless it is there, or `path_is_whole` and there is one.
-    Doubled slashes in the path are collapsed.
+    ``host:4317`` means plain text. A missing port is the protocol's default (443 under https). Without `protocol`, port
+    4318 or a path means http, everything else grpc. For http, ``/v1/traces`` is appended unless the path ends so already,
+    or `path_is_whole` and `url` has a path.
 
     Raises:
         ConfigurationError: `url` is not a URL of a collector, or contradicts `protocol`; the message says the fix.

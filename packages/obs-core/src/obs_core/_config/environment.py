@@ -1,4 +1,4 @@
-"""Which environment variables mean what: the ``OTEL_*`` names first, the legacy ones after them.
+"""The environment variables of each setting: ``OTEL_*`` first, then the legacy names.
 
 See https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
 """
@@ -27,13 +27,13 @@ _SAMPLERS: Mapping[str, float | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One environment variable as a source of one setting.
+    """An environment variable as a source of a setting.
 
     Attributes:
         name: The variable, as `describe()` shows it.
-        parse: From its text to the setting's value; None means that it says nothing on this setting. Raises ValueError
-            with the fix.
-        is_secret: Its text must not be shown.
+        parse: From text to the setting's value; None means that the variable does not decide this setting. Raises
+            ValueError with the fix.
+        is_secret: The text must not be shown.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Variable:
     is_secret: bool = False
 
     def read(self, environ: Mapping[str, str]) -> Any:
-        """Return the parsed value, None when unset or empty (the specification treats both alike).
+        """Return the parsed value, or None when unset or empty (the specification treats both alike).
 
         Raises:
             ConfigurationError: The text cannot be read.
@@ -57,7 +57,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class _SamplerVariable(Variable):
-    """``OTEL_TRACES_SAMPLER``, which takes its rate from ``OTEL_TRACES_SAMPLER_ARG``."""
+    """``OTEL_TRACES_SAMPLER``, with the rate from ``OTEL_TRACES_SAMPLER_ARG``."""
 
     def read(self, environ: Mapping[str, str]) -> float | None:
         name = environ.get(self.name, "").strip().lower()
@@ -139,7 +139,7 @@ def _header_names(text: str) -> CorrelationConfig:
 def _otlp(
     suffix: str, parse: Callable[[str], Any] = str, *, is_secret: bool = False
 ) -> tuple[Variable, Variable]:
-    """The variable for traces, then the one for all signals."""
+    """The variable for traces, then the variable for all signals."""
     return (
         Variable(f"OTEL_EXPORTER_OTLP_TRACES_{suffix}", parse, is_secret),
         Variable(f"OTEL_EXPORTER_OTLP_{suffix}", parse, is_secret),

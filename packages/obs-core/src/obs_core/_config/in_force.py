@@ -1,7 +1,7 @@
-"""The settings in force, for what reads them at each call and not once at its own set-up.
+"""The settings in force, read at each call.
 
-`obs_core._setup` writes them. So it does not matter whether a library is instrumented before or after
-`setup_tracing`, and a later set-up (``replace=True``) holds from its first span on.
+`obs_core._setup` writes these settings. A library may be instrumented before `setup_tracing` or after,
+and a later set-up (``replace=True``) applies from the next span on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _DEFAULT_CORRELATION = CorrelationConfig()
 
 
 def put_in_force(settings: Settings | None) -> None:
-    """Let `settings` hold from now on; None: the defaults."""
+    """Let `settings` apply from now on; None: the defaults."""
     global _settings
     _settings = settings
 
 
 def settings_in_force() -> Settings | None:
-    """Return the settings of the current set-up, or None before the first one."""
+    """Return the settings of the current set-up, or None before the first set-up."""
     return _settings
 
 
@@ -36,12 +36,12 @@ def correlation_in_force() -> CorrelationConfig:
 
 
 def redactor(extra: tuple[str, ...] = ()) -> Redactor:
-    """Return the redactor of the current set-up (``TracingConfig(redact=...)``), with more globs.
+    """Return the redactor of the current set-up (``TracingConfig(redact=...)``).
 
-    Ask for it at each call, not once: the set-up may come later, or be replaced. Any thread.
+    Call this for each value, since the set-up may come later or be replaced. Any thread.
 
     Args:
-        extra: Globs of names that are secret in addition to the built-in ones and the set-up's.
+        extra: Secret globs in addition to the built-in globs and those of the set-up.
     """
     return _redactor(extra if _settings is None else (*_settings.redact, *extra))
 

@@ -1,4 +1,4 @@
-"""What is in force, and where each value came from: argument > ``OTEL_*`` > legacy variable > default."""
+"""Resolve the settings and the source of each: argument > ``OTEL_*`` > legacy variable > default."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARGUMENT = "argument"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The effective settings of one set-up. Two are equal when they would trace alike."""
+    """The effective settings of a set-up. Equal settings trace alike."""
 
     service_name: str
     service_version: str | None
@@ -49,7 +49,7 @@ class Settings:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The collector's address as the exporters want it."""
+        """The collector's address in the exporters' form."""
         is_whole = self.sources["collector_url"] == environment.TRACES_ENDPOINT
         return parse_endpoint(self.collector_url, self.collector_protocol, path_is_whole=is_whole)
 
@@ -102,7 +102,7 @@ _CHECKS = {**CHECKS, "disabled": CHECKS["strict"], "exporter": CHECKS["service_n
 
 
 class _Resolution:
-    """One pass over all settings; collects sources and the environment's problems."""
+    """A pass over all settings; collects sources and the environment's problems."""
 
     def __init__(self, config: TracingConfig, environ: Mapping[str, str]) -> None:
         self._config = config
@@ -139,7 +139,7 @@ class _Resolution:
         return True
 
     def add_resource_attributes(self) -> None:
-        """Put the environment's resource attributes below those given in code: each name has a precedence of its own."""
+        """Merge the resource attributes of environment and code; for each name, code wins."""
         if self.sources["resource_attributes"] == ARGUMENT:
             given = self.values["resource_attributes"]
             variable = environment.VARIABLES["resource_attributes"][0]
@@ -151,7 +151,7 @@ class _Resolution:
                 )
 
     def reconcile(self) -> None:
-        """Undo what the environment made contradictory; the more explicit of two settings stands."""
+        """Resolve contradictions of the environment: the more explicit of two settings stands."""
         values = self.values
         if self.sources["collector_url"] == DEFAULT:
             self._take("collector_url", _DEFAULT_URLS[values["collector_protocol"]], DEFAULT)
@@ -209,10 +209,10 @@ class _Resolution:
 
 
 def resolve(config: TracingConfig, environ: Mapping[str, str] | None = None) -> Settings:
-    """Combine `config` with the environment (default: this process's).
+    """Combine `config` with the environment (default: the environment of this process).
 
     Raises:
-        ConfigurationError: With ``strict=True``, the first thing that is wrong in the environment.
+        ConfigurationError: With ``strict=True``, the first error of the environment.
     """
     resolution = _Resolution(config, os.environ if environ is None else environ)
     for name in _DEFAULTS:

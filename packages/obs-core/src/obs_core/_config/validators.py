@@ -1,4 +1,4 @@
-"""One check a kind of setting: takes the setting's name and value, returns the value in its final form or raises."""
+"""Checks by kind of setting: return the value in final form, or raise."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PROTOCOLS: Mapping[str, Protocol] = {"grpc": "grpc", "http": "http", "http/prot
 
 
 def error(name: str, value: object, fix: str) -> ConfigurationError:
-    """Build the error that says what is wrong, the value, and the fix."""
+    """Build the error: the setting, the value, the fix."""
     return ConfigurationError(f"{name}={value!r} is not valid: {fix}")
 
 
 def text(name: str, value: object) -> str:
-    """A string with something in it, of valid Unicode: an environment that is not UTF-8 gives lone surrogates."""
+    """A string that is not empty, of valid Unicode (bytes of another encoding give lone surrogates)."""
     if not isinstance(value, str) or not value.strip():
         raise error(name, value, "give a string that is not empty")
     if exportable(value) != value:
@@ -73,21 +73,21 @@ def positive_seconds(name: str, value: object) -> float:
 
 
 def positive_integer(name: str, value: object) -> int:
-    """A count of one or more."""
+    """A count of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise error(name, value, "give a whole number, 1 or more")
     return value
 
 
 def path(name: str, value: object) -> Path:
-    """A path, made absolute: the process may change its directory."""
+    """An absolute path: the process may change the working directory."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):
         raise error(name, value, "give the path of a directory")
     return Path(value).absolute()
 
 
 def make_writable(name: str, directory: Path) -> None:
-    """Make a directory for this user alone where there is none; raise when this process cannot write there."""
+    """Make the directory, private to this user, if missing; raise when this process cannot write to the directory."""
     if os.name != "posix":
         raise error(
             name,
@@ -117,7 +117,7 @@ def protocol(name: str, value: object) -> Protocol:
 
 
 def header_names(name: str, value: object) -> tuple[str, ...]:
-    """One or more HTTP header names."""
+    """At least one HTTP header name."""
     names = _strings(name, value, "give a list of header names, for instance ['X-Correlation-ID']")
     for item in names:
         if not _TOKEN.fullmatch(item):

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own instrumentation of the same library: whether it is active."""
+"""Whether OpenTelemetry's own instrumentation of the same library is active."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from obs_core._safety.containment import warn_once
 def contrib_is_active(instrumentor: str) -> bool:
     """Whether contrib's `instrumentor` (``"opentelemetry.instrumentation.celery:CeleryInstrumentor"``) is switched on.
 
-    Imports nothing: what has not been imported cannot be active.
+    Imports nothing: an instrumentation that has not been imported is not active.
     """
     module_name, _, class_name = instrumentor.partition(":")
     cls = getattr(sys.modules.get(module_name), class_name, None)
@@ -18,7 +18,7 @@ def contrib_is_active(instrumentor: str) -> bool:
 
 
 def warn_if_contrib_is_active(instrumentor: str, *, package: str) -> bool:
-    """Tell whether contrib instruments the same library already, with one warning that says how to stop the doubling."""
+    """Whether contrib instruments the same library already; if so, warn once and say how to stop the doubling."""
     active = contrib_is_active(instrumentor)
     if active:
         name = instrumentor.partition(":")[2]

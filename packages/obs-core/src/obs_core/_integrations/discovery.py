@@ -1,4 +1,4 @@
-"""Find the installed obs packages by entry point: obs_core imports none of them."""
+"""Find the installed obs packages by entry point; obs_core imports no package of ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_instrumentors() -> list[EntryPoint]:
 
 
 def instrument_all() -> tuple[list[InstrumentationHandle], list[str]]:
-    """Call every instrumentor whose library is installed; return the handles and what failed, a line each."""
+    """Call every instrumentor whose library is installed; return the handles, and the failures, a line each."""
     handles: list[InstrumentationHandle] = []
     problems: list[str] = []
     for found in find_instrumentors():

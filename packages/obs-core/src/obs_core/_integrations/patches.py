@@ -1,4 +1,4 @@
-"""Replace methods of classes and of objects, and put back exactly what was there."""
+"""Replace methods of classes and objects, and restore the originals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ABSENT = object()
 
 
 class Patches:
-    """The replacements of one instrumentation."""
+    """The replacements of an instrumentation."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
@@ -36,7 +36,7 @@ class Patches:
         self._undo.append(functools.partial(_restore, owner, name, before, replacement))
 
     def undo(self) -> None:
-        """Put everything back, the last first."""
+        """Restore everything, in reverse order."""
         while self._undo:
             self._undo.pop()()
 

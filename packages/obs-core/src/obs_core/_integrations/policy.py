@@ -24,10 +24,10 @@ _SUPPRESSED = (_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
 
 
 def is_suppressed(context: Context | None = None, *, http: bool = False) -> bool:
-    """Whether ``suppress_instrumentation()`` is in force in `context` (default: the current one).
+    """Whether ``suppress_instrumentation()`` is in force in `context`.
 
     Args:
-        context: The context to look into.
+        context: Default: the current context.
         http: Whether ``suppress_http_instrumentation()`` counts too: true for HTTP clients.
     """
     found = get_current() if context is None else context
@@ -37,10 +37,10 @@ def is_suppressed(context: Context | None = None, *, http: bool = False) -> bool
 
 
 class SpanPolicy:
-    """Says of each call whether a span of it is wanted. Thread-safe and fork-safe.
+    """Decides for each call whether a span is wanted. Thread-safe and fork-safe.
 
     Args:
-        provider: The provider of the spans; None: the global one.
+        provider: The provider of the spans. Default: the global provider.
         roots: Whether calls outside any trace get a span.
         http: Whether ``suppress_http_instrumentation()`` counts too.
     """
@@ -57,10 +57,10 @@ class SpanPolicy:
         self._keeps = False
 
     def wants_span(self, context: Context | None = None) -> bool:
-        """Whether a call made in `context` (default: the current one) gets a span.
+        """Whether a call made in `context` (default: the current context) gets a span.
 
-        False where instrumentation is suppressed, where the call would be a root that is not wanted,
-        and below an unsampled parent, unless the sampler is one that may decide otherwise: then it is asked.
+        False where instrumentation is suppressed, where the call would be an unwanted root, and below an unsampled parent
+        unless the sampler may decide otherwise and has to be asked.
         """
         found = get_current() if context is None else context
         if is_suppressed(found, http=self._http):

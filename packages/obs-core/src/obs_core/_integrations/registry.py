@@ -1,4 +1,4 @@
-"""Instrument once, however often asked; take it back exactly."""
+"""Instrument a library or target once, and undo exactly that."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Undo = Callable[[], None]
 
 
 class InstrumentationHandle:
-    """What `instrument_x` returns: says what is instrumented, and takes it back.
+    """The handle that `instrument_x` returns, to undo the instrumentation.
 
-    Thread-safe. `uninstrument` may be called any number of times; only the first does anything.
+    Thread-safe. `uninstrument` may be called any number of times; the first call undoes.
     """
 
     __slots__ = ("__weakref__", "_lock", "_options", "_undo", "name")
@@ -32,7 +32,7 @@ class InstrumentationHandle:
         return self._undo is not None
 
     def check_options(self, options: Mapping[str, object] | None) -> None:
-        """Raise `AlreadyConfiguredError` where `options` are others than those in place; None are none."""
+        """Raise `AlreadyConfiguredError` where `options` differ from the options in place; None matches any options."""
         present = self._options
         if options is None or present is None or options == present:
             return
@@ -44,7 +44,7 @@ class InstrumentationHandle:
         )
 
     def uninstrument(self) -> None:
-        """Restore the library to what it was before."""
+        """Restore the library to the state before."""
         with self._lock:
             undo, self._undo = self._undo, None
         if undo is not None:
@@ -55,7 +55,7 @@ class InstrumentationHandle:
 
 
 class _Registry:
-    """The active handles by (name, target); targets are held weakly where the type allows it."""
+    """The active handles by (name, target); targets are referenced weakly where their type allows."""
 
     def __init__(self) -> None:
         self._handles: dict[tuple[str, Hashable], InstrumentationHandle] = {}
@@ -115,23 +115,24 @@ def instrument_once(
     target: object | None = None,
     options: Mapping[str, object] | None = None,
 ) -> InstrumentationHandle:
-    """Run `install` unless `name` is already instrumented for `target`; return the handle of what is in place.
+    """Run `install` unless `name` is already instrumented for `target`; return the handle.
 
     Args:
         name: The instrumentation, for instance ``"celery"``.
-        install: Patches or connects, and returns the callable that undoes exactly that. What it raises passes through
-            and leaves nothing registered.
-        target: The object being instrumented (an engine, a client); None stands for "all of them". It is not kept alive.
-        options: What the caller asked for, by name, to compare with a later call's; None: as it is, for ``instrument="auto"``.
+        install: Patches or connects, and returns a callable that undoes exactly that. An exception passes through and
+            leaves nothing registered.
+        target: The instrumented object (an engine, a client), which is not kept alive. Default: all of the library.
+        options: The caller's options by name, to compare with a later call's. Default: not compared, for
+            ``instrument="auto"``.
 
     Raises:
-        AlreadyConfiguredError: It is instrumented already, with other `options`.
+        AlreadyConfiguredError: The target is instrumented already, with other `options`.
     """
     return _registry.instrument(name, target, install, options)
 
 
 def uninstrument(name: str, *, target: object | None = None) -> None:
-    """Undo what `instrument_once` did for `name` and `target`; nothing to undo is not an error."""
+    """Undo `instrument_once` for `name` and `target`; without effect if not instrumented."""
     _registry.uninstrument(name, target)
 
 

@@ -1,4 +1,4 @@
-"""The libraries that a package instruments: whether they are installed, in a supported version."""
+"""The libraries that a package instruments: installed or missing, in a supported version or not."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ def require(module: str, *, package: str) -> None:
 def version_conflicts(package: str) -> list[str]:
     """List the installed libraries outside the range that `package` declares in its extra, a line each.
 
-    The extra is ``instruments`` or, where any one of several libraries is enough, ``instruments-any``.
-
-    A library that is absent is no conflict. Read from the installed metadata, the only copy of the range.
+    The extra is ``instruments``, or ``instruments-any`` where any of several libraries is enough. An absent library is no
+    conflict. Read from the installed metadata, the only copy of the range.
     """
     from importlib import metadata
 
@@ -59,7 +58,7 @@ def version_conflicts(package: str) -> list[str]:
 
 
 def warn_unsupported_version(package: str, library: str) -> None:
-    """Log one warning when the installed `library` is outside the range `package` supports; it is instrumented all the same."""
+    """Log a warning when the installed `library` is outside the range `package` supports."""
     for conflict in version_conflicts(package):
         if conflict.startswith(f"{library} "):
             warn_once(f"version:{package}:{library}", conflict)

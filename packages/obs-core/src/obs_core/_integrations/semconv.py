@@ -10,7 +10,7 @@ _VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
 def stable_semconv() -> None:
     """Opt contrib's instrumentations in to the stable HTTP and database names, unless the user set the variable.
 
-    Contrib reads ``OTEL_SEMCONV_STABILITY_OPT_IN`` from the environment, once, at the first ``instrument()``; so an
-    integration calls this before. Redis and SQLAlchemy need ``http`` as well for ``server.*`` in place of ``net.*``.
+    Contrib reads ``OTEL_SEMCONV_STABILITY_OPT_IN`` from the environment at the first ``instrument()``; call this before.
+    Redis and SQLAlchemy need ``http`` as well for ``server.*`` in place of ``net.*``.
     """
     os.environ.setdefault(_VARIABLE, "http,database")

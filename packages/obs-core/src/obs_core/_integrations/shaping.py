@@ -1,7 +1,7 @@
-"""A TracerProvider that shapes the spans which an instrumentation makes, without touching the instrumentation.
+"""A TracerProvider that shapes the spans of an instrumentation without touching the instrumentation.
 
-Contrib's instrumentations take ``tracer_provider=``; handing them a `ShapingTracerProvider` lets us drop, rename, edit and
-bound their spans on OpenTelemetry's public API alone.
+Contrib's instrumentations accept ``tracer_provider=``. A `ShapingTracerProvider` drops, renames, edits and bounds their
+spans on OpenTelemetry's public API.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ Filter = Callable[[str, AttributeValue], "AttributeValue | None"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanShape:
-    """What to do with each span; every part is optional, and a part that raises is logged and left out.
+    """Changes to each span; every part is optional, and a part that raises is logged and skipped.
 
     Attributes:
-        require_parent: Answers, at each start, whether a span without a valid parent is to be left out.
-        drop: Answers whether to leave out the span of this name, kind and start attributes; its children join its parent.
+        require_parent: Called at each start: whether to leave out a span without a valid parent.
+        drop: Whether to leave out the span of this name, kind and start attributes; its children join its parent.
         rename: Returns the name to start with, given name, kind and start attributes.
-        attribute: Returns the value to record for a key, or None to leave it out; sees start attributes and later ones.
-        description: Returns the status description to record in place of the given one.
-        edit: Is called with the still recording span just before it ends.
-        max_value_bytes: Longest UTF-8 size of a string attribute; longer ones are cut and end in ``…``. None: no bound.
+        attribute: Returns the value to record for a key, or None to leave the attribute out; called for start attributes
+            and for later ones.
+        description: Returns the status description to record.
+        edit: Called with the still recording span just before its end.
+        max_value_bytes: Longest UTF-8 size of a string attribute; longer values are cut and end in ``…``. Default: no
+            bound.
     """
 
     require_parent: Callable[[], bool] | None = None
@@ -78,7 +80,7 @@ class SpanShape:
         ) or name
 
     def value(self, key: str, value: AttributeValue) -> AttributeValue | None:
-        """The value to record under `key`; None: nothing. A filter that raises may not leak what it could not judge."""
+        """Return the value to record under `key`, or None; a filter that raises must not leak the value."""
         shaped = (
             call_contained("attribute", self.attribute, key, value) if self.attribute else value
         )
@@ -93,13 +95,13 @@ class SpanShape:
 
 
 class ShapingTracerProvider(trace.TracerProvider):
-    """Hands out tracers of `provider` whose spans go through `shape`.
+    """Returns tracers of `provider` whose spans go through `shape`.
 
     Args:
-        shape: What to do with each span.
-        provider: The provider behind; None: the global one, also when it is only set later.
+        shape: The changes.
+        provider: The provider behind. Default: the global provider, also if set later.
 
-    Thread-safe and fork-safe: it holds no state of its own.
+    Thread-safe and fork-safe: without state.
     """
 
     def __init__(self, shape: SpanShape, provider: trace.TracerProvider | None = None) -> None:
@@ -175,7 +177,7 @@ class _ShapingTracer(trace.Tracer):
 
 
 class _ShapedSpan(Span):
-    """The recording span, with the shape between it and whoever writes to it."""
+    """The recording span, with the shape applied to writes."""
 
     __slots__ = ("_shape", "_span")
 

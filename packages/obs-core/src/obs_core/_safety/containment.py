@@ -1,4 +1,4 @@
-"""Contain failures of telemetry: they are logged, at a bounded rate, and never reach the application."""
+"""Contain failures of telemetry: logged at a bounded rate, and never raised to the application."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _logger = logging.getLogger("obs_core")
 
 
 class _RateLimit:
-    """Lets one message a key through a minute; bounded.
+    """Lets each message through once a minute. Bounded.
 
-    Without a lock, which a signal handler could find taken by the thread that it interrupts, or a forked child by one that
-    it does not have; so two threads that fail at the same moment may say it twice.
+    No lock is taken: a signal handler could find a lock held by the interrupted thread, a forked
+    child by a thread of the parent. So two threads that fail at the same moment may both log.
     """
 
     def __init__(self, max_keys: int = 256) -> None:
@@ -40,7 +40,7 @@ _warned: set[str] = set()
 
 
 def log_failure(what: str) -> None:
-    """Log the exception being handled, with its traceback: a line a minute for each `what`, never raised further."""
+    """Log the exception being handled, with its traceback, at most once a minute for each `what`."""
     if _limit.allows(what):
         _logger.exception(
             "%s failed; the application is not affected (logged at most once a minute)", what
@@ -57,9 +57,9 @@ def warn_once(key: str, message: str) -> None:
 def call_contained(
     what: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
 ) -> R | None:
-    """Call `function`; an Exception is logged as a failure of `what` and answered with None.
+    """Call `function`; log an Exception as a failure of `what`, and return None for it.
 
-    For hooks, serializers and everything else that is the user's but runs in telemetry's name. BaseExceptions that are
+    For hooks, serializers and other code of the user that runs for telemetry. BaseExceptions that are
     no Exception (KeyboardInterrupt, SystemExit, Celery's time limits) pass through.
     """
     try:

@@ -1,4 +1,4 @@
-"""What must never be exported: one deny list, stronger than any allow list."""
+"""Mask secrets by name: a deny list that is stronger than any allow list."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def _compile(globs: tuple[str, ...]) -> re.Pattern[str]:
 
 
 class Redactor:
-    """Decides by name what is secret, and masks it.
+    """Decides by name whether a value is secret, and masks secrets.
 
     Args:
-        extra: More globs that are secret, beside the built-in ones. Nothing can take a built-in one out.
+        extra: Secret globs in addition to the built-in globs, which cannot be taken out.
 
-    Thread-safe; answers are cached for the 1,024 names asked last.
+    Thread-safe; answers for the latest 1,024 names are cached.
     """
 
     __slots__ = ("_globs", "_globs_but_tokens", "_is_sensitive")

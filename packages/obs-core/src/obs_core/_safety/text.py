@@ -1,10 +1,10 @@
-"""Text fit to be exported: it has UTF-8, and a bound."""
+"""Make text exportable: valid UTF-8 of a bounded size."""
 
 from __future__ import annotations
 
 
 def exportable(text: str) -> str:
-    """Replace lone surrogates: they have no UTF-8, so OTLP's encoder refuses the whole batch or leaves the value out."""
+    """Replace lone surrogates: without UTF-8 form, OTLP's encoder refuses the whole batch."""
     return text.encode("utf-8", "replace").decode()
 
 

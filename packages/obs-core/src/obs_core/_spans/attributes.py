@@ -11,10 +11,11 @@ from obs_core._safety.containment import call_contained
 
 
 def add_span_attributes(attributes: Mapping[str, AttributeValue | None]) -> None:
-    """Set `attributes` on the current span; those that are None are left out.
+    """Set `attributes` on the current span; attributes that are None are left out.
 
-    Takes what OpenTelemetry takes: str, bool, int, float, bytes, and sequences of one of these. Anything else is left out or
-    made a string, as the SDK in use does. Never raises; does nothing where no span records. Any thread or task.
+    Accepts OpenTelemetry's types: str, bool, int, float, bytes, and sequences of a single type. Values of another type are
+    left out or converted to text, as by the SDK in use. Never raises; without a recording span nothing happens. Any thread
+    or task.
     """
     span = get_current_span()
     if span.is_recording():

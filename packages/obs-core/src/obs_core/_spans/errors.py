@@ -34,15 +34,15 @@ Scrub = Callable[[str], str]
 def record_error(
     span: Span, error: BaseException, *, timestamp: int | None = None, scrub: Scrub | None = None
 ) -> None:
-    """Mark `span` as failed by `error`: status ERROR with the message, ``error.type``, and one ``exception`` event.
+    """Mark `span` as failed by `error`: status ERROR with the message, ``error.type``, and an ``exception`` event.
 
     Never raises. A span that does not record is left alone.
 
     Args:
-        span: The span that failed.
-        error: What it failed with.
-        timestamp: Nanoseconds since the epoch; None: now.
-        scrub: Returns message and stack trace fit to be exported, where they quote secrets (a client's whole URL).
+        span: The failed span.
+        error: The exception.
+        timestamp: Nanoseconds since the epoch. Default: now.
+        scrub: Returns message and stack trace fit to be exported, for errors that quote secrets (a client's whole URL).
     """
     if span.is_recording():
         record_exception_event(span, error, timestamp=timestamp, scrub=scrub)
@@ -51,12 +51,12 @@ def record_error(
 
 
 def fail(span: Span, error_type: str, description: str | None = None) -> None:
-    """Mark `span` as failed without an ``exception`` event: for outcomes that no exception of the application is.
+    """Mark `span` as failed without an ``exception`` event, for an outcome without an exception of the application.
 
     Args:
-        span: The span that failed, still open.
+        span: The failed span, still open.
         error_type: ``error.type``: a code of few values, or an exception's class name.
-        description: The status's description; default: none.
+        description: The status's description, if any.
     """
     span.set_attribute("error.type", error_type)
     span.set_status(Status(StatusCode.ERROR, description))
@@ -69,9 +69,9 @@ def record_exception_event(
     timestamp: int | None = None,
     scrub: Scrub | None = None,
 ) -> None:
-    """Add the ``exception`` event of `error`, with `attributes` beside its own; the span itself has not failed by that.
+    """Add the ``exception`` event of `error`, with more `attributes`; the span's status stays.
 
-    It has the stable attributes alone (``exception.type``, ``.message``, ``.stacktrace``): ``exception.escaped``, which the
+    Only the stable attributes are set (``exception.type``, ``.message``, ``.stacktrace``): ``exception.escaped``, which the
     SDK's `record_exception` still adds, is deprecated. Never raises.
     """
     try:

@@ -16,18 +16,18 @@ _wanted: ContextVar[int | None] = ContextVar("obs_core_span_id", default=None)
 
 
 class _Random(random.Random):
-    """Random numbers that no ``random.seed`` of the application repeats, and no fork."""
+    """Random numbers that neither ``random.seed`` in the application nor a fork repeats."""
 
     def __init__(self) -> None:
         super().__init__()
         fork_watch.call_in_child(self.draw_new_seed)
 
     def draw_new_seed(self) -> None:
-        """Seed from the operating system: Python does so only after forks of its own."""
+        """Seed from the operating system; Python itself does this only after its own forks."""
         self.seed()
 
     def nonzero(self, bits: int) -> int:
-        """Return a random number of `bits` bits, other than 0."""
+        """Return a random number of `bits` bits that is not 0."""
         fork_watch.notice()
         while not (number := self.getrandbits(bits)):
             pass
@@ -38,14 +38,14 @@ _random = _Random()
 
 
 class ContextIdGenerator(RandomIdGenerator):
-    """Random ids, except where `use_span_id` asks for a certain one."""
+    """Random ids, except for a span id that `use_span_id` has set."""
 
     def generate_trace_id(self) -> int:
         """Return a random id of 128 bits."""
         return _random.nonzero(128)
 
     def generate_span_id(self) -> int:
-        """Return the id asked for by `use_span_id`, once; else a random one of 64 bits."""
+        """Return the id set by `use_span_id`, once; else a random id of 64 bits."""
         wanted = _wanted.get()
         if wanted is None:
             return _random.nonzero(64)
@@ -57,8 +57,8 @@ class ContextIdGenerator(RandomIdGenerator):
 def use_span_id(span_id: int) -> Iterator[None]:
     """Give the first span started inside the block the id `span_id` (non-zero, 64 bit).
 
-    Two processes that agree on an id can so tell one story: one of them exports the span. Has an effect only when
-    `span_ids_can_be_set` says so. Bound to the current context: other threads and tasks are untouched.
+    For two processes that agree on an id, so that the children in one process find their parent, exported by the other.
+    Has an effect only if `span_ids_can_be_set`. Bound to the current context: other threads and tasks are untouched.
     """
     token = _wanted.set(span_id)
     try:
@@ -68,11 +68,11 @@ def use_span_id(span_id: int) -> Iterator[None]:
 
 
 def draw_span_id() -> int:
-    """Return a new random span id, never the one asked for by `use_span_id`."""
+    """Return a new random span id, never the id set by `use_span_id`."""
     return _random.nonzero(64)
 
 
 def span_ids_can_be_set(provider: trace.TracerProvider | None = None) -> bool:
-    """Whether `use_span_id` has an effect on `provider` (default: the global one)."""
+    """Whether `use_span_id` has an effect on `provider` (default: the global provider)."""
     generator = getattr(provider or trace.get_tracer_provider(), "id_generator", None)
     return isinstance(generator, ContextIdGenerator)

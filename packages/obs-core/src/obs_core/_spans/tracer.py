@@ -1,4 +1,4 @@
-"""Which tracer is in force, and whether a decorated call needs a span at all."""
+"""The tracer in force, and whether a decorated call needs a span."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _unsampled: NonRecordingSpan = NonRecordingSpan(INVALID_SPAN_CONTEXT)
 
 
 def package_tracer(distribution: str, provider: TracerProvider | None = None) -> Tracer:
-    """Return the tracer of one of our packages: its scope has name, version and schema URL.
+    """Return the tracer of a package of ours: the scope has name, version and schema URL.
 
     Args:
         distribution: The installed package, for instance ``"obs-celery"``; the scope is ``"obs_celery"``.
-        provider: Default: the global provider, also where that is set later.
+        provider: Default: the global provider, also if set later.
     """
     scope, installed = distribution.replace("-", "_"), _installed_version(distribution)
     return trace.get_tracer(scope, installed, provider, SCHEMA_URL)
@@ -47,11 +47,11 @@ def _installed_version(distribution: str) -> str | None:
 
 
 def needed_tracer() -> Tracer | None:
-    """Return the tracer for a span below the current one, or None where a call needs no span.
+    """Return the tracer for a span below the current span, or None where a call needs no span.
 
-    None without a provider, and below a valid parent that is neither sampled nor recording where the sampler is parent-based:
-    whatever would be started there could only be unsampled too, and its children find the same parent without it. Never
-    raises. Any thread; the provider may be set, or replaced, at any time.
+    None without a provider, and below a valid parent that is neither sampled nor recording if the sampler is parent-based:
+    a span there would be unsampled too, and its children find the same parent without it. Never raises. Any thread; the
+    provider may be set, or replaced, at any time.
     """
     provider, tracer, keeps_parent = _in_force
     # get_tracer_provider() costs 0.6 µs without a provider, more than the whole call: it reads os.environ each time
@@ -67,7 +67,7 @@ def needed_tracer() -> Tracer | None:
 
 
 def _is_unsampled(parent: Any) -> bool:
-    """Whether nothing below `parent`, which does not record, can be sampled; remembers the last one found."""
+    """Whether every span below `parent`, which does not record, is unsampled; remembers the latest such parent."""
     global _unsampled
     context = parent.get_span_context()
     if not context.is_valid or context.trace_flags & 1:
@@ -80,7 +80,7 @@ def _is_unsampled(parent: Any) -> bool:
 
 
 def _look() -> tuple[Tracer | None, bool]:
-    """Look the provider up anew; the public getter also loads the one that ``OTEL_PYTHON_TRACER_PROVIDER`` names."""
+    """Look up the provider; the public getter also loads the provider named by ``OTEL_PYTHON_TRACER_PROVIDER``."""
     global _in_force
     try:
         found = trace.get_tracer_provider()
@@ -95,7 +95,7 @@ def _look() -> tuple[Tracer | None, bool]:
 
 
 def keeps_unsampled(sampler: object) -> bool:
-    """Whether `sampler` never samples below an unsampled parent; its description is the SDK's only public answer."""
+    """Whether `sampler` never samples below an unsampled parent, by the description, the SDK's only public answer."""
     describe = getattr(sampler, "get_description", None)
     description = describe() if describe else ""
     if description == "AlwaysOffSampler":
