@@ -1,4 +1,4 @@
-"""``python -m obs_core doctor``: is tracing set up as it should be, and does the collector take spans?"""
+"""``python -m obs_core doctor``: check the set-up of tracing, and that the collector takes spans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from obs_core._doctor.report import examine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0 healthy, 1 not, 2 wrong usage."""
+    """Run the command; return the exit status: 0 healthy, 1 not healthy, 2 wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m obs_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     doctor = commands.add_parser(

@@ -1,14 +1,14 @@
-"""Every error that obs packages raise, in one tree.
+"""All errors that obs packages raise.
 
 ::
 
     ObservabilityError
-    ├── ConfigurationError (ValueError)     a setting is wrong: what, the value, the fix
-    │   └── UnknownOptionError (TypeError)  no such setting: the nearest one is named
-    ├── AlreadyConfiguredError              a second setup asks for something else
-    └── MissingDependencyError (ImportError) an optional library is absent: the install command is named
+    ├── ConfigurationError (ValueError)     a setting is wrong: the setting, the value, the fix
+    │   └── UnknownOptionError (TypeError)  no setting has this name: the nearest name
+    ├── AlreadyConfiguredError              a second set-up with other settings
+    └── MissingDependencyError (ImportError) an optional library is absent: the install command
 
-All of them are raised at set-up, by the thread that sets up; none is raised by a traced call.
+Raised at set-up, by the thread that sets up; traced calls raise no error of ours.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class ObservabilityError(Exception):
 
 
 class ConfigurationError(ObservabilityError, ValueError):
-    """A setting is wrong; the message names it, its value and the fix."""
+    """A setting is wrong; the message says the name, the value and the fix."""
 
 
 class UnknownOptionError(ConfigurationError, TypeError):
-    """There is no option of that name; the message names the nearest one."""
+    """An unknown option; the message says the nearest known name."""
 
 
 class AlreadyConfiguredError(ObservabilityError, RuntimeError):
-    """Tracing is set up already, with another configuration or by someone else."""
+    """Tracing is set up, or a library instrumented, with other settings or by another provider."""
 
 
 class MissingDependencyError(ObservabilityError, ImportError):

@@ -1,6 +1,6 @@
-"""What an integration (``obs-yours``) builds on: public, documented, and versioned like any other API.
+"""The parts that integrations (``obs-yours``) are built on: public, documented, and versioned.
 
-See ``docs/writing-an-integration.md`` for one in fifty lines.
+See ``docs/writing-an-integration.md``.
 """
 
 from obs_core._config.in_force import redactor

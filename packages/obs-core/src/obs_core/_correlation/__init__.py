@@ -1,1 +1,1 @@
-"""One id for everything that one request caused: baggage, span attribute, log field."""
+"""Correlation ids: in baggage between services, on spans, on log records."""

@@ -1,4 +1,4 @@
-"""One id for everything that one request caused: in baggage between services, on every span, on log records."""
+"""Correlation ids: a single id for a request and all work it causes, in baggage, on spans, on log records."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _VALID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 def is_valid_correlation_id(value: object) -> bool:
-    """Whether `value` is 1 to 128 characters of ``A-Z a-z 0-9 . _ : / + = @ -``: it cannot forge a header or a log line."""
+    """Whether `value` is 1 to 128 characters of ``A-Z a-z 0-9 . _ : / + = @ -``, safe in headers and logs."""
     return isinstance(value, str) and _VALID.fullmatch(value) is not None
 
 
 def get_correlation_id(context: Context | None = None) -> str | None:
-    """Return the correlation id of `context` (default: the current one), or None. Never raises; any thread."""
+    """Return the correlation id of `context` (default: the current context), if any. Never raises; any thread."""
     value = baggage.get_baggage(KEY, context)
     return value if isinstance(value, str) and _VALID.fullmatch(value) else None
 
 
 def with_correlation_id(correlation_id: str, context: Context | None = None) -> Context:
-    """Return `context` (default: the current one) with `correlation_id` in its baggage."""
+    """Return `context` (default: the current context) with `correlation_id` in baggage."""
     return baggage.set_baggage(KEY, correlation_id, context)
 
 
@@ -44,10 +44,10 @@ def correlation_scope(correlation_id: str | None = None) -> Iterator[str]:
     """Run the block under `correlation_id`; yield the id in force.
 
     Args:
-        correlation_id: The id; None keeps the current one, or makes a new one where there is none. One that is not valid
-            (see `is_valid_correlation_id`) is replaced by a new one.
+        correlation_id: The id. Default: the current id, or else a new id. An invalid id (see `is_valid_correlation_id`) is
+            replaced by a new id.
 
-    For entry points that no integration covers: a script, a cron job, a consumer of its own. Any thread or task.
+    For entry points without an integration: a script, a cron job, a custom consumer. Any thread or task.
     """
     wanted = get_correlation_id() if correlation_id is None else correlation_id
     chosen = (
@@ -63,12 +63,12 @@ def correlation_scope(correlation_id: str | None = None) -> Iterator[str]:
 def attach_correlation(
     header: Callable[[str], str | None], context: Context, config: CorrelationConfig | None = None
 ) -> Context:
-    """Return the incoming request's `context` with its correlation id: a valid header's, else baggage's, else a new one.
+    """Return the incoming request's `context` with a correlation id: from a valid header, else baggage, else new.
 
     Args:
-        header: Returns a request header's value by (case-insensitive) name, or None.
-        context: What the propagator extracted.
-        config: Default: that of the current set-up.
+        header: Returns the value of a request header by (case-insensitive) name, or None.
+        context: The context that the propagator extracted.
+        config: Default: the settings in force.
     """
     config = config or correlation_in_force()
     candidates = (header(name) for name in config.headers)
@@ -84,17 +84,17 @@ def attach_correlation(
 def correlation_headers(
     config: CorrelationConfig | None = None, context: Context | None = None
 ) -> dict[str, str]:
-    """Return the headers that carry the current correlation id out: one header, or none without an id or propagation."""
+    """Return the header that carries the current correlation id out; empty without an id or propagation."""
     config = config or correlation_in_force()
     current = get_correlation_id(context)
     return {config.headers[0]: current} if current and config.propagation else {}
 
 
 class CorrelationSpanProcessor(SpanProcessor):
-    """Stamps the correlation id of its context on every recorded span."""
+    """Sets the correlation id of the context as an attribute of every recorded span."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Set ``correlation_id`` where the context has one."""
+        """Set ``correlation_id`` if the context has an id."""
         value = get_correlation_id(parent_context)
         if value is not None:
             span.set_attribute(KEY, value)

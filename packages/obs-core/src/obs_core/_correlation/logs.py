@@ -12,11 +12,11 @@ NOTHING = "-"
 
 
 class TraceContextFilter(logging.Filter):
-    """Adds ``trace_id``, ``span_id`` (lower-case hex) and ``correlation_id`` to each record; lets every record pass.
+    """Adds ``trace_id``, ``span_id`` (lower-case hex) and ``correlation_id`` to each record; passes every record.
 
-    Each is ``"-"`` where there is none, so a format string may always name them. Put it on a handler: a logger's filter does
-    not see the records of its children. Works from `logging.config.dictConfig`
-    (``{"()": "obs_core.TraceContextFilter"}``) and on Celery's loggers. Thread- and fork-safe: it has no state.
+    A missing id is ``"-"``, so a format string may always name all three. Add the filter to a handler: a logger's filter
+    does not see the records of child loggers. Works from `logging.config.dictConfig`
+    (``{"()": "obs_core.TraceContextFilter"}``) and on Celery's loggers. Thread- and fork-safe: without state.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

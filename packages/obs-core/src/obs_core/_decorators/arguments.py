@@ -30,16 +30,16 @@ class ArgumentCapture:
     """Sets ``obs.args.<name>`` for each of `names` that a call binds, defaults included.
 
     Args:
-        function: The callable whose parameters are meant.
-        names: The allow list: parameters of `function`, or keys of its ``**kwargs``.
-        serialize: Makes a value into an attribute; None leaves the argument out. Default: scalars and short sequences of them
-            as they are, anything else its ``repr``.
+        function: The callable with the parameters.
+        names: The allow list: parameters of `function`, or keys of ``**kwargs``.
+        serialize: Converts a value to an attribute; None leaves the argument out. Default: scalars and short sequences of
+            scalars unchanged, other values by ``repr``.
 
     Raises:
-        ConfigurationError: `names` is a single string, or names what `function` does not take.
+        ConfigurationError: `names` is a single string, or has a name that is no parameter of `function`.
 
-    Values of names on the deny list become ``[REDACTED]``, also inside mappings and dataclasses, and text is cut at 1,024
-    bytes. Thread-safe: no state.
+    Values of names on the deny list become ``[REDACTED]``, also inside mappings and dataclasses; text is cut at 1,024
+    bytes. Thread-safe: without state.
     """
 
     __slots__ = ("_catch_all", "_names", "_serialize", "_signature")
@@ -72,7 +72,7 @@ class ArgumentCapture:
                     span.set_attribute(PREFIX + name, value)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return name → value of a call, ``**kwargs`` spread; empty where the call does not fit and so will raise itself."""
+        """Return name → value of a call, ``**kwargs`` spread; empty for a call that does not fit the signature."""
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError:

@@ -1,4 +1,4 @@
-"""How a call runs under a span: what the span is like, how it ends, and the wrappers of functions and coroutine functions."""
+"""Run functions and coroutine functions under a span: its start, its end, the wrappers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OnStart = Callable[[Span, tuple[Any, ...], dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the span of one decorated callable is like.
+    """The span of a decorated callable.
 
     Attributes:
         name: The span's name.
         kind: The span's kind.
-        attributes: What it starts with; shared by all calls, so never changed.
+        attributes: Start attributes; shared by all calls, never changed.
         expected: Exceptions that are an answer, not an error.
-        on_start: Is shown a recording span and the call's arguments; what it raises is contained.
+        on_start: Called with a recording span and the call's arguments; exceptions are contained.
         watch: Makes a watcher for a generator's items.
     """
 
@@ -42,7 +42,7 @@ class Plan:
     watch: Callable[[Span], Watcher] | None = None
 
     def starter(self) -> Callable[[Tracer, Context, tuple[Any, ...], dict[str, Any]], Span | None]:
-        """Return what starts the span of one call below a context; None: it could not be started."""
+        """Return a function that starts the span of a call below a context; the function returns None on failure."""
         name, kind, attributes, on_start = self.name, self.kind, self.attributes, self.on_start
 
         def begin(
@@ -70,7 +70,7 @@ class Plan:
             _record_once(span, error)
 
     def steps(self, span: Span) -> Steps:
-        """The bookkeeping of one generator."""
+        """The bookkeeping of a generator."""
         return Steps(
             span, self.failed, self.watch(span) if self.watch and span.is_recording() else None
         )
@@ -87,7 +87,7 @@ def _is_clean_exit(error: BaseException) -> bool:
 
 
 def _record_once(span: Span, error: BaseException) -> None:
-    """Record `error`, without a second event where the call has recorded it already."""
+    """Record `error`, without a second event if the call has recorded this error already."""
     kind, message = error_type(error), error_message(error)
     told = (
         event.attributes or {} for event in getattr(span, "events", ()) if event.name == "exception"
@@ -127,7 +127,7 @@ def trace_call(function: AnyCallable, plan: Plan) -> AnyCallable:
 
 
 def trace_coroutine(function: AnyCallable, plan: Plan) -> AnyCallable:
-    """Wrap a coroutine function, or what answers with an awaitable."""
+    """Wrap a coroutine function, or a function that returns an awaitable."""
     begin, failed = plan.starter(), plan.failed
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -155,7 +155,7 @@ def trace_coroutine(function: AnyCallable, plan: Plan) -> AnyCallable:
 
 
 def span_starter(plan: Plan) -> Callable[[tuple[Any, ...], dict[str, Any]], Span | None]:
-    """Return what starts the span of one call below the current one; None: the call needs none."""
+    """Return a function that starts the span of a call below the current span, or None if no span is needed."""
     begin = plan.starter()
 
     def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Span | None:

@@ -1,4 +1,4 @@
-"""A generator's span, and the context in which its steps run."""
+"""The span of a generator, and the context of the generator's steps."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _UNKNOWN = object()
 
 
 class Watcher(Protocol):
-    """Looks at what a traced call yields or returns; what it raises is contained."""
+    """Observes the items or the answer of a traced call; exceptions are contained."""
 
     def item(self, item: object) -> None:
-        """See one yielded item, or the whole answer."""
+        """Observe a yielded item, or the whole answer."""
 
     def end(self, first_after: float | None) -> None:
-        """Tell the span what was seen, the first item after so many seconds (None: nothing was yielded); it ends after this."""
+        """Record the result on the span, which ends next; `first_after`: seconds to the first item, if any."""
 
 
 def _telemetry_variables() -> frozenset[contextvars.ContextVar[Any]]:
@@ -44,11 +44,11 @@ _TELEMETRY = _telemetry_variables()
 
 
 class StepContext:
-    """The `contextvars.Context` that all steps of one generator run in, whichever thread or task takes the step.
+    """The `contextvars.Context` of all steps of a generator, in any thread or task.
 
-    OpenTelemetry's variables in it are its own, so that tokens fit and nothing reaches the consumer. Every other variable is
-    shared with whoever takes the step, both ways, as in a generator that is not traced: a library that sets a variable
-    before ``yield`` works the same, sampled or not. Not thread-safe, as a generator is not.
+    OpenTelemetry's variables belong to this context alone: tokens fit, and the consumer's context stays clean. Every other
+    variable is shared with the consumer in both directions, as in an untraced generator: a library that sets a variable
+    before ``yield`` works the same, sampled or not. Not thread-safe, like any generator.
     """
 
     __slots__ = ("_context", "_inner_tokens", "_known", "_outer_tokens")
@@ -70,7 +70,7 @@ class StepContext:
 
     @types.coroutine
     def run_async(self, step: Callable[[], Awaitable[R]]) -> Generator[Any, Any, R]:
-        """Await what `step` returns in the context, one resumption after the other."""
+        """Await the result of `step` in the context, one resumption after another."""
         self.take_over()
         try:
             run = self._context.run
@@ -119,7 +119,7 @@ class StepContext:
 
 
 class Steps:
-    """One generator's span: counts the items, and ends once."""
+    """The span of a generator: counts items, and ends once."""
 
     __slots__ = (
         "_counts",
@@ -155,18 +155,18 @@ class Steps:
             call_contained("looking at an item", self._watcher.item, item)
 
     def end_whole(self, answer: object) -> None:
-        """End the span of a call that answered at once: nothing is counted."""
+        """End the span, marked by `error` if given; a second call does nothing. Never raises."""
         self._counts = False
         self.look(answer)
         self.end()
 
     def end_failed(self, error: BaseException) -> None:
-        """End the span of a call that raised instead of answering."""
+        """End the span, marked by `error` if given; a second call does nothing. Never raises."""
         self._counts = False
         self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the span, marked by `error` where there is one; again: nothing. Never raises."""
+        """End the span, marked by `error` if given; a second call does nothing. Never raises."""
         span, self._span = self._span, None
         if span is not None:
             call_contained("ending a span", self._end, span, error)

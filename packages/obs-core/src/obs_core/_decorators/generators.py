@@ -1,4 +1,4 @@
-"""How a generator runs under a span: each step in the generator's own context, whoever takes it."""
+"""Run generators under a span: each step in the generator's own context, whoever consumes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def trace_generator(function: AnyCallable, plan: Plan) -> AnyCallable:
 
 
 class _Driven:
-    """The generator that ``yield from`` sees: each step of it taken in its own context, and counted."""
+    """The generator behind ``yield from``: each step in the generator's own context, and counted."""
 
     __slots__ = ("_inner", "_run", "_steps", "returned_on_close")
 
@@ -110,7 +110,7 @@ def trace_async_generator(function: AnyCallable, plan: Plan) -> AnyCallable:
 
 
 class _NoSteps:
-    """Stands in for `Steps` where there is no span."""
+    """The counterpart of `Steps` without a span."""
 
     __slots__ = ()
 
@@ -129,7 +129,7 @@ class _NoSteps:
 
 
 def _unhooked(first_step: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
-    """Take the first step of an inner generator unseen by the event loop, which would else close it beside the outer one."""
+    """Take the first step of an inner generator unseen by the event loop, which would close the inner generator too."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
     try:

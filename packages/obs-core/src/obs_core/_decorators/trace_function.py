@@ -1,4 +1,4 @@
-"""`trace_function`: what kind of callable is decorated, and what its span is called."""
+"""`trace_function`: recognise the kind of callable, and name the span."""
 
 from __future__ import annotations
 
@@ -53,27 +53,28 @@ def trace_function(
     serialize: Serialize | None = None,
     expected: Expected = (),
 ) -> Any:
-    """Run each call of the decorated callable in a span of its own.
+    """Run each call of the decorated callable in a span.
 
-    Takes functions, coroutine functions, generators and async generators, methods, ``classmethod`` and ``staticmethod`` on
-    either side, `functools.partial`, and objects with a sync or async ``__call__``. Used bare (``@trace_function``) or called.
+    Accepts functions, coroutine functions, generators and async generators, methods, ``classmethod`` and ``staticmethod``
+    on either side, `functools.partial`, and objects with a sync or async ``__call__``. Used bare (``@trace_function``) or
+    called.
 
     Args:
-        function: What to decorate, when used bare.
+        function: The callable, when used bare.
         name: The span's name; default ``module.qualname``.
-        attributes: Set on every span; those that are None are left out.
+        attributes: Set on every span; attributes that are None are left out.
         kind: The span's kind; default INTERNAL.
-        capture_args: Names of arguments to record as ``obs.args.<name>``; default none. See `ArgumentCapture`.
-        serialize: Makes a captured argument into an attribute value; default: its ``repr``, unless it is one already.
-        expected: Exceptions that are an answer, not an error: they leave no mark on the span.
+        capture_args: Names of arguments to record as ``obs.args.<name>``; default: no arguments. See `ArgumentCapture`.
+        serialize: Converts a captured argument to an attribute value; default: attribute values unchanged, else ``repr``.
+        expected: Exceptions that are an answer, not an error: the span is not marked.
 
     Raises:
         TypeError: `function` is a class, or cannot be called.
-        ConfigurationError: An option is malformed, or `capture_args` names what is no parameter.
+        ConfigurationError: An option is malformed, or `capture_args` has a name that is no parameter.
 
-    A generator's span lasts from its first step to its end, and its steps run in an OpenTelemetry context of their own. Below
-    a parent that is not sampled, and without a provider, the call goes straight through: no span is made. Tracing may be
-    set up before or after decorating. Thread- and fork-safe.
+    A generator's span lasts from the first step to the end, and the steps run in an OpenTelemetry context of their own.
+    Below an unsampled parent, and without a provider, the call is passed through without a span. Tracing may be set up
+    before or after decorating. Thread- and fork-safe.
     """
 
     def decorate(target: Any) -> Any:
@@ -108,7 +109,7 @@ WRAPPERS: dict[Kind, Wrap] = {
 
 
 def apply(target: Any, make_plan: MakePlan, wrappers: Mapping[Kind, Wrap] = WRAPPERS) -> Any:
-    """Wrap `target`, of whatever kind, by the plan that `make_plan` makes of it, its name and its ``code.*`` attributes."""
+    """Wrap `target` of any kind; `make_plan` gets the callable, the name and the ``code.*`` attributes."""
     if isinstance(target, (classmethod, staticmethod)):
         return type(target)(apply(target.__func__, make_plan, wrappers))
     _check_target(target)
@@ -164,7 +165,7 @@ def _without_partial(target: Any) -> Any:
 
 
 def _named(target: AnyCallable) -> Any:
-    """Return what `target` is called after: itself, a partial's function, or the ``__call__`` of an object's class."""
+    """Return the object that names `target`: a function, a partial's function, or the ``__call__`` of a class."""
     inner = _without_partial(target)
     return inner if hasattr(inner, "__qualname__") else type(inner).__call__
 
@@ -181,7 +182,7 @@ def _code(named: Any, name: str) -> dict[str, AttributeValue]:
 
 
 def check_name(option: str, name: object, *, optional: bool = False) -> None:
-    """Raise unless `name` is text, or None where it is `optional`."""
+    """Raise unless `name` is text, or None where `optional`."""
     if not (isinstance(name, str) and name) and not (optional and name is None):
         raise ConfigurationError(
             f"{option}={name!r} is no name: give a non-empty string{', or leave it out' * optional}"
@@ -197,10 +198,10 @@ def check_kind(kind: object) -> None:
 
 
 def check_attributes(attributes: object) -> dict[str, AttributeValue]:
-    """Return `attributes` without those that are None.
+    """Return `attributes` without None values.
 
     Raises:
-        ConfigurationError: A key is no non-empty string, or a value nothing that OpenTelemetry takes.
+        ConfigurationError: A key is empty or no string, or a value is of no type that OpenTelemetry accepts.
     """
     if attributes is None:
         return {}
@@ -226,7 +227,7 @@ def _is_attribute(value: object) -> bool:
 
 
 def checked_expected(expected: object) -> tuple[type[BaseException], ...]:
-    """Return `expected` as a tuple; raise unless it is of exception classes."""
+    """Return `expected` as a tuple; raise unless all are exception classes."""
     classes = expected if isinstance(expected, tuple) else (expected,)
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):

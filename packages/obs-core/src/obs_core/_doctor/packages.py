@@ -1,4 +1,4 @@
-"""What is installed, what is active, and what does not fit together: read from the installed metadata."""
+"""Installed and active instrumentations, and version conflicts, from the installed metadata."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _contrib() -> list[metadata.EntryPoint]:
 
 
 def instrumentations() -> Iterator[str]:
-    """Describe each installed instrumentation, ours and contrib's, a line each."""
+    """Describe each installed instrumentation, contrib's too, a line each."""
     active = set(active_instrumentations())
     for entry in find_instrumentors():
         yield _line(entry, entry.name in active)
@@ -50,7 +50,7 @@ def _line(entry: metadata.EntryPoint, is_active: bool) -> str:
 
 
 def double_instrumentations() -> Iterator[str]:
-    """Name each library that both contrib and we instrument, unless contrib's part is what ours is built on."""
+    """Name each library that both contrib and an obs package instrument, unless ours is built on contrib's."""
     active = set(active_instrumentations())
     ours = {
         entry.name: entry.dist.name
@@ -75,9 +75,9 @@ def _builds_on(package: str, other: str) -> bool:
 
 
 def unmet_requirements() -> Iterator[str]:
-    """Name each requirement of an OpenTelemetry or obs package that what is installed does not meet.
+    """Name each unmet requirement of an OpenTelemetry or obs package.
 
-    OpenTelemetry's packages pin each other with ``==``; pip lets one of them be moved alone.
+    OpenTelemetry's packages pin each other with ``==``; pip lets a user upgrade a single package.
     """
     for found in _telemetry_packages():
         name = _canonical(found.name)
@@ -87,7 +87,7 @@ def unmet_requirements() -> Iterator[str]:
 
 
 def untested_libraries() -> Iterator[str]:
-    """Name each installed library outside the range that a package instruments: ours do it all the same, contrib's do not."""
+    """Name each installed library outside the range of its instrumentation; contrib's then does nothing."""
     for found in _telemetry_packages():
         yield from version_conflicts(found.name)
 

@@ -1,4 +1,4 @@
-"""Ask the collector itself: one real OTLP request, bounded in time."""
+"""Probe the collector: a real OTLP request, bounded in time."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ProbeResult:
 
 
 def probe(settings: Settings, timeout_s: float) -> ProbeResult:
-    """Send an empty export request as the service would, with its headers and TLS; return within twice `timeout_s`.
+    """Send an empty export request like the service's, with headers and TLS; return within twice `timeout_s`.
 
-    Where it is not taken, the other protocol is tried too: a mixed-up port is the usual reason.
+    If refused, the other protocol is tried too: a mixed-up port is the usual reason.
     """
     protocol = settings.endpoint.protocol
     shown = f"{Redactor(settings.redact).url(settings.collector_url)} ({protocol})"
@@ -56,7 +56,7 @@ def _answers(settings: Settings, protocol: Protocol, timeout_s: float) -> bool:
 
 
 class _Attempt:
-    """One request on a thread that is left behind when it takes too long."""
+    """A request on a thread that is left behind on timeout."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -64,7 +64,7 @@ class _Attempt:
         self._taken = False
 
     def wait(self, timeout_s: float) -> tuple[bool, str]:
-        """Return whether the request was taken, and the first reason why not.
+        """Return whether the request was taken, and the first reason if not.
 
         Raises:
             ValueError: The settings contradict each other.

@@ -1,4 +1,4 @@
-"""The doctor: gathers what is known about a service's tracing, and says what is wrong with it."""
+"""The doctor: examine the tracing of a service, and report problems."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UWSGI = ("uwsgi", "pyuwsgi")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; `level` is ``"ok"``, ``"warn"`` or ``"FAIL"``."""
+    """A line of the report; `level` is ``"ok"``, ``"warn"`` or ``"FAIL"``."""
 
     level: str
     topic: str
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the doctor found."""
+    """The findings of the doctor."""
 
     settings: Mapping[str, tuple[object, str]] = field(default_factory=dict)
     instrumentations: tuple[str, ...] = ()
@@ -79,9 +79,9 @@ class Report:
 
 
 def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
-    """Examine this environment, after importing `app` (``"module:attribute"``) where one is given.
+    """Examine this environment, after importing `app` (``"module:attribute"``) if given.
 
-    The settings are those that the application set up with; without one, those of the environment.
+    The settings are those of the application's set-up; without an application, those of the environment.
     """
     imported = _import_app(app) if app else None
     if imported and imported.level == FAIL:
@@ -156,7 +156,7 @@ def _fork_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _uwsgi_findings() -> Iterator[Finding]:
-    """Warn of a uWSGI that runs no Python threads by default; since 2.0.27 it does."""
+    """Warn of a uWSGI that runs no Python threads by default: versions before 2.0.27."""
     from packaging.version import Version
 
     is_told = any(name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS"))

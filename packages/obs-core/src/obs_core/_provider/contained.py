@@ -1,4 +1,4 @@
-"""The fence around a span processor that is not ours: what it raises is logged, what it hangs in is left behind."""
+"""Contain span processors of the user: log their exceptions, and leave a hanging call behind."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _Job = tuple["futures.Future[bool]", Callable[[], bool]]
 
 
 class Aside:
-    """A thread that runs what may hang, so that nobody has to wait for it longer than he will.
+    """A daemon thread for calls that may hang; callers wait for the future with a timeout.
 
-    It is started ahead, by `be_ready`: none can start while the interpreter (3.12 and later) shuts down, which is when it is
-    needed. Takes no lock, so a signal handler may use it, and a forked child begins with a thread of its own.
+    Started ahead by `be_ready`: no thread can start while the interpreter (3.12 and later) shuts down, and that is when
+    processors are shut down. Takes no lock, so signal handlers may use this class; a forked child has a new thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,7 +30,7 @@ class Aside:
         self._jobs_of: dict[int, queue.SimpleQueue[_Job | None]] = {}
 
     def be_ready(self) -> None:
-        """Start the thread, unless this process has it or can start none any more."""
+        """Start the thread of this process, if missing and if threads can still start."""
         if (pid := os.getpid()) not in self._jobs_of:
             jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
             if self._jobs_of.setdefault(pid, jobs) is jobs:
@@ -43,7 +43,7 @@ class Aside:
             del self._jobs_of[pid]
 
     def begin(self, job: Callable[[], bool], *, is_last: bool = False) -> futures.Future[bool]:
-        """Run `job` on the thread, which ends after the one that `is_last`; without a thread it is left out."""
+        """Run `job` on the thread, which ends after the job that `is_last`; skip the job without a thread."""
         self.be_ready()
         future: futures.Future[bool] = futures.Future()
         jobs = self._jobs_of.get(os.getpid())
@@ -109,7 +109,7 @@ class FencedProcessor(SpanProcessor):
         outcome(self.begin_shutdown(), self._timeout_s)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Flush within `timeout_millis`; False when it was not done by then."""
+        """Flush within `timeout_millis`; False if not finished by then."""
         return outcome(self.begin_flush(timeout_millis), timeout_millis / 1000)
 
     def begin_shutdown(self) -> futures.Future[bool]:
@@ -129,7 +129,7 @@ class FencedProcessor(SpanProcessor):
 
 
 def _may_hang(processor: SpanProcessor) -> bool:
-    """Whether there is anything to do at its end; a processor that only stamps spans needs no thread."""
+    """Whether `processor` has its own shutdown or flush; a processor that only sets attributes needs no thread."""
     return any(not _is_inherited(processor, name) for name in ("shutdown", "force_flush"))
 
 
@@ -143,5 +143,5 @@ def _is_inherited(processor: SpanProcessor, name: str) -> bool:
 
 
 def outcome(begun: futures.Future[bool], timeout_s: float) -> bool:
-    """Return what came of it, False where that is not known after `timeout_s`."""
+    """Return the result, or False if unknown after `timeout_s`."""
     return wait_until(begun.done, timeout_s) and begun.result()

@@ -1,4 +1,4 @@
-"""What someone else's TracerProvider exports by itself, where a set-up joins it."""
+"""Detect that an existing TracerProvider exports to the same collector as a set-up that joins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from obs_core._config.settings import Settings
 
 
 def doubled_export(provider: object, settings: Settings) -> str | None:
-    """Say that `provider` exports to the collector of `settings` too, so that each span arrives twice; None: it does not."""
+    """Return a warning if `provider` exports to the collector of `settings` too, so that each span arrives twice."""
     if settings.exporter != "otlp":
         return None
     ours = _address(settings.endpoint.target)
@@ -51,5 +51,5 @@ def _address(endpoint: str) -> tuple[str, int | None]:
 
 
 def _is_same(one: tuple[str, int | None], other: tuple[str, int | None]) -> bool:
-    """Whether it is one collector: it listens on a port for each protocol."""
+    """Whether both are the same collector, which listens on a port for each protocol."""
     return one == other or (one[0] == other[0] and {one[1], other[1]} == {GRPC_PORT, HTTP_PORT})

@@ -1,4 +1,4 @@
-"""The span processors of a set-up, and their end within one deadline."""
+"""The span processors of a set-up, shut down within a common deadline."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from obs_core._provider.contained import FencedProcessor, outcome
 
 
 class Pipeline(SynchronousMultiSpanProcessor):
-    """The span processors in force: our own, and everyone else's behind a `FencedProcessor`.
+    """The span processors in force: our own, and those of the user behind a `FencedProcessor`.
 
-    The tuple is replaced as a whole, so no lock is needed to read it.
+    The tuple is replaced as a whole: reading takes no lock.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Pipeline(SynchronousMultiSpanProcessor):
             processor.on_end(span)
 
     def shutdown(self, timeout_s: float | None = None) -> None:
-        """Shut every processor down, all of them within `timeout_s` (default `exit_timeout_s`), and forget them."""
+        """Shut down and remove all processors, within `timeout_s` in all (default `exit_timeout_s`)."""
         timeout_s = self.exit_timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + timeout_s
         begun = [fenced.begin_shutdown() for fenced in self._fenced()]
@@ -53,7 +53,7 @@ class Pipeline(SynchronousMultiSpanProcessor):
         self.processors = ()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Flush every processor, all of them within `timeout_millis`; True when all of them say so."""
+        """Flush all processors, within `timeout_millis` in all; True if all succeeded."""
         deadline = time.monotonic() + timeout_millis / 1000
         begun = [fenced.begin_flush(timeout_millis) for fenced in self._fenced()]
         answers = [exporting.force_flush(timeout_millis) for exporting in self._exporting()]

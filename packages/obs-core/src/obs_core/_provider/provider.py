@@ -1,7 +1,7 @@
-"""The TracerProvider of a set-up: the SDK's own, with a sampler and a pipeline that a later set-up can replace in place.
+"""The TracerProvider of a set-up: the SDK's, with replaceable sampler and processors.
 
-OpenTelemetry lets the global provider be set once, and tracers keep the provider that made them; so a second set-up does
-not bring a second provider, it changes what the first one does.
+OpenTelemetry lets the global provider be set once, and tracers keep their provider; a second set-up therefore changes
+the parts of the first provider.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SwitchableSampler(Sampler):
 
 
 class SwitchableProvider:
-    """An SDK TracerProvider together with the parts of it that can be changed later."""
+    """An SDK TracerProvider with the parts that a later set-up changes."""
 
     def __init__(self, resource: ProcessResource) -> None:
         self.pipeline: Pipeline = Pipeline()

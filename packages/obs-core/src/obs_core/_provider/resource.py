@@ -1,4 +1,4 @@
-"""Who this process is: the resource, right in every forked child too."""
+"""The resource: attributes of service, process and host, correct in forked children too."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _CONTAINER_ID = re.compile(r"(?:^|[/-])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 
 
 class ProcessResource(Resource):
-    """A resource whose per-process attributes follow `os.fork`; one that the user set stays.
+    """A resource whose per-process attributes follow forks; an instance id set by the user stays.
 
-    The SDK (1.45) overwrites a ``service.instance.id`` set by the user in each child, earlier ones keep the parent's:
+    The SDK (1.45) overwrites a ``service.instance.id`` set by the user in each child, and earlier versions keep the parent's:
     https://github.com/open-telemetry/opentelemetry-python/issues/4390.
     """
 
@@ -72,11 +72,11 @@ class ProcessResource(Resource):
         return self._current
 
     def become(self, other: ProcessResource) -> None:
-        """Take over what `other` says; tracers keep the resource that they were made with, so it changes in place."""
+        """Take the attributes of `other`, in place: tracers keep their resource object."""
         self._fixed, self._pid = other._fixed, 0
 
     def merge(self, other: Resource) -> ProcessResource:
-        """Merge as the SDK does, but leave what belongs to the process to this class."""
+        """Merge as the SDK does, except for per-process attributes."""
         added = {key: value for key, value in other.attributes.items() if key not in _PER_PROCESS}
         return ProcessResource({**self._fixed, **added}, self.schema_url or other.schema_url)
 
@@ -91,10 +91,10 @@ Detector = Callable[[], Mapping[str, AttributeValue]]
 
 
 def build_resource(settings: Settings) -> tuple[ProcessResource, list[str]]:
-    """Return the resource for `settings`, and the detectors that failed, a line each.
+    """Return the resource for `settings`, and the failed detectors, a line each.
 
-    Later wins: what we detect < ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`` < ``OTEL_RESOURCE_ATTRIBUTES`` < `resource_attributes`
-    < the named settings. ``telemetry.sdk.*`` is the SDK's alone.
+    Later wins: our detectors < ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`` < ``OTEL_RESOURCE_ATTRIBUTES`` <
+    `resource_attributes` < the named settings. ``telemetry.sdk.*`` stays the SDK's.
     """
     problems: list[str] = []
     attributes: dict[str, AttributeValue] = {}
@@ -111,9 +111,9 @@ def build_resource(settings: Settings) -> tuple[ProcessResource, list[str]]:
 
 
 def _detectors() -> dict[str, Detector]:
-    """Our own, and those of other packages that ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`` names.
+    """Return our detectors, and those named by ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS``.
 
-    In place of `Resource.create`, which logs what fails and goes on, and starts a thread pool.
+    Used in place of `Resource.create`, which only logs failures, and starts a thread pool.
     """
     found: dict[str, Detector] = {
         "host": _host, "process": _process, "container": _container, "kubernetes": _kubernetes, "distro": _distro
@@ -182,7 +182,7 @@ def _process() -> dict[str, AttributeValue]:
 
 
 def _container() -> dict[str, AttributeValue]:
-    """The container's id as cgroup v1 or the mounts of cgroup v2 tell it."""
+    """Return the container id from cgroup v1, or from the mounts of cgroup v2."""
     for path in _CONTAINER_FILES:
         if path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

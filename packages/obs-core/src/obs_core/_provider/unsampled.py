@@ -1,4 +1,4 @@
-"""Spans that cost next to nothing below one that is not sampled, whichever library starts them."""
+"""Cheap spans below an unsampled span, for all libraries."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from obs_core._spans.tracer import SPAN_KEY
 
 
 class ThriftyTracer(Tracer):
-    """The SDK's tracer, but below a local span that is not sampled it asks no sampler.
+    """The SDK's tracer, except below a local unsampled span, where no sampler is asked.
 
-    The sampler of a set-up always keeps its parent's decision. Such a span has its parent's context,
-    for nobody will see it; only those that call another service get an id of their own, since each
-    outgoing request carries another parent id (https://www.w3.org/TR/trace-context-2/#parent-id).
+    The sampler of a set-up keeps a parent's decision. A span below has its parent's context, since nothing is exported. Only
+    CLIENT and PRODUCER spans have new ids: each outgoing request carries a new parent id
+    (https://www.w3.org/TR/trace-context-2/#parent-id).
     """
 
     def start_span(
@@ -28,7 +28,7 @@ class ThriftyTracer(Tracer):
         *args: Any,
         **options: Any,
     ) -> Span:
-        """Start a span as the SDK does, whatever library asks for it."""
+        """Start a span like the SDK."""
         parent = (get_current() if context is None else context).get(SPAN_KEY)
         if type(parent) is NonRecordingSpan:
             found = parent.get_span_context()

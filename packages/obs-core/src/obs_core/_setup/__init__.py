@@ -1,1 +1,1 @@
-"""`setup_tracing` and the `TracingManager` that it returns."""
+"""`setup_tracing` and `TracingManager`."""

@@ -1,4 +1,4 @@
-"""A set-up, put together from its settings: resource, exporter, processors, provider."""
+"""Build a set-up from the settings: resource, exporter, processors, provider."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def assemble(
     span_exporter: SpanExporter | None,
     span_processors: Sequence[SpanProcessor],
 ) -> TracingManager:
-    """Put a set-up together and in force; return its manager."""
+    """Build a set-up and put it in force; return the manager."""
     for problem in settings.problems:
         warn_once(problem, problem)
     if settings.disabled:

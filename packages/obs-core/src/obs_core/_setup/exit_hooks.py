@@ -13,7 +13,7 @@ Flush = Callable[[], object]
 
 
 class _FlushThenChain:
-    """The SIGTERM handler: flush, then do what the handler before it would have done."""
+    """The SIGTERM handler: flush, then do what the previous handler does."""
 
     def __init__(
         self, flush: Flush, previous: Callable[[int, FrameType | None], object] | int
@@ -31,10 +31,10 @@ class _FlushThenChain:
 
 
 def flush_on_sigterm(flush: Flush) -> None:
-    """Install a SIGTERM handler that calls `flush`, then does what the handler before it would have done.
+    """Install a SIGTERM handler that calls `flush`, then does what the previous handler does.
 
-    A process without a handler still dies by the signal, so its exit status stays what the supervisor expects. A second
-    call puts its `flush` in the place of the first one's.
+    A process without a handler still dies by the signal, with the exit status that supervisors expect. A second call
+    replaces the `flush` of the first.
 
     Raises:
         ValueError: Not called from the main thread (Python's own rule for signal handlers).
@@ -53,9 +53,9 @@ def flush_on_sigterm(flush: Flush) -> None:
 
 
 def flush_in_children(flush: Callable[[], object], owner: object) -> None:
-    """Make multiprocessing's forked children call `flush` as their last step, for as long as `owner` lives.
+    """Make multiprocessing's forked children call `flush` as the last step while `owner` lives.
 
-    They end by ``os._exit`` after running multiprocessing's own finalizers, which is the place to be: no monkeypatch.
+    Those children end by ``os._exit`` after multiprocessing's own finalizers; a finalizer is a public hook.
     """
     from multiprocessing import util
 

@@ -1,4 +1,4 @@
-"""The object that owns a set-up: its settings, its pipeline, its end."""
+"""The owner of a set-up: settings, span processors, shutdown."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class TracingManager:
-    """What `setup_tracing` returns: flush, shut down, look inside. Made by `setup_tracing` alone.
+    """The manager that `setup_tracing` returns: flush, shut down, inspect.
 
-    Thread-safe. After a fork, the child's manager is the same object with counts and an export queue of its own.
+    Thread-safe. After a fork, the child has the same manager with counts and an export queue of the child's own.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TracingManager:
 
     @property
     def status(self) -> Status:
-        """Whether tracing works as configured, and what was wrong where it does not."""
+        """Whether tracing works as configured, and the problems if not."""
         from obs_core._export.stats import Status
 
         state = (
@@ -60,19 +60,19 @@ class TracingManager:
         return Status(state, tuple(self._problems))
 
     def describe(self) -> dict[str, tuple[object, str]]:
-        """Return each setting's name → (value in force, where it came from), secrets masked."""
+        """Return setting → (effective value, source), secrets masked."""
         return self.settings.describe()
 
     def stats(self) -> ExportStats:
-        """Return what became of this process's spans so far; right without a MeterProvider."""
+        """Return counts of this process's spans; correct without a MeterProvider."""
         from obs_core._export.stats import ExportStats
 
         return self._exporting.stats() if self._exporting else ExportStats()
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Export what is finished; return False, at the latest after `timeout_s`, when it was not all taken.
+        """Export all finished spans; return False, at the latest after `timeout_s`, if not all were taken.
 
-        The span processors given to `setup_tracing` are flushed too, within the same time.
+        Flushes the span processors given to `setup_tracing` too, within the same time.
 
         Args:
             timeout_s: Seconds; default `exit_timeout_s`.
@@ -81,11 +81,10 @@ class TracingManager:
         return self._pipeline.force_flush(int(timeout_s * 1000)) if self._pipeline else True
 
     def shutdown(self, timeout_s: float | None = None) -> None:
-        """Export what is finished and stop, within `timeout_s` (seconds; default `exit_timeout_s`); later spans are dropped.
+        """Export all finished spans and stop, within `timeout_s` (seconds; default `exit_timeout_s`).
 
-        The span processors given to `setup_tracing` are shut down beside, within the same time: one that hangs is left behind.
-
-        Runs by itself at interpreter exit. Never raises; a second call does nothing.
+        Later spans are dropped. The span processors given to `setup_tracing` are shut down within the same time; a hanging
+        processor is left behind. Runs at interpreter exit. Never raises; a second call does nothing.
         """
         if self._stopped:
             return
@@ -105,13 +104,13 @@ class TracingManager:
         return handles
 
     def flush_on_sigterm(self) -> None:
-        """On SIGTERM flush within `exit_timeout_s`, then do what would have happened without us."""
+        """On SIGTERM flush within `exit_timeout_s`, then do what the previous handler does."""
         from obs_core._setup.exit_hooks import flush_on_sigterm
 
         flush_on_sigterm(self.flush)
 
     def flush_in_children(self) -> None:
-        """Let children of `multiprocessing` (fork) and `ProcessPoolExecutor` flush before they end by ``os._exit``."""
+        """Make children of `multiprocessing` (fork) and `ProcessPoolExecutor` flush before their ``os._exit``."""
         from obs_core._setup.exit_hooks import flush_in_children
 
         flush_in_children(self.flush, self)
@@ -146,12 +145,12 @@ _current: TracingManager | None = None
 
 
 def current_manager() -> TracingManager | None:
-    """Return the manager of this process's set-up, or None before the first one."""
+    """Return the manager of this process, or None before the first set-up."""
     return _current
 
 
 def set_current_manager(manager: TracingManager | None) -> None:
-    """Make `manager` the one that `current_manager` returns."""
+    """Make `manager` the current manager, and put its settings in force."""
     global _current
     _current = manager
     put_in_force(manager.settings if manager else None)

@@ -31,7 +31,7 @@ def request_tracing_middleware(*given: Any, **more: Any) -> ASGIApp:
 
 
 class MiddlewareConfig(NamedTuple):
-    """The middleware and its options, in every form that Starlette takes.
+    """The middleware and the options, in every form that Starlette accepts.
 
     ``app.add_middleware(*config)``, ``app.add_middleware(config)`` and
     ``cls, kwargs = config; app.add_middleware(cls, **kwargs)`` all do the same.
@@ -41,7 +41,7 @@ class MiddlewareConfig(NamedTuple):
     kwargs: dict[str, Any]
 
     def __call__(self, app: ASGIApp, *args: Any, **kwargs: Any) -> ASGIApp:
-        """Wrap `app`: what Starlette calls when it is given the whole tuple as the middleware class."""
+        """Wrap `app`, for Starlette when the whole tuple is given as the middleware class."""
         return self.cls(app, *args, **{**self.kwargs, **kwargs})
 
     @property

@@ -1,4 +1,4 @@
-"""`setup_tracing`: from what the user says to spans on their way."""
+"""`setup_tracing`: from the configuration to exported spans."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _parts: tuple[object, ...] = ()
 
 
 class SetupResult(NamedTuple):
-    """What `setup_tracing` returns."""
+    """The result of `setup_tracing`."""
 
     manager: TracingManager
     middleware_config: MiddlewareConfig
@@ -39,24 +39,24 @@ def setup_tracing(
     span_exporter: SpanExporter | None = None,
     span_processors: Sequence[SpanProcessor] = (),
 ) -> SetupResult:
-    """Set up tracing for this process; call it once, at start, before or after a fork.
+    """Set up tracing for this process; call this once, at start, before or after a fork.
 
     Args:
-        config: The settings; what it leaves out comes from the environment.
+        config: The settings; unset settings come from the environment.
         instrument: ``"auto"`` also instruments every installed library that an installed obs package covers.
-        on_existing_provider: What to do when someone else has set a global TracerProvider: ``"attach"`` our processors to
-            it (default), ``"fail"``, or ``"skip"``: leave it as it is and export nothing ourselves.
-        replace: Where this process is set up already, flush and stop that and go on with `config`; tracers stay valid.
-        span_exporter: Export through this one in place of OTLP, for instance an in-memory one.
-        span_processors: Called for each span before it is queued for export; one that raises is logged and passed over.
+        on_existing_provider: For an existing global TracerProvider: ``"attach"`` our processors (default), ``"fail"``, or
+            ``"skip"``: leave the provider alone and export nothing ourselves.
+        replace: If this process is set up already, flush and stop that set-up and apply `config`; tracers stay valid.
+        span_exporter: An exporter to use in place of OTLP, for instance in memory.
+        span_processors: Called for each span before it is queued for export; exceptions are logged.
 
     Returns:
-        ``(manager, middleware_config)``. The same manager as before when called again with the same settings.
+        ``(manager, middleware_config)``. A call with the same settings again returns the same manager.
 
     Raises:
-        ConfigurationError: A setting is wrong; with ``strict=True`` also one of the environment.
-        AlreadyConfiguredError: This process is set up with other settings and `replace` is False, or someone else's
-            provider is in place and `on_existing_provider` is ``"fail"``.
+        ConfigurationError: A setting is wrong; with ``strict=True`` also an environment variable.
+        AlreadyConfiguredError: This process is set up with other settings and `replace` is False, or another provider
+            exists and `on_existing_provider` is ``"fail"``.
 
     Thread-safe. A second call with the same settings makes no thread and no exporter.
     """

@@ -1,6 +1,6 @@
 """Test your tracing: a `spans` fixture (in memory) and an `OtlpSink` (a real receiver, for other processes).
 
-The pytest plugin is loaded by itself where obs-core is installed.
+The pytest plugin is loaded automatically where obs-core is installed.
 """
 
 from obs_core.testing._sink import OtlpSink, SinkSpan

@@ -1,4 +1,4 @@
-"""A real OTLP receiver for tests: what other processes really sent."""
+"""A real OTLP receiver for tests of several processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS = ("UNSET", "OK", "ERROR")
 
 @dataclass(frozen=True, slots=True)
 class SinkSpan:
-    """A span as it arrived; ids are ints, `parent_id` is 0 for a root, times are nanoseconds since the epoch."""
+    """A received span; ids are ints, `parent_id` is 0 for a root, times are nanoseconds since the epoch."""
 
     name: str
     service: str
@@ -67,7 +67,7 @@ class OtlpSink:
 
     @property
     def spans(self) -> list[SinkSpan]:
-        """All spans received so far, in the order of arrival."""
+        """All received spans, in order of arrival."""
         with self._changed:
             return list(self._spans)
 
@@ -82,10 +82,10 @@ class OtlpSink:
     def wait_for(
         self, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 30.0
     ) -> list[SinkSpan]:
-        """Wait until `enough` spans have come, or until it says so; return all spans.
+        """Wait for `enough` spans, or until `enough` returns true; return all spans.
 
         Raises:
-            AssertionError: Not within `timeout_s`; the message is the tree of what has come.
+            AssertionError: Not within `timeout_s`; the message is the tree of the received spans.
         """
         satisfied = enough if callable(enough) else lambda spans: len(spans) >= enough
         deadline = time.monotonic() + timeout_s

@@ -23,7 +23,7 @@ from obs_core.testing._tree import render_tree
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A `ReadableSpan` as the tree wants it."""
+    """A `ReadableSpan` in the form of the tree."""
 
     span: ReadableSpan
 
@@ -61,7 +61,7 @@ class _View:
 
 
 class SpanRecorder:
-    """The finished spans of a test, in the order in which they ended. Thread-safe."""
+    """The finished spans of a test, in the order of their ends. Thread-safe."""
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         self._exporter = exporter
@@ -72,14 +72,14 @@ class SpanRecorder:
         return list(self._exporter.get_finished_spans())
 
     def named(self, name: str) -> list[ReadableSpan]:
-        """The finished spans of that name."""
+        """The finished spans of a test, in the order of their ends. Thread-safe."""
         return [span for span in self.finished if span.name == name]
 
     def one(self, name: str) -> ReadableSpan:
-        """Return the one finished span of that name.
+        """Return the only finished span of that name.
 
         Raises:
-            AssertionError: There is none, or more than one; the message is the tree of what there is.
+            AssertionError: No span or several; the message is the tree of all spans.
         """
         found = self.named(name)
         if len(found) != 1:
@@ -93,10 +93,10 @@ class SpanRecorder:
         return render_tree((_View(span) for span in self.finished), attributes=attributes)
 
     def assert_tree(self, expected: str, *, attributes: Iterable[str] = ()) -> None:
-        """Compare the tree with `expected` (indentation common to all lines and outer blank lines do not count).
+        """Compare the tree with `expected` (common indentation and outer blank lines are ignored).
 
         Raises:
-            AssertionError: They differ; the message shows both as a line-by-line diff.
+            AssertionError: The trees differ; the message is a line-by-line diff.
         """
         from difflib import ndiff
 
@@ -107,7 +107,7 @@ class SpanRecorder:
             )
 
     def clear(self) -> None:
-        """Forget what has finished so far."""
+        """Forget the finished spans."""
         self._exporter.clear()
 
     def __len__(self) -> int:
@@ -123,9 +123,9 @@ _shared: list[SwitchableProvider] = []
 
 @contextmanager
 def record_spans(*, sampling_rate: float = 1.0) -> Iterator[SpanRecorder]:
-    """Record every span that ends inside the block, whatever provider was set before; then put that one back.
+    """Record every span that ends inside the block, whatever provider was set before, and restore that provider.
 
-    A set-up made inside the block is undone with it. Blocks may be nested: the innermost records.
+    A set-up made inside the block is undone at the end. Blocks may be nested: the innermost records.
 
     Args:
         sampling_rate: Share of new traces to record, 0 … 1.

@@ -1,4 +1,4 @@
-"""Spans as an indented tree: what a test asserts on and a person reads."""
+"""Spans as an indented tree, for assertions and for readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class TreeSpan(Protocol):
-    """What a span needs in order to stand in a tree; ids are ints, 0 for "no parent"."""
+    """The part of a span that the tree shows; ids are ints, 0 for "no parent"."""
 
     @property
     def name(self) -> str: ...
@@ -30,8 +30,8 @@ class TreeSpan(Protocol):
 def render_tree(spans: Iterable[TreeSpan], *, attributes: Iterable[str] = ()) -> str:
     """Return the spans as text, one a line, children indented by two blanks below their parent, siblings by start.
 
-    A line is ``name [KIND]``, with `` ERROR`` for a failed span and `` key=value`` for each of `attributes` it has. A span
-    whose parent is not among `spans` stands at the left; traces follow each other in the order of their first span.
+    A line is ``name [KIND]``, with `` ERROR`` for a failed span and `` key=value`` for each of `attributes` that is set. A
+    span whose parent is not among `spans` stands at the left; traces are ordered by their first span.
     """
     ordered = sorted(spans, key=lambda span: (span.start_time, span.span_id))
     known = {(span.trace_id, span.span_id) for span in ordered}

@@ -12,7 +12,7 @@ from obs_core.testing._spans import SpanRecorder, record_spans
 
 @pytest.fixture
 def spans() -> Iterator[SpanRecorder]:
-    """Every span this process ends during the test, in memory; global state is restored after it."""
+    """Every span that this process ends during the test, in memory; global state is restored."""
     with record_spans() as recorder:
         yield recorder
 
