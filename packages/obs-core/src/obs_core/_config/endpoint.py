@@ -37,7 +37,7 @@ def parse_endpoint(
 
     ``host:4317`` means plain text. A missing port is the protocol's default (443 under https). Without `protocol`, port
     4318 or a path means http, everything else grpc. For http, ``/v1/traces`` is appended unless the path ends so already,
-    or `path_is_whole` and `url` has a path.
+    or `path_is_whole` and `url` has a path. Doubled slashes in the path are collapsed.
 
     Raises:
         ConfigurationError: `url` is not a URL of a collector, or contradicts `protocol`; the message says the fix.
