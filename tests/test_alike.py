@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 
 import pytest
 from obs_celery import instrument_celery
@@ -11,6 +12,13 @@ from obs_core import TracingConfig, setup_tracing, trace_function
 from obs_core.testing import SpanRecorder, record_spans
 from obs_db import instrument_sqlalchemy
 from obs_http import instrument_fastapi, instrument_httpx, instrument_requests
+from opentelemetry import trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 SECRET = "078-05-1120"
 #: Instruments a library, with what records values switched on, and returns what uses it.
@@ -96,7 +104,7 @@ def fastapi(stack: ExitStack) -> Callable[[], object]:
     return lambda: client.get(f"/people?ssn={SECRET}", headers={"x-ssn": SECRET})
 
 
-RECORDING = [decorated, celery]  # TODO
+RECORDING = [decorated, celery]
 each_recording = pytest.mark.parametrize("instrumented", RECORDING, ids=lambda way: way.__name__)
 CONFIG = TracingConfig(service_name="alike", redact=["*ssn*"])
 
@@ -127,3 +135,50 @@ def test_the_set_ups_patterns_are_redacted(
     exported = [span.to_json() for span in spans]
     assert "ssn" in "".join(exported)
     assert [text for text in exported if SECRET in text] == []
+
+
+@contextmanager
+def _instrumented(instrumented: Instrumented) -> Iterator[Callable[[], object]]:
+    with ExitStack() as stack:
+        yield instrumented(stack)
+
+
+@each_recording
+def test_nothing_is_recorded_where_instrumentation_is_suppressed(
+    spans: SpanRecorder, instrumented: Instrumented
+) -> None:
+    """``suppress_instrumentation()`` silences clients, producers and what they call here."""
+    if instrumented is decorated:
+        pytest.skip("the decorators are the application's own, and no instrumentation")
+    with _instrumented(instrumented) as use, suppress_instrumentation():
+        use()
+    assert spans.tree() == ""
+
+
+@each_recording
+def test_the_scope_says_name_version_and_schema(
+    spans: SpanRecorder, instrumented: Instrumented
+) -> None:
+    """Of each span that is ours."""
+    with _instrumented(instrumented) as use:
+        use()
+    scopes = {span.instrumentation_scope for span in spans if span.instrumentation_scope}
+    ours = [scope for scope in scopes if scope.name.startswith("obs_")]
+    assert ours
+    for scope in ours:
+        assert scope.version == version(scope.name.replace("_", "-"))
+        assert scope.schema_url == "https://opentelemetry.io/schemas/1.36.0"
+
+
+@each_recording
+def test_a_sampler_that_is_not_parent_based_is_asked(
+    monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder, instrumented: Instrumented
+) -> None:
+    """Below an unsampled parent, which only a parent-based sampler follows."""
+    foreign, exporter = TracerProvider(sampler=ALWAYS_ON), InMemorySpanExporter()
+    foreign.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", foreign)
+    unsampled = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))
+    with _instrumented(instrumented) as use, trace.use_span(NonRecordingSpan(unsampled)):
+        use()
+    assert exporter.get_finished_spans()

@@ -82,6 +82,21 @@ def ok(value: object = 1) -> object:
     return value
 
 
+if "TEST_BATCHES" in environ:
+    from celery_batches import Batches
+
+    every = int(environ["TEST_BATCHES"])
+
+    @app.task(base=Batches, flush_every=every, flush_interval=60)
+    def collect(requests: list[object]) -> None:
+        touch()
+
+    @app.task(base=Batches, flush_every=every, flush_interval=60)
+    def collect_fails(requests: list[object]) -> None:
+        touch()
+        raise ValueError("not these")
+
+
 @app.task
 def add(x: int, y: int) -> int:
     return x + y

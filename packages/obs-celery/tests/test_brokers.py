@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from celery import chord
-from obs_celery_worker import StartWorker, Worker, root, story
-from obs_core.testing import SpanRecorder
+from celery import VERSION, chord
+from obs_celery._broker import Broker
+from obs_celery_worker import StartWorker, Worker, root, running_worker, story
+from obs_core.testing import OtlpSink, SpanRecorder
 
 from tests.services import free_port, wait_for_port
 
@@ -146,19 +148,65 @@ def test_the_broker_is_described_without_connecting() -> None:
     """By kombu's driver, from the configuration alone; credentials stay out."""
     from celery import Celery
     from kombu import Exchange
-    from obs_celery._broker import Broker, describe_broker, destination
+    from obs_celery._broker import describe_broker
 
     def of(url: str) -> Broker:
         return describe_broker(Celery("app", broker=url, set_as_current=False))
 
     assert of("amqp://user:secret@rabbit.example:5673/v") == Broker(
-        "rabbitmq", "rabbit.example", 5673
+        "rabbitmq", "rabbit.example", 5673, {"celery": "celery"}
     )
     assert of("redis://:secret@cache.example/1") == Broker("redis", "cache.example", 6379)
     assert of("memory://host") == Broker("memory")
     assert "secret" not in repr(of("amqp://user:secret@rabbit.example//").attributes())
-    assert (destination("", "q"), destination(Exchange("x"), "q"), destination(None, None)) == (
-        "q",
-        "x",
-        None,
+    place = Broker().place
+    assert (place("", "q"), place(Exchange("x"), "q"), place(None, None)) == (
+        ("q", "q"),
+        ("x", "q"),
+        (None, None),
     )
+
+
+@pytest.mark.promise("CEL-47")
+@pytest.mark.parametrize(
+    "exchange", ["celery_delayed_27", "us_celery_delayed_delivery", "celery_delayed_0"]
+)
+def test_native_delayed_delivery_keeps_the_users_place(exchange: str) -> None:
+    """The queue's exchange and routing key, wherever in Celery's machinery the message is."""
+    broker = Broker("rabbitmq", exchanges={"orders.new": "shop"})
+    digits = "0." * 26 + "1.0."
+    assert broker.place(exchange, f"{digits}orders.new") == ("shop", "orders.new")
+    assert broker.place(exchange, f"{digits}other") == ("other", "other")
+    assert broker.place("shop", f"{digits}orders.new") == ("shop", f"{digits}orders.new")
+
+
+@pytest.mark.promise("CEL-47")
+@pytest.mark.skipif(VERSION < (5, 5), reason="native delayed delivery came with Celery 5.5")
+@pytest.mark.services
+def test_a_delayed_task_on_a_quorum_queue_has_one_place_on_both_sides(
+    amqp_url: str, tmp_path: Path, otlp_sink: OtlpSink, traced: SpanRecorder
+) -> None:
+    """A real quorum queue on RabbitMQ: the place of a task with a countdown is that of a task without."""
+    name = f"obs-quorum-{uuid.uuid4().hex[:8]}"
+    conf = (
+        f"dict(task_queues=[__import__('kombu').Queue({name!r}, __import__('kombu').Exchange('{name}-x', type='topic'),"
+        f" routing_key='{name}-key', queue_arguments={{'x-queue-type': 'quorum'}})], task_default_queue={name!r},"
+        f" task_default_exchange='{name}-x', task_default_exchange_type='topic', task_default_routing_key='{name}-key',"
+        " task_default_queue_type='quorum', worker_detect_quorum_queues=True)"
+    )
+    with running_worker(otlp_sink, amqp_url, "", tmp_path, TEST_CONF=conf) as worker:
+        worker.app.conf.update(eval(conf))
+        with root() as trace_id:
+            worker.send("ok")
+            worker.send("ok", countdown=1)
+        received = worker.spans(trace_id, 4)
+    sides = [span.attributes for span in received if span.kind == "CONSUMER"]
+    sides += [span.attributes for span in traced.finished if span.kind.name == "PRODUCER"]
+    places = {
+        (
+            side["messaging.destination.name"],
+            side["messaging.rabbitmq.destination.routing_key"],
+        )
+        for side in sides
+    }
+    assert (len(sides), places) == (4, {(f"{name}-x", f"{name}-key")})

@@ -14,6 +14,7 @@ import pytest
 from celery import signals
 from obs_celery import instrument_celery
 from obs_celery_worker import StartWorker, root
+from obs_core.integration import is_worker_process
 from obs_core.testing import SinkSpan, SpanRecorder
 from opentelemetry import trace
 
@@ -226,3 +227,15 @@ def test_with_a_spool_a_killed_child_loses_nothing_finished(
         worker.stop(signal.SIGTERM)
         assert len(worker.sink.spans) == 22
         assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.promise("CEL-50")
+def test_a_worker_for_tests_leaves_no_mark(traced: SpanRecorder) -> None:
+    """Celery's in-process test worker ends without `worker_shutdown`; the process is then no worker any more."""
+    from celery import Celery
+    from celery.contrib.testing.worker import start_worker
+
+    app = Celery("tested", broker="memory://", backend="cache+memory://", set_as_current=False)
+    with start_worker(app, perform_ping_check=False):
+        assert is_worker_process()
+    assert not is_worker_process()

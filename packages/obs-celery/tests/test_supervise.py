@@ -46,6 +46,45 @@ root [INTERNAL]
     assert 0.3 < (span.end_time - span.start_time) / 1e9 < 20
 
 
+@pytest.mark.promise("CEL-46")
+@pytest.mark.parametrize("task", ["hard", "killed"])
+def test_queue_wait_ends_where_the_killed_attempt_starts(
+    worker: Worker, spans: SpanRecorder, task: str
+) -> None:
+    """The main process tells of the attempt when it is over, and its run time is no wait."""
+    with root() as trace_id:
+        worker.send(task)
+    (attempt,) = (span for span in worker.spans(trace_id, 2) if span.kind == "CONSUMER")
+    (publish,) = (span for span in spans.finished if span.kind.name == "PRODUCER")
+    wait_s = attempt.attributes["celery.queue_wait"]
+    assert 0 <= wait_s <= (attempt.start_time - (publish.start_time or 0)) / 1e9
+
+
+@pytest.mark.promise("CEL-45")
+def test_two_live_attempts_of_one_message_are_told_apart(
+    start_worker: StartWorker, spans: SpanRecorder
+) -> None:
+    """Redis delivers it again while it runs; each attempt is then killed by its time limit, and told once."""
+    options = "visibility_timeout=2, unacked_restore_interval=1, unacked_restore_throttle=1,"
+    options += " unacked_mutex_expire=1, fanout_prefix=True"
+    conf = (
+        "dict(task_acks_late=True, worker_prefetch_multiplier=1, task_time_limit=9,"
+        f" broker_transport_options=dict({options}))"
+    )
+    with start_worker(TEST_CONF=conf, concurrency=3) as worker:
+        with root() as trace_id:
+            worker.send("sleeps")
+        received = worker.spans(
+            trace_id, lambda found: sum(span.kind == "CONSUMER" for span in found) >= 2
+        )
+    attempts = [span for span in received if span.kind == "CONSUMER"]
+    parents = [span.parent_id for span in received if span.kind == "INTERNAL"]
+    assert {span.status for span in attempts} == {"ERROR"}
+    assert len({span.span_id for span in attempts}) == len(attempts)
+    assert [parents.count(span.span_id) for span in attempts] == [1] * len(attempts)
+    assert attempts[0].end_time > attempts[1].start_time > attempts[0].start_time
+
+
 @pytest.mark.skipif(VERSION < (5, 7), reason="retry_on_worker_lost came with Celery 5.7")
 @pytest.mark.promise("CEL-12")
 def test_a_lost_attempt_that_is_retried_is_no_error(worker: Worker, spans: SpanRecorder) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from opentelemetry.util.types import AttributeValue
 
-from obs_celery._broker import destination
 from obs_celery._message import chord_id
 
 Attributes = dict[str, AttributeValue]
@@ -26,21 +25,23 @@ def message_attributes(
     known: Attributes,
     fields: Mapping[str, Any],
     chord: object,
-    exchange: object,
-    routing_key: object,
+    place: tuple[str | None, str | None],
 ) -> Attributes:
-    """Return a copy of `known` with what the message's `fields`, its `chord` and its place tell."""
+    """Return a copy of `known` with what the message's `fields`, its `chord` and its place tell.
+
+    `place` is the message's destination and its routing key: see `Broker.place`.
+    """
     attributes = known.copy()
     for name, key in _FIELDS:
         value = fields.get(key)
         if value is not None:
             attributes[name] = str(value)
     attributes["celery.retries"] = fields.get("retries") or 0
-    place = destination(exchange, routing_key)
-    if place is not None:
-        attributes["messaging.destination.name"] = place
-    if routing_key and known["messaging.system"] == "rabbitmq":
-        attributes["messaging.rabbitmq.destination.routing_key"] = str(routing_key)
+    destination, routing_key = place
+    if destination is not None:
+        attributes["messaging.destination.name"] = destination
+    if routing_key is not None and known["messaging.system"] == "rabbitmq":
+        attributes["messaging.rabbitmq.destination.routing_key"] = routing_key
     body_id = chord_id(chord) if chord else None
     if body_id is not None:
         attributes["celery.chord.id"] = body_id

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.util.types import AttributeValue
@@ -17,6 +19,9 @@ _SYSTEMS = {
 }
 #: Brokers that are no server.
 _LOCAL = frozenset({"memory", "filesystem"})
+# Celery's machinery for an ETA on quorum queues: the exchange, perhaps with a prefix, and the delay in binary digits
+_DELAY_EXCHANGE = re.compile(r"(?:.*_)?celery_delayed_(?:delivery|\d+)")
+_DELAY_DIGITS = re.compile(r"(?:[01]\.){28}")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,18 @@ class Broker:
     system: str = "celery"
     address: str | None = None
     port: int | None = None
+    exchanges: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, exchange: object, routing_key: object) -> tuple[str | None, str | None]:
+        """Return destination and routing key of a message: the queue, or the exchange where the message has one.
+
+        A message on its way through RabbitMQ's native delayed delivery has the place that it is sent to in the end.
+        """
+        name, key = str(getattr(exchange, "name", exchange) or ""), str(routing_key or "")
+        if name and _DELAY_EXCHANGE.fullmatch(name):
+            key = _DELAY_DIGITS.sub("", key, count=1)
+            name = self.exchanges.get(key, "")
+        return name or key or None, key or None
 
     def attributes(self) -> dict[str, AttributeValue]:
         """``messaging.system``, ``server.address`` and ``server.port``; never user or password."""
@@ -46,15 +63,13 @@ def describe_broker(app: Any) -> Broker:
     finally:
         connection.release()
     system = _SYSTEMS.get(driver.lower(), driver.lower())
+    queues = app.amqp.queues.values() if system == "rabbitmq" else ()
     if system in _LOCAL:
         return Broker(system)
     address, port = info.get("hostname"), info.get("port")
     return Broker(
-        system, str(address) if address else None, port if isinstance(port, int) else None
+        system,
+        str(address) if address else None,
+        port if isinstance(port, int) else None,
+        {queue.routing_key: queue.exchange.name for queue in queues if queue.exchange},
     )
-
-
-def destination(exchange: object, routing_key: object) -> str | None:
-    """The queue for a message sent straight to one (no exchange), else the exchange."""
-    name = getattr(exchange, "name", exchange) or routing_key
-    return str(name) if name else None

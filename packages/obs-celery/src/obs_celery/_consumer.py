@@ -16,7 +16,6 @@ from obs_celery._attributes import message_attributes
 from obs_celery._message import (
     RELATION_HEADER,
     header,
-    is_unsampled,
     previous_attempt,
     span_context_of,
     waits_s,
@@ -53,8 +52,7 @@ class Attempt:
             self.facts.consumed,
             fields,
             fields.get("chord"),
-            delivery.get("exchange"),
-            delivery.get("routing_key"),
+            self.facts.broker.place(delivery.get("exchange"), delivery.get("routing_key")),
         )
         if request.hostname:
             attributes["celery.hostname"] = str(request.hostname)
@@ -74,7 +72,14 @@ class Attempt:
         )
 
 
-def attempt_of(setup: Setup, app: Any, name: str, request: Any, context: Context) -> Attempt:
+def attempt_of(
+    setup: Setup,
+    app: Any,
+    name: str,
+    request: Any,
+    context: Context,
+    started_s: float | None = None,
+) -> Attempt:
     """Work out where the attempt of `request` stands.
 
     Args:
@@ -83,23 +88,23 @@ def attempt_of(setup: Setup, app: Any, name: str, request: Any, context: Context
         name: The task's name.
         request: The task's request (`celery.app.task.Context`).
         context: What the message carries; for an eager task that of its caller, inside which it runs.
+        started_s: When the attempt started, in seconds since the epoch; None: now.
     """
     facts = setup.facts(app, name)
     links = _previous(request) if request.retries else []
     if request.is_eager:
         wait_s, eta_delay_s = None, 0.0
     else:
-        wait_s, eta_delay_s = waits_s(request, time.time())
+        wait_s, eta_delay_s = waits_s(request, started_s or time.time())
         if not facts.hidden:
             context = _related(setup, facts, request, context, links, eta_delay_s)
-    return Attempt(
-        facts, context, links, not facts.hidden and not is_unsampled(context), wait_s, eta_delay_s
-    )
+    traced = not facts.hidden and not setup.leaves_out(context)
+    return Attempt(facts, context, links, traced, wait_s, eta_delay_s)
 
 
 def is_passage(setup: Setup, request: Any, context: Context) -> bool:
     """Whether nothing at all is to be told of `request`, which has come with `context`: known before anything else is."""
-    if not is_unsampled(context) or setup.metrics.are_recorded:
+    if not setup.leaves_out(context) or setup.metrics.are_recorded:
         return False
     return request.is_eager or (
         setup.options.links_nothing and header(request, RELATION_HEADER) is None

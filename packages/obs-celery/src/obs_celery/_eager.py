@@ -8,6 +8,7 @@ from typing import Any
 
 from celery.canvas import Signature
 from opentelemetry import trace
+from opentelemetry.context import get_current
 
 from obs_celery._setup import Setups
 
@@ -39,7 +40,8 @@ class EagerCanvas:
         @functools.wraps(apply)
         def apply_canvas(canvas: Any, *args: Any, **kwargs: Any) -> Any:
             setup = self._setups.find(canvas.app)
-            if setup is None or trace.get_current_span().get_span_context().is_valid:
+            has_span = trace.get_current_span().get_span_context().is_valid
+            if setup is None or has_span or setup.leaves_out(get_current()):
                 return apply(canvas, *args, **kwargs)
             with setup.tracer.start_as_current_span(f"apply {canvas.task}"):
                 return apply(canvas, *args, **kwargs)

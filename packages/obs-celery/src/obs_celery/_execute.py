@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from contextvars import ContextVar, Token
 from typing import Any
 
 import billiard.common
 from celery import VERSION
-from obs_core.integration import call_contained, span_ids_can_be_set, use_span_id
+from obs_core.integration import Patches, call_contained, span_ids_can_be_set, use_span_id
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Span, set_span_in_context
 
 from obs_celery._arguments import MAPS, captured_arguments, items_of
+from obs_celery._batches import batch_attempt, batch_of, take_raised, watch_batches
 from obs_celery._consumer import Attempt, attempt_of, is_passage
 from obs_celery._message import (
     PREVIOUS,
@@ -97,6 +98,7 @@ class Execution(Passage):
         super().finish(state, result)
         raised = sys.exc_info()[1]
         raised = None if raised is self._handling else raised
+        raised = raised or take_raised()
         self._handling = None
         metrics, labels = self.setup.metrics, self.attempt.facts.labels
         metrics.active.add(-1, labels)
@@ -128,6 +130,21 @@ def _begin(setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwarg
     span = _start_span(setup, task, request, attempt) if attempt.traced else None
     if span is not None and attempt.facts.is_described and span.is_recording():
         call_contained("task attributes", _describe, setup.options, span, task, args, kwargs)
+    return Execution(setup, task, task_id, request, attempt, span)
+
+
+def _begin_batch(
+    setup: Setup, task: Any, task_id: str, request: Any, messages: Sequence[Any]
+) -> Passage:
+    # Celery's request of a batch is empty
+    request.delivery_info, request.hostname = messages[0].delivery_info, messages[0].hostname
+    attempt = batch_attempt(setup, task, messages)
+    span = attempt.start_span(setup, request) if attempt.traced else None
+    if span is not None:
+        span.set_attribute("celery.task.id", task_id)
+        span.set_attribute("messaging.batch.message_count", len(messages))
+        if setup.options.start_hook is not None:
+            call_contained("start_hook", setup.options.start_hook, span, task)
     return Execution(setup, task, task_id, request, attempt, span)
 
 
@@ -195,14 +212,21 @@ class Executions:
         self._setups = setups
         self._running: set[Passage] = set()
         self._then: Callable[[], None] | None = None
+        self._patches = Patches()
 
     def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
         """On ``task_prerun``: begin."""
         setup = self._setups.find(sender.app)
-        if setup is not None:
-            self._running.add(
-                _begin(setup, sender, task_id, sender.request_stack.top, args, kwargs)
-            )
+        if setup is None:
+            return
+        request = sender.request_stack.top
+        messages = None if request.is_eager else batch_of(sender, args)
+        if messages is None:
+            begun = _begin(setup, sender, task_id, request, args, kwargs)
+        else:
+            watch_batches(self._patches)
+            begun = _begin_batch(setup, sender, task_id, request, messages)
+        self._running.add(begun)
 
     def finished(
         self, task_id: str, retval: Any = None, state: str | None = None, **_: Any
@@ -220,6 +244,10 @@ class Executions:
         """End what is being executed under `setup`; each one's context is restored when its task is done."""
         for execution in [running for running in self._running if running.setup is setup]:
             execution.abandon()
+
+    def restore(self) -> None:
+        """Take back the changes to celery-batches."""
+        self._patches.undo()
 
     def when_idle(self, then: Callable[[], None]) -> None:
         """Call `then` as soon as nothing is being executed, which may be now."""

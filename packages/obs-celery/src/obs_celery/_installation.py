@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from obs_celery._flush import flush
 from obs_celery._options import Options
 from obs_celery._publish import traced_send_task, write_message
 from obs_celery._setup import Setup, Setups
-from obs_celery._supervise import Supervisor, watched_cancel
+from obs_celery._supervise import Supervisor, named_request, watched_cancel
 
 Receiver = Callable[..., Any]
 
@@ -66,6 +67,8 @@ class Installation:
                 signal.connect(receiver, weak=False)
             self._replace(Celery, "send_task", traced_send_task(Celery.send_task, self.setups))
             self._replace(Request, "cancel", watched_cancel(Request.cancel, self._supervisor))
+            for name in ("on_failure", "on_timeout"):
+                self._replace(Request, name, named_request(getattr(Request, name)))
             self._eager.wrap()
 
     def remove(self, app: Any | None) -> None:
@@ -83,9 +86,12 @@ class Installation:
         # an execution under way restores its thread's context when it is done
         self._executions.when_idle(self._disconnect_last)
         self._put_back()
+        self._executions.restore()
         self._ticks.restore()
         self._eager.restore()
         self._mark_worker(False)
+        if (stopped := _test_worker_stopped()) is not None:
+            stopped.disconnect(self._on_worker_shutdown)
 
     def _replace(self, owner: type, name: str, wrapper: Any) -> None:
         setattr(owner, name, wrapper)
@@ -110,6 +116,9 @@ class Installation:
     def _on_worker(self, **_: Any) -> None:
         self._mark_worker(True)
         self._on_child()
+        # Celery's worker for tests runs inside this process and ends without `worker_shutdown`
+        if (stopped := _test_worker_stopped()) is not None:
+            stopped.connect(self._on_worker_shutdown, weak=False)
 
     def _on_child(self, **_: Any) -> None:
         # these are the signals at which services switch contrib's instrumentation on
@@ -125,3 +134,7 @@ class Installation:
 
     def _flush(self) -> None:
         flush(max((setup.options.flush_timeout_s for setup in self.setups), default=0.0))
+
+
+def _test_worker_stopped() -> Any:
+    return getattr(sys.modules.get("celery.contrib.testing.worker"), "test_worker_stopped", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def instrument_celery(
     """Trace what `app` publishes and executes: in services, workers (every pool) and beat, from this one call.
 
     Call it where the app is made, at import time, so that every process that imports the app is covered; before or after
-    `setup_tracing`, before or after a fork. A second call for the same app changes nothing.
+    `setup_tracing`, before or after a fork. A second call for the same app with the same options changes nothing.
 
     Args:
         app: The app; None: every app that is not instrumented by itself, with these options.
@@ -76,6 +77,7 @@ def instrument_celery(
 
     Raises:
         ConfigurationError: An option is wrong; the message says what, the value and the fix.
+        AlreadyConfiguredError: The app is instrumented already, with other options.
         MissingDependencyError: Celery is not installed.
     """
     options = Options(
@@ -95,10 +97,21 @@ def instrument_celery(
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )
+    asked = {field.name: getattr(options, field.name) for field in fields(options)}
+    return _instrument(_evaluated(app), options, asked)
+
+
+def instrument_automatically() -> InstrumentationHandle:
+    """Instrument every app with the default options, unless all are instrumented with others already."""
+    return _instrument(None, Options(), None)
+
+
+def _instrument(
+    app: Any, options: Options, asked: Mapping[str, object] | None
+) -> InstrumentationHandle:
     require("celery", package=_PACKAGE)
     integration.warn_unsupported_version(_PACKAGE, "celery")
-    app = _evaluated(app)
-    return instrument_once(_NAME, partial(_install, app, options), target=app)
+    return instrument_once(_NAME, partial(_install, app, options), target=app, options=asked)
 
 
 def uninstrument_celery(app: Celery | None = None) -> None:

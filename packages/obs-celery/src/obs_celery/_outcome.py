@@ -85,9 +85,9 @@ def outcome_of(
 
 
 def _stateless(state: str | None) -> Outcome:
-    if state is not None:
+    if state not in (None, "FAILURE"):
         return Outcome(state, None)
-    lost = RuntimeError("the execution ended without a state")
+    lost = RuntimeError(f"the execution ended with state {state} and without an exception")
     return Outcome("FAILURE", lost, lost)
 
 

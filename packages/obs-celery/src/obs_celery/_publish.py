@@ -17,7 +17,6 @@ from obs_celery._execute import tell_retry
 from obs_celery._message import (
     RELATION_HEADER,
     chord_id,
-    is_unsampled,
     lost_attempt,
     span_context_of,
     write_headers,
@@ -72,12 +71,14 @@ class _Publication:
         context = get_current()
         if self._headers and span_context_of(context) is None:
             context = lost_attempt(self._headers) or context
-        if is_unsampled(context):
+        if self.setup.leaves_out(context):
             return
         facts = self.setup.facts(self.app, self._name)
         if facts.hidden:
             return
-        attributes = message_attributes(facts.published, fields, chord, exchange, key)
+        attributes = message_attributes(
+            facts.published, fields, chord, facts.broker.place(exchange, key)
+        )
         entry = context.get(BEAT_ENTRY)
         if isinstance(entry, str):
             attributes["celery.beat.entry"] = entry

@@ -7,11 +7,18 @@ from importlib.metadata import version
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from obs_core.integration import call_contained, warn_if_contrib_is_active
-from opentelemetry import trace
+from obs_core.integration import (
+    SpanPolicy,
+    call_contained,
+    is_suppressed,
+    package_tracer,
+    warn_if_contrib_is_active,
+)
+from opentelemetry.context import Context
 
 from obs_celery._arguments import MAPS
 from obs_celery._broker import Broker, describe_broker
+from obs_celery._message import is_unsampled
 from obs_celery._metrics import Labels, Metrics
 from obs_celery._options import Options
 
@@ -24,6 +31,7 @@ class TaskFacts:
     """What is the same for every message of a task: worked out once, since it is needed several times a message."""
 
     __slots__ = (
+        "broker",
         "consumed",
         "hidden",
         "is_described",
@@ -35,6 +43,7 @@ class TaskFacts:
     )
 
     def __init__(self, options: Options, broker: Broker, name: str) -> None:
+        self.broker = broker
         self.hidden = options.hides(name)
         self.is_described = (
             name in MAPS or bool(options.capture_args) or options.start_hook is not None
@@ -71,12 +80,16 @@ class Setup:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.is_alone = False
-        own_version = version("obs-celery")
-        self.tracer = trace.get_tracer("obs_celery", own_version, options.tracer_provider)
-        self.metrics = Metrics(options.meter_provider, own_version)
+        self.tracer = package_tracer("obs-celery", options.tracer_provider)
+        self.metrics = Metrics(options.meter_provider, version("obs-celery"))
+        self._policy = SpanPolicy(options.tracer_provider)
         self._apps: WeakKeyDictionary[Any, tuple[Broker, dict[str, TaskFacts]]] = (
             WeakKeyDictionary()
         )
+
+    def leaves_out(self, context: Context) -> bool:
+        """Whether a call made here in `context` gets no span: suppressed, or below an unsampled span."""
+        return is_suppressed() or (is_unsampled(context) and self._policy.follows_parent)
 
     def look(self) -> bool:
         """Look whether ours is the only instrumentation in this process."""

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -37,7 +38,10 @@ from obs_celery._message import ATTEMPT, drawn_span_id, extract
 from obs_celery._outcome import fail, unwrapped
 from obs_celery._setup import Setup, Setups
 
-Cancel = Callable[..., None]
+RequestMethod = Callable[..., Any]
+
+# the request whose end Celery is handling: its signals name the task's id alone, which two live attempts may share
+_handled: ContextVar[Any] = ContextVar("obs_celery_handled", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,21 @@ class _Verdict:
             fail(span, self.cause, self.reason)
 
 
-def watched_cancel(original: Cancel, supervisor: Supervisor) -> Cancel:
+def named_request(original: RequestMethod) -> RequestMethod:
+    """Return `Request.on_failure` or `Request.on_timeout`, whose signals then tell which request they are about."""
+
+    @functools.wraps(original)
+    def method(request: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _handled.set(request)
+        try:
+            return original(request, *args, **kwargs)
+        finally:
+            _handled.reset(token)
+
+    return method
+
+
+def watched_cancel(original: RequestMethod, supervisor: Supervisor) -> RequestMethod:
     """Return `Request.cancel` with a word to the supervisor: of what comes again, Celery 5.6 and later send no signal."""
 
     @functools.wraps(original)
@@ -72,7 +90,8 @@ def watched_cancel(original: Cancel, supervisor: Supervisor) -> Cancel:
 class Supervisor:
     """The receivers of the main process. Each attempt is told at most once; requests are held weakly.
 
-    Celery's event loop calls all of them on one thread. In a forked child they do nothing.
+    Attempts go by the span id that was drawn for each: a message that is delivered again while its first delivery runs
+    has the same task id. In a forked child the receivers do nothing.
     """
 
     def __init__(self, setups: Setups) -> None:
@@ -85,22 +104,23 @@ class Supervisor:
         if self._setups.find(request.app) is None or not _forks(sender.pool):
             return
         self._pid = os.getpid()
-        self._running[request.id] = request
-        request.request_dict[ATTEMPT] = f"{draw_span_id():016x}"
+        attempt = f"{draw_span_id():016x}"
+        self._running[attempt] = request
+        request.request_dict[ATTEMPT] = attempt
 
     def failed(self, sender: Any, task_id: str, exception: object, **_: Any) -> None:
         """On ``task_failure``: a lost or timed out child; any other failure has been told by the child itself."""
         cause = unwrapped(exception)
         if isinstance(cause, (WorkerLostError, TimeLimitExceeded)):
-            self._tell_running(sender, task_id, _Verdict("FAILURE", error_message(cause), cause))
+            verdict = _Verdict("FAILURE", error_message(cause), cause)
+            self._tell_running(sender, self._find(task_id), verdict)
 
     def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         """On ``task_retry``: with ``retry_on_worker_lost`` a lost child is a retry, not the last failure."""
         cause = unwrapped(getattr(reason, "exc", None))
         if isinstance(cause, WorkerLostError):
-            self._tell_running(
-                sender, request.id, _Verdict("RETRY", error_message(cause), cause, is_error=False)
-            )
+            verdict = _Verdict("RETRY", error_message(cause), cause, is_error=False)
+            self._tell_running(sender, self._take(request), verdict)
 
     def cancelled(self, request: Any) -> None:
         """After ``Request.cancel``: Celery has killed the child, for a cold stop or a lost broker.
@@ -109,11 +129,8 @@ class Supervisor:
         """
         if request.time_start:
             killed = Terminated("cancelled by the worker")
-            self._tell_running(
-                request.task,
-                request.id,
-                _Verdict("RETRY", str(killed), killed, not request.task.acks_late),
-            )
+            verdict = _Verdict("RETRY", str(killed), killed, not request.task.acks_late)
+            self._tell_running(request.task, self._running.pop(_attempt(request), None), verdict)
 
     def revoked(
         self, sender: Any, request: Any, terminated: bool, signum: Any, expired: bool, **_: Any
@@ -122,7 +139,7 @@ class Supervisor:
         setup = self._setups.find(sender.app)
         if setup is None:
             return
-        running = self._running.pop(request.id, None)
+        running = self._take(request)
         if terminated:
             verdict = _Verdict(
                 "REVOKED", f"terminated by {_signal_name(signum)}", Terminated(signum)
@@ -152,12 +169,27 @@ class Supervisor:
                 _Verdict("REJECTED", "unknown task", NotRegistered(name)),
             )
 
-    def _tell_running(self, task: Any, task_id: str, verdict: _Verdict) -> None:
-        running = self._running.pop(task_id, None) if os.getpid() == self._pid else None
+    def _take(self, request: TaskRequest) -> Any:
+        """Return the running request behind the task request of a signal, once."""
+        return self._running.pop(str(vars(request).get(ATTEMPT)), None)
+
+    def _find(self, task_id: str) -> Any:
+        """Return the running request that Celery is handling, once."""
+        handled = _handled.get()
+        if handled is not None:
+            return self._running.pop(_attempt(handled), None)
+        alike = (key for key, running in self._running.items() if running.id == task_id)
+        return self._running.pop(next(alike, ""), None)
+
+    def _tell_running(self, task: Any, running: Any, verdict: _Verdict) -> None:
         setup = self._setups.find(task.app)
-        if running is not None and setup is not None:
+        if running is not None and setup is not None and os.getpid() == self._pid:
             request = TaskRequest(running.request_dict, chord=running.chord)
             _tell(setup, task.app, task.name, request, verdict, running.time_start)
+
+
+def _attempt(request: Any) -> str:
+    return str(request.request_dict.get(ATTEMPT))
 
 
 def _tell(
@@ -169,7 +201,7 @@ def _tell(
     started_s: float | None = None,
 ) -> None:
     """Export the attempt's span, from `started_s` (epoch; None: it never started) until now."""
-    attempt = attempt_of(setup, app, name, request, extract(request))
+    attempt = attempt_of(setup, app, name, request, extract(request), started_s)
     error = error_type(verdict.cause) if verdict.is_error else None
     duration_s = time.time() - started_s if started_s else None
     setup.metrics.ended(attempt.facts.labels, verdict.state, error, duration_s)

@@ -13,6 +13,7 @@ from opentelemetry.context import (
 )
 from opentelemetry.trace import TracerProvider
 
+from obs_core._integrations.caller import is_called_by_queue
 from obs_core._integrations.worker_process import is_worker_process
 from obs_core._spans.tracer import SPAN_KEY, keeps_unsampled
 
@@ -43,16 +44,23 @@ class SpanPolicy:
         provider: The provider of the spans. Default: the global provider.
         roots: Whether calls outside any trace get a span.
         http: Whether ``suppress_http_instrumentation()`` counts too.
+        library: The client's top-level packages: a call that Celery makes with them is no root, in any process.
     """
 
-    __slots__ = ("_asked", "_http", "_keeps", "_provider", "_roots")
+    __slots__ = ("_asked", "_http", "_keeps", "_library", "_provider", "_roots")
 
     def __init__(
-        self, provider: TracerProvider | None = None, *, roots: Roots = True, http: bool = False
+        self,
+        provider: TracerProvider | None = None,
+        *,
+        roots: Roots = True,
+        http: bool = False,
+        library: frozenset[str] = frozenset(),
     ) -> None:
         self._provider = provider
         self._roots = roots
         self._http = http
+        self._library = library
         self._asked: object = None
         self._keeps = False
 
@@ -68,10 +76,19 @@ class SpanPolicy:
         parent = found.get(SPAN_KEY)
         parent_context = parent.get_span_context() if isinstance(parent, trace.Span) else None
         if parent_context is None or not parent_context.is_valid:
-            return self._roots is True or (self._roots == "auto" and not is_worker_process())
-        return bool(parent_context.trace_flags & 1) or not self._keeps_unsampled()
+            return self._wants_root()
+        return bool(parent_context.trace_flags & 1) or not self.follows_parent
 
-    def _keeps_unsampled(self) -> bool:
+    def _wants_root(self) -> bool:
+        if self._roots is True:
+            return True
+        if self._roots is False or is_worker_process():
+            return False
+        return not (self._library and is_called_by_queue(self._library))
+
+    @property
+    def follows_parent(self) -> bool:
+        """Whether the sampler records no span below an unsampled parent."""
         provider = self._provider or trace.get_tracer_provider()
         if provider is not self._asked:
             self._keeps = keeps_unsampled(getattr(provider, "sampler", None))

@@ -1,0 +1,76 @@
+"""celery-batches: a single execution for many messages, with a link to each producer.
+
+The library (0.11) catches what the task raises and sends no ``task_failure``; ``task_postrun`` says FAILURE
+without an exception. So the call of the task is wrapped.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+from obs_core.integration import Patches
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanContext
+
+from obs_celery._consumer import Attempt
+from obs_celery._message import extract, span_context_of
+from obs_celery._setup import Setup
+
+#: The exception that the batch executed last in this context has raised.
+_raised: ContextVar[BaseException | None] = ContextVar("obs_celery_batch_raised", default=None)
+
+
+def batch_of(task: Any, args: Any) -> Sequence[Any] | None:
+    """Return the requests that a batch task is executed with; None for any other task."""
+    module = sys.modules.get("celery_batches")
+    if module is None or not isinstance(task, module.Batches):
+        return None
+    return args[0] if args and isinstance(args[0], list) and args[0] else None
+
+
+def batch_attempt(setup: Setup, task: Any, requests: Sequence[Any]) -> Attempt:
+    """Return the attempt of a batch: a root, linked to the producer of each message.
+
+    Left out where producers are known and all of them are unsampled.
+    """
+    producers = [found for request in requests if (found := _producer(request)) is not None]
+    facts = setup.facts(task.app, task.name)
+    wanted = not producers or any(producer.trace_flags.sampled for producer in producers)
+    traced = wanted and not facts.hidden and not setup.leaves_out(Context())
+    return Attempt(facts, Context(), [Link(producer) for producer in producers], traced, None, 0.0)
+
+
+def _producer(request: Any) -> SpanContext | None:
+    return span_context_of(extract(SimpleNamespace(**request.request_dict or {})))
+
+
+def watch_batches(patches: Patches) -> None:
+    """Keep the exceptions of batch tasks; a second call does nothing."""
+    batches = sys.modules["celery_batches"].Batches
+    if "__call__" not in vars(batches):
+        patches.replace(batches, "__call__", _watched(batches.__call__))
+
+
+def _watched(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(task: Any, *args: Any, **kwargs: Any) -> Any:
+        _raised.set(None)
+        try:
+            return original(task, *args, **kwargs)
+        except Exception as error:
+            _raised.set(error)
+            raise
+
+    return call
+
+
+def take_raised() -> BaseException | None:
+    """Return the exception of the batch executed last in this context, once."""
+    error = _raised.get()
+    _raised.set(None)
+    return error
