@@ -12,11 +12,13 @@ from collections.abc import Callable
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
+from obs_core._export.sender import BuildExporter, Sender
 from obs_core._export.stats import ExportStats
-from obs_core._export.worker import BuildExporter, ExportWorker
+from obs_core._export.worker import ExportWorker
 from obs_core._safety.fork import fork_watch
 
 #: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
@@ -47,13 +49,13 @@ class BatchExportProcessor(SpanProcessor):
         self._inherited: list[ExportWorker] = []
         self._forked_at_ns = 0
         self._backdated: OrderedDict[int, None] = OrderedDict()
-        self._worker = self._new_worker()
-        self._worker.exporter = build()
+        self._worker = self._new_worker(build())
         self._worker.take_over()
         fork_watch.call_in_child(self.after_fork_in_child)
 
-    def _new_worker(self) -> ExportWorker:
-        return ExportWorker(self._build, OutageLog(self._destination, self._mask), self._options)
+    def _new_worker(self, exporter: SpanExporter | None = None) -> ExportWorker:
+        outage = OutageLog(self._destination, self._mask)
+        return ExportWorker(Sender(self._build, outage, exporter), outage, self._options)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""

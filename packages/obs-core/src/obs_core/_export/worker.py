@@ -6,27 +6,21 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._export.options import BatchOptions
-from obs_core._export.outage import OutageLog, quiet_exporter_logs
+from obs_core._export.outage import OutageLog
 from obs_core._export.queue import SpanQueue
+from obs_core._export.sender import Sender
 from obs_core._export.stats import Counts
-from obs_core._export.utf8 import export_encodable
 from obs_core._export.wakeup import Signal, wait_until
-from obs_core._safety.containment import log_failure
 
 if TYPE_CHECKING:
     from obs_core._export.spool.replay import Replay
     from obs_core._export.spool.spool import Spool
-
-BuildExporter = Callable[[], SpanExporter]
 
 #: How often one batch is offered before it is given up, so that one the collector will never take cannot block the rest.
 MAX_ATTEMPTS = 3
@@ -50,15 +44,14 @@ class ExportWorker:
     of gevent or eventlet: see `obs_core._export.wakeup`.
 
     Attributes:
-        exporter: Where batches go; None is replaced by a newly built one at the first export.
+        counts: What became of the spans.
         is_stopping: Nothing is queued any more.
     """
 
-    def __init__(self, build: BuildExporter, outage: OutageLog, options: BatchOptions) -> None:
-        self.exporter: SpanExporter | None = None
+    def __init__(self, sender: Sender, outage: OutageLog, options: BatchOptions) -> None:
         self.counts = Counts()
         self.is_stopping = False
-        self._build = build
+        self._sender = sender
         self._outage = outage
         self._options = options
         self._spool = self._open_spool()
@@ -138,7 +131,7 @@ class ExportWorker:
             threading.Event().wait()
         self._export_pending()
         self._serve_flushes()
-        self._close()
+        self._sender.close()
         self._queue.close()
         self._is_finished = True
 
@@ -188,7 +181,7 @@ class ExportWorker:
 
     def _export_batch(self) -> bool:
         size = min(len(self._queue), self._options.max_export_batch_size)
-        taken = self._offer(self._queue.head(size))
+        taken = self._sender.offer(self._queue.head(size))
         self._due -= size
         self._attempts = 0 if taken else self._attempts + 1
         if taken or self._attempts >= MAX_ATTEMPTS:
@@ -201,21 +194,10 @@ class ExportWorker:
         return taken
 
     def _offer_again(self, batch: list[ReadableSpan]) -> bool:
-        taken = self._offer(batch)
+        taken = self._sender.offer(batch)
         if taken:
             self._outage.observe(True, lambda: self.counts.lost)
         return taken
-
-    def _offer(self, batch: list[ReadableSpan]) -> bool:
-        self._outage.begin()
-        with quiet_exporter_logs(self._outage.explain):
-            try:
-                if self.exporter is None:
-                    self.exporter = self._build()
-                return export_encodable(self.exporter, batch)
-            except Exception as error:  # noqa: BLE001 - any exporter's any error
-                self._outage.explain_error(error)
-                return False
 
     def flush(self, timeout_s: float) -> bool:
         """Export everything queued so far; False when it was not all taken within `timeout_s`."""
@@ -238,11 +220,11 @@ class ExportWorker:
         self.is_stopping = True
         self._wake.send()
         if self._thread is None:
-            self._close_elsewhere(deadline)
+            self._sender.close_elsewhere(deadline)
         elif not wait_until(lambda: self._is_finished, timeout_s - _CLOSE_RESERVE_S):
             self._abandon()
             self._outage.conclude()
-            self._close_elsewhere(deadline)
+            self._sender.close_elsewhere(deadline)
         self._abandon()
         self._queue.close()
         stats = self.counts.snapshot()
@@ -252,26 +234,6 @@ class ExportWorker:
     def _abandon(self) -> None:
         self._abandoned = True
         self._queue.abandon()
-
-    def _close_elsewhere(self, deadline: float) -> None:
-        """Close the exporter from a thread that may be left behind; it also ends an export that is waiting to try again."""
-        if self.exporter is None:
-            return
-        closing = threading.Thread(target=self._close, name="obs-core-close", daemon=True)
-        # no thread can start while the interpreter (3.12 and later) shuts down: the sockets go with the process
-        with suppress(RuntimeError):
-            closing.start()
-            closing.join(max(0.0, deadline - time.monotonic()))
-
-    def _close(self) -> None:
-        exporter, self.exporter = self.exporter, None
-        if exporter is None:
-            return
-        with quiet_exporter_logs(self._outage.explain):
-            try:
-                exporter.shutdown()
-            except Exception:  # noqa: BLE001 - any exporter's any error
-                log_failure("span exporter's shutdown")
 
     def disown(self) -> None:
         """Stop without a word: the queue, the connection, the spool's files and the counts are another process's."""

@@ -109,15 +109,7 @@ def _exporting(
         return None, []
     if settings.spool_dir is not None:
         make_writable("spool_dir", settings.spool_dir)
-    options = BatchOptions(
-        max_queue_size=settings.max_queue_size,
-        max_export_batch_size=settings.max_export_batch_size,
-        schedule_delay_s=settings.schedule_delay_s,
-        exit_timeout_s=settings.exit_timeout_s,
-        spool_dir=settings.spool_dir,
-        spool_max_bytes=settings.spool_max_bytes,
-        spool_max_age_s=settings.spool_max_age_s,
-    )
+    options = _batch_options(settings)
     build = (lambda: given) if given is not None else partial(build_exporter, settings)
     destination = Redactor(settings.redact).url(settings.collector_url)
     mask = secret_mask(settings)
@@ -132,3 +124,15 @@ def _exporting(
     if sdk_metrics.is_asked_for():
         sdk_metrics.observe(exporting)
     return exporting, []
+
+
+def _batch_options(settings: Settings) -> BatchOptions:
+    return BatchOptions(
+        max_queue_size=settings.max_queue_size,
+        max_export_batch_size=settings.max_export_batch_size,
+        schedule_delay_s=settings.schedule_delay_s,
+        exit_timeout_s=settings.exit_timeout_s,
+        spool_dir=settings.spool_dir,
+        spool_max_bytes=settings.spool_max_bytes,
+        spool_max_age_s=settings.spool_max_age_s,
+    )

@@ -1,0 +1,67 @@
+"""The span exporter in use: built when it is needed, asked to take batches, closed at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from obs_core._export.outage import OutageLog, quiet_exporter_logs
+from obs_core._export.utf8 import export_encodable
+from obs_core._safety.containment import log_failure
+
+BuildExporter = Callable[[], SpanExporter]
+
+
+class Sender:
+    """Offers batches to an exporter. Nothing that the exporter raises or logs gets further than the outage log.
+
+    Args:
+        build: Makes the exporter at the first export where none is given, as in a forked child.
+        outage: Learns why a batch was not taken.
+        exporter: Where batches go.
+    """
+
+    def __init__(
+        self, build: BuildExporter, outage: OutageLog, exporter: SpanExporter | None = None
+    ) -> None:
+        self._build = build
+        self._outage = outage
+        self._exporter = exporter
+
+    def offer(self, batch: list[ReadableSpan]) -> bool:
+        """Export `batch`; whether it was taken."""
+        self._outage.begin()
+        with quiet_exporter_logs(self._outage.explain):
+            try:
+                if self._exporter is None:
+                    self._exporter = self._build()
+                return export_encodable(self._exporter, batch)
+            except Exception as error:  # noqa: BLE001 - any exporter's any error
+                self._outage.explain_error(error)
+                return False
+
+    def close(self) -> None:
+        """Shut the exporter down, if there is one."""
+        exporter, self._exporter = self._exporter, None
+        if exporter is None:
+            return
+        with quiet_exporter_logs(self._outage.explain):
+            try:
+                exporter.shutdown()
+            except Exception:  # noqa: BLE001 - any exporter's any error
+                log_failure("span exporter's shutdown")
+
+    def close_elsewhere(self, deadline: float) -> None:
+        """Close from a thread that may be left behind; it also ends an export that is waiting to try again."""
+        if self._exporter is None:
+            return
+        closing = threading.Thread(target=self.close, name="obs-core-close", daemon=True)
+        # no thread can start while the interpreter (3.12 and later) shuts down: the sockets go with the process
+        with suppress(RuntimeError):
+            closing.start()
+            closing.join(max(0.0, deadline - time.monotonic()))
