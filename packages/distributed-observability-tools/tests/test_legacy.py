@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import distributed_observability
 import httpx
 import pytest
 from distributed_observability import FastAPIConfig, RequestTracingMiddleware, TracingConfig
@@ -94,6 +96,12 @@ def test_every_import_path_of_1_0_is_there(module: str) -> None:
 
 
 @pytest.mark.promise("OLD-02", "OLD-04")
+def test_the_version_is_the_installed_one() -> None:
+    """``distributed_observability.__version__``, which 1.0 had, is the distribution's version."""
+    installed = importlib.metadata.version("distributed-observability-tools")
+    assert distributed_observability.__version__ == installed
+
+
 def test_without_extras_all_imports_work_and_using_one_names_its_extra() -> None:
     """1.0's bare install could not even be imported."""
     done = subprocess.run(

@@ -1,7 +1,6 @@
-"""distributed-observability-tools: the import paths of 1.0, leading to the obs packages; no logic of its own.
+"""The import paths of 1.0, re-exported from the obs packages; extras are imported when used."""
 
-What an extra brings is importable without it; using it says which extra to install.
-"""
+from importlib.metadata import version
 
 from distributed_observability.core import (
     CorrelationConfig,
@@ -27,6 +26,7 @@ from distributed_observability.tracing import (
 )
 from distributed_observability.utils import instrument_httpx_client
 
+__version__ = version("distributed-observability-tools")
 __all__ = [
     "CorrelationConfig",
     "FastAPIConfig",
@@ -34,6 +34,7 @@ __all__ = [
     "RequestTracingMiddleware",
     "TracingConfig",
     "TracingManager",
+    "__version__",
     "add_span_attributes",
     "instrument_boto3",
     "instrument_celery",
