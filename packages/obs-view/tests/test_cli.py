@@ -168,6 +168,19 @@ def test_show_takes_one_document_with_line_ends(
     assert f"trace {TRACE}" in capsys.readouterr().out
 
 
+@pytest.mark.promise("VIEW-11")
+def test_show_leaves_out_what_it_cannot_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bad value costs its span, with a line that says so; the rest is shown."""
+    file = tmp_path / "trace.json"
+    file.write_text(json.dumps(document(a_span(name="kept"), a_span(endTimeUnixNano=-1))))
+    assert main(["show", str(file)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("kept · ")
+    assert "trace.json: 1 span cannot be read: " in printed.err
+
+
 @pytest.mark.promise("VIEW-04")
 def test_linked_traces_lead_to_each_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,15 @@ def test_invalid_ids_are_rejected_alone(receiver: Receiver) -> None:
     assert answer.partial_success.rejected_spans == 1
 
 
+@pytest.mark.promise("VIEW-11")
+def test_half_a_character_costs_its_span_alone(receiver: Receiver) -> None:
+    """Invalid UTF-8 in one span's name: the spans beside it are kept."""
+    body = request("buy") + request("WXYZ", b"x" * 8).replace(b"WXYZ", b"\xc3abc")
+    answer = ExportTraceServiceResponse.FromString(export(receiver, body))
+    assert answer.partial_success.rejected_spans == 1
+    assert [trace.root.name for trace in receiver.traces()] == ["buy"]
+
+
 def test_metrics_and_logs_are_taken_in_silence(receiver: Receiver) -> None:
     """Both answer with an empty response."""
     assert (

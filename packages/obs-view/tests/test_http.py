@@ -172,22 +172,16 @@ def test_bad_requests_get_the_right_error(
         b"[]",
         b"null",
         b'{"resourceSpans": 1}',
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": ["x"]}]}]}',
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": 5}]}]}]}',
         b"[" * 100_000,
         b"\xff\xfe",
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "\\ud800"}]}]}]}',
     ],
     ids=[
         "open",
         "list",
         "null",
         "number",
-        "text span",
-        "number id",
         "deep",
         "not utf-8",
-        "surrogate",
     ],
 )
 def test_bad_json_is_answered_in_json(receiver: Receiver, body: bytes) -> None:
@@ -209,7 +203,7 @@ def test_invalid_ids_are_rejected_alone(receiver: Receiver) -> None:
     partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
     assert (partial.rejected_spans, partial.error_message[:31]) == (
         3,
-        "3 spans have an invalid trace i",
+        "3 spans without a valid trace i",
     )
     broken = a_span(spanId="xyz", name="broken")
     partial_json = post(receiver, json.dumps(document(broken, a_span())).encode(), JSON).json()[
@@ -219,6 +213,179 @@ def test_invalid_ids_are_rejected_alone(receiver: Receiver) -> None:
     assert sorted(span.trace_id for trace in receiver.traces() for span in trace.spans) == [
         TRACE,
         (b"t" * 16).hex(),
+    ]
+
+
+def of_three(**second: object) -> bytes:
+    """Three spans in OTLP-JSON; the second has the given fields."""
+    spans = [a_span(spanId=f"{number:016x}", name=f"s{number}") for number in (1, 2, 3)]
+    return json.dumps(document(spans[0], {**spans[1], **second}, spans[2])).encode()
+
+
+def valued(value: object) -> dict[str, object]:
+    """A span's attributes in OTLP-JSON, with one of that value."""
+    return {"attributes": [{"key": "a", "value": value}]}
+
+
+BAD_VALUES = {
+    "a link that is null": {"links": [None]},
+    "links that are no array": {"links": 5},
+    "an integer beyond int64": valued({"intValue": 18446744073709552000}),
+    "an integer of 1.5": valued({"intValue": 1.5}),
+    "an integer of text": valued({"intValue": "many"}),
+    "a NaN literal": valued({"doubleValue": float("nan")}),
+    "half an emoji": valued({"stringValue": "cut \ud83d"}),
+    "half an emoji as key": {"attributes": [{"key": "\ud83d", "value": {"stringValue": "x"}}]},
+    "half an emoji as name": {"name": "\ud83d"},
+    "a number as text": valued({"stringValue": 1}),
+    "two values at once": valued({"stringValue": "x", "intValue": 1}),
+    "bytes that are no base64": valued({"bytesValue": "\ud83d"}),
+    "attributes that are no array": {"attributes": "x"},
+    "a value 100 levels deep": valued(json.loads('{"arrayValue":{"values":[' * 100 + "]}}" * 100)),
+    "a negative time": {"endTimeUnixNano": -1},
+    "a time beyond uint64": {"endTimeUnixNano": 2**70},
+    "an endless kind": {"kind": float("inf")},
+    "a status that is no object": {"status": 2},
+    "a trace id that is null": {"traceId": None},
+    "a span id that is null": {"spanId": None},
+    "a trace id that is a number": {"traceId": 5},
+    "a trace id that is half an emoji": {"traceId": "\ud83d" * 32},
+}
+
+
+@pytest.mark.promise("VIEW-11")
+@pytest.mark.parametrize("fields", BAD_VALUES.values(), ids=BAD_VALUES)
+def test_a_bad_value_in_json_costs_its_span_alone(
+    receiver: Receiver, fields: dict[str, object]
+) -> None:
+    """The other spans of the request are kept; the answer counts the bad one and says what is wrong."""
+    answer = post(receiver, of_three(**fields), JSON)
+    assert answer.status_code == 200
+    partial = answer.json()["partialSuccess"]
+    assert partial["rejectedSpans"] == "1"
+    assert partial["errorMessage"].startswith("1 span with")
+    (trace,) = receiver.traces()
+    assert [span.name for span in trace.spans] == ["s1", "s3"]
+
+
+NULLS = {
+    "a parent": {"parentSpanId": None},
+    "links": {"links": None},
+    "a link's span id": {"links": [{"traceId": TRACE, "spanId": None}]},
+    "attributes": {"attributes": None},
+    "a value": valued(None),
+    "a number": valued({"intValue": None}),
+    "a status": {"status": None},
+    "a time": {"endTimeUnixNano": None},
+}
+
+
+@pytest.mark.promise("VIEW-11")
+@pytest.mark.parametrize("fields", NULLS.values(), ids=NULLS)
+def test_null_stands_for_nothing(receiver: Receiver, fields: dict[str, object]) -> None:
+    """As everywhere in protobuf's JSON: no span is rejected for it."""
+    answer = post(receiver, of_three(**fields), JSON)
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert receiver.store.count == 3
+
+
+GROUPS = {
+    "a null group": (None, 0),
+    "a group of text": ("x", 1),
+    "scopes that are null": ({"scopeSpans": None}, 0),
+    "scopes that are no array": ({"scopeSpans": 5}, 1),
+    "a null scope": ({"scopeSpans": [None]}, 0),
+    "a scope of text": ({"scopeSpans": ["x"]}, 1),
+    "spans that are null": ({"scopeSpans": [{"spans": None}]}, 0),
+    "a null span": ({"scopeSpans": [{"spans": [None]}]}, 0),
+    "a span of text": ({"scopeSpans": [{"spans": ["x"]}]}, 1),
+}
+
+
+@pytest.mark.promise("VIEW-11")
+@pytest.mark.parametrize(("group", "rejected"), GROUPS.values(), ids=GROUPS)
+def test_a_bad_group_costs_no_other(receiver: Receiver, group: object, rejected: int) -> None:
+    """Whatever stands beside it is kept; what was no span is counted, null is nothing."""
+    good = document(a_span())["resourceSpans"]
+    answer = post(receiver, json.dumps({"resourceSpans": [group, *good]}).encode(), JSON)
+    assert answer.status_code == 200
+    assert int(answer.json().get("partialSuccess", {}).get("rejectedSpans", 0)) == rejected
+    assert receiver.store.count == 1
+
+
+@pytest.mark.promise("VIEW-11")
+@pytest.mark.parametrize("bad", [1.5, "cut \ud83d"], ids=["number", "half an emoji"])
+@pytest.mark.parametrize("holder", ["resource", "scope"])
+def test_a_bad_value_of_a_resource_or_scope_costs_itself(
+    receiver: Receiver, holder: str, bad: object
+) -> None:
+    """Its spans, and the other attributes, are kept: they are not at fault."""
+    body = document(a_span())
+    group = body["resourceSpans"][0]
+    named = {"key": "service.name", "value": {"stringValue": "shop"}}
+    odd = {"key": "odd", "value": {"stringValue": bad}}
+    (group if holder == "resource" else group["scopeSpans"][0])[holder] = {
+        "attributes": [odd, named]
+    }
+    assert post(receiver, json.dumps(body).encode(), JSON).json() == {}
+    (trace,) = receiver.traces()
+    assert trace.services == ("shop",)
+
+
+def not_utf8(body: bytes) -> bytes:
+    """`body` with half a character in place of WXYZ."""
+    assert body.count(b"WXYZ") == 1
+    return body.replace(b"WXYZ", b"\xc3abc")
+
+
+def three_of_protobuf(place: str) -> bytes:
+    """A request with three spans, and WXYZ in one place of it."""
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    group.resource.attributes.add(key="service.name").value.string_value = "shop"
+    scope = group.scope_spans.add()
+    scope.scope.name = "WXYZ" if place == "scope" else "test"
+    if place == "resource":
+        group.resource.attributes.add(key="odd").value.string_value = "WXYZ"
+    for number in (1, 2, 3):
+        span = scope.spans.add(trace_id=b"t" * 16, span_id=bytes([number]) * 8, name=f"s{number}")
+        span.start_time_unix_nano = number
+    if place in ("name", "trace_state"):
+        setattr(scope.spans[1], place, "WXYZ")
+    elif place == "key":
+        scope.spans[1].attributes.add(key="WXYZ")
+    elif place == "event":
+        scope.spans[1].events.add(name="WXYZ")
+    return request.SerializeToString()
+
+
+@pytest.mark.promise("VIEW-11")
+@pytest.mark.parametrize("place", ["name", "trace_state", "key", "event"])
+def test_half_a_character_in_protobuf_costs_its_span_alone(receiver: Receiver, place: str) -> None:
+    """Invalid UTF-8 anywhere in a span: the others are kept, the answer counts it."""
+    answer = post(receiver, not_utf8(three_of_protobuf(place)), PROTOBUF)
+    assert answer.status_code == 200
+    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    assert partial.rejected_spans == 1
+    assert partial.error_message.startswith("1 span with values that OTLP does not allow: ")
+    (trace,) = receiver.traces()
+    assert [(span.name, span.service, span.scope) for span in trace.spans] == [
+        ("s1", "shop", "test"),
+        ("s3", "shop", "test"),
+    ]
+
+
+@pytest.mark.promise("VIEW-11")
+@pytest.mark.parametrize("place", ["resource", "scope"])
+def test_half_a_character_beside_the_spans_costs_none(receiver: Receiver, place: str) -> None:
+    """In a resource or a scope it costs itself; the service's name stays."""
+    answer = post(receiver, not_utf8(three_of_protobuf(place)), PROTOBUF)
+    assert (answer.status_code, answer.content) == (200, b"")
+    (trace,) = receiver.traces()
+    assert [(span.name, span.service) for span in trace.spans] == [
+        ("s1", "shop"),
+        ("s2", "shop"),
+        ("s3", "shop"),
     ]
 
 

@@ -19,11 +19,13 @@ from obs_view._demo import run_demo
 from obs_view._follow import Finished, Follower
 from obs_view._model import Trace
 from obs_view._options import parse_options
+from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
 from obs_view._render import render_trace
+from obs_view._request import BadRequestError
 from obs_view._store import Store
 from obs_view._text import plural
-from obs_view._wire import BadRequestError, parse_json, to_json
+from obs_view._wire import to_json
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,7 +101,12 @@ def _read(file: Path) -> list[ExportTraceServiceRequest]:
     content = file.read_bytes()
     lines = content.strip().splitlines()
     one_a_line = all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
-    return [parse_json(document) for document in (lines if lines and one_a_line else [content])]
+    parsed = [parse_json(document) for document in (lines if lines and one_a_line else [content])]
+    rejected = sum(request.rejected for request in parsed)
+    if rejected:
+        reason = next(request.reason for request in parsed if request.reason)
+        _say(f"{file}: {plural(rejected, 'span')} cannot be read: {reason:.300}")
+    return [request.request for request in parsed]
 
 
 def _print(finished: Finished, store: Store, options: argparse.Namespace) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from obs_view._http import MAX_BODY_BYTES, receive
+from obs_view._read_protobuf import parse_protobuf
+from obs_view._request import BadRequestError
 from obs_view._store import Store
 
 _SERVICE = "opentelemetry.proto.collector.{0}.v1.{1}Service"
@@ -47,12 +47,9 @@ def _handler(signal: str, name: str, export: object) -> grpc.GenericRpcHandler:
 
 def _export(store: Store, body: bytes, context: grpc.ServicerContext) -> bytes:
     try:
-        request = ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
-        context.abort(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            f"the message is no ExportTraceServiceRequest: {error}",
-        )
+        parsed = parse_protobuf(body)
+    except BadRequestError as error:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         raise
-    answer: bytes = receive(store, request).SerializeToString()
+    answer: bytes = receive(store, parsed).SerializeToString()
     return answer

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from google.protobuf import json_format
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from obs_view._request import BadRequestError, Parsed
 from obs_view._store import Store
-from obs_view._wire import JSON, PROTOBUF, BadRequestError, gunzip, parse, status_message
+from obs_view._text import plural
+from obs_view._wire import JSON, PROTOBUF, gunzip, parse, status_message
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 _INVALID_ARGUMENT, _RESOURCE_EXHAUSTED = 3, 8
@@ -80,13 +79,18 @@ def _accept(store: Store, body: bytes, content_type: str) -> bytes:
     return encoded
 
 
-def receive(store: Store, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse:
+def receive(store: Store, parsed: Parsed) -> ExportTraceServiceResponse:
     """Store the request's spans; the answer tells the sender how many were rejected, and why."""
     answer = ExportTraceServiceResponse()
-    rejected = store.add(request)
-    if rejected:
-        answer.partial_success.rejected_spans = rejected
-        answer.partial_success.error_message = (
-            f"{rejected} spans have an invalid trace id (16 bytes) or span id (8 bytes)"
-        )
+    without_ids = store.add(parsed.request)
+    reasons = []
+    if without_ids:
+        spans = plural(without_ids, "span")
+        reasons.append(f"{spans} without a valid trace id (16 bytes) and span id (8 bytes)")
+    if parsed.rejected:
+        spans = plural(parsed.rejected, "span")
+        reasons.append(f"{spans} with values that OTLP does not allow: {parsed.reason:.300}")
+    if reasons:
+        answer.partial_success.rejected_spans = without_ids + parsed.rejected
+        answer.partial_success.error_message = "; ".join(reasons)
     return answer

@@ -5,42 +5,33 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from obs_view._model import Event, Link, Span
+from obs_view._read_json import IDS, parse_json
+from obs_view._read_protobuf import parse_protobuf
+from obs_view._request import BadRequestError, Parsed
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUS = ("UNSET", "OK", "ERROR")
-_HEX = re.compile(r"[0-9a-fA-F]*")
-_IDS = ("traceId", "spanId", "parentSpanId")
 
 
-class BadRequestError(Exception):
-    """The sender's mistake: `status` is the HTTP status to answer with."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def parse(body: bytes, content_type: str) -> ExportTraceServiceRequest:
+def parse(body: bytes, content_type: str) -> Parsed:
     """Parse an export request.
 
     Raises:
         BadRequestError: 400 where the body is not what `content_type` says, 415 for a type that OTLP does not have.
     """
     if content_type == PROTOBUF:
-        return _parse_protobuf(body)
+        return parse_protobuf(body)
     if content_type == JSON:
         return parse_json(body)
     raise BadRequestError(
@@ -48,54 +39,19 @@ def parse(body: bytes, content_type: str) -> ExportTraceServiceRequest:
     )
 
 
-def _parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
-    try:
-        request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise BadRequestError(400, f"the body is no ExportTraceServiceRequest: {error}") from error
-    return request
-
-
-def parse_json(body: bytes | str) -> ExportTraceServiceRequest:
-    """Parse OTLP-JSON, whose ids are hex where protobuf's own JSON has base64.
-
-    Raises:
-        BadRequestError: 400 where `body` is not OTLP-JSON.
-    """
-    try:
-        document = json.loads(body)
-        for span in _json_spans(document):
-            for item in (span, *span.get("links", ())):
-                item.update({key: _base64_id(item[key]) for key in _IDS if key in item})
-        request = ExportTraceServiceRequest()
-        json_format.ParseDict(document, request, ignore_unknown_fields=True)
-    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadRequestError(400, f"the body is not OTLP-JSON: {error}") from error
-    return request
-
-
-def _json_spans(document: Any) -> list[dict[str, Any]]:
-    return [
-        span
-        for group in document.get("resourceSpans", ())
-        for scope in group.get("scopeSpans", ())
-        for span in scope.get("spans", ())
-    ]
-
-
-def _base64_id(value: str) -> str:
-    # an id that is not hex becomes an empty one, so that only its own span is rejected
-    raw = bytes.fromhex(value) if _HEX.fullmatch(value) and len(value) % 2 == 0 else b""
-    return base64.b64encode(raw).decode()
-
-
 def to_json(request: ExportTraceServiceRequest) -> dict[str, Any]:
     """Return `request` as OTLP-JSON, the inverse of `parse_json`."""
     document: dict[str, Any] = json_format.MessageToDict(request, use_integers_for_enums=True)
-    for span in _json_spans(document):
-        for item in (span, *span.get("links", ())):
-            item.update({key: base64.b64decode(item[key]).hex() for key in _IDS if key in item})
+    for group in document.get("resourceSpans", ()):
+        for scope in group["scopeSpans"]:
+            for span in scope["spans"]:
+                for item in (span, *span.get("links", ())):
+                    _to_hex(item)
     return document
+
+
+def _to_hex(item: dict[str, Any]) -> None:
+    item.update({key: base64.b64decode(item[key]).hex() for key in IDS if key in item})
 
 
 def gunzip(body: bytes, limit: int) -> bytes:

@@ -1,0 +1,110 @@
+"""An OTLP request under construction: a record that cannot be read is left out and counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from google.protobuf.json_format import ParseError
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+
+# protobuf lets errors of Python's own conversions through: half an emoji is a UnicodeEncodeError
+UNREADABLE = (
+    *(DecodeError, ParseError),
+    *(ValueError, TypeError, AttributeError, OverflowError, RecursionError),
+)
+
+Read = Callable[[Any, Message], Message]
+
+
+class BadRequestError(Exception):
+    """The sender's mistake: `status` is the HTTP status to answer with."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Signal(NamedTuple):
+    """A kind of OTLP request: its message, that of its records, and the JSON names that lead to them."""
+
+    request: Any
+    record: Any
+    groups: str
+    scopes: str
+    records: str
+
+
+SPANS = Signal(ExportTraceServiceRequest, ProtoSpan, "resourceSpans", "scopeSpans", "spans")
+
+
+class Parsed(NamedTuple):
+    """A request without the records that could not be read, how many those are, and the first reason."""
+
+    request: Any
+    rejected: int = 0
+    reason: str = ""
+
+
+class Builder:
+    """Collects the parts of a request; `read` fills a message in, and raises one of UNREADABLE where it cannot."""
+
+    def __init__(self, signal: Signal, read: Read) -> None:
+        self._signal, self._read = signal, read
+        self._request = signal.request()
+        self._rejected, self._reason = 0, ""
+        self._groups, self._scopes, self._records = map(_snake, signal[2:])
+
+    def finish(self) -> Parsed:
+        """Return what could be read."""
+        return Parsed(self._request, self._rejected, self._reason)
+
+    def reject(self, reason: object) -> None:
+        """Count a record that cannot be read."""
+        self._rejected += 1
+        # a value quoted in it may be what no answer can be encoded with
+        self._reason = self._reason or str(reason).encode(errors="backslashreplace").decode()
+
+    def add_group(self, resource: Message) -> Any:
+        """Begin the group of a resource."""
+        return getattr(self._request, self._groups).add(resource=resource)
+
+    def add_scope(self, group: Any, scope: Message) -> Any:
+        """Begin the records of an instrumentation scope; return their list."""
+        return getattr(getattr(group, self._scopes).add(scope=scope), self._records)
+
+    def add_record(self, records: Any, content: Any) -> None:
+        """Read a span or log record, or reject it."""
+        try:
+            records.append(self._read(content, self._signal.record()))
+        except UNREADABLE as error:
+            self.reject(error)
+
+    def resource(self, content: Any, attributes: Callable[[Any], Any]) -> Message:
+        """Read a resource; where that fails, those of its `attributes` that can be read."""
+        return self._described(content, Resource(), attributes)
+
+    def scope(self, content: Any, attributes: Callable[[Any], Any]) -> Message:
+        """Read a scope; where that fails, those of its `attributes` that can be read."""
+        return self._described(content, InstrumentationScope(), attributes)
+
+    def _described(self, content: Any, message: Any, attributes: Callable[[Any], Any]) -> Message:
+        try:
+            return self._read(content, message)
+        except UNREADABLE:
+            message.Clear()
+        for pair in attributes(content):
+            try:
+                message.attributes.append(self._read(pair, KeyValue()))
+            except UNREADABLE:
+                continue
+        return message
+
+
+def _snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda match: "_" + match[0].lower(), name)
