@@ -75,6 +75,7 @@ def _receiver(options: argparse.Namespace) -> Iterator[tuple[Receiver, threading
         options.grpc_port,
         host=options.host,
         allowed_hosts=options.allow_host,
+        allowed_origins=options.allow_origin,
         max_spans=options.max_spans,
         max_age_s=options.max_age,
         db=options.db,

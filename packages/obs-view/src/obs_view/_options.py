@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from obs_view._cors import OriginError, checked_origin
 from obs_view._store import MAX_AGE_S, MAX_SPANS
 from obs_view._text import nanoseconds
 
@@ -103,6 +104,14 @@ def _add_receiver(parser: argparse.ArgumentParser) -> None:
         help="serve HTTP under this name too; repeatable",
     )
     add(
+        "--allow-origin",
+        action="append",
+        default=[],
+        type=_origin,
+        metavar="ORIGIN",
+        help="let web pages of this origin send spans (CORS), as http://localhost:3000, *: any; repeatable",
+    )
+    add(
         "--db",
         metavar="FILE",
         help="keep traces in this SQLite file too, for the next start (default: memory alone)",
@@ -141,6 +150,13 @@ def _nanoseconds(text: str) -> int:
     try:
         return nanoseconds(text)
     except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _origin(text: str) -> str:
+    try:
+        return checked_origin(text)
+    except OriginError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 

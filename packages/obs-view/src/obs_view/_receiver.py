@@ -10,6 +10,7 @@ import grpc
 import uvicorn
 from starlette.applications import Starlette
 
+from obs_view._cors import Cors, checked_origin
 from obs_view._database import Database
 from obs_view._grpc import start_server
 from obs_view._guard import Guard
@@ -45,6 +46,7 @@ class Receiver:
         *,
         host: str = "127.0.0.1",
         allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (),
         max_spans: int = MAX_SPANS,
         max_age_s: float = MAX_AGE_S,
         db: str | None = None,
@@ -56,18 +58,22 @@ class Receiver:
             grpc_port: gRPC port, default 4317; 0 takes any free one.
             host: Address to bind, default loopback: traces hold what is nobody else's business.
             allowed_hosts: Names under which HTTP is served beside localhost and IP addresses.
+            allowed_origins: Origins whose web pages may send spans (CORS), as ``http://localhost:3000``; ``*`` stands for any
+                characters, default none.
             max_spans: Spans kept, default 100,000; beyond it the traces that were quiet longest go.
             max_age_s: Seconds that a trace is kept after its last span, default a day.
             db: SQLite file that keeps the traces for the next start, default none; the memory is bounded all the same.
 
         Raises:
             DatabaseError: `db` is in use, or no SQLite file.
+            ValueError: One of `allowed_origins` is no origin.
         """
-        self.store: Store = Store(max_spans, max_age_s, Database(db) if db else None)
         self.host: str = host
         self.port: int = port
         self.grpc_port: int = grpc_port
         self._allowed = tuple(allowed_hosts)
+        self._origins = tuple(map(checked_origin, allowed_origins))
+        self.store: Store = Store(max_spans, max_age_s, Database(db) if db else None)
         self._grpc: grpc.Server | None = None
         self._http: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -106,9 +112,8 @@ class Receiver:
         return self
 
     def _serve(self, listener: socket.socket) -> None:
-        app = Guard(
-            Starlette(routes=[*otlp_routes(self.store), *web_routes(self.store)]), self._allowed
-        )
+        routes = Starlette(routes=[*otlp_routes(self.store), *web_routes(self.store)])
+        app = Guard(Cors(routes, self._origins), self._allowed)
         config = uvicorn.Config(
             app,
             log_config=None,
