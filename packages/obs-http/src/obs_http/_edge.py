@@ -9,21 +9,20 @@ tracing the context that must not be trusted (https://www.w3.org/TR/trace-contex
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from obs_core.integration import instrument_once, uninstrument
+from obs_core.integration import call_contained, instrument_once, uninstrument
 from opentelemetry.trace import Link
 
 from obs_http._headers import by_name
+from obs_http._native import complete_native_tracing, is_native, leave_native_tracing
 from obs_http._patch import Patches
 from obs_http._remote import propagation_fields, put_right, remote_context
 from obs_http._types import EDGE, MARK, TRACED, Message, Receive, Scope, Send
 
 _NAME = "asgi-edge"
-_FASTAPI_TRACING = "fastapi.telemetry"
 Headers = Iterable[tuple[bytes, bytes]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -33,15 +32,17 @@ class Edge:
 
     Attributes:
         hidden: The request's headers as they came, where FastAPI was shown others; else None.
+        is_closed: The client has gone; what is sent now goes no further.
         links: To the caller's span, where its trace is not gone on with.
     """
 
-    __slots__ = ("_scope", "_send", "hidden", "links")
+    __slots__ = ("_scope", "_send", "hidden", "is_closed", "links")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope = scope
         self._send = send
         self.hidden: Headers | None = None
+        self.is_closed = False
         self.links: list[Link] = []
 
     async def send(self, message: Message) -> None:
@@ -51,7 +52,8 @@ class Edge:
             and (exchange := self._scope.get(MARK)) is not None
         ):
             exchange.response_starts(message)
-        await self._send(message)
+        if not self.is_closed:
+            await self._send(message)
 
     def hide_context(self, *, trusted: bool) -> None:
         """Show the application a trace context that is put right, or none where it is not `trusted`."""
@@ -93,9 +95,12 @@ class Guard(Protocol):
         """Handle a request in front of `app`; `traces_itself` says whether that may open a span before any middleware."""
 
 
+Adopt = Callable[[Any], Guard | None]
+
 # the guard hangs on its application, not in a table: it knows the application, and would keep it alive from there
 _GUARD = "_obs_http_guard"
 _guarded: WeakSet[Any] = WeakSet()
+_everywhere: list[Adopt] = []
 
 
 def stand_at_edge(app: Any, guard: Guard) -> None:
@@ -103,8 +108,13 @@ def stand_at_edge(app: Any, guard: Guard) -> None:
     if _GUARD not in vars(app):
         setattr(app, _GUARD, guard)
         _guarded.add(app)
-        cls = type(app)
-        instrument_once(_NAME, functools.partial(_wrap, cls), target=cls)
+        _wrap_once(type(app))
+
+
+def guard_of(app: Any) -> Guard | None:
+    """Return the guard of `app`; None: it has none."""
+    guard: Guard | None = vars(app).get(_GUARD)
+    return guard
 
 
 def leave_edge(app: Any, guard: Guard) -> None:
@@ -112,17 +122,50 @@ def leave_edge(app: Any, guard: Guard) -> None:
     if vars(app).get(_GUARD) is guard:
         delattr(app, _GUARD)
         _guarded.discard(app)
-        if not any(type(other) is type(app) for other in _guarded):
-            uninstrument(_NAME, target=type(app))
+        _unwrap_unused(type(app))
+
+
+def stand_at_every_edge(classes: Sequence[type[Any]], adopt: Adopt) -> None:
+    """Ask `adopt` for a guard at the first message of each application of `classes` that has none."""
+    _everywhere.append(adopt)
+    for cls in classes:
+        _wrap_once(cls)
+
+
+def leave_every_edge(classes: Sequence[type[Any]], adopt: Adopt) -> None:
+    """Undo `stand_at_every_edge`."""
+    _everywhere.remove(adopt)
+    for cls in classes:
+        _unwrap_unused(cls)
+
+
+def _wrap_once(cls: type[Any]) -> None:
+    instrument_once(_NAME, functools.partial(_wrap, cls), target=cls)
+    if is_native(cls):
+        complete_native_tracing()
+
+
+def _unwrap_unused(cls: type[Any]) -> None:
+    used = {type(app) for app in _guarded}
+    if not _everywhere and cls not in used:
+        uninstrument(_NAME, target=cls)
+    if not _everywhere and not any(map(is_native, used)):
+        leave_native_tracing()
 
 
 def _wrap(cls: type[Any]) -> Callable[[], None]:
     patches = Patches()
-    traces_itself = _FASTAPI_TRACING in sys.modules and issubclass(
-        cls, sys.modules["fastapi"].FastAPI
-    )
-    patches.replace(cls, "__call__", _guarding(cls.__call__, traces_itself))
+    patches.replace(cls, "__call__", _guarding(cls.__call__, is_native(cls)))
     return patches.undo
+
+
+def _guard_for(app: Any, scope: Scope) -> Guard | None:
+    if MARK in scope or EDGE in scope:
+        return None
+    guard = guard_of(app)
+    if guard is None and _everywhere:
+        guard = call_contained("tracing an application", _everywhere[-1], app)
+    return guard if scope["type"] in TRACED else None
 
 
 def _guarding(
@@ -132,12 +175,11 @@ def _guarding(
     # whether it is a coroutine function; so this has the very signature of what it replaces
     @functools.wraps(original)
     async def call(self: Any, scope: Scope, receive: Receive, send: Send) -> None:
-        guard = vars(self).get(_GUARD)
-        if guard is None or scope["type"] not in TRACED or MARK in scope or EDGE in scope:
-            await original(self, scope, receive, send)
+        guard = _guard_for(self, scope)
+        app = functools.partial(original, self)
+        if guard is None:
+            await app(scope, receive, send)
         else:
-            await guard.at_edge(
-                functools.partial(original, self), scope, receive, send, traces_itself=traces_itself
-            )
+            await guard.at_edge(app, scope, receive, send, traces_itself=traces_itself)
 
     return call

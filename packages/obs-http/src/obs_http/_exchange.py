@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
+from time import perf_counter, time_ns
 
 from obs_core.integration import call_contained, error_type, log_failure, record_error
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from obs_http._metrics import Stopwatch
+from obs_http._native import is_on_task_span, note_natively
 from obs_http._options import ServerOptions
+from obs_http._outcome import error_being_answered, has_left, raised_in_background
 from obs_http._request import metric_attributes, span_method
 from obs_http._route import route_template
 from obs_http._semconv import add_older_names
@@ -34,8 +36,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_complete", "_disconnected", "_failed", "_options", "_path", "_receive", "_received", "_root_path", "_scope", "_send",
-        "_sent", "_started", "_stopwatch", "_trailers", "correlation_id", "owned", "records_errors", "span", "status",
+        "_cancelled", "_complete", "_disconnected", "_ended_ns", "_failed", "_options", "_path",
+        "_receive", "_received", "_root_path", "_scope", "_send", "_sent", "_started", "_stopwatch",
+        "_trailers", "correlation_id", "owned", "records_errors", "span", "status",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +68,8 @@ class Exchange:
         self.status: int | None = None
         self._stopwatch = stopwatch
         self._failed: str | None = None
-        self._trailers = self._complete = self._disconnected = False
+        self._ended_ns: int | None = None
+        self._trailers = self._complete = self._disconnected = self._cancelled = False
         self._received = self._sent = 0
 
     def enrich(self) -> None:
@@ -104,6 +108,7 @@ class Exchange:
             self._received += 1
         elif kind == "http.disconnect" and not self._complete:
             self._disconnected = True
+            self.span.set_attribute("obs.disconnected", True)
         return message
 
     async def send(self, message: Message) -> None:
@@ -118,7 +123,16 @@ class Exchange:
         await self._send(message)
         if self._is_last(kind, message):
             self._complete = True
+            self._end()
+
+    def _end(self) -> None:
+        if not self.owned or self.status is None or self.status < 500:
             self.finish()
+            return
+        # the exception that was answered may yet come out, so the span waits for the application to return
+        self._ended_ns = time_ns()
+        if self._stopwatch is not None:
+            self._stopwatch.hold()
 
     def response_starts(self, message: Message) -> None:
         """Take note of the response's status, and add our headers; a second call does nothing. Never raises."""
@@ -127,18 +141,25 @@ class Exchange:
         try:
             self.status = message["status"]
             self._trailers = bool(message.get("trailers"))
+            self._routed()
+            if self.status >= 500 and (error := error_being_answered(self._scope)) is not None:
+                self._note(error)
+                note_natively(self._scope, error)
             self._add_headers(message)
             if self.span.is_recording():
                 self.span.set_attributes(
                     self._options.captured_response(message.get("headers", ()))
                 )
-                if (
-                    not self.owned
-                ):  # whoever owns it ends it as the response ends, before we are told
-                    self._name_span()
-                    self._add_older_names()
         except Exception:  # noqa: BLE001 - telemetry's failure is not the response's
             log_failure("tracing a response")
+
+    def _routed(self) -> None:
+        """Name a span that somebody else ends, for that will be before we are told."""
+        if not self.owned and self.span.is_recording():
+            self._name_span()
+            self._add_older_names()
+        elif self._scope.get("fastapi.telemetry") is not None:
+            self._route()
 
     def _add_headers(self, message: Message) -> None:
         added = self._options.response_headers(
@@ -155,6 +176,9 @@ class Exchange:
         elif self.status is None:
             # what the server answers: 101 Switching Protocols, or 403 where the session is closed before it is open
             self.status = 101 if kind == "websocket.accept" else 403
+        if not self.owned:
+            self.span.set_attribute("http.response.status_code", self.status)
+        call_contained("finding a session's route", self._routed)
 
     def _is_last(self, kind: str, message: Message) -> bool:
         if kind == "http.response.body":
@@ -166,24 +190,59 @@ class Exchange:
     def failed(self, error: BaseException, tracer: trace.Tracer) -> None:
         """Note what the application raised; the caller raises it on. Never raises."""
         try:
-            self._note(error, tracer)
+            if self._is_late(error):
+                self._note_late(error, tracer)
+            else:
+                self._note(error)
         except Exception:  # noqa: BLE001 - telemetry's failure is not the request's
             log_failure("recording an application's exception")
 
-    def _note(self, error: BaseException, tracer: trace.Tracer) -> None:
+    def _is_late(self, error: BaseException) -> bool:
+        """Whether `error` is not the request's, which has been answered, but a background task's."""
+        if not self._complete or self._failed is not None:
+            return False
+        return self._ended_ns is None or raised_in_background(error)
+
+    def _note_late(self, error: BaseException, tracer: trace.Tracer) -> None:
+        if not isinstance(error, Exception) or not self.records_errors:
+            return
+        if not is_on_task_span(error):
+            _record_late(error, self.span, tracer)
+
+    def _note(self, error: BaseException) -> None:
+        """Note what the request has failed with; a second call does nothing."""
+        if self._failed is not None:
+            return
         if isinstance(error, asyncio.CancelledError):
+            self._cancelled = True
             self.span.set_attribute("obs.cancelled", True)
-        elif (
-            type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect")
-            or self._disconnected
-        ):
+        elif self._disconnected or has_left(error):
             self._disconnected = True
         elif isinstance(error, Exception):
             self._failed = error_type(error)
-            if self._complete and self.owned:
-                _record_late(error, self.span, tracer)
-            elif self.records_errors:
+            if self.records_errors:
                 record_error(self.span, error)
+
+    async def conclude(self) -> None:
+        """Tell FastAPI's telemetry, where the client has left the response, that the request is over.
+
+        It would call that an error of the server's. The message goes no further than to the `Edge`.
+        """
+        if not self._is_left() or self._scope.get("fastapi.telemetry") is None:
+            return
+        edge = self._scope.get(EDGE)
+        if edge is None:
+            return
+        edge.is_closed = True
+        try:
+            self._count()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        except Exception:  # noqa: BLE001 - a middleware further out may not like it
+            log_failure("ending a response that its client has left")
+
+    def _is_left(self) -> bool:
+        started = self.status is not None and self._scope["type"] == "http"
+        return started and not self._complete and (self._disconnected or self._cancelled)
 
     def close(self) -> None:
         """The application has returned, or raised."""
@@ -213,7 +272,7 @@ class Exchange:
         except Exception:  # noqa: BLE001 - telemetry's failure is not the request's
             log_failure("finishing a request's span")
         if self.owned:
-            call_contained("ending a request's span", self.span.end)
+            call_contained("ending a request's span", self.span.end, self._ended_ns)
 
     def _measure(self) -> None:
         stopwatch, self._stopwatch = self._stopwatch, None
@@ -235,7 +294,7 @@ class Exchange:
                 "obs.websocket.messages.sent": self._sent,
             }
             self.span.set_attributes(counts)
-        if self._disconnected and not self._complete:
+        if self._disconnected:
             self.span.set_attribute("obs.disconnected", True)
 
     def _route(self) -> str | None:
@@ -245,7 +304,10 @@ class Exchange:
             "root_path": self._root_path,
             "path_params": {},
         }
-        return route_template(self._scope, before)
+        route = route_template(self._scope, before)
+        if route and (native := self._scope.get("fastapi.telemetry")) is not None:
+            native.route = route  # FastAPI knows no routes below another framework's mount
+        return route
 
     def _name_span(self) -> None:
         route = self._route()
@@ -258,7 +320,7 @@ class Exchange:
         if self.status is None:
             return
         self.span.set_attribute("http.response.status_code", self.status)
-        if self.status >= 500 and not (self._failed and self.records_errors):
+        if self.status >= 500 and not self._failed and not self._is_left():
             self.span.set_attribute("error.type", str(self.status))
             self.span.set_status(Status(StatusCode.ERROR))
 

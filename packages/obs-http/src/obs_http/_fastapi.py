@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
 
 from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
@@ -18,20 +20,30 @@ from obs_core.integration import (
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._edge import leave_edge, stand_at_edge
+from obs_http._edge import (
+    Guard,
+    guard_of,
+    leave_edge,
+    leave_every_edge,
+    stand_at_edge,
+    stand_at_every_edge,
+)
 from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
 from obs_http._identity import Identify
 from obs_http._middleware import RequestTracingMiddleware
 from obs_http._patch import Patches
+from obs_http._types import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _NAME = "fastapi"
+_OURS = ("RequestTracingMiddleware", "request_tracing_middleware")
+Build = Callable[[Any], RequestTracingMiddleware]
 
 
 def instrument_fastapi(
-    app: Starlette,
+    app: Starlette | None = None,
     *,
     service_name: str | None = None,
     correlation: CorrelationConfig | None = None,
@@ -50,13 +62,13 @@ def instrument_fastapi(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
-    """Trace the requests of `app`, a FastAPI or Starlette application; at any time, not only before its first request.
+    """Trace the requests of `app`, or of every FastAPI and Starlette application; also where it has served requests already.
 
     The same as ``app.add_middleware(RequestTracingMiddleware, …)``, but outermost: around every other middleware and
-    around the answer to an unhandled exception.
+    around the answer to an unhandled exception. Without `app`, an application that has the middleware keeps its own.
 
     Args:
-        app: The application.
+        app: The application; None: all.
         service_name: For the response header ``X-Service-Name``. Default: that of the set-up.
         correlation: How correlation ids come in and go out. Default: that of the set-up.
         redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
@@ -87,9 +99,10 @@ def instrument_fastapi(
 
     for library in ("starlette", "fastapi"):
         warn_unsupported_version("obs-http", library)
-    if not isinstance(app, Starlette):
+    if app is not None and not isinstance(app, Starlette):
         raise ConfigurationError(
-            f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}"
+            f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}; "
+            "without one, all are traced"
         )
     build = functools.partial(
         RequestTracingMiddleware,
@@ -110,17 +123,56 @@ def instrument_fastapi(
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )
-    return instrument_once(_NAME, functools.partial(_install, app, build), target=app)
+    install = functools.partial(_install_everywhere, build)
+    if app is not None:
+        install = functools.partial(_install, app, build)
+    return instrument_once(_NAME, install, target=app)
 
 
-def uninstrument_fastapi(app: Starlette) -> None:
-    """Undo `instrument_fastapi` for `app`; requests under way are traced to their end."""
+def uninstrument_fastapi(app: Starlette | None = None) -> None:
+    """Undo `instrument_fastapi` for the same `app`; requests under way are traced to their end."""
     uninstrument(_NAME, target=app)
 
 
-def _install(
-    app: Starlette, build: Callable[[Any], RequestTracingMiddleware]
-) -> Callable[[], None]:
+def _install_everywhere(build: Build) -> Callable[[], None]:
+    build(_no_application)  # says at once what is wrong with the options
+    adopted: WeakSet[Starlette] = WeakSet()
+    adopt = functools.partial(_adopt, adopted, build)
+    classes = _application_classes()
+    stand_at_every_edge(classes, adopt)
+
+    def undo() -> None:
+        leave_every_edge(classes, adopt)
+        for app in list(adopted):
+            uninstrument(_NAME, target=app)
+
+    return undo
+
+
+def _application_classes() -> list[type[Any]]:
+    from starlette.applications import Starlette
+
+    if importlib.util.find_spec("fastapi") is None:
+        return [Starlette]
+    from fastapi import FastAPI
+
+    return [Starlette, FastAPI]
+
+
+async def _no_application(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotImplementedError
+
+
+def _adopt(adopted: WeakSet[Starlette], build: Build, app: Starlette) -> Guard | None:
+    """Instrument `app` at its first message, unless its own code has added the middleware, with options of its own."""
+    if any(getattr(entry.cls, "__name__", "") in _OURS for entry in app.user_middleware):
+        return None
+    adopted.add(app)
+    instrument_once(_NAME, functools.partial(_install, app, build), target=app)
+    return guard_of(app)
+
+
+def _install(app: Starlette, build: Build) -> Callable[[], None]:
     middleware = build(app.middleware_stack)  # also says at once what is wrong with the options
     patches = Patches()
     patches.wrap(app, "build_middleware_stack", functools.partial(_around, middleware))

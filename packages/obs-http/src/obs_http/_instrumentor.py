@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
-from typing import Any
-
-from obs_core.integration import instrument_once, require, uninstrument
-
+from obs_http._fastapi import instrument_fastapi, uninstrument_fastapi
 from obs_http._httpx import instrument_httpx, uninstrument_httpx
-from obs_http._middleware import RequestTracingMiddleware
-from obs_http._patch import Patches
 from obs_http._requests import instrument_requests, uninstrument_requests
-
-_NAME = "asgi"
 
 
 class HttpxInstrumentor:
@@ -41,33 +32,12 @@ class RequestsInstrumentor:
 
 
 class ApplicationInstrumentor:
-    """Every FastAPI and Starlette application that has not served its first request yet."""
+    """Every FastAPI and Starlette application."""
 
     def instrument(self, **_: object) -> None:
-        """Build the middleware around each application's own.
-
-        Raises:
-            MissingDependencyError: Starlette is not installed.
-        """
-        require("starlette", package="obs-http")
-        instrument_once(_NAME, _install)
+        """Call `instrument_fastapi`."""
+        instrument_fastapi()
 
     def uninstrument(self, **_: object) -> None:
-        """Leave applications that are built later alone."""
-        uninstrument(_NAME)
-
-
-def _install() -> Callable[[], None]:
-    from starlette.applications import Starlette
-
-    patches = Patches()
-    patches.wrap(Starlette, "build_middleware_stack", _build)
-    if importlib.util.find_spec("fastapi") is not None:
-        from fastapi import FastAPI
-
-        patches.wrap(FastAPI, "build_middleware_stack", _build)
-    return patches.undo
-
-
-def _build(build_stack: Callable[[Any], Any], app: Any) -> RequestTracingMiddleware:
-    return RequestTracingMiddleware(build_stack(app))
+        """Call `uninstrument_fastapi`."""
+        uninstrument_fastapi()

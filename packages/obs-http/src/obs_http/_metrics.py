@@ -27,20 +27,24 @@ class Stopwatch:
         attributes: What the measurement is recorded with; of few values each, and the same ones as on the span.
     """
 
-    __slots__ = ("_histogram", "_started", "attributes")
+    __slots__ = ("_elapsed_s", "_histogram", "_started", "attributes")
 
     def __init__(self, histogram: Histogram, attributes: dict[str, AttributeValue]) -> None:
         self._histogram = histogram
         self._started = perf_counter()
+        self._elapsed_s: float | None = None
         self.attributes = attributes
 
+    def hold(self) -> None:
+        """Stop counting; what to record is not all known yet."""
+        self._elapsed_s = perf_counter() - self._started
+
     def stop(self) -> None:
-        """Record the time since the start, in seconds. Never raises."""
+        """Record the time from the start to now, or to `hold`, in seconds. Never raises."""
+        if self._elapsed_s is None:
+            self.hold()
         call_contained(
-            "measuring a request",
-            self._histogram.record,
-            perf_counter() - self._started,
-            self.attributes,
+            "measuring a request", self._histogram.record, self._elapsed_s or 0.0, self.attributes
         )
 
 

@@ -178,6 +178,7 @@ class RequestTracingMiddleware:
             exchange.failed(error, self._tracer)
             raise
         finally:
+            await exchange.conclude()
             exchange.close()
             context.detach(token)
 
