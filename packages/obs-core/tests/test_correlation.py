@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obs_core import CorrelationConfig, correlation_scope, get_correlation_id
-from obs_core.integration import attach_correlation, correlation_headers, is_valid_correlation_id
+from obs_core.integration import (
+    attach_correlation,
+    correlation_headers,
+    is_valid_correlation_id,
+    outgoing_context,
+)
 from obs_core.testing import SpanRecorder
 from opentelemetry import baggage, propagate, trace
 from opentelemetry.context import Context, attach, detach
@@ -61,9 +66,14 @@ def test_without_generation_an_invalid_id_is_taken_out() -> None:
 
 @pytest.mark.promise("CORE-60")
 def test_propagation_off_writes_no_header() -> None:
-    """Baggage travels all the same."""
+    """Neither one of its own nor baggage; what else is in the baggage travels, and the id stays on spans and logs."""
+    off = CorrelationConfig(propagation=False)
     with correlation_scope("abc"):
-        assert correlation_headers(CorrelationConfig(propagation=False)) == {}
+        assert correlation_headers(off) == {}
+        context = baggage.set_baggage("tenant", "t-1")
+        assert baggage.get_all(outgoing_context(context, off)) == {"tenant": "t-1"}
+        assert baggage.get_all(outgoing_context(context))["correlation_id"] == "abc"
+        assert get_correlation_id() == "abc"
         assert correlation_headers(CorrelationConfig(headers=["X-Mine"])) == {"X-Mine": "abc"}
 
 

@@ -8,6 +8,7 @@ from obs_core._correlation.ids import (
     attach_correlation,
     correlation_headers,
     is_valid_correlation_id,
+    outgoing_context,
 )
 from obs_core._integrations.contrib import contrib_is_active, warn_if_contrib_is_active
 from obs_core._integrations.patches import Patches
@@ -55,6 +56,7 @@ __all__ = [
     "is_worker_process",
     "log_failure",
     "mark_worker_process",
+    "outgoing_context",
     "package_tracer",
     "record_error",
     "redactor",

@@ -90,6 +90,17 @@ def correlation_headers(
     return {config.headers[0]: current} if current and config.propagation else {}
 
 
+def outgoing_context(context: Context, config: CorrelationConfig | None = None) -> Context:
+    """Return `context` without the correlation id in its baggage, if propagation is switched off.
+
+    Every integration injects this context into its outgoing requests and messages.
+    """
+    config = config or correlation_in_force()
+    if config.propagation or baggage.get_baggage(KEY, context) is None:
+        return context
+    return baggage.remove_baggage(KEY, context)
+
+
 class CorrelationSpanProcessor(SpanProcessor):
     """Sets the correlation id of the context as an attribute of every recorded span."""
 
