@@ -87,13 +87,18 @@ def is_valid_traceparent(values: list[str]) -> bool:
 def bounded_tracestate(values: list[str]) -> list[str]:
     """Join the ``tracestate`` headers and keep what fits into 512 characters, whole members from the left.
 
-    More than 32 members make all of it invalid. Members over 128 characters are the first to go.
+    More than 32 members make all of it invalid. Of members with the same key the first stays, which is the latest; the
+    propagator would drop them all. Members over 128 characters are the first to go.
     """
     members = [
         member for value in values for part in value.split(",") if (member := part.strip(" \t"))
     ]
     if len(members) > MAX_TRACESTATE_MEMBERS:
         return []
+    latest: dict[str, str] = {}
+    for member in members:
+        latest.setdefault(member.partition("=")[0], member)
+    members = list(latest.values())
     if _length(members) > MAX_TRACESTATE_CHARACTERS:
         members = [member for member in members if len(member) <= 128]
     while _length(members) > MAX_TRACESTATE_CHARACTERS:
