@@ -1,8 +1,7 @@
 """Paths match whole."""
 
 import pytest
-from obs_http import DEFAULT_EXCLUDED_PATHS
-from obs_http._exclusion import PathExclusion
+from obs_http._exclusion import Exclusion
 
 
 @pytest.mark.promise("HTTP-05")
@@ -25,17 +24,13 @@ from obs_http._exclusion import PathExclusion
 )
 def test_the_default_paths_match_whole(path: str, root_path: str, answer: bool) -> None:
     """``/health`` is excluded, below a proxy's prefix as well; ``/healthy-items`` is not."""
-    assert PathExclusion(DEFAULT_EXCLUDED_PATHS)(path, root_path) is answer
+    assert Exclusion(None)({"path": path, "root_path": root_path}) is answer
 
 
 @pytest.mark.promise("HTTP-05")
 def test_globs_and_nothing_at_all() -> None:
     """A glob takes in what is below; an empty list excludes nothing; ``/`` is the root alone."""
-    below = PathExclusion(["/internal/*", "/"])
-    assert (below("/internal/a/b"), below("/internal"), below("/"), below("/x")) == (
-        True,
-        False,
-        True,
-        False,
-    )
-    assert PathExclusion([])("/health") is False
+    below = Exclusion(["/internal/*", "/"])
+    answers = [below({"path": path}) for path in ("/internal/a/b", "/internal", "/", "/x")]
+    assert answers == [True, False, True, False]
+    assert Exclusion([])({"path": "/health"}) is False

@@ -10,10 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from obs_core import CorrelationConfig, TracingConfig, setup_tracing
 from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_http import RequestTracingMiddleware, instrument_fastapi, uninstrument_fastapi
 from obs_http._edge import _guarded
+from opentelemetry import trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 
@@ -36,11 +39,11 @@ def application() -> FastAPI:
     return app
 
 
-def ask(app: Any, path: str = "/") -> httpx.Response:
+def ask(app: Any, path: str = "/", headers: dict[str, str] | None = None) -> httpx.Response:
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
-            return await client.get(path)
+            return await client.get(path, headers=headers)
 
     return asyncio.run(run())
 
@@ -69,7 +72,7 @@ def test_uninstrument_is_the_exact_inverse(spans: SpanRecorder) -> None:
     """The application, its class and its stack are what they were; instrumenting twice is instrumenting once."""
     app = application()
     ask(app)
-    before, stack, call = dict(vars(app)), app.middleware_stack, vars(FastAPI)["__call__"]
+    before, stack = dict(vars(app)), app.middleware_stack
     handle = instrument_fastapi(app)
     assert instrument_fastapi(app) is handle
     ask(app)
@@ -80,7 +83,7 @@ def test_uninstrument_is_the_exact_inverse(spans: SpanRecorder) -> None:
     assert {name: value for name, value in vars(app).items() if name != "middleware_stack"} == {
         name: value for name, value in before.items() if name != "middleware_stack"
     }
-    assert others or vars(FastAPI)["__call__"] is call
+    assert others or not hasattr(FastAPI.__call__, "__wrapped__")
     ask(app)
     assert servers(spans) == ["GET /"]
     assert not handle.is_active
@@ -138,15 +141,100 @@ def test_the_status_is_that_of_the_error_handlers_answer(spans: SpanRecorder) ->
     ]
 
 
-def test_an_application_is_not_kept_alive(spans: SpanRecorder) -> None:
+@pytest.mark.parametrize(
+    "way", ["add_middleware", "instrument_fastapi(app)", "instrument_fastapi()"]
+)
+def test_an_application_is_not_kept_alive(way: str, spans: SpanRecorder) -> None:
     """Neither the middleware, nor the edge, nor the registry holds an application that its owner has let go."""
     app = application()
-    app.add_middleware(RequestTracingMiddleware)
+    if way == "add_middleware":
+        app.add_middleware(RequestTracingMiddleware)
+    else:
+        instrument_fastapi(app if way == "instrument_fastapi(app)" else None)
     ask(app)
     gone = weakref.ref(app)
     del app
     gc.collect()
+    uninstrument_fastapi()
     assert gone() is None
+    assert servers(spans) == ["GET /"]
+
+
+@pytest.mark.promise("HTTP-11")
+def test_all_applications(spans: SpanRecorder) -> None:
+    """Those that have served already, and those that come; one that has the middleware keeps its own; all are put back."""
+    served, own, fresh, starlette = application(), application(), application(), Starlette()
+    ask(served)
+    stack = served.middleware_stack
+    own.add_middleware(RequestTracingMiddleware, service_name="mine")
+    handle = instrument_fastapi()
+    for app in (served, fresh, starlette):
+        assert "X-Correlation-ID" in ask(app).headers
+    assert ask(own).headers["X-Service-Name"] == "mine"
+    assert servers(spans) == ["GET /", "GET /", "GET", "GET /"]
+    del own
+    gc.collect()
+    handle.uninstrument()
+    assert served.middleware_stack is stack
+    for app in (served, fresh, starlette):
+        assert "X-Correlation-ID" not in ask(app).headers
+        assert not [name for name in vars(app) if name.startswith("_obs_http")]
+    if not _guarded:
+        assert not any(hasattr(cls.__call__, "__wrapped__") for cls in (Starlette, FastAPI))
+
+
+def test_a_second_call_with_other_options_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """The first options stay, and a line names what differs; the same options again are silent."""
+    app = application()
+    handle = instrument_fastapi(app, excluded_paths=["/"])
+    assert instrument_fastapi(app, excluded_paths=["/"]) is handle
+    assert not caplog.records
+    assert instrument_fastapi(app, traceresponse=True) is handle
+    (line,) = caplog.messages
+    assert "instrument_fastapi" in line
+    assert "excluded_paths, traceresponse" in line
+    uninstrument_fastapi(app)
+    uninstrument_fastapi(app)
+
+
+@pytest.mark.promise("HTTP-06")
+@pytest.mark.parametrize("way", ["instrument_fastapi", "add_middleware"])
+def test_a_set_up_that_comes_later_counts(way: str, spans: SpanRecorder) -> None:
+    """The configured header, the service's name and what to mask are the set-up's, whichever is called first."""
+    app = application()
+    if way == "add_middleware":
+        app.add_middleware(RequestTracingMiddleware)
+    else:
+        instrument_fastapi(app)
+    ask(app)
+    setup_tracing(
+        TracingConfig(
+            service_name="shop",
+            redact=["*ssn*"],
+            correlation=CorrelationConfig(headers=["X-Trace"]),
+        ),
+        on_existing_provider="skip",
+    )
+    answer = ask(app, "/?ssn=123", {"X-Trace": "t-1"})
+    assert (answer.headers["X-Trace"], answer.headers["X-Service-Name"]) == ("t-1", "shop")
+    assert "123" not in spans.finished[-1].to_json()
+
+
+@pytest.mark.promise("HTTP-11")
+@pytest.mark.parametrize("options", [{}, NATIVE_OFF], ids=["native", "native off"])
+def test_suppressed_instrumentation_makes_no_span(options: Any, spans: SpanRecorder) -> None:
+    """Neither ours nor FastAPI's, and nothing below; the request is served."""
+    app = FastAPI(**options)
+
+    @app.get("/")
+    async def answer() -> str:
+        with trace.get_tracer("test").start_as_current_span("below"):
+            return "ok"
+
+    instrument_fastapi(app)
+    with suppress_instrumentation():
+        assert ask(app).status_code == 200
+    assert not len(spans)
 
 
 def test_only_applications_are_taken() -> None:

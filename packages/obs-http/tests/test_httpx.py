@@ -18,7 +18,6 @@ from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_http import RequestTracingMiddleware, instrument_httpx, uninstrument_httpx
 from opentelemetry import trace
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
@@ -407,29 +406,6 @@ def test_a_header_that_the_application_set_is_kept() -> None:
             ]
             == "mine"
         )
-
-
-@pytest.mark.promise("HTTP-08")
-def test_beside_contrib_there_is_one_span_and_one_warning(
-    spans: SpanRecorder, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Contrib keeps the field, and the log says how to change that."""
-    contrib = HTTPXClientInstrumentor()
-    contrib.instrument()
-    try:
-        with caplog.at_level(logging.WARNING, logger="obs_core"):
-            instrument_httpx().uninstrument()
-            instrument_httpx()
-        assert [
-            record.message
-            for record in caplog.records
-            if "HTTPXClientInstrumentor" in record.message
-        ] != []
-        with pytest.raises(httpx.ConnectError):
-            fetch("http://127.0.0.1:1/", "sync")
-        assert len(spans) == 1
-    finally:
-        contrib.uninstrument()
 
 
 @pytest.mark.promise("HTTP-08")

@@ -15,7 +15,6 @@ from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_http import instrument_requests, uninstrument_requests
 from opentelemetry import trace
-from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.trace import SpanKind, StatusCode
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
@@ -221,19 +220,6 @@ def test_a_request_made_by_a_response_hook_is_a_call_of_its_own(
         None,
         None,
     ]
-
-
-@pytest.mark.promise("HTTP-08")
-def test_beside_contrib_there_is_one_span(server: Server, spans: SpanRecorder) -> None:
-    """Contrib keeps the field."""
-    contrib = RequestsInstrumentor()
-    contrib.instrument()
-    try:
-        instrument_requests()
-        requests.get(server.url, timeout=10)
-        assert len(spans) == 1
-    finally:
-        contrib.uninstrument()
 
 
 def test_the_exporters_own_requests_are_not_traced(otlp_sink: Any, spans: SpanRecorder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -19,6 +19,22 @@ from opentelemetry.trace import SpanKind
 HAS_NATIVE = "telemetry" in FastAPI.__init__.__annotations__
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE_ID = 0x0AF7651916CD43DD8448EB211C80319C
+
+
+CONTRIB: list[FastAPI] = []
+
+
+@pytest.fixture(autouse=True)
+def take_back_contrib() -> Iterator[None]:
+    """Contrib's `instrument_app` also replaces Starlette's BackgroundTask, until it is taken back."""
+    yield
+    while CONTRIB:
+        FastAPIInstrumentor.uninstrument_app(CONTRIB.pop())
+
+
+def instrument_by_contrib(app: FastAPI) -> None:
+    FastAPIInstrumentor.instrument_app(app)
+    CONTRIB.append(app)
 
 
 def application(**options: Any) -> FastAPI:
@@ -61,7 +77,7 @@ def with_instrument_fastapi() -> FastAPI:
 
 def with_contrib_before() -> FastAPI:
     app = application()
-    FastAPIInstrumentor.instrument_app(app)
+    instrument_by_contrib(app)
     app.add_middleware(RequestTracingMiddleware)
     return app
 
@@ -69,7 +85,7 @@ def with_contrib_before() -> FastAPI:
 def with_contrib_after() -> FastAPI:
     app = application()
     instrument_fastapi(app)
-    FastAPIInstrumentor.instrument_app(app)
+    instrument_by_contrib(app)
     return app
 
 

@@ -6,7 +6,8 @@ The routes are below ``/shops/{shop}`` where the application is mounted in anoth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from obs_http import RequestTracingMiddleware, instrument_fastapi, uninstrument_
 from obs_http._instrumentor import ApplicationInstrumentor
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.convertors import UUIDConvertor
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
@@ -26,6 +28,7 @@ from starlette.websockets import WebSocket
 
 HAS_NATIVE = "telemetry" in FastAPI.__init__.__annotations__
 Message = dict[str, Any]
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class NoSuchItemError(Exception):
@@ -168,9 +171,12 @@ APPLICATIONS: dict[str, tuple[Callable[[bool], Any], str]] = {
         "/shops/{shop}",
     ),
 }
+# Starlette's converter before 0.43 takes lower case alone
+_UUID = "0E8F7D8A-0000-4000-8000-00000000ABCD"
+UUID = _UUID if re.fullmatch(UUIDConvertor.regex, _UUID) else _UUID.lower()
 VALUES = {
     "/shops/{shop}": "/shops/007",
-    "/by/{key}/v1/{shop}": "/by/0E8F7D8A-0000-4000-8000-00000000ABCD/v1/007",
+    "/by/{key}/v1/{shop}": f"/by/{UUID}/v1/007",
     "": "",
 }
 
@@ -178,7 +184,7 @@ VALUES = {
 @contextmanager
 def added(app: Any, **options: Any) -> Iterator[Any]:
     _, (cls, more) = setup_tracing(TracingConfig(service_name="t"), on_existing_provider="skip")
-    app.add_middleware(cls, **more, **options)
+    app.add_middleware(cls, **{**more, **options})
     yield app
 
 
@@ -210,6 +216,7 @@ def outside(app: Any, **options: Any) -> Iterator[Any]:
 
 @contextmanager
 def by_the_tool(app: Any, **options: Any) -> Iterator[Any]:
+    assert not options
     ApplicationInstrumentor().instrument()
     yield app
     ApplicationInstrumentor().uninstrument()
@@ -255,7 +262,9 @@ class Client:
         if self.leaves is not None and len(self.answers) >= self.leaves:
             self._gone.set()
 
-    async def ask(self, app: Any, path: str, kind: str = "http") -> BaseException | None:
+    async def ask(
+        self, app: Any, path: str, kind: str = "http", headers: Headers = ()
+    ) -> BaseException | None:
         """Start `app` and send one request or session; return what came out of the application."""
         await _start(app)
         scope = {
@@ -267,7 +276,7 @@ class Client:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"host", b"shop")],
+            "headers": [(b"host", b"shop"), *headers],
             "client": ("127.0.0.1", 1),
             "server": ("shop", 80),
             "state": {},

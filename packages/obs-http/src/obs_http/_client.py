@@ -6,36 +6,38 @@ https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from fnmatch import translate
-from typing import Any
 
-from obs_core import CorrelationConfig
+from obs_core import CorrelationConfig, TracingManager
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     Redactor,
     call_contained,
     correlation_headers,
     current_manager,
+    draw_span_id,
     error_type,
+    outgoing_context,
     record_error,
+    warn_if_contrib_is_active,
 )
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from obs_http import _environment as environment
 from obs_http._headers import HeaderCapture, RawHeaders
+from obs_http._hooks import Hook, RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
 from obs_http._request import KNOWN_METHODS
+from obs_http._scope import VERSION
 from obs_http._semconv import CLIENT, older_names
-
-RequestHook = Callable[[Span, Any], None]
-ResponseHook = Callable[[Span, Any, Any], None]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _USERINFO = re.compile(r"//[^/\s@'\"]+@")
@@ -46,7 +48,9 @@ class ClientTracer:
     """Starts and ends the CLIENT spans of one instrumented library or client.
 
     Args:
-        library: For messages, for instance ``"httpx"``.
+        library: For messages and variables, for instance ``"httpx"``.
+        awaits: Whether there are asynchronous clients among those traced.
+        contrib: Contrib's instrumentor of the same library; while that is active there is no span of ours.
         The others: see `instrument_httpx`.
 
     Thread-safe; it holds nothing of any request.
@@ -56,48 +60,63 @@ class ClientTracer:
         self,
         library: str,
         *,
+        awaits: bool,
+        contrib: str,
         request_hook: RequestHook | None,
         response_hook: ResponseHook | None,
-        capture_request_headers: Sequence[str],
-        capture_response_headers: Sequence[str],
-        excluded_urls: Sequence[str],
+        capture_request_headers: Sequence[str] | None,
+        capture_response_headers: Sequence[str] | None,
+        excluded_urls: Sequence[str] | None,
         propagate_to: Sequence[str],
         redact: Sequence[str],
         correlation: CorrelationConfig | None,
         tracer_provider: trace.TracerProvider | None,
         meter_provider: MeterProvider | None,
     ) -> None:
-        manager = current_manager()
-        redactor = Redactor((*redact, *(manager.settings.redact if manager else ())))
         self._library = library
-        self._request_hook = request_hook
-        self._response_hook = response_hook
-        self._request_capture = HeaderCapture(
-            "capture_request_headers", capture_request_headers, "http.request.header.", redactor
-        )
-        self._response_capture = HeaderCapture(
-            "capture_response_headers", capture_response_headers, "http.response.header.", redactor
-        )
-        self._excluded = _any_glob("excluded_urls", excluded_urls)
+        self._contrib = contrib
+        self.request_hook = Hook(f"{library} request_hook", request_hook, awaits=awaits)
+        self.response_hook = Hook(f"{library} response_hook", response_hook, awaits=awaits)
+        self._captured = (capture_request_headers, capture_response_headers)
+        self._redact = redact
+        self._excluded = _any_glob("excluded_urls", excluded_urls or ())
+        self._excluded_anywhere = None
+        if excluded_urls is None:
+            self._excluded_anywhere = environment.excluded_urls(library.upper())
         self._propagate_to = _any_glob("propagate_to", propagate_to)
-        self._redactor = redactor
         self._correlation = correlation
-        self._tracer = trace.get_tracer("obs_http", tracer_provider=tracer_provider)
+        self._tracer = trace.get_tracer("obs_http", VERSION, tracer_provider=tracer_provider)
         self._durations = Durations(*METRIC, meter_provider)
         self._older_names = older_names(CLIENT)
+        self._read(current_manager())
 
-    def begin(self, request: Any, target: Target, headers: MutableMapping[str, str]) -> Hop | None:
-        """Start the span of `request` and write its context into `headers`; None: leave this one alone."""
+    def _read(self, manager: TracingManager | None) -> None:
+        """Read what to mask, of the options and of the set-up of `manager`."""
+        request, response = self._captured
+        self._redactor = Redactor((*self._redact, *(manager.settings.redact if manager else ())))
+        self._request_capture = HeaderCapture("client", "request", request, self._redactor)
+        self._response_capture = HeaderCapture("client", "response", response, self._redactor)
+        self._manager = manager
+
+    def begin(self, target: Target, headers: MutableMapping[str, str]) -> Hop | None:
+        """Start the span of a request and write its context into `headers`; None: leave this one alone."""
         call = current_call.get()
         if call is None or call.busy or not is_http_instrumentation_enabled():
             return None
-        if self._excluded is not None and self._excluded.match(target.url):
+        if self._excludes(target.url):
             return None
-        return self._begin(call, request, target, headers)
+        if warn_if_contrib_is_active(self._contrib, package="obs-http"):
+            return None
+        if (manager := current_manager()) is not self._manager:
+            self._read(manager)
+        return self._begin(call, target, headers)
 
-    def _begin(
-        self, call: Call, request: Any, target: Target, headers: MutableMapping[str, str]
-    ) -> Hop:
+    def _excludes(self, url: str) -> bool:
+        if self._excluded is not None:
+            return self._excluded.match(url) is not None
+        return self._excluded_anywhere is not None and bool(self._excluded_anywhere.search(url))
+
+    def _begin(self, call: Call, target: Target, headers: MutableMapping[str, str]) -> Hop:
         outer = context.get_current()
         if call.first is not None and not trace.get_current_span(outer).get_span_context().is_valid:
             outer = trace.set_span_in_context(trace.NonRecordingSpan(call.first), outer)
@@ -109,12 +128,9 @@ class ClientTracer:
         call.first = call.first or span.get_span_context()
         call.sent += 1
         if self._propagate_to is None or self._propagate_to.match(target.host):
-            self._inject(headers, inner)
-        if span.is_recording():
-            if self._request_capture:
-                span.set_attributes(self._request_capture.attributes(raw_headers(headers)))
-            if self._request_hook is not None:
-                call_contained(f"{self._library} request_hook", self._request_hook, span, request)
+            self._inject(headers, inner, outer)
+        if self._request_capture and span.is_recording():
+            span.set_attributes(self._request_capture.attributes(raw_headers(headers)))
         return Hop(span, inner, call, self._stopwatch(target), self._older_names)
 
     def _stopwatch(self, target: Target) -> Stopwatch | None:
@@ -146,15 +162,14 @@ class ClientTracer:
             attributes["http.request.resend_count"] = call.sent
         return attributes
 
-    def _inject(self, headers: MutableMapping[str, str], inner: Context) -> None:
-        call_contained("the propagator", propagate.inject, headers, inner)
+    def _inject(self, headers: MutableMapping[str, str], inner: Context, outer: Context) -> None:
+        out = outgoing_context(_with_own_parent_id(inner, outer), self._correlation)
+        call_contained("the propagator", propagate.inject, headers, out)
         for name, value in correlation_headers(self._correlation, inner).items():
             if name not in headers:
                 headers[name] = value
 
-    def succeed(
-        self, hop: Hop, request: Any, response: Any, status: int, headers: RawHeaders
-    ) -> None:
+    def succeed(self, hop: Hop, status: int, headers: RawHeaders) -> None:
         """Note the response; 4xx and 5xx are errors of the client's span."""
         span = hop.span
         if not hop.is_observed:
@@ -163,14 +178,8 @@ class ClientTracer:
         if status >= 400:
             hop.note("error.type", str(status))
             span.set_status(Status(StatusCode.ERROR))
-        if not span.is_recording():
-            return
-        if self._response_capture:
+        if self._response_capture and span.is_recording():
             span.set_attributes(self._response_capture.attributes(headers))
-        if self._response_hook is not None:
-            call_contained(
-                f"{self._library} response_hook", self._response_hook, span, request, response
-            )
 
     def fail(self, hop: Hop, error: BaseException) -> None:
         """Note that sending raised `error`. Never raises."""
@@ -186,6 +195,19 @@ class ClientTracer:
 
     def _parameter(self, match: re.Match[str]) -> str:
         return match[1] + self._redactor.query(match[2])
+
+
+def _with_own_parent_id(inner: Context, outer: Context) -> Context:
+    """Return `inner` with a span id that is no other request's, where its span has that of `outer`: it is not sampled.
+
+    https://www.w3.org/TR/trace-context-2/#parent-id: the id of this request as known by the caller.
+    """
+    known = trace.get_current_span(inner).get_span_context()
+    if known.span_id != trace.get_current_span(outer).get_span_context().span_id:
+        return inner
+    flags, state = known.trace_flags, known.trace_state
+    own = SpanContext(known.trace_id, draw_span_id(), False, flags, state)
+    return trace.set_span_in_context(trace.NonRecordingSpan(own), inner)
 
 
 def _port(url: str, port: int | None) -> int | None:

@@ -9,16 +9,15 @@ from obs_core.integration import call_contained, error_type, log_failure, record
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
+from obs_http._enrich import enrich
 from obs_http._metrics import Stopwatch
 from obs_http._native import is_on_task_span, note_natively
 from obs_http._options import ServerOptions
-from obs_http._outcome import error_being_answered, has_left, raised_in_background
+from obs_http._outcome import error_being_answered, has_left, raised_in_background, record_late
 from obs_http._request import metric_attributes, span_method
 from obs_http._route import route_template
 from obs_http._semconv import add_older_names
-from obs_http._types import EDGE, Message, Receive, Scope, Send
-
-_MASKED_URLS = ("url.full", "http.url", "http.target")
+from obs_http._types import EDGE, Message, Receive, Scope, Send, is_last
 
 
 class Exchange:
@@ -74,31 +73,9 @@ class Exchange:
 
     def enrich(self) -> None:
         """Put on the span what the request says beyond the standard attributes."""
-        if self._options.request_capture:
-            self.span.set_attributes(
-                self._options.request_capture.attributes(self._scope.get("headers", ()))
-            )
+        enrich(self.span, self._scope, self._options, self.correlation_id, owned=self.owned)
         if not self.owned:
-            self._mask_foreign()
             self._add_older_names()
-        if self.correlation_id is not None:
-            if not self.owned:
-                # whoever opened the span did so before the id was known, so obs-core's processor could not stamp it
-                self.span.set_attribute("correlation_id", self.correlation_id)
-            if self._options.legacy_attributes:
-                self.span.set_attributes(self._options.legacy(self.correlation_id))
-
-    def _mask_foreign(self) -> None:
-        """Mask the secrets in what somebody else has recorded of the URL, in either convention."""
-        query = self._scope.get("query_string", b"").decode("latin-1")
-        if not query:
-            return
-        redactor, recorded = self._options.redactor, getattr(self.span, "attributes", None) or {}
-        if "url.query" in recorded:
-            self.span.set_attribute("url.query", redactor.query(query))
-        for key in _MASKED_URLS:
-            if "?" in str(recorded.get(key, "")):
-                self.span.set_attribute(key, redactor.url(str(recorded[key])))
 
     async def receive(self) -> Message:
         """Pass a message of the client on, noting what it means for the span."""
@@ -121,7 +98,7 @@ class Exchange:
         elif kind.startswith("websocket."):
             self._handshake(kind, message)
         await self._send(message)
-        if self._is_last(kind, message):
+        if is_last(message, trailers=self._trailers):
             self._complete = True
             self._end()
 
@@ -145,11 +122,11 @@ class Exchange:
             if self.status >= 500 and (error := error_being_answered(self._scope)) is not None:
                 self._note(error)
                 note_natively(self._scope, error)
-            self._add_headers(message)
+            elapsed_s = perf_counter() - self._started
+            self._options.add_headers(message, self.correlation_id, self.span, elapsed_s)
             if self.span.is_recording():
-                self.span.set_attributes(
-                    self._options.captured_response(message.get("headers", ()))
-                )
+                captured = self._options.captured_response(message.get("headers", ()))
+                self.span.set_attributes(captured)
         except Exception:  # noqa: BLE001 - telemetry's failure is not the response's
             log_failure("tracing a response")
 
@@ -161,15 +138,6 @@ class Exchange:
         elif self._scope.get("fastapi.telemetry") is not None:
             self._route()
 
-    def _add_headers(self, message: Message) -> None:
-        added = self._options.response_headers(
-            self.correlation_id, self.span, perf_counter() - self._started
-        )
-        if added:
-            present = [*message.get("headers", ())]
-            names = {name.lower() for name, _ in present}
-            message["headers"] = present + [pair for pair in added if pair[0] not in names]
-
     def _handshake(self, kind: str, message: Message) -> None:
         if kind == "websocket.http.response.start":
             self.status = message["status"]
@@ -179,13 +147,6 @@ class Exchange:
         if not self.owned:
             self.span.set_attribute("http.response.status_code", self.status)
         call_contained("finding a session's route", self._routed)
-
-    def _is_last(self, kind: str, message: Message) -> bool:
-        if kind == "http.response.body":
-            return not self._trailers and not message.get("more_body", False)
-        if kind == "http.response.trailers":
-            return not message.get("more_trailers", False)
-        return kind == "http.response.pathsend"
 
     def failed(self, error: BaseException, tracer: trace.Tracer) -> None:
         """Note what the application raised; the caller raises it on. Never raises."""
@@ -207,7 +168,7 @@ class Exchange:
         if not isinstance(error, Exception) or not self.records_errors:
             return
         if not is_on_task_span(error):
-            _record_late(error, self.span, tracer)
+            record_late(error, self.span, tracer)
 
     def _note(self, error: BaseException) -> None:
         """Note what the request has failed with; a second call does nothing."""
@@ -246,16 +207,11 @@ class Exchange:
 
     def close(self) -> None:
         """The application has returned, or raised."""
-        if (
-            self._failed
-            and self.status is None
-            and EDGE not in self._scope
-            and self._scope["type"] == "http"
-        ):
-            # the error handler around us is about to answer, and nobody will tell us
+        if self._failed and EDGE in self._scope:
+            return  # the error handler around us is about to answer, which the edge will see
+        if self._failed and self.status is None and self._scope["type"] == "http":
             self.status = 500
-        if not self._failed or EDGE not in self._scope:
-            self.finish()
+        self.finish()
 
     def finish(self) -> None:
         """Say on the span what the request came to; end it where it is ours. A second call does nothing. Never raises."""
@@ -278,7 +234,9 @@ class Exchange:
         stopwatch, self._stopwatch = self._stopwatch, None
         if stopwatch is not None:
             route = call_contained("finding a request's route", self._route)
-            stopwatch.attributes = metric_attributes(self._scope, route, self.status, self._failed)
+            stopwatch.attributes = metric_attributes(
+                self._scope, route, self.status, self._error_type()
+            )
             stopwatch.stop()
 
     def _add_older_names(self) -> None:
@@ -298,13 +256,8 @@ class Exchange:
             self.span.set_attribute("obs.disconnected", True)
 
     def _route(self) -> str | None:
-        before = {
-            **self._scope,
-            "path": self._path,
-            "root_path": self._root_path,
-            "path_params": {},
-        }
-        route = route_template(self._scope, before)
+        first = {"path": self._path, "root_path": self._root_path, "path_params": {}}
+        route = route_template(self._scope, {**self._scope, **first})
         if route and (native := self._scope.get("fastapi.telemetry")) is not None:
             native.route = route  # FastAPI knows no routes below another framework's mount
         return route
@@ -316,17 +269,15 @@ class Exchange:
         method = span_method(self._scope)
         self.span.update_name(f"{method} {route}" if route else method)
 
+    def _error_type(self) -> str | None:
+        """Return ``error.type`` of the span and of the measurement."""
+        if self._failed is not None or self.status is None or self.status < 500:
+            return self._failed
+        return None if self._is_left() else str(self.status)
+
     def _judge(self) -> None:
-        if self.status is None:
-            return
-        self.span.set_attribute("http.response.status_code", self.status)
-        if self.status >= 500 and not self._failed and not self._is_left():
-            self.span.set_attribute("error.type", str(self.status))
+        if self.status is not None:
+            self.span.set_attribute("http.response.status_code", self.status)
+        if self._failed is None and (failure := self._error_type()) is not None:
+            self.span.set_attribute("error.type", failure)
             self.span.set_status(Status(StatusCode.ERROR))
-
-
-def _record_late(error: Exception, request_span: Span, tracer: trace.Tracer) -> None:
-    """Record what was raised after the response was complete, by a background task, for the request's span has ended."""
-    span = tracer.start_span("background", trace.set_span_in_context(request_span))
-    record_error(span, error)
-    span.end()

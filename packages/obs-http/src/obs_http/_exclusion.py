@@ -8,41 +8,62 @@ from fnmatch import translate
 
 from obs_core.exceptions import ConfigurationError
 
+from obs_http._environment import excluded_urls
+from obs_http._headers import text
+from obs_http._types import Scope
+
 DEFAULT_EXCLUDED_PATHS = (
     "/health", "/health/live", "/health/ready", "/healthcheck", "/healthz", "/live", "/liveness", "/livez", "/metrics",
     "/ready", "/readiness", "/readyz",
 )  # fmt: skip
 
 
-class PathExclusion:
-    """Answers whether a path is excluded.
+class Exclusion:
+    """Answers whether a request is excluded.
 
     Args:
-        paths: Whole paths (``"/health"``) and globs (``"/internal/*"``); a slash at the end makes no difference.
+        paths: Whole paths (``"/health"``) and globs (``"/internal/*"``); a slash at the end makes no difference. None: the
+            usual ones, and the URLs of the standard variables.
 
     Raises:
         ConfigurationError: A path does not start with ``/`` or ``*``.
     """
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("_paths", "_urls")
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        if isinstance(paths, str):
-            raise ConfigurationError(f"excluded_paths={paths!r} is not a list: write [{paths!r}]")
-        for path in paths:
-            if path[:1] not in ("/", "*"):
-                raise ConfigurationError(
-                    f"excluded_paths: {path!r} is not a path or glob: let it start with '/', or '*/'"
-                )
-        self._pattern = (
-            re.compile("|".join(translate(path.rstrip("/") or "/") for path in paths))
-            if paths
-            else None
-        )
+    def __init__(self, paths: Sequence[str] | None) -> None:
+        self._urls = excluded_urls("FASTAPI", "STARLETTE") if paths is None else None
+        self._paths = _any_path(DEFAULT_EXCLUDED_PATHS if paths is None else paths)
 
-    def __call__(self, path: str, root_path: str = "") -> bool:
-        """Whether the request for `path` is not to be traced; `root_path`, the proxy's prefix, does not count."""
-        if self._pattern is None:
-            return False
-        inner = path[len(root_path) :] if root_path and path.startswith(root_path) else path
-        return self._pattern.match(inner.rstrip("/") or "/") is not None
+    def __call__(self, scope: Scope) -> bool:
+        """Whether the request of this scope is not to be traced."""
+        if self._paths is not None and self._paths.match(_inner_path(scope)):
+            return True
+        return self._urls is not None and self._urls.search(_url(scope)) is not None
+
+
+def _any_path(paths: Sequence[str]) -> re.Pattern[str] | None:
+    if isinstance(paths, str):
+        raise ConfigurationError(f"excluded_paths={paths!r} is not a list: write [{paths!r}]")
+    for path in paths:
+        if path[:1] not in ("/", "*"):
+            raise ConfigurationError(
+                f"excluded_paths: {path!r} is not a path or glob: let it start with '/', or '*/'"
+            )
+    globs = "|".join(translate(path.rstrip("/") or "/") for path in paths)
+    return re.compile(globs) if globs else None
+
+
+def _inner_path(scope: Scope) -> str:
+    """Return the path without the proxy's prefix, which does not count, and without a slash at the end."""
+    path: str = scope.get("path", "")
+    root_path: str = scope.get("root_path", "")
+    return path.removeprefix(root_path).rstrip("/") or "/"
+
+
+def _url(scope: Scope) -> str:
+    """Return the URL without its query, as the patterns of the standard variables expect it."""
+    host = next((text(value) for name, value in scope.get("headers", ()) if name == b"host"), "")
+    if not host and scope.get("server"):
+        host = ":".join(str(part) for part in scope["server"] if part is not None)
+    return f"{scope.get('scheme') or 'http'}://{host}{scope.get('path', '')}"

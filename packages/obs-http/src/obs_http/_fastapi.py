@@ -6,7 +6,7 @@ import functools
 import importlib.util
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
@@ -28,9 +28,9 @@ from obs_http._edge import (
     stand_at_edge,
     stand_at_every_edge,
 )
-from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
 from obs_http._identity import Identify
 from obs_http._middleware import RequestTracingMiddleware
+from obs_http._once import instrument
 from obs_http._patch import Patches
 from obs_http._types import Receive, Scope, Send
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _NAME = "fastapi"
+_UNDO = "_obs_http_undo"
 _OURS = ("RequestTracingMiddleware", "request_tracing_middleware")
 Build = Callable[[Any], RequestTracingMiddleware]
 
@@ -48,9 +49,9 @@ def instrument_fastapi(
     service_name: str | None = None,
     correlation: CorrelationConfig | None = None,
     redact: Sequence[str] = (),
-    capture_request_headers: Sequence[str] = (),
-    capture_response_headers: Sequence[str] = (),
-    excluded_paths: Sequence[str] = DEFAULT_EXCLUDED_PATHS,
+    capture_request_headers: Sequence[str] | None = None,
+    capture_response_headers: Sequence[str] | None = None,
+    excluded_paths: Sequence[str] | None = None,
     identify: Identify | Literal["aws_alb"] | None = None,
     identity_hash_key: str | None = None,
     identity_in_baggage: bool = False,
@@ -72,9 +73,11 @@ def instrument_fastapi(
         service_name: For the response header ``X-Service-Name``. Default: that of the set-up.
         correlation: How correlation ids come in and go out. Default: that of the set-up.
         redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
+            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths.
+        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths,
+            and the URLs of ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
         identify: Says who a request is for: see `RequestTracingMiddleware`.
         identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
         identity_in_baggage: Send the identity on to the services called, as baggage. Default False.
@@ -104,29 +107,29 @@ def instrument_fastapi(
             f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}; "
             "without one, all are traced"
         )
-    build = functools.partial(
-        RequestTracingMiddleware,
-        service_name=service_name,
-        correlation=correlation,
-        redact=redact,
-        capture_request_headers=capture_request_headers,
-        capture_response_headers=capture_response_headers,
-        excluded_paths=excluded_paths,
-        identify=identify,
-        identity_hash_key=identity_hash_key,
-        identity_in_baggage=identity_in_baggage,
-        identity_from_baggage=identity_from_baggage,
-        trust_remote_context=trust_remote_context,
-        response_headers=response_headers,
-        traceresponse=traceresponse,
-        legacy_attributes=legacy_attributes,
-        tracer_provider=tracer_provider,
-        meter_provider=meter_provider,
-    )
+    options: dict[str, Any] = {
+        "service_name": service_name,
+        "correlation": correlation,
+        "redact": redact,
+        "capture_request_headers": capture_request_headers,
+        "capture_response_headers": capture_response_headers,
+        "excluded_paths": excluded_paths,
+        "identify": identify,
+        "identity_hash_key": identity_hash_key,
+        "identity_in_baggage": identity_in_baggage,
+        "identity_from_baggage": identity_from_baggage,
+        "trust_remote_context": trust_remote_context,
+        "response_headers": response_headers,
+        "traceresponse": traceresponse,
+        "legacy_attributes": legacy_attributes,
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+    }
+    build = functools.partial(RequestTracingMiddleware, **options)
     install = functools.partial(_install_everywhere, build)
     if app is not None:
         install = functools.partial(_install, app, build)
-    return instrument_once(_NAME, install, target=app)
+    return instrument(_NAME, install, app, options)
 
 
 def uninstrument_fastapi(app: Starlette | None = None) -> None:
@@ -154,7 +157,7 @@ def _application_classes() -> list[type[Any]]:
 
     if importlib.util.find_spec("fastapi") is None:
         return [Starlette]
-    from fastapi import FastAPI
+    from fastapi.applications import FastAPI  # contrib replaces the name in the package itself
 
     return [Starlette, FastAPI]
 
@@ -179,7 +182,15 @@ def _install(app: Starlette, build: Build) -> Callable[[], None]:
     if app.middleware_stack is not None:
         app.middleware_stack = middleware
     stand_at_edge(app, middleware)
-    return functools.partial(_remove, app, middleware, patches)
+    # the registry keeps what undoes it, so that must not keep the application
+    setattr(app, _UNDO, functools.partial(_remove, app, middleware, patches))
+    return functools.partial(_undo, ref(app))
+
+
+def _undo(target: ref[Starlette]) -> None:
+    app = target()
+    if app is not None:
+        vars(app).pop(_UNDO)()
 
 
 def _around(

@@ -10,6 +10,8 @@ from obs_core.exceptions import ConfigurationError
 from obs_core.integration import REDACTED, Redactor
 from opentelemetry.propagators.textmap import Getter
 
+from obs_http._environment import captured_headers, sanitized_fields
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 MAX_VALUE_CHARACTERS = 1024
 
@@ -50,27 +52,26 @@ class HeaderCapture:
     """Puts the headers of a list of names and globs on a span, secret ones masked.
 
     Args:
-        option: The option's name, for error messages.
-        patterns: Names and globs (``"x-*"``), without regard to case.
-        prefix: ``http.request.header.`` or ``http.response.header.``.
-        redactor: Decides which values are secret; it wins over every pattern.
+        side: ``server`` or ``client``.
+        message: ``request`` or ``response``.
+        patterns: Names and globs (``"x-*"``), without regard to case; None: those of the standard variable.
+        redactor: Decides which values are secret, and so does the standard variable; both win over every pattern.
 
     Raises:
         ConfigurationError: A pattern is not a header name or glob.
     """
 
-    __slots__ = ("_keys", "_pattern", "_prefix", "_redactor")
+    __slots__ = ("_keys", "_pattern", "_prefix", "_redactor", "_sanitized")
 
     def __init__(
-        self, option: str, patterns: Sequence[str], prefix: str, redactor: Redactor
+        self, side: str, message: str, patterns: Sequence[str] | None, redactor: Redactor
     ) -> None:
-        if isinstance(patterns, str) or not all(name.strip() for name in patterns):
-            raise ConfigurationError(
-                f'{option}={patterns!r} is not a list of header names: write for instance ["x-*"]'
-            )
-        globs = "|".join(translate(name.strip().lower()) for name in patterns)
-        self._pattern = re.compile(globs) if globs else None
-        self._prefix = prefix
+        if patterns is None:
+            self._pattern = captured_headers(f"{side}_{message}".upper())
+        else:
+            self._pattern = _any_name(f"capture_{message}_headers", patterns)
+        self._sanitized = sanitized_fields()
+        self._prefix = f"http.{message}.header."
         self._redactor = redactor
         self._keys: dict[bytes, str | None] = {}
 
@@ -89,7 +90,9 @@ class HeaderCapture:
 
     def _decide(self, name: str) -> str | None:
         return (
-            self._prefix + name if self._pattern is not None and self._pattern.match(name) else None
+            self._prefix + name
+            if self._pattern is not None and self._pattern.fullmatch(name)
+            else None
         )
 
     def attributes(self, headers: RawHeaders) -> dict[str, list[str]]:
@@ -98,8 +101,21 @@ class HeaderCapture:
         for name, value in headers:
             key = self._key(name)
             if key is not None:
-                secret = self._redactor.is_sensitive(key[len(self._prefix) :])
+                secret = self._is_secret(key[len(self._prefix) :])
                 found.setdefault(key, []).append(
                     REDACTED if secret else text(value)[:MAX_VALUE_CHARACTERS]
                 )
         return found
+
+    def _is_secret(self, name: str) -> bool:
+        sanitized = self._sanitized is not None and self._sanitized.search(name) is not None
+        return sanitized or self._redactor.is_sensitive(name)
+
+
+def _any_name(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:
+    if isinstance(patterns, str) or not all(name.strip() for name in patterns):
+        raise ConfigurationError(
+            f'{option}={patterns!r} is not a list of header names: write for instance ["x-*"]'
+        )
+    globs = "|".join(translate(name.strip().lower()) for name in patterns)
+    return re.compile(globs) if globs else None

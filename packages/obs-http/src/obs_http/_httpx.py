@@ -16,7 +16,6 @@ from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
     call_contained,
-    instrument_once,
     require,
     uninstrument,
     warn_if_contrib_is_active,
@@ -25,8 +24,10 @@ from obs_core.integration import (
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._client import ClientTracer, RequestHook, ResponseHook
+from obs_http._client import ClientTracer
+from obs_http._hooks import RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
+from obs_http._once import instrument
 from obs_http._patch import Patches
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def instrument_httpx(
     *,
     request_hook: RequestHook | None = None,
     response_hook: ResponseHook | None = None,
-    capture_request_headers: Sequence[str] = (),
-    capture_response_headers: Sequence[str] = (),
-    excluded_urls: Sequence[str] = (),
+    capture_request_headers: Sequence[str] | None = None,
+    capture_response_headers: Sequence[str] | None = None,
+    excluded_urls: Sequence[str] | None = None,
     propagate_to: Sequence[str] = (),
     redact: Sequence[str] = (),
     correlation: CorrelationConfig | None = None,
@@ -55,12 +56,14 @@ def instrument_httpx(
 
     Args:
         client: The client; None: all, sync and async.
-        request_hook: Called with the recording span and the request before it is sent; what it raises is logged.
-        response_hook: Called with the recording span, the request and the response; what it raises is logged. An
-            AsyncClient's hook is a plain function as well.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        request_hook: Called with the recording span and the request before it is sent; what it raises is logged. A
+            coroutine function is awaited, for the requests of asynchronous clients; the others cannot run it.
+        response_hook: Called with the recording span, the request and the response; otherwise the same.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
+            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
         capture_response_headers: The same for response headers.
         excluded_urls: Globs of whole URLs (``"http://localhost:9200/*"``) that are neither traced nor given headers.
+            Default: ``OTEL_PYTHON_HTTPX_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
         propagate_to: Globs of host names that are sent the trace's headers. Default: all.
         redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
         correlation: How the correlation id goes out. Default: that of the set-up.
@@ -82,20 +85,23 @@ def instrument_httpx(
         raise ConfigurationError(
             f"instrument_httpx takes an httpx client, not {client!r}; without one, all are traced"
         )
+    options: dict[str, Any] = {
+        "request_hook": request_hook,
+        "response_hook": response_hook,
+        "capture_request_headers": capture_request_headers,
+        "capture_response_headers": capture_response_headers,
+        "excluded_urls": excluded_urls,
+        "propagate_to": propagate_to,
+        "redact": redact,
+        "correlation": correlation,
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+    }
     tracer = ClientTracer(
-        _NAME,
-        request_hook=request_hook,
-        response_hook=response_hook,
-        capture_request_headers=capture_request_headers,
-        capture_response_headers=capture_response_headers,
-        excluded_urls=excluded_urls,
-        propagate_to=propagate_to,
-        redact=redact,
-        correlation=correlation,
-        tracer_provider=tracer_provider,
-        meter_provider=meter_provider,
+        _NAME, contrib=_CONTRIB, awaits=not isinstance(client, httpx.Client), **options
     )
-    return instrument_once(_NAME, functools.partial(_install, client, tracer), target=client)
+    install = functools.partial(_install, client, tracer)
+    return instrument(_NAME, install, client, options)
 
 
 def uninstrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> None:
@@ -168,8 +174,10 @@ def _hop(tracer: ClientTracer, send: Callable[..., Any], *args: Any) -> Any:
     if hop is None:
         return send(*args)
     try:
+        tracer.request_hook.call(hop.span, args[-1])
         response = send(*args)
-        call_contained("tracing a response of httpx", _succeed, tracer, hop, args[-1], response)
+        call_contained("tracing a response of httpx", _succeed, tracer, hop, response)
+        tracer.response_hook.call(hop.span, args[-1], response)
         return response
     except BaseException as error:
         tracer.fail(hop, error)
@@ -183,8 +191,10 @@ async def _hop_async(tracer: ClientTracer, send: Callable[..., Awaitable[Any]], 
     if hop is None:
         return await send(*args)
     try:
+        await tracer.request_hook.call_async(hop.span, args[-1])
         response = await send(*args)
-        call_contained("tracing a response of httpx", _succeed, tracer, hop, args[-1], response)
+        call_contained("tracing a response of httpx", _succeed, tracer, hop, response)
+        await tracer.response_hook.call_async(hop.span, args[-1], response)
         return response
     except BaseException as error:
         tracer.fail(hop, error)
@@ -195,14 +205,10 @@ async def _hop_async(tracer: ClientTracer, send: Callable[..., Awaitable[Any]], 
 
 def _begin(tracer: ClientTracer, request: httpx.Request) -> Hop | None:
     url = request.url
-    return tracer.begin(
-        request, Target(request.method, str(url), url.host, url.port), request.headers
-    )
+    return tracer.begin(Target(request.method, str(url), url.host, url.port), request.headers)
 
 
-def _succeed(
-    tracer: ClientTracer, hop: Hop, request: httpx.Request, response: httpx.Response
-) -> None:
+def _succeed(tracer: ClientTracer, hop: Hop, response: httpx.Response) -> None:
     if hop.is_observed:
         hop.note("network.protocol.version", response.http_version.removeprefix("HTTP/"))
-        tracer.succeed(hop, request, response, response.status_code, response.headers.raw)
+        tracer.succeed(hop, response.status_code, response.headers.raw)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from obs_core import CorrelationConfig, get_correlation_id
-from obs_core.integration import attach_correlation, call_contained
+from obs_core import CorrelationConfig, TracingManager, get_correlation_id
+from obs_core.integration import attach_correlation, call_contained, current_manager
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanKind
 
 from obs_http._edge import Edge, stand_at_edge
 from obs_http._exchange import Exchange
-from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
 from obs_http._headers import by_name, first_by_name
 from obs_http._identity import Identify, without_identity
 from obs_http._lifespan import run_lifespan
@@ -22,6 +23,7 @@ from obs_http._metrics import SERVER, Durations, Stopwatch
 from obs_http._options import ServerOptions
 from obs_http._remote import Carrier, propagation_fields, remote_context
 from obs_http._request import RequestAttributes, span_method
+from obs_http._scope import VERSION
 from obs_http._server_span import (
     claim,
     keep_to_ourselves,
@@ -43,9 +45,11 @@ class RequestTracingMiddleware:
         service_name: For the response header ``X-Service-Name``. Default: that of the set-up; none, no header.
         correlation: How correlation ids come in and go out. Default: that of the set-up.
         redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
+            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths.
+        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths,
+            and the URLs of ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
         identify: Says who a request is for, given its headers (lower-case names): an `Identity`, a user id or None; or
             ``"aws_alb"`` for the headers of an AWS Application Load Balancer.
         identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
@@ -71,9 +75,9 @@ class RequestTracingMiddleware:
         service_name: str | None = None,
         correlation: CorrelationConfig | None = None,
         redact: Sequence[str] = (),
-        capture_request_headers: Sequence[str] = (),
-        capture_response_headers: Sequence[str] = (),
-        excluded_paths: Sequence[str] = DEFAULT_EXCLUDED_PATHS,
+        capture_request_headers: Sequence[str] | None = None,
+        capture_response_headers: Sequence[str] | None = None,
+        excluded_paths: Sequence[str] | None = None,
         identify: Identify | Literal["aws_alb"] | None = None,
         identity_hash_key: str | None = None,
         identity_in_baggage: bool = False,
@@ -86,7 +90,8 @@ class RequestTracingMiddleware:
         meter_provider: MeterProvider | None = None,
     ) -> None:
         self.app = app
-        self._options = ServerOptions(
+        self._build = functools.partial(
+            ServerOptions,
             service_name=service_name,
             correlation=correlation,
             redact=redact,
@@ -102,15 +107,21 @@ class RequestTracingMiddleware:
             traceresponse=traceresponse,
             legacy_attributes=legacy_attributes,
         )
-        self._tracer = trace.get_tracer("obs_http", tracer_provider=tracer_provider)
+        self._tracer = trace.get_tracer("obs_http", VERSION, tracer_provider=tracer_provider)
         self._durations = Durations(*SERVER, meter_provider)
+        self._is_known = False
+        self._read(current_manager())
+
+    def _read(self, manager: TracingManager | None) -> None:
+        """Read the options, with the defaults that the set-up of `manager` gives."""
+        self._options = self._build()
+        self._manager = manager
         self._names = {
             name.lower().encode(): name.lower()
             for name in (*self._options.correlation.headers, "host", "user-agent")
         }
         self._fields: dict[bytes, str] = {}
         self._wanted = self._names
-        self._is_known = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope."""
@@ -118,6 +129,7 @@ class RequestTracingMiddleware:
         if app is not None and not self._is_known:
             self._is_known = True
             call_contained("looking ahead of the application", stand_at_edge, app, self)
+        self._follow_set_up()
         if scope["type"] == "lifespan":
             await run_lifespan(self.app, scope, receive, send)
         elif scope["type"] not in TRACED or MARK in scope:
@@ -131,6 +143,7 @@ class RequestTracingMiddleware:
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
     ) -> None:
         """Handle a request in front of the application `app` that this middleware stands in."""
+        self._follow_set_up()
         if self._excludes(scope):
             await self._leave_alone(app, scope, receive, send)
             return
@@ -142,6 +155,12 @@ class RequestTracingMiddleware:
         finally:
             edge.close()
 
+    def _follow_set_up(self) -> None:
+        """Read the options again where the service's set-up came after them."""
+        manager = current_manager()
+        if manager is not self._manager:
+            call_contained("reading the options of the set-up", self._read, manager)
+
     def _look(self, edge: Edge, scope: Scope) -> None:
         if present_span(scope) is not None:
             keep_to_ourselves(scope)
@@ -149,7 +168,7 @@ class RequestTracingMiddleware:
             edge.hide_context(trusted=self._options.trust_remote_context)
 
     def _excludes(self, scope: Scope) -> bool:
-        return self._options.excluded(scope.get("path", ""), scope.get("root_path", ""))
+        return not is_instrumentation_enabled() or self._options.excluded(scope)
 
     async def _leave_alone(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         scope[MARK] = None

@@ -12,10 +12,11 @@ from obs_core.integration import Redactor, current_manager
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
-from obs_http._exclusion import PathExclusion
+from obs_http._exclusion import Exclusion
 from obs_http._headers import HeaderCapture, RawHeaders
 from obs_http._identity import Identify, IdentityReader
 from obs_http._semconv import SERVER, older_names
+from obs_http._types import Message
 
 
 class ServerOptions:
@@ -33,9 +34,9 @@ class ServerOptions:
         service_name: str | None,
         correlation: CorrelationConfig | None,
         redact: Sequence[str],
-        capture_request_headers: Sequence[str],
-        capture_response_headers: Sequence[str],
-        excluded_paths: Sequence[str],
+        capture_request_headers: Sequence[str] | None,
+        capture_response_headers: Sequence[str] | None,
+        excluded_paths: Sequence[str] | None,
         identify: Identify | Literal["aws_alb"] | None,
         identity_hash_key: str | None,
         identity_in_baggage: bool,
@@ -53,18 +54,12 @@ class ServerOptions:
         self.correlation = correlation or (
             settings.correlation if settings else CorrelationConfig()
         )
-        self.excluded = PathExclusion(excluded_paths)
+        self.excluded = Exclusion(excluded_paths)
         self.request_capture = HeaderCapture(
-            "capture_request_headers",
-            capture_request_headers,
-            "http.request.header.",
-            self.redactor,
+            "server", "request", capture_request_headers, self.redactor
         )
         self._response_capture = HeaderCapture(
-            "capture_response_headers",
-            capture_response_headers,
-            "http.response.header.",
-            self.redactor,
+            "server", "response", capture_response_headers, self.redactor
         )
         if identity_from_baggage and not trust_remote_context:
             raise ConfigurationError(
@@ -90,13 +85,22 @@ class ServerOptions:
         """Return the attributes of the response headers that were asked for."""
         return self._response_capture.attributes(headers) if self._response_capture else {}
 
-    def response_headers(
+    def add_headers(
+        self, message: Message, correlation_id: str | None, span: Span, elapsed_s: float
+    ) -> None:
+        """Add our headers to a response's first message; those that the application has set stay."""
+        added = self._response_headers(correlation_id, span, elapsed_s)
+        if added:
+            present = [*message.get("headers", ())]
+            names = {name.lower() for name, _ in present}
+            message["headers"] = present + [pair for pair in added if pair[0] not in names]
+
+    def _response_headers(
         self, correlation_id: str | None, span: Span, elapsed_s: float
     ) -> list[tuple[bytes, bytes]]:
-        """Return the headers to add to a response."""
         headers = []
         if self._writes_headers:
-            if correlation_id is not None:
+            if correlation_id is not None and self.correlation.propagation:
                 headers.append(
                     (self.correlation.headers[0].lower().encode(), correlation_id.encode())
                 )

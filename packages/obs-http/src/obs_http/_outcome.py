@@ -11,6 +11,9 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
+from obs_core.integration import record_error
+from opentelemetry.trace import Span, Tracer, set_span_in_context
+
 from obs_http._types import Scope
 
 #: Exceptions that say that the client has gone: Starlette's, and that of uvicorn.
@@ -39,6 +42,13 @@ def error_being_answered(scope: Scope) -> Exception | None:
 def raised_in_background(error: BaseException) -> bool:
     """Whether `error` comes out of a background task."""
     return any(frame.f_globals.get("__name__") == _BACKGROUND for frame in frames(error))
+
+
+def record_late(error: Exception, request_span: Span, tracer: Tracer) -> None:
+    """Record what came after the response was complete on a span below the request's, for that has ended."""
+    span = tracer.start_span("background", set_span_in_context(request_span))
+    record_error(span, error)
+    span.end()
 
 
 def frames(error: BaseException) -> Iterator[FrameType]:

@@ -29,7 +29,7 @@ def span_method(scope: Scope) -> str:
 
 
 def metric_attributes(
-    scope: Scope, route: str | None, status: int | None, failed: str | None
+    scope: Scope, route: str | None, status: int | None, error_type: str | None
 ) -> dict[str, AttributeValue]:
     """Return what a request is measured with: attributes of few values, whatever the caller writes."""
     method = scope.get("method", "")
@@ -43,8 +43,8 @@ def metric_attributes(
         attributes["http.route"] = route
     if status is not None:
         attributes["http.response.status_code"] = status
-    if failed or (status or 0) >= 500:
-        attributes["error.type"] = failed or str(status)
+    if error_type is not None:
+        attributes["error.type"] = error_type
     return attributes
 
 

@@ -16,7 +16,6 @@ from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
     call_contained,
-    instrument_once,
     require,
     uninstrument,
     warn_if_contrib_is_active,
@@ -26,8 +25,10 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._client import ClientTracer, RequestHook, ResponseHook, raw_headers
+from obs_http._client import ClientTracer, raw_headers
+from obs_http._hooks import RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
+from obs_http._once import instrument
 from obs_http._patch import Patches
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def instrument_requests(
     *,
     request_hook: RequestHook | None = None,
     response_hook: ResponseHook | None = None,
-    capture_request_headers: Sequence[str] = (),
-    capture_response_headers: Sequence[str] = (),
-    excluded_urls: Sequence[str] = (),
+    capture_request_headers: Sequence[str] | None = None,
+    capture_response_headers: Sequence[str] | None = None,
+    excluded_urls: Sequence[str] | None = None,
     propagate_to: Sequence[str] = (),
     redact: Sequence[str] = (),
     correlation: CorrelationConfig | None = None,
@@ -62,9 +63,11 @@ def instrument_requests(
         session: The session; None: all.
         request_hook: Called with the recording span and the ``PreparedRequest``; what it raises is logged.
         response_hook: Called with the recording span, the request and the ``Response``; what it raises is logged.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked.
+        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
+            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_urls: Globs of whole URLs that are neither traced nor given headers.
+        excluded_urls: Globs of whole URLs that are neither traced nor given headers. Default:
+            ``OTEL_PYTHON_REQUESTS_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
         propagate_to: Globs of host names that are sent the trace's headers. Default: all.
         redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
         correlation: How the correlation id goes out. Default: that of the set-up.
@@ -86,20 +89,21 @@ def instrument_requests(
         raise ConfigurationError(
             f"instrument_requests takes a requests.Session, not {session!r}; without one, all are traced"
         )
-    tracer = ClientTracer(
-        _NAME,
-        request_hook=request_hook,
-        response_hook=response_hook,
-        capture_request_headers=capture_request_headers,
-        capture_response_headers=capture_response_headers,
-        excluded_urls=excluded_urls,
-        propagate_to=propagate_to,
-        redact=redact,
-        correlation=correlation,
-        tracer_provider=tracer_provider,
-        meter_provider=meter_provider,
-    )
-    return instrument_once(_NAME, functools.partial(_install, session, tracer), target=session)
+    options: dict[str, Any] = {
+        "request_hook": request_hook,
+        "response_hook": response_hook,
+        "capture_request_headers": capture_request_headers,
+        "capture_response_headers": capture_response_headers,
+        "excluded_urls": excluded_urls,
+        "propagate_to": propagate_to,
+        "redact": redact,
+        "correlation": correlation,
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+    }
+    tracer = ClientTracer(_NAME, contrib=_CONTRIB, awaits=False, **options)
+    install = functools.partial(_install, session, tracer)
+    return instrument(_NAME, install, session, options)
 
 
 def uninstrument_requests(session: requests.Session | None = None) -> None:
@@ -111,10 +115,11 @@ def _install(session: requests.Session | None, tracer: ClientTracer) -> Callable
     import requests
 
     patches = Patches()
-    if not warn_if_contrib_is_active(_CONTRIB, package="obs-http"):
-        owner = requests.Session if session is None else session
-        patches.wrap(owner, "send", _call)
-        patches.wrap(owner, "get_adapter", functools.partial(_adapter, tracer))
+    if warn_if_contrib_is_active(_CONTRIB, package="obs-http"):
+        return patches.undo
+    owner = requests.Session if session is None else session
+    patches.wrap(owner, "send", _call)
+    patches.wrap(owner, "get_adapter", functools.partial(_adapter, tracer))
     return patches.undo
 
 
@@ -158,11 +163,11 @@ class _TracingAdapter:
         if hop is None:
             return self._adapter.send(request, **kwargs)
         try:
+            self._tracer.request_hook.call(hop.span, request)
             with suppress_http_instrumentation():
                 response = self._adapter.send(request, **kwargs)
-            call_contained(
-                "tracing a response of requests", _succeed, self._tracer, hop, request, response
-            )
+            call_contained("tracing a response of requests", _succeed, self._tracer, hop, response)
+            self._tracer.response_hook.call(hop.span, request, response)
             return response
         except BaseException as error:
             self._tracer.fail(hop, error)
@@ -175,18 +180,15 @@ def _begin(tracer: ClientTracer, request: requests.PreparedRequest) -> Hop | Non
     url = request.url or ""
     parts = urlsplit(url)
     return tracer.begin(
-        request,
         Target(request.method or "GET", url, parts.hostname or "", parts.port),
         request.headers,
     )
 
 
-def _succeed(
-    tracer: ClientTracer, hop: Hop, request: requests.PreparedRequest, response: requests.Response
-) -> None:
+def _succeed(tracer: ClientTracer, hop: Hop, response: requests.Response) -> None:
     retries = getattr(getattr(response.raw, "retries", None), "history", ())
     if retries:
         hop.span.set_attribute("http.request.resend_count", len(retries))
     if (version := _VERSIONS.get(getattr(response.raw, "version", None))) is not None:
         hop.note("network.protocol.version", version)
-    tracer.succeed(hop, request, response, response.status_code, raw_headers(response.headers))
+    tracer.succeed(hop, response.status_code, raw_headers(response.headers))

@@ -16,3 +16,13 @@ TRACED = ("http", "websocket")
 MARK = "obs_http.exchange"
 #: The `Edge` of a request that was looked at before its application.
 EDGE = "obs_http.edge"
+
+
+def is_last(message: Message, *, trailers: bool) -> bool:
+    """Whether `message` is the last of a response that has or has not announced `trailers`."""
+    kind = message["type"]
+    if kind == "http.response.body":
+        return not trailers and not message.get("more_body", False)
+    if kind == "http.response.trailers":
+        return not message.get("more_trailers", False)
+    return bool(kind == "http.response.pathsend")

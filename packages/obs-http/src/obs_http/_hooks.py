@@ -1,0 +1,63 @@
+"""The user's hooks of the HTTP clients: functions and, for asynchronous clients, coroutine functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import call_contained, log_failure
+from opentelemetry.trace import Span
+
+RequestHook = Callable[[Span, Any], Awaitable[None] | None]
+ResponseHook = Callable[[Span, Any, Any], Awaitable[None] | None]
+
+
+class Hook:
+    """One hook; what it raises is logged, and never reaches the application.
+
+    Args:
+        name: For messages, for instance ``"httpx request_hook"``.
+        function: The user's; None: nothing is called.
+        awaits: Whether any of the clients can wait for a coroutine.
+
+    Raises:
+        ConfigurationError: `function` cannot be called, or needs an asynchronous client and there is none.
+    """
+
+    __slots__ = ("_function", "_is_async", "_name")
+
+    def __init__(self, name: str, function: Callable[..., Any] | None, *, awaits: bool) -> None:
+        if function is not None and not callable(function):
+            raise ConfigurationError(f"{name}={function!r} cannot be called: pass a function")
+        self._is_async = function is not None and _is_coroutine_function(function)
+        if self._is_async and not awaits:
+            raise ConfigurationError(
+                f"{name}={function!r} is a coroutine function, and nothing here can await it: "
+                "pass a plain function, or instrument an asynchronous client"
+            )
+        self._name = name
+        self._function = function
+
+    def call(self, span: Span, *given: Any) -> None:
+        """Call it for a request of a synchronous client; coroutine functions are for the others."""
+        if self._function is not None and not self._is_async and span.is_recording():
+            call_contained(self._name, self._function, span, *given)
+
+    async def call_async(self, span: Span, *given: Any) -> None:
+        """Call it for a request of an asynchronous client, and wait for it where it is to be awaited."""
+        if self._function is None or not span.is_recording():
+            return
+        try:
+            result = self._function(span, *given)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:  # noqa: BLE001 - a hook may raise anything
+            log_failure(self._name)
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object's, with an async one
+    )
