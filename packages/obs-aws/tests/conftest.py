@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
+from zlib import crc32
 
 import boto3
 import botocore.session
@@ -28,6 +33,7 @@ CREDENTIALS = {
 }
 Client = Any
 MakeClient = Callable[..., Client]
+ServeEvents = Callable[[list[bytes]], str]
 
 
 @cache
@@ -125,3 +131,58 @@ def make_stub() -> Callable[..., tuple[Client, Stubber]]:
 def exported(spans: SpanRecorder) -> str:
     """Everything that would leave the process, as one text."""
     return json.dumps([json.loads(span.to_json()) for span in spans.finished])
+
+
+def frame(kind: str, payload: Mapping[str, Any] | bytes, message: str = "event") -> bytes:
+    """One message of the protocol that AWS streams events in: application/vnd.amazon.eventstream."""
+    headers = b"".join(
+        struct.pack(
+            f"!B{len(name)}sBH{len(value)}s",
+            len(name),
+            name.encode(),
+            7,
+            len(value),
+            value.encode(),
+        )
+        for name, value in (
+            (":message-type", message),
+            (f":{message}-type", kind),
+            (":content-type", "application/json"),
+        )
+    )
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    prelude = struct.pack("!II", 16 + len(headers) + len(body), len(headers))
+    prelude += struct.pack("!I", crc32(prelude))
+    whole = prelude + headers + body
+    return whole + struct.pack("!I", crc32(whole))
+
+
+@contextmanager
+def _event_server(frames: list[bytes]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/vnd.amazon.eventstream")
+            self.end_headers()
+            with suppress(OSError):  # a test may close the connection meanwhile
+                for each in frames:
+                    self.wfile.write(each)
+                    self.wfile.flush()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def serve_events() -> Iterator[ServeEvents]:
+    """Start a server that answers every call with the given frames; returns its URL."""
+    with ExitStack() as servers:
+        yield lambda frames: servers.enter_context(_event_server(frames))

@@ -6,12 +6,7 @@ import asyncio
 import gc
 import io
 import json
-import struct
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from zlib import crc32
 
 import botocore.session
 import pytest
@@ -22,7 +17,7 @@ from obs_core.testing import SpanRecorder
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from .conftest import MakeClient, aio_client, exported
+from .conftest import MakeClient, ServeEvents, aio_client, exported, frame
 
 needs_converse = pytest.mark.skipif(
     "Converse"
@@ -121,30 +116,6 @@ def test_invoke_model(make_stub: Any, traced: SpanRecorder, body: Any) -> None:
     assert "-secret" not in exported(traced)
 
 
-def frame(kind: str, payload: dict[str, Any], message: str = "event") -> bytes:
-    """One message of the protocol that Bedrock streams in: application/vnd.amazon.eventstream."""
-    headers = b"".join(
-        struct.pack(
-            f"!B{len(name)}sBH{len(value)}s",
-            len(name),
-            name.encode(),
-            7,
-            len(value),
-            value.encode(),
-        )
-        for name, value in (
-            (":message-type", message),
-            (f":{message}-type", kind),
-            (":content-type", "application/json"),
-        )
-    )
-    body = json.dumps(payload).encode()
-    prelude = struct.pack("!II", 16 + len(headers) + len(body), len(headers))
-    prelude += struct.pack("!I", crc32(prelude))
-    whole = prelude + headers + body
-    return whole + struct.pack("!I", crc32(whole))
-
-
 START = frame("messageStart", {"role": "assistant"})
 DELTA = frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "answer-secret"}})
 STOP = frame("messageStop", {"stopReason": "end_turn"})
@@ -153,29 +124,9 @@ THROTTLED = frame("throttlingException", {"message": "answer-secret"}, "exceptio
 
 
 @pytest.fixture
-def stream_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def stream_url(request: pytest.FixtureRequest, serve_events: ServeEvents) -> str:
     """A server that streams the frames of the test's parameter, or a whole answer."""
-    frames: list[bytes] = getattr(request, "param", [START, DELTA, STOP, USAGE])
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Type", "application/vnd.amazon.eventstream")
-            self.end_headers()
-            for each in frames:
-                self.wfile.write(each)
-                self.wfile.flush()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    return serve_events(getattr(request, "param", [START, DELTA, STOP, USAGE]))
 
 
 @pytest.mark.promise("AWS-07")

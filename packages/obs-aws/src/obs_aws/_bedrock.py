@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-from weakref import finalize
 
-from obs_core.integration import call_contained, error_type, truncate
-from opentelemetry.trace import Span, Status, StatusCode
+from obs_core.integration import truncate
+from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
 from obs_aws._calls import Attributes, Call, Params
-from obs_aws._outcome import error_code
 from obs_aws._plan import Plan
 from obs_aws._scrub import mask, scrub
 
@@ -51,9 +49,7 @@ def bedrock_call(plan: Plan, operation: str, params: Params) -> Call:
 
 
 class _ModelCall(Call):
-    """A call of a model; a stream's span ends with the stream."""
-
-    _streams = False
+    """A call of a model."""
 
     def _model(self) -> str:
         return scrub(str(self.params.get("modelId", "unknown")))
@@ -97,18 +93,11 @@ class _ModelCall(Call):
                 _content("gen_ai.output.messages", (result.get("output") or {}).get("message"))
             )
 
-    def replace(self, result: Any) -> Any:
-        from botocore.eventstream import EventStream
-
-        for name in ("stream", "body"):
-            if isinstance(stream := result.get(name), EventStream):
-                self._streams = True
-                return {**result, name: _TracedStream(stream, self.span)}
-        return result
-
-    def end(self) -> None:
-        if not self._streams:
-            super().end()
+    @staticmethod
+    def read_event(span: Span, event: Mapping[str, Any]) -> None:
+        for part in ("metadata", "messageStop"):
+            if part in event:
+                span.set_attributes(_answer_attributes(event[part]))
 
 
 def _settings_in(body: object) -> Mapping[str, Any]:
@@ -145,54 +134,3 @@ def _content(name: str, content: object) -> dict[str, AttributeValue]:
         if content
         else {}
     )
-
-
-class _TracedStream:
-    """An event stream that ends its span when it ends, fails, is closed, or is forgotten; otherwise the stream itself."""
-
-    def __init__(self, stream: Any, span: Span) -> None:
-        self._stream = stream
-        self._span = span
-        self._end = finalize(self, span.end)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __iter__(self) -> Iterator[Any]:
-        try:
-            for event in self._stream:
-                self._see(event)
-                yield event
-        except Exception as error:
-            self._fail(error)
-            raise
-        finally:
-            self._end()
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        try:
-            async for event in self._stream:
-                self._see(event)
-                yield event
-        except Exception as error:
-            self._fail(error)
-            raise
-        finally:
-            self._end()
-
-    def close(self) -> Any:
-        """Close the stream; a coroutine where the stream's own is."""
-        self._end()
-        return self._stream.close()
-
-    def _see(self, event: Mapping[str, Any]) -> None:
-        for part in ("metadata", "messageStop"):
-            if part in event:
-                call_contained(
-                    "Bedrock stream", self._span.set_attributes, _answer_attributes(event[part])
-                )
-
-    def _fail(self, error: Exception) -> None:
-        kind = error_code(error) or error_type(error)
-        self._span.set_attribute("error.type", kind)
-        self._span.set_status(Status(StatusCode.ERROR, kind))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
 from obs_core.integration import call_contained, is_worker_process
 from opentelemetry.context import (
@@ -19,6 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_aws._outcome import record_answer, record_failure
 from obs_aws._plan import Plan
+from obs_aws._streams import Reading, RecordFailure, event_stream, follow
 
 Attributes = dict[str, AttributeValue]
 Params = Mapping[str, Any]
@@ -32,13 +34,14 @@ class Call:
         span: The call's span, without effect where the call is not recorded.
     """
 
-    kind: ClassVar[SpanKind] = SpanKind.CLIENT
+    kind = SpanKind.CLIENT
 
     def __init__(self, plan: Plan, operation: str, params: Params) -> None:
         self.plan = plan
         self.operation = operation
         self.params = params
         self.span: Span = INVALID_SPAN
+        self._ends_with_stream = False
 
     def span_name(self) -> str:
         """Name the span."""
@@ -55,9 +58,9 @@ class Call:
     def read(self, result: Mapping[str, Any]) -> None:
         """Record what a successful answer says; called for a recording span only."""
 
-    def replace(self, result: Any) -> Any:
-        """Return what the caller gets; called for a recording span only."""
-        return result
+    @staticmethod
+    def read_event(span: Span, event: Mapping[str, Any]) -> None:
+        """Record what an event of the answer's stream says; called for a recording span only."""
 
     def begin(self) -> Call:
         """Start the span, put the context into the parameters, and make the span the current one."""
@@ -99,20 +102,29 @@ class Call:
         call_contained("AWS response attributes", record_answer, self.span, result)
         call_contained("AWS response attributes", self.read, result)
         self._call_response_hook(result)
-        return call_contained("AWS response", self.replace, result) or result
+        call_contained("AWS stream", self._follow_stream, result)
+        return result
+
+    def _follow_stream(self, result: Mapping[str, Any]) -> None:
+        if (stream := event_stream(result)) is not None:
+            follow(stream, Reading(self.span, self.read_event, self._failure_recorder()))
+            self._ends_with_stream = True
+
+    def _failure_recorder(self) -> RecordFailure:
+        # without the call itself: its parameters may be large, and a stream may be long
+        operation = f"{self.plan.service_id}.{self.operation}"
+        return partial(record_failure, operation=operation, options=self.plan.options)
 
     def fail(self, error: BaseException) -> None:
         """Record that the call came to nothing."""
         if self.span.is_recording():
-            outcome = f"{self.plan.service_id}.{self.operation}"
-            call_contained(
-                "AWS error", record_failure, self.span, outcome, error, self.plan.options
-            )
+            call_contained("AWS error", self._failure_recorder(), self.span, error)
             self._call_response_hook(getattr(error, "response", None) or {})
 
     def end(self) -> None:
-        """End the span; a stream's is ended by its reader."""
-        self.span.end()
+        """End the span; that of a call whose answer is a stream of events ends with the stream."""
+        if not self._ends_with_stream:
+            call_contained("ending an AWS span", self.span.end)
 
     def _call_response_hook(self, response: Mapping[str, Any]) -> None:
         if hook := self.plan.options.response_hook:

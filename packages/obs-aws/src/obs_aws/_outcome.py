@@ -39,7 +39,7 @@ def record_answer(span: Span, response: Mapping[str, Any]) -> None:
     span.set_attributes(attributes)
 
 
-def record_failure(span: Span, operation: str, error: BaseException, options: Options) -> None:
+def record_failure(span: Span, error: BaseException, *, operation: str, options: Options) -> None:
     """Record `error` of ``Service.Operation``: an answer of AWS by its code, everything else by its class.
 
     AWS quotes keys and item values in its messages, so they are recorded only where the options say so, and then scrubbed;

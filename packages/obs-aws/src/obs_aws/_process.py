@@ -66,11 +66,9 @@ def process_message(
             f"relation={relation!r} is not known; choose one of 'parent', 'link'"
         )
     is_batch = isinstance(message, Sequence) and not isinstance(message, (str, bytes))
-    messages = [
-        call_contained("reading a message", read_message, each)
-        for each in (message if is_batch else [message])
-    ]  # type: ignore[attr-defined]
-    known = [each or _UNREADABLE for each in messages]
+    messages: Sequence[object] = message if is_batch else [message]  # type: ignore[assignment]
+    read = [call_contained("reading a message", read_message, each) for each in messages]
+    known = [each or _UNREADABLE for each in read]
     return MessageScope(known, is_batch, destination, relation, attributes or {}, tracer_provider)
 
 

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from obs_aws._calls import Attributes, Call, Params
 from obs_aws._carrier import context_headers, xray_header
 from obs_aws._scrub import scrub
 
 _MAX_TABLES = 100
+_INVOCATIONS = ("Invoke", "InvokeWithResponseStream")
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#lambda-Invoke-request-ClientContext
 _MAX_CLIENT_CONTEXT_BYTES = 3583
 #: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html, before the limit was raised
@@ -136,7 +137,7 @@ class LambdaCall(Call):
     def attributes(self) -> Attributes:
         """Tell the function."""
         function = self.params.get("FunctionName")
-        if self.operation != "Invoke" or not isinstance(function, str):
+        if self.operation not in _INVOCATIONS or not isinstance(function, str):
             return {}
         invoked: Attributes = {
             "faas.invoked_provider": "aws",
@@ -146,7 +147,7 @@ class LambdaCall(Call):
 
     def carry(self, context: Context | None) -> Params:
         """Add the context to the caller's client context, where that is JSON and there is room."""
-        if self.operation != "Invoke":
+        if self.operation not in _INVOCATIONS:
             return self.params
         client_context = _client_context(self.params.get("ClientContext"), context_headers(context))
         return {**self.params, "ClientContext": client_context} if client_context else self.params
@@ -154,8 +155,18 @@ class LambdaCall(Call):
     def read(self, result: Mapping[str, Any]) -> None:
         """Record a function that failed, which AWS answers with 200."""
         if failure := result.get("FunctionError"):
-            self.span.set_attribute("error.type", failure)
-            self.span.set_status(Status(StatusCode.ERROR, failure))
+            _fail(self.span, failure)
+
+    @staticmethod
+    def read_event(span: Span, event: Mapping[str, Any]) -> None:
+        """Record a function that failed while it answered."""
+        if failure := event.get("InvokeComplete", {}).get("ErrorCode"):
+            _fail(span, failure)
+
+
+def _fail(span: Span, failure: str) -> None:
+    span.set_attribute("error.type", failure)
+    span.set_status(Status(StatusCode.ERROR, failure))
 
 
 def _function_name(function: str) -> str:
