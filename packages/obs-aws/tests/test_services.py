@@ -126,6 +126,62 @@ def test_consumed_capacity_when_asked_for(
     ]
 
 
+@pytest.mark.promise("AWS-11")
+@pytest.mark.parametrize(
+    ("opt_in", "former"),
+    [
+        ("database/dup", {"db.system": "dynamodb", "db.operation": "ListTables"}),
+        ("http, database/dup", {"db.system": "dynamodb", "db.operation": "ListTables"}),
+        ("database", {}),
+        ("", {}),
+    ],
+)
+def test_former_names_on_request(
+    make_client: MakeClient,
+    spans: SpanRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+    opt_in: str,
+    former: dict[str, str],
+) -> None:
+    """Under `database/dup` a DynamoDB call has the former names beside the stable ones; calls of no database have none."""
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", opt_in)
+    handle = instrument_boto3()
+    make_client("dynamodb").list_tables()
+    make_client("sqs").list_queues()
+    handle.uninstrument()
+    attributes = dict(spans.one("DynamoDB.ListTables").attributes or {})
+    if former:
+        former |= {
+            "net.peer.name": attributes["server.address"],
+            "net.peer.port": attributes["server.port"],
+        }
+    names = ("db.system", "db.operation", "net.peer.name", "net.peer.port")
+    assert {key: attributes[key] for key in names if key in attributes} == former
+    assert attributes["db.system.name"] == "aws.dynamodb"
+    assert not {*names, "db.system.name"} & set(spans.one("SQS.ListQueues").attributes or {})
+
+
+@pytest.mark.promise("AWS-03")
+def test_only_what_sends_is_a_producer(make_stub: MakeStub, traced: SpanRecorder) -> None:
+    """Kinesis and EventBridge are sent to by PRODUCER spans; their other calls are CLIENT spans."""
+    kinesis, stubber = make_stub("kinesis")
+    stubber.add_response("put_record", {"ShardId": "s", "SequenceNumber": "1"})
+    kinesis.put_record(StreamName="s", Data=b"{}", PartitionKey="k")
+    stubber.add_response("get_records", {"Records": []})
+    kinesis.get_records(ShardIterator="i")
+    events, stubber = make_stub("events")
+    stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": []})
+    events.put_events(Entries=[{"Source": "s", "DetailType": "d", "Detail": "{}"}])
+    stubber.add_response("list_rules", {"Rules": []})
+    events.list_rules()
+    assert {span.name: span.kind for span in traced} == {
+        "Kinesis.PutRecord": SpanKind.PRODUCER,
+        "Kinesis.GetRecords": SpanKind.CLIENT,
+        "EventBridge.PutEvents": SpanKind.PRODUCER,
+        "EventBridge.ListRules": SpanKind.CLIENT,
+    }
+
+
 @pytest.mark.promise("AWS-07")
 def test_s3_tells_the_bucket_and_not_the_key(
     make_client: MakeClient, name: str, traced: SpanRecorder

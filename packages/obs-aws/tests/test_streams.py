@@ -87,7 +87,7 @@ def numbers(events: list[Any]) -> list[str]:
 
 def assert_read_to_its_end(spans: SpanRecorder, url: str) -> None:
     span = spans.one("Kinesis.SubscribeToShard")
-    assert (span.kind, span.status.status_code) == (SpanKind.PRODUCER, StatusCode.UNSET)
+    assert (span.kind, span.status.status_code) == (SpanKind.CLIENT, StatusCode.UNSET)
     assert dict(span.attributes or {}) == {
         "rpc.system": "aws-api",
         "rpc.service": "Kinesis",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Literal
 
 from obs_core.exceptions import ConfigurationError
 from opentelemetry.trace import Span
+
+from obs_aws._semconv import wants_former_names
 
 Propagator = Literal["w3c", "xray"]
 Roots = bool | Literal["auto"]
@@ -39,6 +41,7 @@ class Options:
     kinesis_context: bool = False
     request_hook: RequestHook | None = None
     response_hook: ResponseHook | None = None
+    former_names: bool = field(default_factory=wants_former_names)
 
     def __post_init__(self) -> None:
         _check_choice("propagator", self.propagator, ("w3c", "xray"))

@@ -1,21 +1,21 @@
-"""What is particular about services whose calls are calls: DynamoDB, S3, Lambda, EventBridge, Kinesis and a few names."""
+"""What is particular about services whose calls are calls: S3, Lambda, EventBridge, Kinesis and a few names."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from obs_aws._calls import Attributes, Call, Params
 from obs_aws._carrier import context_headers, xray_header
+from obs_aws._plan import Plan
 from obs_aws._scrub import scrub
 
-_MAX_TABLES = 100
 _INVOCATIONS = ("Invoke", "InvokeWithResponseStream")
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#lambda-Invoke-request-ClientContext
 _MAX_CLIENT_CONTEXT_BYTES = 3583
@@ -44,80 +44,6 @@ class NamedCall(Call):
             for key, value in named(self.params, names).items()
             if str(value).startswith("arn:")
         }
-
-
-class DynamoDbCall(Call):
-    """DynamoDB: tables, how a query runs, what it consumed; never an item, a key or an expression."""
-
-    def attributes(self) -> Attributes:
-        """Tell the tables and the plain settings of the query."""
-        params = self.params
-        attributes: Attributes = {
-            "db.system.name": "aws.dynamodb",
-            "db.operation.name": self.operation,
-        }
-        tables = _tables(params)
-        if tables:
-            attributes["aws.dynamodb.table_names"] = tables
-        if len(tables) == 1:
-            attributes["db.collection.name"] = tables[0]
-        if size := _batch_size(params):
-            attributes["db.operation.batch.size"] = size
-        return attributes
-
-    def read(self, result: Mapping[str, Any]) -> None:
-        """Record counts, what was throttled out of a batch, and the consumed capacity where it was asked for."""
-        attributes: Attributes = {}
-        for parameter, name in _DYNAMODB_SETTINGS.items():
-            if isinstance(value := self.params.get(parameter), (str, int)):
-                attributes[name] = scrub(value) if isinstance(value, str) else value
-        for key, name in (("Count", "count"), ("ScannedCount", "scanned_count")):
-            if key in result:
-                attributes[f"aws.dynamodb.{name}"] = result[key]
-        if left := result.get("UnprocessedItems") or result.get("UnprocessedKeys"):
-            attributes["aws.dynamodb.unprocessed_count"] = sum(
-                len(items.get("Keys", ()) if isinstance(items, dict) else items)
-                for items in left.values()
-            )
-        if consumed := result.get("ConsumedCapacity"):
-            each = [consumed] if isinstance(consumed, Mapping) else consumed
-            attributes["aws.dynamodb.consumed_capacity"] = [
-                json.dumps(capacity, default=float) for capacity in each
-            ]
-        if attributes:
-            self.span.set_attributes(attributes)
-
-
-_DYNAMODB_SETTINGS = {
-    "ConsistentRead": "aws.dynamodb.consistent_read",
-    "IndexName": "aws.dynamodb.index_name",
-    "Limit": "aws.dynamodb.limit",
-    "ScanIndexForward": "aws.dynamodb.scan_forward",
-    "Segment": "aws.dynamodb.segment",
-    "Select": "aws.dynamodb.select",
-    "TotalSegments": "aws.dynamodb.total_segments",
-}
-
-
-def _tables(params: Params) -> list[str]:
-    """Return the tables' names, sorted, each once; of an ARN the name."""
-    names: Iterable[object] = params.get("RequestItems") or ()
-    if "TableName" in params:
-        names = (params["TableName"],)
-    elif transact := params.get("TransactItems"):
-        names = (action.get("TableName") for item in transact for action in item.values())
-    return sorted(
-        {scrub(name).rpartition(":table/")[2] for name in names if isinstance(name, str)}
-    )[:_MAX_TABLES]
-
-
-def _batch_size(params: Params) -> int:
-    if "RequestItems" in params:
-        return sum(
-            len(given.get("Keys", ()) if isinstance(given, Mapping) else given)
-            for given in params["RequestItems"].values()
-        )
-    return len(params.get("TransactItems") or ())
 
 
 class S3Call(Call):
@@ -189,15 +115,31 @@ def _client_context(present: object, headers: Mapping[str, str]) -> str | None:
     return encoded if len(encoded) <= _MAX_CLIENT_CONTEXT_BYTES else None
 
 
-class EventBridgeCall(Call):
+class _SendingCall(Call):
+    """Calls of a service that events are sent to: those that send are PRODUCER spans."""
+
+    sends: ClassVar[tuple[str, ...]]
+
+    def __init__(self, plan: Plan, operation: str, params: Params) -> None:
+        super().__init__(plan, operation, params)
+        if operation in self.sends:
+            self.kind = SpanKind.PRODUCER
+
+    def read(self, result: Mapping[str, Any]) -> None:
+        """Record how many events were refused."""
+        if failed := result.get("FailedEntryCount") or result.get("FailedRecordCount"):
+            self.span.set_attribute("aws.failed_entry_count", failed)
+
+
+class EventBridgeCall(_SendingCall):
     """EventBridge: events carry the context in ``TraceHeader``, in X-Ray's form, the only one AWS takes there."""
 
-    kind = SpanKind.PRODUCER
+    sends = ("PutEvents",)
 
     def carry(self, context: Context | None) -> Params:
         """Set ``TraceHeader`` of the events that have none."""
         entries, header = self.params.get("Entries"), xray_header(context)
-        if self.operation != "PutEvents" or not header or not isinstance(entries, (list, tuple)):
+        if self.operation not in self.sends or not header or not isinstance(entries, (list, tuple)):
             return self.params
         return {**self.params, "Entries": [{"TraceHeader": header, **entry} for entry in entries]}
 
@@ -209,16 +151,11 @@ class EventBridgeCall(Call):
             else {}
         )
 
-    def read(self, result: Mapping[str, Any]) -> None:
-        """Record how many events were refused."""
-        if failed := result.get("FailedEntryCount") or result.get("FailedRecordCount"):
-            self.span.set_attribute("aws.failed_entry_count", failed)
 
-
-class KinesisCall(EventBridgeCall):
+class KinesisCall(_SendingCall):
     """Kinesis: a record is bytes and nothing else, so the context is added only on request, to JSON objects."""
 
-    kind = SpanKind.PRODUCER
+    sends = ("PutRecord", "PutRecords")
 
     def attributes(self) -> Attributes:
         """Tell the stream and count the records."""
@@ -231,10 +168,7 @@ class KinesisCall(EventBridgeCall):
 
     def carry(self, context: Context | None) -> Params:
         """Add the context to the records' data, on request."""
-        if not self.plan.options.kinesis_context or self.operation not in (
-            "PutRecord",
-            "PutRecords",
-        ):
+        if not self.plan.options.kinesis_context or self.operation not in self.sends:
             return self.params
         headers = context_headers(context)
         if "Records" in self.params:

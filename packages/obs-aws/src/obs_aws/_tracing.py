@@ -15,12 +15,12 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
 from obs_aws._bedrock import bedrock_call
 from obs_aws._calls import Call
 from obs_aws._carrier import on_before_call
+from obs_aws._dynamodb import DynamoDbCall
 from obs_aws._messaging import sns_call, sqs_call
 from obs_aws._options import Options
 from obs_aws._outcome import on_needs_retry
 from obs_aws._plan import CallFactory, Plan
 from obs_aws._services import (
-    DynamoDbCall,
     EventBridgeCall,
     KinesisCall,
     LambdaCall,
