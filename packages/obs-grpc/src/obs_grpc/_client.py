@@ -94,7 +94,8 @@ def begin(
     if rpc is None:
         return getattr(remote.plain, how)(*args, **kwargs)
     call = invoke(rpc, getattr(remote.callable(rpc), how), args, kwargs)
-    call_contained("watching a gRPC call", watch, call, rpc)
+    if rpc.is_open:
+        call_contained("watching a gRPC call", watch, call, rpc)
     return call
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import grpc
 from grpc import StatusCode
 
-from obs_grpc._client import Traced, TracedChannel, begin, finish
+from obs_grpc._client import Traced, TracedChannel, begin, end_with, finish
 from obs_grpc._semconv import as_status_code
 from obs_grpc._tracing import Rpc
 
@@ -97,8 +97,18 @@ def watch(call: Any, rpc: Rpc) -> None:
 
     if add_callback(done):
         weakref.finalize(call, done).atexit = False
+    elif (error := _error_in_place_of(call)) is not None:
+        end_with(rpc, error)
     else:
         done()
+
+
+def _error_in_place_of(call: Any) -> BaseException | None:
+    """Return what an interceptor of the user's raised, of which grpc makes a call with a code of its own."""
+    if not isinstance(call, grpc.Future) or call.cancelled():
+        return None
+    error: BaseException | None = call.exception()
+    return None if isinstance(error, grpc.RpcError) else error
 
 
 def _outcome(source: Any) -> tuple[StatusCode | None, str | None]:
