@@ -9,7 +9,7 @@ import grpc
 import pytest
 from obs_core.testing import SpanRecorder
 from obs_grpc import instrument_grpc_client
-from obs_grpc_servers import path
+from obs_grpc_servers import path, wait_for_spans
 from opentelemetry.trace import SpanKind, StatusCode
 
 CALLS = (
@@ -86,10 +86,11 @@ def test_metadata_that_is_refused(spans: SpanRecorder, shape: str, how: str) -> 
 def test_metadata_that_is_refused_by_its_content(
     spans: SpanRecorder, shape: str, how: str, pair: tuple[str, str]
 ) -> None:
-    """What gRPC's core refuses ends the span before the caller has gone on: by its exception, or by its code."""
+    """What gRPC's core refuses ends the span without the server: by its exception, or by its code."""
     with instrument_grpc_client(grpc.insecure_channel("127.0.0.1:1")) as channel:
         with pytest.raises(Exception) as caught:
             call(channel, shape, how, metadata=(pair,))[0]()
+        wait_for_spans(spans, 1)
         error: Any = caught.value
         if isinstance(error, grpc.RpcError):
             (span,) = spans

@@ -18,7 +18,10 @@ from obs_grpc import instrument_grpc_client, instrument_grpc_server
 from obs_grpc_servers import TIMEOUT_S, aio_serving, handlers, path, serving, wait_for_spans
 from opentelemetry.trace import SpanKind, StatusCode
 
-PRIVATE = {"_state", "_channel", "_cython_call", "_server", "_loop"}
+PRIVATE = {
+    *("_state", "_channel", "_cython_call", "_server", "_loop"),
+    *("_call_response", "_preparation", "_interceptors_task"),
+}
 
 
 class Public:

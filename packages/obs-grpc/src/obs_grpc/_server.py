@@ -55,7 +55,7 @@ class ServerRpc(Rpc):
         self._codec_code = codec_code
         self._began = 0.0
         self._left_s: float | None = None
-        self._gone_after_s = 0.0
+        self._gone_after_s: float | None = None
         self._one_request = False
         self._waits = False
 
@@ -89,15 +89,15 @@ class ServerRpc(Rpc):
 
     def gone(self, context: Any) -> None:
         """Note when the RPC ended under the handler's hands, to tell a deadline from a cancellation."""
-        if self._left_s is None:
-            self._left_s = context.time_remaining()
-            self._gone_after_s = time.monotonic() - self._began
+        self._left_s = context.time_remaining()
+        self._gone_after_s = time.monotonic() - self._began
 
     def end_gone(self, context: Any, error: BaseException | None = None) -> None:
         """End as cancelled by the client, or as overtaken by the deadline; `error` is what the handler made of it."""
-        self.gone(context)
+        if self._gone_after_s is None:
+            self.gone(context)
         # the client's deadline comes first: by the network's latency, and by the rounding of grpc-timeout (1 %)
-        late = self._left_s is not None and self._left_s <= 0.02 + 0.01 * self._gone_after_s
+        late = self._left_s is not None and self._left_s <= 0.02 + 0.01 * (self._gone_after_s or 0)
         code = StatusCode.DEADLINE_EXCEEDED if late else StatusCode.CANCELLED
         self.end(code, error=error)
 
@@ -122,28 +122,30 @@ class ServerRpc(Rpc):
 
     def serializer(self, codec: Codec | None, *, stream: bool) -> Codec | None:
         """Return what grpc is to serialize responses with; a single response is the last thing to happen, and ends the span."""
-        counted = (
-            self.counted(codec, responses=True, count=stream)
-            if stream or self.tracing.message_events
-            else codec
-        )
-        if counted is None:
-            return None
+        counts = stream or self.tracing.message_events
+        counted = self.counted(codec, responses=True, count=stream) if counts else codec
         self._waits = not stream
-        return self._ending(counted, last=not stream)
+        return self._ending(counted or _as_it_is, last=not stream, sent=True)
 
-    def _ending(self, codec: Codec, *, last: bool = False) -> Codec:
+    def _ending(self, codec: Codec, *, last: bool = False, sent: bool = False) -> Codec:
         def ending(message: Any) -> Any:
             try:
                 result = codec(message)
             except Exception as error:
                 self.end(self._codec_code, error=error)
                 raise
-            if last:
+            if sent and result is None and self._codec_code is StatusCode.INTERNAL:
+                # grpc.aio sends an empty message instead
+                self.end(StatusCode.INTERNAL, "Failed to serialize response!")
+            elif last:
                 self.end(StatusCode.OK)
             return result
 
         return ending
+
+
+def _as_it_is(message: Any) -> Any:
+    return message
 
 
 def traced_handler(handler: Any, rpc: ServerRpc, wrap: Wrap) -> Any:

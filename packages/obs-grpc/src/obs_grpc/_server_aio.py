@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import grpc.aio
@@ -71,13 +72,13 @@ def _coroutine(behavior: Any, begin: Begin) -> Any:
         rpc = begin(context)
         token = attach(rpc.context)
         try:
-            response = await behavior(request, context)
+            response = await _noting_cancellation(behavior(request, context), rpc, context)
         except BaseException as error:
             _end_raised(rpc, context, error)
             raise
         finally:
             detach(token)
-        rpc.end_returned(context)
+        _end_returned(rpc, context)
         return response
 
     return handle
@@ -88,9 +89,9 @@ def _generator(behavior: Any, begin: Begin) -> Any:
         rpc = begin(context)
         responses = rpc.run(behavior, request, context)
         try:
-            while (response := await _next(responses, rpc)) is not _END:
+            while (response := await _next(responses, rpc, context)) is not _END:
                 yield response
-            rpc.end_returned(context)
+            _end_returned(rpc, context)
         except BaseException as error:
             await _close(responses, rpc)
             _end_raised(rpc, context, error)
@@ -99,10 +100,12 @@ def _generator(behavior: Any, begin: Begin) -> Any:
     return handle
 
 
-async def _next(responses: Any, rpc: ServerRpc) -> Any:
+async def _next(responses: Any, rpc: ServerRpc, context: Any) -> Any:
     token = attach(rpc.context)
     try:
-        return await anext(responses, _END)
+        return await _noting_cancellation(responses.__anext__(), rpc, context)
+    except StopAsyncIteration:
+        return _END
     finally:
         detach(token)
 
@@ -176,9 +179,52 @@ class _RecordingContext:
         return self._obs_details
 
 
+@types.coroutine
+def _noting_cancellation(awaitable: Any, rpc: ServerRpc, context: Any) -> Generator[Any, Any, Any]:
+    """Await `awaitable`; note when a cancellation reaches it, since it may take long to end after that.
+
+    grpc.aio cancels a handler's task as the RPC is cancelled or too late, and tells nobody else.
+    """
+    running = awaitable.__await__()
+    step, value = running.send, None
+    try:
+        while True:
+            wanted = step(value)
+            try:
+                step, value = running.send, (yield wanted)
+            except BaseException as error:  # noqa: BLE001 - goes to the handler, whatever it is
+                if isinstance(error, asyncio.CancelledError):
+                    rpc.gone(context)
+                step, value = running.throw, error
+    except StopIteration as stop:
+        return stop.value
+
+
+def _is_cancelled() -> bool:
+    """Whether grpc has cancelled the current task; what a handler cancels for itself, it has taken back by its end.
+
+    Known from Python 3.11 on.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a handler in a thread, or closed by the garbage collector
+        return False
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is not None and cancelling() > 0
+
+
+def _end_returned(rpc: ServerRpc, context: Any) -> None:
+    if _is_cancelled():
+        rpc.end_gone(context)
+    else:
+        rpc.end_returned(context)
+
+
 def _end_raised(rpc: ServerRpc, context: Any, error: BaseException) -> None:
     # InternalError: reading from or writing to a client that is gone
     if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):
         rpc.end_gone(context)
+    elif _is_cancelled():
+        rpc.end_gone(context, None if isinstance(error, grpc.aio.AbortError) else error)
     else:
         rpc.end_raised(context, error, aborted=isinstance(error, grpc.aio.AbortError))

@@ -92,13 +92,16 @@ class _Responses:
 
     def __next__(self) -> Any:
         try:
-            return self._rpc.run(next, self._responses)
+            response = self._rpc.run(next, self._responses)
         except StopIteration:
             _end_returned(self._rpc, self._context)
             raise
         except BaseException as error:
             _end_raised(self._rpc, self._context, error)
             raise
+        if response is None:  # for grpc the end of the stream, which it sends at once
+            _end_returned(self._rpc, self._context)
+        return response
 
     def __del__(self) -> None:
         if not self._rpc.is_open:
