@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +16,6 @@ import pytest
 from celery import signals
 from obs_celery import instrument_celery
 from obs_celery_worker import StartWorker, root
-from obs_core.integration import is_worker_process
 from obs_core.testing import SinkSpan, SpanRecorder
 from opentelemetry import trace
 
@@ -75,7 +76,8 @@ def test_recycled_children_lose_no_span(start_worker: StartWorker) -> None:
     with start_worker("--max-tasks-per-child", "1", **NEVER) as worker:
         with root():
             results = [worker.send("ok") for _ in range(20)]
-        [result.get(timeout=60) for result in results]
+        # billiard's pool may shrink by a child that has just been given a task
+        [result.get(timeout=60, propagate=False) for result in results]
         worker.sink.wait_for(lambda spans: len(finished(spans)) == 20 and len(spans) == 40)
 
 
@@ -112,7 +114,7 @@ def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
             )
         )
         worker.stop()
-        assert len(finished(worker.sink.spans)) == 15
+        assert len([span for span in worker.sink.spans if span.kind == "CONSUMER"]) == 15
 
 
 @pytest.mark.promise("CEL-40", "CEL-13")
@@ -229,13 +231,21 @@ def test_with_a_spool_a_killed_child_loses_nothing_finished(
         assert list((tmp_path / "spool").iterdir()) == []
 
 
-@pytest.mark.promise("CEL-50")
-def test_a_worker_for_tests_leaves_no_mark(traced: SpanRecorder) -> None:
-    """Celery's in-process test worker ends without `worker_shutdown`; the process is then no worker any more."""
-    from celery import Celery
-    from celery.contrib.testing.worker import start_worker
+TEST_WORKER = """
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+from obs_celery import instrument_celery
+from obs_core.integration import is_worker_process
 
-    app = Celery("tested", broker="memory://", backend="cache+memory://", set_as_current=False)
-    with start_worker(app, perform_ping_check=False):
-        assert is_worker_process()
-    assert not is_worker_process()
+app = Celery("tested", broker="memory://", backend="cache+memory://")
+instrument_celery(app)
+with start_worker(app, perform_ping_check=False):
+    assert is_worker_process()
+assert not is_worker_process()
+"""
+
+
+@pytest.mark.promise("CEL-50")
+def test_a_worker_for_tests_leaves_no_mark() -> None:
+    """Celery's in-process test worker ends without `worker_shutdown`; the process is then no worker any more."""
+    subprocess.run([sys.executable, "-c", TEST_WORKER], check=True, timeout=60)
