@@ -15,6 +15,7 @@ class Patches:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
+        self._is_on = True
 
     def wrap(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
         """Let calls of `owner`'s method `name` go to ``wrapper(original, *arguments)``.
@@ -23,11 +24,16 @@ class Patches:
         """
         original = getattr(owner, name)
         if isinstance(owner, type):
-            self.replace(owner, name, _method(original, wrapper))
+            self.replace(owner, name, _method(original, functools.partial(self._call, wrapper)))
         else:
-            self.replace(
-                owner, name, functools.wraps(original)(functools.partial(wrapper, original))
-            )
+            call = functools.partial(self._call, wrapper, original)
+            self.replace(owner, name, functools.wraps(original)(call))
+
+    def _call(
+        self, wrapper: Callable[..., Any], original: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        # others may have wrapped our wrapper since, or kept it; after `undo` it only passes calls on
+        return wrapper(original, *args, **kwargs) if self._is_on else original(*args, **kwargs)
 
     def replace(self, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
         """Put `replacement` in the place of `owner`'s attribute `name`."""
@@ -36,7 +42,8 @@ class Patches:
         self._undo.append(functools.partial(_restore, owner, name, before, replacement))
 
     def undo(self) -> None:
-        """Restore everything, in reverse order."""
+        """Restore everything, in reverse order; a wrapper that others have wrapped stays, without effect."""
+        self._is_on = False
         while self._undo:
             self._undo.pop()()
 
