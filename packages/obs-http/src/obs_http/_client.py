@@ -9,24 +9,24 @@ import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from fnmatch import translate
 
-from obs_core import CorrelationConfig, TracingManager
+from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
-    Redactor,
     call_contained,
     correlation_headers,
-    current_manager,
-    draw_span_id,
     error_type,
+    fail,
+    is_suppressed,
     outgoing_context,
+    package_tracer,
     record_error,
+    redactor,
     warn_if_contrib_is_active,
 )
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from obs_http import _environment as environment
@@ -36,7 +36,6 @@ from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
 from obs_http._request import KNOWN_METHODS
-from obs_http._scope import VERSION
 from obs_http._semconv import CLIENT, older_names
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -77,38 +76,32 @@ class ClientTracer:
         self._contrib = contrib
         self.request_hook = Hook(f"{library} request_hook", request_hook, awaits=awaits)
         self.response_hook = Hook(f"{library} response_hook", response_hook, awaits=awaits)
-        self._captured = (capture_request_headers, capture_response_headers)
-        self._redact = redact
+        self._redact = tuple(redact)
+        self._request_capture = HeaderCapture(
+            "client", "request", capture_request_headers, self._redact
+        )
+        self._response_capture = HeaderCapture(
+            "client", "response", capture_response_headers, self._redact
+        )
         self._excluded = _any_glob("excluded_urls", excluded_urls or ())
         self._excluded_anywhere = None
         if excluded_urls is None:
             self._excluded_anywhere = environment.excluded_urls(library.upper())
         self._propagate_to = _any_glob("propagate_to", propagate_to)
         self._correlation = correlation
-        self._tracer = trace.get_tracer("obs_http", VERSION, tracer_provider=tracer_provider)
+        self._tracer = package_tracer("obs-http", tracer_provider)
         self._durations = Durations(*METRIC, meter_provider)
         self._older_names = older_names(CLIENT)
-        self._read(current_manager())
-
-    def _read(self, manager: TracingManager | None) -> None:
-        """Read what to mask, of the options and of the set-up of `manager`."""
-        request, response = self._captured
-        self._redactor = Redactor((*self._redact, *(manager.settings.redact if manager else ())))
-        self._request_capture = HeaderCapture("client", "request", request, self._redactor)
-        self._response_capture = HeaderCapture("client", "response", response, self._redactor)
-        self._manager = manager
 
     def begin(self, target: Target, headers: MutableMapping[str, str]) -> Hop | None:
         """Start the span of a request and write its context into `headers`; None: leave this one alone."""
         call = current_call.get()
-        if call is None or call.busy or not is_http_instrumentation_enabled():
+        if call is None or call.busy or is_suppressed(http=True):
             return None
         if self._excludes(target.url):
             return None
         if warn_if_contrib_is_active(self._contrib, package="obs-http"):
             return None
-        if (manager := current_manager()) is not self._manager:
-            self._read(manager)
         return self._begin(call, target, headers)
 
     def _excludes(self, url: str) -> bool:
@@ -128,7 +121,7 @@ class ClientTracer:
         call.first = call.first or span.get_span_context()
         call.sent += 1
         if self._propagate_to is None or self._propagate_to.match(target.host):
-            self._inject(headers, inner, outer)
+            self._inject(headers, inner)
         if self._request_capture and span.is_recording():
             span.set_attributes(self._request_capture.attributes(raw_headers(headers)))
         return Hop(span, inner, call, self._stopwatch(target), self._older_names)
@@ -151,7 +144,7 @@ class ClientTracer:
         known = method in KNOWN_METHODS
         attributes: dict[str, AttributeValue] = {
             "http.request.method": method if known else "_OTHER",
-            "url.full": self._redactor.url(url) if "@" in url or "?" in url else url,
+            "url.full": redactor(self._redact).url(url) if "@" in url or "?" in url else url,
             "server.address": host,
         }
         if not known:
@@ -162,8 +155,8 @@ class ClientTracer:
             attributes["http.request.resend_count"] = call.sent
         return attributes
 
-    def _inject(self, headers: MutableMapping[str, str], inner: Context, outer: Context) -> None:
-        out = outgoing_context(_with_own_parent_id(inner, outer), self._correlation)
+    def _inject(self, headers: MutableMapping[str, str], inner: Context) -> None:
+        out = outgoing_context(inner, self._correlation)
         call_contained("the propagator", propagate.inject, headers, out)
         for name, value in correlation_headers(self._correlation, inner).items():
             if name not in headers:
@@ -177,7 +170,7 @@ class ClientTracer:
         hop.note("http.response.status_code", status)
         if status >= 400:
             hop.note("error.type", str(status))
-            span.set_status(Status(StatusCode.ERROR))
+            fail(span, str(status))
         if self._response_capture and span.is_recording():
             span.set_attributes(self._response_capture.attributes(headers))
 
@@ -194,20 +187,7 @@ class ClientTracer:
         return _PARAMETER.sub(self._parameter, _USERINFO.sub("//REDACTED:REDACTED@", text))
 
     def _parameter(self, match: re.Match[str]) -> str:
-        return match[1] + self._redactor.query(match[2])
-
-
-def _with_own_parent_id(inner: Context, outer: Context) -> Context:
-    """Return `inner` with a span id that is no other request's, where its span has that of `outer`: it is not sampled.
-
-    https://www.w3.org/TR/trace-context-2/#parent-id: the id of this request as known by the caller.
-    """
-    known = trace.get_current_span(inner).get_span_context()
-    if known.span_id != trace.get_current_span(outer).get_span_context().span_id:
-        return inner
-    flags, state = known.trace_flags, known.trace_state
-    own = SpanContext(known.trace_id, draw_span_id(), False, flags, state)
-    return trace.set_span_in_context(trace.NonRecordingSpan(own), inner)
+        return match[1] + redactor(self._redact).query(match[2])
 
 
 def _port(url: str, port: int | None) -> int | None:

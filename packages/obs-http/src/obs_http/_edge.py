@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from obs_core.integration import call_contained, instrument_once, uninstrument
+from obs_core.integration import Patches, call_contained, instrument_once, uninstrument
 from opentelemetry.trace import Link
 
 from obs_http._headers import by_name
 from obs_http._native import complete_native_tracing, is_native, leave_native_tracing
-from obs_http._patch import Patches
 from obs_http._remote import propagation_fields, put_right, remote_context
 from obs_http._types import EDGE, MARK, TRACED, Message, Receive, Scope, Send
 

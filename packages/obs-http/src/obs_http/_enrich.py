@@ -18,7 +18,7 @@ def enrich(
     if options.request_capture:
         span.set_attributes(options.request_capture.attributes(scope.get("headers", ())))
     if not owned:
-        _mask(span, scope, options.redactor)
+        _mask(span, scope, options.redactor())
     if correlation_id is None:
         return
     if not owned:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter, time_ns
 
-from obs_core.integration import call_contained, error_type, log_failure, record_error
+from obs_core.integration import call_contained, error_type, fail, log_failure, record_error
 from opentelemetry import trace
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Span
 
 from obs_http._enrich import enrich
 from obs_http._metrics import Stopwatch
@@ -279,5 +279,4 @@ class Exchange:
         if self.status is not None:
             self.span.set_attribute("http.response.status_code", self.status)
         if self._failed is None and (failure := self._error_type()) is not None:
-            self.span.set_attribute("error.type", failure)
-            self.span.set_status(Status(StatusCode.ERROR))
+            fail(self.span, failure)

@@ -12,6 +12,7 @@ from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
+    Patches,
     instrument_once,
     require,
     uninstrument,
@@ -31,7 +32,6 @@ from obs_http._edge import (
 from obs_http._identity import Identify
 from obs_http._middleware import RequestTracingMiddleware
 from obs_http._once import instrument
-from obs_http._patch import Patches
 from obs_http._types import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def instrument_fastapi(
     Raises:
         MissingDependencyError: Starlette is not installed.
         ConfigurationError: `app` is no such application, or an option is wrong.
+        AlreadyConfiguredError: It is instrumented already, with other options.
     """
     require("starlette", package="obs-http")
     from starlette.applications import Starlette
@@ -129,7 +130,7 @@ def instrument_fastapi(
     install = functools.partial(_install_everywhere, build)
     if app is not None:
         install = functools.partial(_install, app, build)
-    return instrument(_NAME, install, app, options)
+    return instrument(_NAME, install, app, options, instrument_fastapi.__kwdefaults__)
 
 
 def uninstrument_fastapi(app: Starlette | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
 
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import REDACTED, Redactor
+from obs_core.integration import REDACTED, redactor
 from opentelemetry.propagators.textmap import Getter
 
 from obs_http._environment import captured_headers, sanitized_fields
@@ -55,16 +55,16 @@ class HeaderCapture:
         side: ``server`` or ``client``.
         message: ``request`` or ``response``.
         patterns: Names and globs (``"x-*"``), without regard to case; None: those of the standard variable.
-        redactor: Decides which values are secret, and so does the standard variable; both win over every pattern.
+        redact: Secret globs beside those of the set-up; these and the standard variable win over every pattern.
 
     Raises:
         ConfigurationError: A pattern is not a header name or glob.
     """
 
-    __slots__ = ("_keys", "_pattern", "_prefix", "_redactor", "_sanitized")
+    __slots__ = ("_keys", "_pattern", "_prefix", "_redact", "_sanitized")
 
     def __init__(
-        self, side: str, message: str, patterns: Sequence[str] | None, redactor: Redactor
+        self, side: str, message: str, patterns: Sequence[str] | None, redact: tuple[str, ...]
     ) -> None:
         if patterns is None:
             self._pattern = captured_headers(f"{side}_{message}".upper())
@@ -72,7 +72,7 @@ class HeaderCapture:
             self._pattern = _any_name(f"capture_{message}_headers", patterns)
         self._sanitized = sanitized_fields()
         self._prefix = f"http.{message}.header."
-        self._redactor = redactor
+        self._redact = redact
         self._keys: dict[bytes, str | None] = {}
 
     def __bool__(self) -> bool:
@@ -109,7 +109,7 @@ class HeaderCapture:
 
     def _is_secret(self, name: str) -> bool:
         sanitized = self._sanitized is not None and self._sanitized.search(name) is not None
-        return sanitized or self._redactor.is_sensitive(name)
+        return sanitized or redactor(self._redact).is_sensitive(name)
 
 
 def _any_name(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:

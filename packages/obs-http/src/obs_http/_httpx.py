@@ -15,6 +15,7 @@ from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
+    Patches,
     call_contained,
     require,
     uninstrument,
@@ -28,7 +29,6 @@ from obs_http._client import ClientTracer
 from obs_http._hooks import RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._once import instrument
-from obs_http._patch import Patches
 
 if TYPE_CHECKING:
     import httpx
@@ -76,6 +76,7 @@ def instrument_httpx(
     Raises:
         MissingDependencyError: httpx is not installed.
         ConfigurationError: An option is wrong.
+        AlreadyConfiguredError: It is instrumented already, with other options.
     """
     require("httpx", package="obs-http")
     import httpx
@@ -101,7 +102,7 @@ def instrument_httpx(
         _NAME, contrib=_CONTRIB, awaits=not isinstance(client, httpx.Client), **options
     )
     install = functools.partial(_install, client, tracer)
-    return instrument(_NAME, install, client, options)
+    return instrument(_NAME, install, client, options, instrument_httpx.__kwdefaults__)
 
 
 def uninstrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> None:

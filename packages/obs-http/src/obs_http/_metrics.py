@@ -5,6 +5,7 @@ https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from inspect import signature
 from time import perf_counter
 from typing import Any
@@ -13,8 +14,6 @@ from obs_core.integration import call_contained
 from opentelemetry import metrics
 from opentelemetry.metrics import Histogram, MeterProvider
 from opentelemetry.util.types import AttributeValue
-
-from obs_http._scope import VERSION
 
 SERVER = ("http.server.request.duration", "Duration of HTTP server requests.")
 CLIENT = ("http.client.request.duration", "Duration of HTTP client requests.")
@@ -82,7 +81,7 @@ class Durations:
         provider = self._given or metrics.get_meter_provider()
         if type(provider).__module__.startswith("opentelemetry.metrics"):
             return None  # the API's own, which do nothing
-        create = provider.get_meter("obs_http", VERSION).create_histogram
+        create = provider.get_meter("obs_http", version("obs-http")).create_histogram
         # advisory buckets came with opentelemetry-api 1.30; before it a view sets them
         advice: dict[str, Any] = {"explicit_bucket_boundaries_advisory": BUCKETS_S}
         known = signature(create).parameters

@@ -7,10 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from obs_core import CorrelationConfig, TracingManager, get_correlation_id
-from obs_core.integration import attach_correlation, call_contained, current_manager
+from obs_core.integration import (
+    attach_correlation,
+    call_contained,
+    current_manager,
+    is_suppressed,
+    package_tracer,
+)
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanKind
 
@@ -23,7 +28,6 @@ from obs_http._metrics import SERVER, Durations, Stopwatch
 from obs_http._options import ServerOptions
 from obs_http._remote import Carrier, propagation_fields, remote_context
 from obs_http._request import RequestAttributes, span_method
-from obs_http._scope import VERSION
 from obs_http._server_span import (
     claim,
     keep_to_ourselves,
@@ -107,7 +111,7 @@ class RequestTracingMiddleware:
             traceresponse=traceresponse,
             legacy_attributes=legacy_attributes,
         )
-        self._tracer = trace.get_tracer("obs_http", VERSION, tracer_provider=tracer_provider)
+        self._tracer = package_tracer("obs-http", tracer_provider)
         self._durations = Durations(*SERVER, meter_provider)
         self._is_known = False
         self._read(current_manager())
@@ -168,7 +172,7 @@ class RequestTracingMiddleware:
             edge.hide_context(trusted=self._options.trust_remote_context)
 
     def _excludes(self, scope: Scope) -> bool:
-        return not is_instrumentation_enabled() or self._options.excluded(scope)
+        return is_suppressed() or self._options.excluded(scope)
 
     async def _leave_alone(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         scope[MARK] = None
@@ -236,7 +240,7 @@ class RequestTracingMiddleware:
         return remote_context(carrier, trusted=trusted)
 
     def _start(self, scope: Scope, headers: Carrier, inner: Context, links: list[Link]) -> Span:
-        attributes = RequestAttributes(scope, headers, self._options.redactor)
+        attributes = RequestAttributes(scope, headers, self._options.redactor())
         return self._tracer.start_span(
             span_method(scope), inner, SpanKind.SERVER, attributes, links
         )

@@ -12,11 +12,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from obs_core.integration import instrument_once, record_error, uninstrument
+from obs_core.integration import Patches, instrument_once, record_error, uninstrument
 from opentelemetry import trace
 
 from obs_http._outcome import frames, has_left
-from obs_http._patch import Patches
 from obs_http._types import Scope
 
 TRACING = "fastapi.telemetry"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import Redactor, current_manager
+from obs_core.integration import Redactor, current_manager, redactor
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
@@ -23,8 +23,8 @@ class ServerOptions:
     """What `RequestTracingMiddleware` was told; see there."""
 
     __slots__ = (
-        "_response_capture", "_service_name", "_traceresponse", "_writes_headers", "correlation", "excluded",
-        "identity", "identity_in_baggage", "legacy_attributes", "older_names", "redactor", "request_capture",
+        "_redact", "_response_capture", "_service_name", "_traceresponse", "_writes_headers", "correlation", "excluded",
+        "identity", "identity_in_baggage", "legacy_attributes", "older_names", "request_capture",
         "trust_remote_context",
     )  # fmt: skip
 
@@ -50,16 +50,16 @@ class ServerOptions:
             raise ConfigurationError(f"correlation={correlation!r} is not a CorrelationConfig")
         manager = current_manager()
         settings = manager.settings if manager is not None else None
-        self.redactor = Redactor((*redact, *(settings.redact if settings else ())))
+        self._redact = tuple(redact)
         self.correlation = correlation or (
             settings.correlation if settings else CorrelationConfig()
         )
         self.excluded = Exclusion(excluded_paths)
         self.request_capture = HeaderCapture(
-            "server", "request", capture_request_headers, self.redactor
+            "server", "request", capture_request_headers, self._redact
         )
         self._response_capture = HeaderCapture(
-            "server", "response", capture_response_headers, self.redactor
+            "server", "response", capture_response_headers, self._redact
         )
         if identity_from_baggage and not trust_remote_context:
             raise ConfigurationError(
@@ -80,6 +80,10 @@ class ServerOptions:
         self._service_name = re.sub(r"[^\x20-\x7e]", "?", name).encode()
         self._writes_headers = response_headers
         self._traceresponse = traceresponse
+
+    def redactor(self) -> Redactor:
+        """Return what masks secrets, by these options and the set-up in force."""
+        return redactor(self._redact)
 
     def captured_response(self, headers: RawHeaders) -> dict[str, list[str]]:
         """Return the attributes of the response headers that were asked for."""

@@ -15,6 +15,7 @@ from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
+    Patches,
     call_contained,
     require,
     uninstrument,
@@ -29,7 +30,6 @@ from obs_http._client import ClientTracer, raw_headers
 from obs_http._hooks import RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._once import instrument
-from obs_http._patch import Patches
 
 if TYPE_CHECKING:
     import requests
@@ -80,6 +80,7 @@ def instrument_requests(
     Raises:
         MissingDependencyError: requests is not installed.
         ConfigurationError: An option is wrong.
+        AlreadyConfiguredError: It is instrumented already, with other options.
     """
     require("requests", package="obs-http")
     import requests
@@ -103,7 +104,7 @@ def instrument_requests(
     }
     tracer = ClientTracer(_NAME, contrib=_CONTRIB, awaits=False, **options)
     install = functools.partial(_install, session, tracer)
-    return instrument(_NAME, install, session, options)
+    return instrument(_NAME, install, session, options, instrument_requests.__kwdefaults__)
 
 
 def uninstrument_requests(session: requests.Session | None = None) -> None:
