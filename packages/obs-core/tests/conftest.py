@@ -14,8 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from .llm_provider import provider
 
 PRELUDE = """
 import atexit, os, sys, time, threading, logging
@@ -177,3 +180,28 @@ def grpc_sink() -> Iterator[GrpcSink]:
     """A real OTLP/gRPC receiver on a free loopback port."""
     with serve_grpc() as sink:
         yield sink
+
+
+@pytest.fixture(scope="module")
+def provider_url() -> Iterator[str]:
+    """The URL of a server that speaks the protocols of OpenAI's and Anthropic's APIs."""
+    with provider() as url:
+        yield url
+
+
+@pytest.fixture
+def gpt(provider_url: str) -> Iterator[Any]:
+    """OpenAI's client of that server."""
+    import openai
+
+    with openai.OpenAI(base_url=provider_url + "/v1", api_key="k", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def claude(provider_url: str) -> Iterator[Any]:
+    """Anthropic's client of that server."""
+    import anthropic
+
+    with anthropic.Anthropic(base_url=provider_url, api_key="k", max_retries=0) as client:
+        yield client

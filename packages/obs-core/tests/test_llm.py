@@ -6,10 +6,7 @@ import asyncio
 import gc
 import io
 import json
-import threading
-import time
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import anthropic
@@ -22,183 +19,10 @@ from obs_core.testing import SpanRecorder, record_spans
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
+from .llm_provider import MODEL, USAGE, anthropic_events
+
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-MODEL = "gpt-4o-mini-2024-07-18"
-USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 MESSAGES: list[Any] = [{"role": "user", "content": "my secret question"}]
-
-
-def _openai_chunks() -> list[dict[str, Any]]:
-    common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-    texts = [{"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo"}]
-    chunks = [
-        {**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None}
-        for delta in texts
-    ]
-    chunks.append(
-        {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
-    )
-    return [*chunks, {**common, "choices": [], "usage": USAGE}]
-
-
-def _openai_whole() -> dict[str, Any]:
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": "Hello"},
-        "finish_reason": "stop",
-    }
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": MODEL,
-        "choices": [choice],
-        "usage": USAGE,
-    }
-
-
-def _anthropic_whole(**changes: Any) -> dict[str, Any]:
-    usage = {
-        "input_tokens": 5,
-        "output_tokens": 4,
-        "cache_read_input_tokens": 3,
-        "cache_creation_input_tokens": 1,
-    }
-    return {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x-1", "stop_sequence": None,
-        "stop_reason": "end_turn", "content": [{"type": "text", "text": "Hello"}], "usage": usage, **changes,
-    }  # fmt: skip
-
-
-def _anthropic_events() -> list[dict[str, Any]]:
-    start = {
-        "input_tokens": 5,
-        "output_tokens": 1,
-        "cache_read_input_tokens": 3,
-        "cache_creation_input_tokens": 1,
-    }
-    block = {
-        "type": "content_block_start",
-        "index": 0,
-        "content_block": {"type": "text", "text": ""},
-    }
-    deltas = [
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}}
-        for t in ("Hel", "lo")
-    ]
-    end = {
-        "type": "message_delta",
-        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-        "usage": {"output_tokens": 4},
-    }
-    return [
-        {"type": "message_start", "message": _anthropic_whole(content=[], stop_reason=None, usage=start)},
-        block, *deltas, {"type": "content_block_stop", "index": 0}, end, {"type": "message_stop"},
-    ]  # fmt: skip
-
-
-def _responses_events() -> list[dict[str, Any]]:
-    response = {
-        "id": "resp_1", "object": "response", "created_at": 1, "model": MODEL, "status": "in_progress", "output": [],
-        "parallel_tool_calls": True, "tool_choice": "auto", "tools": [],
-    }  # fmt: skip
-    usage = {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13, "input_tokens_details": {"cached_tokens": 0},
-             "output_tokens_details": {"reasoning_tokens": 0}}  # fmt: skip
-    delta = {
-        "type": "response.output_text.delta",
-        "item_id": "m",
-        "output_index": 0,
-        "content_index": 0,
-        "logprobs": [],
-    }
-    return [
-        {"type": "response.created", "response": response, "sequence_number": 0},
-        {**delta, "delta": "Hel", "sequence_number": 1},
-        {**delta, "delta": "lo", "sequence_number": 2},
-        {
-            "type": "response.completed",
-            "response": {**response, "status": "completed", "usage": usage},
-            "sequence_number": 3,
-        },
-    ]
-
-
-class Provider(BaseHTTPRequestHandler):
-    """Answers like OpenAI's and Anthropic's APIs, whole or as server-sent events, a chunk every few milliseconds."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if asked["model"] == "missing":
-            self._whole(
-                404, {"error": {"message": "no such model", "type": "invalid_request_error"}}
-            )
-        elif self.path.endswith("/responses"):
-            self._events(_responses_events(), named=True)
-        elif self.path.endswith("/messages"):
-            self._events(_anthropic_events(), named=True) if asked.get("stream") else self._whole(
-                200, _anthropic_whole()
-            )
-        elif asked.get("stream"):
-            self._events(_openai_chunks(), done=True)
-        else:
-            self._whole(200, _openai_whole())
-
-    def _whole(self, status: int, body: dict[str, Any]) -> None:
-        encoded = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(encoded)))
-        self.end_headers()
-        self.wfile.write(encoded)
-
-    def _events(
-        self, events: list[dict[str, Any]], *, named: bool = False, done: bool = False
-    ) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        lines = [
-            (f"event: {event['type']}\n" if named else "") + f"data: {json.dumps(event)}\n\n"
-            for event in events
-        ]
-        for line in [*lines, *(["data: [DONE]\n\n"] if done else [])]:
-            try:
-                self.wfile.write(line.encode())
-                self.wfile.flush()
-            except OSError:
-                return
-            time.sleep(0.005)
-        self.close_connection = True
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def provider_url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
-
-
-@pytest.fixture
-def gpt(provider_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=provider_url + "/v1", api_key="k", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def claude(provider_url: str) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=provider_url, api_key="k", max_retries=0) as client:
-        yield client
 
 
 def said(span: ReadableSpan) -> dict[str, Any]:
@@ -388,8 +212,8 @@ def test_the_stream_of_the_responses_api(spans: SpanRecorder, gpt: openai.OpenAI
     def ask() -> Any:
         return gpt.responses.create(model="gpt-4o-mini", input="hi", stream=True)
 
-    assert len(list(ask())) == 4
-    expected = {**STREAMED, "gen_ai.response.id": "resp_1", "obs.items.count": 4}
+    assert len(list(ask())) == 6
+    expected = {**STREAMED, "gen_ai.response.id": "resp_1", "obs.items.count": 6}
     del expected["gen_ai.response.finish_reasons"]
     assert said(one(spans)) == expected
 
@@ -471,7 +295,7 @@ def _bedrock_events() -> Iterator[dict[str, Any]]:
 
 
 def _invoke_events() -> Iterator[dict[str, Any]]:
-    for event in _anthropic_events():
+    for event in anthropic_events():
         yield {"chunk": {"bytes": json.dumps(event).encode()}}
 
 

@@ -32,8 +32,8 @@ def follow(stream: Any, reading: Reading) -> None:
     """
     kind: Any = type(stream)
     stream.__class__ = _followed(kind)
-    stream._obs_reading = reading
-    stream._obs_end = finalize(stream, reading.end)
+    stream._obs_aws_reading = reading
+    stream._obs_aws_end = finalize(stream, reading.end)
 
 
 class Reading:
@@ -70,16 +70,16 @@ class Reading:
 class _Followed:
     """What is common to sync and async streams."""
 
-    _obs_reading: Reading
-    _obs_end: Callable[[], None]
+    _obs_aws_reading: Reading
+    _obs_aws_end: Callable[[], None]
 
-    def _obs_failed(self, error: BaseException) -> None:
-        self._obs_reading.fail(error)
-        self._obs_end()
+    def _obs_aws_failed(self, error: BaseException) -> None:
+        self._obs_aws_reading.fail(error)
+        self._obs_aws_end()
 
     def close(self) -> Any:
         """Close the stream; a coroutine where the stream's own is."""
-        self._obs_end()
+        self._obs_aws_end()
         return super().close()  # type: ignore[misc]
 
 
@@ -90,12 +90,12 @@ class _FollowedStream(_Followed):
             try:
                 event = next(events)
             except StopIteration:
-                self._obs_end()
+                self._obs_aws_end()
                 return
             except BaseException as error:
-                self._obs_failed(error)
+                self._obs_aws_failed(error)
                 raise
-            self._obs_reading.read(event)
+            self._obs_aws_reading.read(event)
             yield event
 
 
@@ -106,12 +106,12 @@ class _FollowedAioStream(_Followed):
             try:
                 event = await anext(events)
             except StopAsyncIteration:
-                self._obs_end()
+                self._obs_aws_end()
                 return
             except BaseException as error:
-                self._obs_failed(error)
+                self._obs_aws_failed(error)
                 raise
-            self._obs_reading.read(event)
+            self._obs_aws_reading.read(event)
             yield event
 
 

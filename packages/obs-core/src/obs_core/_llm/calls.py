@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from opentelemetry.context import attach, detach
@@ -115,6 +117,8 @@ def _answering_call(function: AnyCallable, plan: Plan) -> AnyCallable:
             raise
         finally:
             detach(token)
+        if inspect.iscoroutine(answer):
+            return _awaited(lambda: answer, span, steps)
         return _answered(answer, span, steps)
 
     return wrapper
@@ -129,14 +133,19 @@ def _answering_coroutine(function: AnyCallable, plan: Plan) -> AnyCallable:
         if span is None:
             return await function(*args, **kwargs)
         steps = plan.steps(span)
-        try:
-            answer = await steps.context.run_async(lambda: function(*args, **kwargs))
-        except BaseException as error:
-            steps.end_failed(error)
-            raise
-        return _answered(answer, span, steps)
+        return await _awaited(lambda: function(*args, **kwargs), span, steps)
 
     return wrapper
+
+
+async def _awaited(ask: Callable[[], Awaitable[Any]], span: Span, steps: Steps) -> Any:
+    """Wait for an answer or a stream in the call's context."""
+    try:
+        awaited = await steps.context.run_async(ask)
+    except BaseException as error:
+        steps.end_failed(error)
+        raise
+    return _answered(awaited, span, steps)
 
 
 LLM_WRAPPERS: dict[Kind, Wrap] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 # The names by which OpenAI, Anthropic, Bedrock, Gemini, Ollama and LangChain call the same thing; the first found counts.
@@ -18,24 +19,33 @@ _USAGE = (
     "amazon-bedrock-invocationMetrics",
     "token_usage",
 )
-_INPUT = (
-    "prompt_tokens",
-    "input_tokens",
-    "inputTokens",
-    "prompt_token_count",
-    "promptTokenCount",
-    "inputTokenCount",
-)
-_OUTPUT = (
-    "completion_tokens",
-    "output_tokens",
-    "outputTokens",
-    "candidates_token_count",
-    "candidatesTokenCount",
-    "outputTokenCount",
-)
-_OLLAMA_INPUT, _OLLAMA_OUTPUT = ("prompt_eval_count",), ("eval_count",)
-_CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
+# The names of a count, and those of the counts that the provider tells beside it though they are part of the total.
+_INPUT: Mapping[str, tuple[str, ...]] = {
+    "prompt_tokens": (),  # before input_tokens: LiteLLM's totals, beside which it repeats Anthropic's
+    "input_tokens": ("cache_read_input_tokens", "cache_creation_input_tokens"),
+    "inputTokens": ("cacheReadInputTokens", "cacheWriteInputTokens"),
+    "inputTokenCount": ("cacheReadInputTokenCount", "cacheWriteInputTokenCount"),
+    "prompt_token_count": ("tool_use_prompt_token_count",),
+    "promptTokenCount": ("toolUsePromptTokenCount",),
+}
+_OUTPUT: Mapping[str, tuple[str, ...]] = {
+    "completion_tokens": (),
+    "output_tokens": (),
+    "outputTokens": (),
+    "outputTokenCount": (),
+    "candidates_token_count": ("thoughts_token_count",),
+    "candidatesTokenCount": ("thoughtsTokenCount",),
+}
+_OLLAMA_INPUT: Mapping[str, tuple[str, ...]] = {"prompt_eval_count": ()}
+_OLLAMA_OUTPUT: Mapping[str, tuple[str, ...]] = {"eval_count": ()}
+_HEADER = "x-amzn-bedrock-{}-token-count"
+_HEADER_INPUT: Mapping[str, tuple[str, ...]] = {
+    _HEADER.format("input"): (
+        _HEADER.format("cache-read-input"),
+        _HEADER.format("cache-write-input"),
+    )
+}
+_HEADER_OUTPUT: Mapping[str, tuple[str, ...]] = {_HEADER.format("output"): ()}
 _NESTED = (
     "message",
     "response",
@@ -45,7 +55,32 @@ _NESTED = (
     "response_metadata",
     "contentBlockDelta",
     "output",
+    "chunk",
 )
+
+
+class Tokens:
+    """One count of tokens: running totals, of which the highest is the last word, or parts that are added up."""
+
+    __slots__ = ("_highest", "_sum")
+
+    def __init__(self) -> None:
+        self._highest: int | None = None
+        self._sum: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        """The total as far as it is known."""
+        return self._highest if self._sum is None else self._sum
+
+    def take(self, count: int | None, *, is_part: bool) -> None:
+        """Take a running total, or a part."""
+        if count is None:
+            return
+        if is_part:
+            self._sum = (self._sum or 0) + count
+        else:
+            self._highest = max(count, self._highest or 0)
 
 
 class Reading:
@@ -55,24 +90,25 @@ class Reading:
         text: The answer's text, only where `keep_text`; at most 32 KiB.
     """
 
-    __slots__ = (
-        "finish_reasons",
-        "id",
-        "input_tokens",
-        "keep_text",
-        "model",
-        "output_tokens",
-        "text",
-    )
+    __slots__ = ("_input", "_output", "finish_reasons", "id", "keep_text", "model", "text")
 
     def __init__(self, *, keep_text: bool = False) -> None:
         self.keep_text = keep_text
         self.model: str | None = None
         self.id: str | None = None
         self.finish_reasons: list[str] = []
-        self.input_tokens: int | None = None
-        self.output_tokens: int | None = None
         self.text = ""
+        self._input, self._output = Tokens(), Tokens()
+
+    @property
+    def input_tokens(self) -> int | None:
+        """All input, what was cached included."""
+        return self._input.total
+
+    @property
+    def output_tokens(self) -> int | None:
+        """All output, what was thought included."""
+        return self._output.total
 
     def take(self, piece: object) -> None:
         """Read a whole answer, or one chunk of it."""
@@ -82,9 +118,7 @@ class Reading:
         for part in (piece, *(get(piece, name) for name in _NESTED)):
             self._take_part(part)
         headers = get(get(piece, "ResponseMetadata"), "HTTPHeaders")
-        self._count(
-            headers, ("x-amzn-bedrock-input-token-count",), ("x-amzn-bedrock-output-token-count",)
-        )
+        self._count(headers, _HEADER_INPUT, _HEADER_OUTPUT)
 
     def _take_part(self, part: object) -> None:
         if part is None or isinstance(part, str):
@@ -94,8 +128,10 @@ class Reading:
         self._finish(part)
         for choice in _all(part, _CHOICES):
             self._finish(choice)
+        # a chunk of LangChain's says what it adds, and its sum is LangChain's own
+        is_part = get(part, "type") == "AIMessageChunk"
         for name in _USAGE:
-            self._count(get(part, name), _INPUT, _OUTPUT)
+            self._count(get(part, name), _INPUT, _OUTPUT, is_part=is_part)
         self._count(part, _OLLAMA_INPUT, _OLLAMA_OUTPUT)
 
     def _finish(self, part: object) -> None:
@@ -104,16 +140,17 @@ class Reading:
         if isinstance(told, str) and told not in self.finish_reasons:
             self.finish_reasons.append(told)
 
-    def _count(self, usage: object, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        if usage is None:
-            return
-        # counts in a stream are running totals, so the highest is the last word
-        taken, given = _first_count(usage, inputs), _first_count(usage, outputs)
-        if taken is not None:
-            cached = sum(_first_count(usage, (name,)) or 0 for name in _CACHED)
-            self.input_tokens = max(taken + cached, self.input_tokens or 0)
-        if given is not None:
-            self.output_tokens = max(given, self.output_tokens or 0)
+    def _count(
+        self,
+        usage: object,
+        inputs: Mapping[str, tuple[str, ...]],
+        outputs: Mapping[str, tuple[str, ...]],
+        *,
+        is_part: bool = False,
+    ) -> None:
+        if usage is not None:
+            self._input.take(_total(usage, inputs), is_part=is_part)
+            self._output.take(_total(usage, outputs), is_part=is_part)
 
 
 def get(part: object, name: str) -> Any:
@@ -128,14 +165,18 @@ def first_text(part: object, names: Sequence[str]) -> str | None:
     )
 
 
-def _first_count(usage: object, names: Sequence[str]) -> int | None:
-    for name in names:
-        value = get(usage, name)
-        if isinstance(value, str) and value.isdecimal():
-            return int(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
+def _total(usage: object, names: Mapping[str, tuple[str, ...]]) -> int | None:
+    """Return the first of the counts `names`, with what belongs to it."""
+    for name, beside in names.items():
+        if (count := _number(get(usage, name))) is not None:
+            return count + sum(_number(get(usage, each)) or 0 for each in beside)
     return None
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _all(part: object, names: Sequence[str]) -> Iterator[object]:
@@ -145,10 +186,31 @@ def _all(part: object, names: Sequence[str]) -> Iterator[object]:
             yield from found
 
 
+def is_raw_response(answer: object) -> bool:
+    """Whether `answer` is what ``with_raw_response`` and ``with_streaming_response`` of OpenAI and Anthropic give."""
+    return hasattr(type(answer), "parse") and hasattr(answer, "http_response")
+
+
+def raw_content(answer: Any) -> bytes | None:
+    """Return the JSON that is the body of a raw response; None before it has been read, and for a stream."""
+    try:
+        content: bytes = answer.http_response.content
+    except Exception:  # noqa: BLE001 - httpx's, which is not imported for that
+        return None
+    return content if content.lstrip()[:1] == b"{" else None
+
+
 def _decoded(piece: object) -> object:
-    """Return the JSON inside a chunk of Bedrock's ``invoke_model_with_response_stream``; anything else as it is."""
-    inner = get(get(piece, "chunk"), "bytes")
-    return json.loads(inner) if isinstance(inner, bytes) else piece
+    """Return the JSON inside a raw response, or a chunk of Bedrock's ``invoke_model_with_response_stream``.
+
+    Anything else as it is.
+    """
+    is_raw = is_raw_response(piece)
+    inner = raw_content(piece) if is_raw else get(get(piece, "chunk"), "bytes")
+    with suppress(ValueError):
+        if isinstance(inner, bytes):
+            return json.loads(inner)
+    return None if is_raw else piece
 
 
 def _text(piece: object, *, whole_too: bool) -> str:

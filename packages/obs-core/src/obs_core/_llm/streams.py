@@ -1,28 +1,41 @@
-"""Stand-ins for the streams that providers' SDKs return: the same interface, with each chunk seen on its way."""
+"""Watch an answer that is read later: a stream, a context manager that opens one, or a response not read yet.
+
+The answer stays the object that the SDK made: its class becomes a subclass of the same name, so that what the SDK's own
+methods read (``get_final_response()``, ``text_stream``) is seen as well. An object whose class cannot be extended, such as
+a generator, is replaced by one that passes everything on to it.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from contextlib import suppress
+from collections.abc import Callable, MutableMapping
+from functools import lru_cache
 from typing import Any
+from weakref import finalize
 
 from obs_core._decorators.generator_context import Steps
+from obs_core._llm.responses import is_raw_response, raw_content
+from obs_core._llm.watched import LOOPS, PARTS, Watched, is_watched
 
-_SNAPSHOTS = ("current_message_snapshot", "current_completion_snapshot")
+_FORWARDED = (
+    *("__iter__", "__next__", "__aiter__", "__anext__"),
+    *("__enter__", "__exit__", "__aenter__", "__aexit__"),
+    *("close", "aclose", "parse"),
+)
 
 
 def watched(answer: Any, steps: Steps) -> Any:
-    """Return a stand-in for `answer` that shows its chunks to `steps`, or None where it is no stream."""
+    """Return `answer`, or what stands for it, with its chunks shown to `steps`; None where it is no stream."""
     kind = type(answer)
     if isinstance(answer, MutableMapping):
         return _watched_entry(answer, steps)
+    if is_raw_response(answer):
+        return _watch(answer, steps) if raw_content(answer) is None else None
     if hasattr(kind, "read") or hasattr(kind, "json"):
         return None  # a file or a bare HTTP response, iterable or not
-    if hasattr(kind, "__anext__") or (hasattr(kind, "__aenter__") and _is_pending(answer)):
-        return _AsyncStream(answer, steps)
-    if hasattr(kind, "__next__") or (hasattr(kind, "__enter__") and _is_pending(answer)):
-        return _Stream(answer, steps)
+    if hasattr(kind, "__anext__") or hasattr(kind, "__next__"):
+        return _watch(answer, steps)
+    if (hasattr(kind, "__aenter__") or hasattr(kind, "__enter__")) and _is_pending(answer):
+        return _watch(answer, steps)
     return None
 
 
@@ -34,146 +47,72 @@ def _is_pending(answer: Any) -> bool:
 def _watched_entry(
     answer: MutableMapping[str, Any], steps: Steps
 ) -> MutableMapping[str, Any] | None:
-    """Put the stand-in where Bedrock's dict has its event stream."""
+    """Watch the event stream in Bedrock's dict."""
     for key in ("stream", "body"):
         events = answer.get(key)
         # the "body" of invoke_model is one JSON document, read as a file
         if events is None or isinstance(events, (str, list, dict)) or hasattr(events, "read"):
             continue
-        if hasattr(events, "__aiter__"):
-            answer[key] = _AsyncStream(events, steps)
-            return answer
-        if hasattr(events, "__iter__"):
-            answer[key] = _Stream(events, steps)
+        if hasattr(events, "__aiter__") or hasattr(events, "__iter__"):
+            answer[key] = _watch(events, steps)
             return answer
     return None
 
 
-class _StandIn:
-    """Whatever is not about iterating, entering and closing goes to the stream itself, `isinstance` included."""
+def _watch(answer: Any, steps: Steps) -> Any:
+    if not is_watched(answer):
+        answer = _extended(answer)
+    if steps not in answer._obs_steps:
+        answer._obs_steps.append(steps)
+        answer._obs_finalizers.append(finalize(answer, steps.end))
+    return answer
 
-    def __init__(self, stream: Any, steps: Steps) -> None:
-        self._obs_stream = stream
-        self._obs_steps = steps
-        self._obs_entered: Any = stream
-        self._obs_iterator: Any = None
+
+def _extended(answer: Any) -> Any:
+    kind: Any = type(answer)
+    state = {"_obs_steps": [], "_obs_finalizers": [], "_obs_busy": False}
+    try:
+        vars(answer).update(state)
+        object.__setattr__(answer, "__class__", _subclass(kind, kind))
+    except TypeError:
+        answer = _subclass(kind, _standing_for(kind))(answer)
+        vars(answer).update(state)
+    return answer
+
+
+@lru_cache(maxsize=64)
+def _subclass(kind: Any, base: Any) -> Any:
+    """Return a subclass of `base` that watches what a `kind` can do."""
+    parts = [Watched, *(part for name, part in PARTS.items() if hasattr(kind, name))]
+    if not hasattr(kind, "__next__") and not hasattr(kind, "__anext__"):
+        parts += [part for name, part in LOOPS.items() if hasattr(kind, name)][:1]
+    methods = dict(item for part in parts for item in vars(part).items() if callable(item[1]))
+    names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(kind.__name__, (base,), {**methods, **names, "_obs_watch": staticmethod(watched)})
+
+
+@lru_cache(maxsize=64)
+def _standing_for(kind: Any) -> type:
+    methods = {name: _forwarded(name) for name in _FORWARDED if hasattr(kind, name)}
+    return type(kind.__name__, (_StandIn,), methods)
+
+
+def _forwarded(name: str) -> Callable[..., Any]:
+    return lambda self, *args: getattr(self._obs_inner, name)(*args)
+
+
+class _StandIn:
+    """Passes everything on to an object whose class cannot be extended, `isinstance` included."""
+
+    def __init__(self, inner: Any) -> None:
+        self._obs_inner = inner
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        return type(self._obs_stream)
+        return type(self._obs_inner)
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._obs_stream, name)
-        if name in ("close", "aclose"):
-            return self._obs_closing(value)
-        return self._obs_texts(value) if name == "text_stream" else value
+        return getattr(self._obs_inner, name)
 
     def __repr__(self) -> str:
-        return repr(self._obs_stream)
-
-    def __del__(self) -> None:
-        self._obs_end()
-
-    def _obs_end(self, error: BaseException | None = None) -> None:
-        for name in _SNAPSHOTS:
-            # these raise where nothing has arrived
-            with suppress(Exception):
-                self._obs_steps.look(getattr(self._obs_entered, name))
-        self._obs_steps.end(error)
-
-    def _obs_closing(self, close: Callable[..., Any]) -> Callable[..., Any]:
-        def closing(*args: Any, **kwargs: Any) -> Any:
-            closed = close(*args, **kwargs)
-            if inspect.isawaitable(closed):
-                return self._obs_closed(closed)
-            self._obs_end()
-            return closed
-
-        return closing
-
-    async def _obs_closed(self, closed: Awaitable[Any]) -> Any:
-        try:
-            return await closed
-        finally:
-            self._obs_end()
-
-    def _obs_texts(self, texts: Any) -> Any:
-        raise NotImplementedError
-
-
-class _Stream(_StandIn):
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if self._obs_iterator is None:
-            self._obs_iterator = iter(self._obs_stream)
-        try:
-            item = self._obs_steps.context.run(next, self._obs_iterator)
-        except StopIteration:
-            self._obs_end()
-            raise
-        except BaseException as error:
-            self._obs_end(error)
-            raise
-        self._obs_steps.item(item)
-        return item
-
-    def __enter__(self) -> Any:
-        try:
-            entered = self._obs_entered = self._obs_steps.context.run(self._obs_stream.__enter__)
-        except BaseException as error:
-            self._obs_end(error)
-            raise
-        return self if entered is self._obs_stream else watched(entered, self._obs_steps) or entered
-
-    def __exit__(self, *error: Any) -> Any:
-        try:
-            return self._obs_stream.__exit__(*error)
-        finally:
-            self._obs_end(error[1])
-
-    def _obs_texts(self, texts: Iterator[Any]) -> Iterator[Any]:
-        for text in texts:
-            self._obs_steps.item(text)
-            yield text
-
-
-class _AsyncStream(_StandIn):
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
-        if self._obs_iterator is None:
-            self._obs_iterator = aiter(self._obs_stream)
-        try:
-            item = await self._obs_steps.context.run_async(self._obs_iterator.__anext__)
-        except StopAsyncIteration:
-            self._obs_end()
-            raise
-        except BaseException as error:
-            self._obs_end(error)
-            raise
-        self._obs_steps.item(item)
-        return item
-
-    async def __aenter__(self) -> Any:
-        try:
-            entered = self._obs_entered = await self._obs_steps.context.run_async(
-                self._obs_stream.__aenter__
-            )
-        except BaseException as error:
-            self._obs_end(error)
-            raise
-        return self if entered is self._obs_stream else watched(entered, self._obs_steps) or entered
-
-    async def __aexit__(self, *error: Any) -> Any:
-        try:
-            return await self._obs_stream.__aexit__(*error)
-        finally:
-            self._obs_end(error[1])
-
-    async def _obs_texts(self, texts: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for text in texts:
-            self._obs_steps.item(text)
-            yield text
+        return repr(self._obs_inner)

@@ -1,0 +1,234 @@
+"""What watched answers do beside what they did: show each item to the spans of their calls, and end these.
+
+The methods of these classes go into a subclass that `streams` makes of the answer's own class. That is its only base, for
+only then can an object change its class to it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+from weakref import finalize
+
+from obs_core._decorators.generator_context import Steps
+from obs_core._llm.responses import is_raw_response
+from obs_core._safety.containment import call_contained
+
+
+def is_watched(answer: object) -> bool:
+    """Whether `answer` is watched already."""
+    return "_obs_steps" in getattr(answer, "__dict__", ())
+
+
+def _own(watched: Any) -> Any:
+    """Return `watched` as the SDK made it."""
+    return super(type(watched), watched)
+
+
+class Watched:
+    """What is common to all that is watched.
+
+    Attributes:
+        _obs_watch: `streams.watched`, for what this opens.
+        _obs_steps: The spans of the calls that returned this, the innermost first.
+        _obs_finalizers: End these spans when this is collected.
+        _obs_busy: Whether an item is being taken.
+    """
+
+    _obs_watch: Callable[[Any, Steps], Any]
+    _obs_steps: list[Steps]
+    _obs_finalizers: list[finalize[..., Any]]
+    _obs_busy: bool
+
+    def _obs_end(self, error: BaseException | None = None) -> None:
+        for steps in self._obs_steps:
+            steps.end(error)
+
+    def _obs_item(self, item: object) -> None:
+        for steps in self._obs_steps:
+            steps.item(item)
+
+    def _obs_take(self, step: Callable[..., Any], *args: Any) -> Any:
+        """Take one item by `step`."""
+        if self._obs_busy:  # the SDK's own step takes another
+            return step(*args)
+        self._obs_busy = True
+        try:
+            item = self._obs_steps[0].context.run(step, *args)
+        except StopIteration:
+            self._obs_end()
+            raise
+        except BaseException as error:
+            self._obs_end(error)
+            raise
+        finally:
+            self._obs_busy = False
+        self._obs_item(item)
+        return item
+
+    async def _obs_take_async(self, step: Callable[[], Awaitable[Any]]) -> Any:
+        """Take one item by awaiting what `step` returns."""
+        if self._obs_busy:
+            return await step()
+        self._obs_busy = True
+        try:
+            item = await self._obs_steps[0].context.run_async(step)
+        except StopAsyncIteration:
+            self._obs_end()
+            raise
+        except BaseException as error:
+            self._obs_end(error)
+            raise
+        finally:
+            self._obs_busy = False
+        self._obs_item(item)
+        return item
+
+    def _obs_opened(self, opened: Any) -> Any:
+        """Return what the application gets in place of `opened`, with which the spans end from now on."""
+        if opened is self or opened is vars(self).get("_obs_inner"):
+            return self
+        for steps in self._obs_steps:
+            seen = call_contained("watching a stream", self._obs_watch, opened, steps)
+            if seen is not None:
+                opened = seen
+            elif is_raw_response(opened):
+                steps.end_whole(opened)
+        vars(self)["_obs_open"] = opened
+        if is_watched(opened):
+            for ending in self._obs_finalizers:
+                ending.detach()
+        return opened
+
+    def _obs_left(self, error: BaseException | None) -> None:
+        """End the spans as a ``with`` block is left, before the SDK closes what is open."""
+        opened: Any = vars(self).get("_obs_open")
+        ending = opened if is_watched(opened) else self
+        ending._obs_end(error)
+
+    def _obs_closing(self, close: Callable[..., Any]) -> Callable[..., Any]:
+        def closing(*args: Any, **kwargs: Any) -> Any:
+            closed = close(*args, **kwargs)
+            if inspect.isawaitable(closed):
+                return self._obs_closed(closed)
+            self._obs_end()
+            return closed
+
+        return closing
+
+    async def _obs_closed(self, closed: Awaitable[Any]) -> Any:
+        try:
+            return await closed
+        finally:
+            self._obs_end()
+
+
+class _Iterator:
+    def __iter__(self: Any) -> Any:
+        return self
+
+    def __next__(self: Any) -> Any:
+        return self._obs_take(_own(self).__next__)
+
+
+class _AsyncIterator:
+    def __aiter__(self: Any) -> Any:
+        return self
+
+    async def __anext__(self: Any) -> Any:
+        return await self._obs_take_async(_own(self).__anext__)
+
+
+class _Iterable:
+    """Botocore's streams: an iterator for each loop, over the same events."""
+
+    def __iter__(self: Any) -> Iterator[Any]:
+        items = _own(self).__iter__()
+        try:
+            while True:
+                yield self._obs_take(next, items)
+        except StopIteration:
+            return
+
+
+class _AsyncIterable:
+    async def __aiter__(self: Any) -> AsyncIterator[Any]:
+        items = _own(self).__aiter__()
+        try:
+            while True:
+                yield await self._obs_take_async(items.__anext__)
+        except StopAsyncIteration:
+            return
+
+
+class _Manager:
+    def __enter__(self: Any) -> Any:
+        try:
+            opened = self._obs_steps[0].context.run(_own(self).__enter__)
+        except BaseException as error:
+            self._obs_end(error)
+            raise
+        return self._obs_opened(opened)
+
+    def __exit__(self: Any, *error: Any) -> Any:
+        self._obs_left(error[1])
+        return _own(self).__exit__(*error)
+
+
+class _AsyncManager:
+    async def __aenter__(self: Any) -> Any:
+        try:
+            enter = _own(self).__aenter__
+            opened = await self._obs_steps[0].context.run_async(enter)
+        except BaseException as error:
+            self._obs_end(error)
+            raise
+        return self._obs_opened(opened)
+
+    async def __aexit__(self: Any, *error: Any) -> Any:
+        self._obs_left(error[1])
+        return await _own(self).__aexit__(*error)
+
+
+class _Closed:
+    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._obs_closing(_own(self).close)(*args, **kwargs)
+
+
+class _AsyncClosed:
+    def aclose(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._obs_closing(_own(self).aclose)(*args, **kwargs)
+
+
+class _Parsed:
+    """A response of an SDK, which is read whole, or as a stream."""
+
+    def _obs_end(self: Any, error: BaseException | None = None) -> None:
+        is_stream = is_watched(vars(self).get("_obs_open"))
+        for steps in self._obs_steps:
+            if is_stream:
+                steps.end(error)
+            elif error is not None:
+                steps.end_failed(error)
+            else:
+                steps.end_whole(self)
+
+    def parse(self: Any, *args: Any, **kwargs: Any) -> Any:
+        parsed = _own(self).parse(*args, **kwargs)
+        return self._obs_parsed(parsed) if inspect.isawaitable(parsed) else self._obs_opened(parsed)
+
+    async def _obs_parsed(self: Any, parsed: Awaitable[Any]) -> Any:
+        return self._obs_opened(await parsed)
+
+
+PARTS: dict[str, type] = {
+    "__next__": _Iterator,
+    "__anext__": _AsyncIterator,
+    "__enter__": _Manager,
+    "__aenter__": _AsyncManager,
+    "close": _Closed,
+    "aclose": _AsyncClosed,
+    "parse": _Parsed,
+}
+LOOPS: dict[str, type] = {"__aiter__": _AsyncIterable, "__iter__": _Iterable}
