@@ -6,6 +6,7 @@ import asyncio
 import gc
 import io
 import json
+from base64 import b64encode
 from typing import Any
 
 import botocore.session
@@ -222,3 +223,87 @@ def test_invoke_model_with_response_stream(
     assert [event["chunk"]["bytes"] for event in body] == [b"{}"]
     client.close()
     assert traced.one(f"chat {MODEL}").status.status_code is StatusCode.UNSET
+
+
+CACHED = {
+    "gen_ai.usage.cache_read.input_tokens": 100,
+    "gen_ai.usage.cache_creation.input_tokens": 6,
+}
+COUNTED = {"gen_ai.usage.input_tokens": 113, "gen_ai.usage.output_tokens": 11, **CACHED}
+
+
+def usage(spans: SpanRecorder) -> dict[str, Any]:
+    return {key: value for key, value in gen_ai(spans).items() if ".usage." in key}
+
+
+@pytest.mark.promise("AWS-07")
+@needs_converse
+def test_cached_tokens_are_input(make_stub: Any, traced: SpanRecorder) -> None:
+    """Bedrock tells what was cached beside its input tokens; the total counts it, and the parts are told too."""
+    client, stubber = make_stub("bedrock-runtime")
+    counts = {**ANSWER["usage"], "totalTokens": 124}  # type: ignore[dict-item]
+    cached = {"cacheReadInputTokens": 100, "cacheWriteInputTokens": 6}
+    shape = client.meta.service_model.shape_for("TokenUsage")
+    if not cached.keys() <= shape.members.keys():
+        pytest.skip("this botocore is older than Bedrock's cache")
+    stubber.add_response("converse", {**ANSWER, "usage": {**counts, **cached}})
+    client.converse(modelId=MODEL, messages=MESSAGES)
+    assert usage(traced) == COUNTED
+
+
+@pytest.mark.promise("AWS-07")
+def test_cached_tokens_in_the_headers(make_stub: Any, traced: SpanRecorder) -> None:
+    """The headers of a model's own answer count in the same way."""
+    client, stubber = make_stub("bedrock-runtime")
+    names = {"input": 7, "output": 11, "cache-read-input": 100, "cache-write-input": 6}
+    headers = {f"x-amzn-bedrock-{name}-token-count": str(count) for name, count in names.items()}
+    answer = {
+        "body": StreamingBody(io.BytesIO(b"{}"), 2),
+        "contentType": "application/json",
+        "ResponseMetadata": {"HTTPHeaders": headers},
+    }
+    stubber.add_response("invoke_model", answer)
+    client.invoke_model(modelId=MODEL, body="{}")["body"].close()
+    assert usage(traced) == COUNTED
+
+
+def chunk(event: dict[str, Any]) -> bytes:
+    return frame("chunk", {"bytes": b64encode(json.dumps(event).encode()).decode()})
+
+
+METRICS = {
+    "inputTokenCount": 7,
+    "outputTokenCount": 11,
+    "cacheReadInputTokenCount": 100,
+    "cacheWriteInputTokenCount": 6,
+    "invocationLatency": 5,
+}
+ENDS = {
+    "metrics": {"type": "message_stop", "amazon-bedrock-invocationMetrics": METRICS},
+    "none": {"type": "message_stop"},
+}
+
+
+@pytest.mark.promise("AWS-07")
+@pytest.mark.parametrize(
+    ("stream_url", "counted"),
+    [
+        ([chunk({"text": "answer-secret"}), chunk(ENDS["metrics"])], COUNTED),
+        ([chunk({"text": "amazon-bedrock-invocationMetrics"}), chunk(ENDS["none"])], {}),
+        (
+            [frame("chunk", {"bytes": b64encode(b"amazon-bedrock-invocationMetrics {").decode()})],
+            {},
+        ),
+    ],
+    indirect=["stream_url"],
+    ids=["metrics", "without", "no-json"],
+)
+def test_usage_of_a_models_own_stream(
+    make_client: MakeClient, traced: SpanRecorder, stream_url: str, counted: dict[str, int]
+) -> None:
+    """Bedrock adds its metrics to the last chunk of a model's own stream; whatever else chunks hold is not looked into."""
+    client = make_client("bedrock-runtime", endpoint_url=stream_url)
+    list(client.invoke_model_with_response_stream(modelId=MODEL, body="{}")["body"])
+    client.close()
+    assert usage(traced) == counted
+    assert "-secret" not in exported(traced)

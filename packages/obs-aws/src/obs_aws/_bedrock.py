@@ -30,17 +30,27 @@ _SETTINGS = {
     "gen_ai.request.top_p": ("topP", "top_p", "p"),
     "gen_ai.request.top_k": ("topK", "top_k", "k"),
 }
-_USAGE = {
-    "inputTokens": "gen_ai.usage.input_tokens",
-    "outputTokens": "gen_ai.usage.output_tokens",
-    "cacheReadInputTokens": "gen_ai.usage.cache_read.input_tokens",
-    "cacheWriteInputTokens": "gen_ai.usage.cache_creation.input_tokens",
-}
-#: https://docs.aws.amazon.com/bedrock/latest/userguide/monitoring.html: the counts without reading the body.
-_USAGE_HEADERS = {
-    "x-amzn-bedrock-input-token-count": "gen_ai.usage.input_tokens",
-    "x-amzn-bedrock-output-token-count": "gen_ai.usage.output_tokens",
-}
+#: Input, output, input read from the cache, input written to it, by the names in Converse's answers and events, in the
+#: response's headers, and in the last chunk of a model's own stream. None of them counts what another counts:
+#: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
+_CONVERSE = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+_HEADERS = tuple(
+    f"x-amzn-bedrock-{name}-token-count"
+    for name in ("input", "output", "cache-read-input", "cache-write-input")
+)
+_METRICS = (
+    "inputTokenCount",
+    "outputTokenCount",
+    "cacheReadInputTokenCount",
+    "cacheWriteInputTokenCount",
+)
+_METRICS_KEY = "amazon-bedrock-invocationMetrics"
+_USAGE = (
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens",
+)
 
 
 def bedrock_call(plan: Plan, operation: str, params: Params) -> Call:
@@ -82,11 +92,7 @@ class _ModelCall(Call):
 
     def read(self, result: Mapping[str, Any]) -> None:
         headers = result.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        counts = {
-            name: int(headers[header])
-            for header, name in _USAGE_HEADERS.items()
-            if str(headers.get(header)).isdecimal()
-        }
+        counts = _usage(headers, _HEADERS)
         self.span.set_attributes({**counts, **_answer_attributes(result)})
         if self.plan.options.gen_ai_content:
             self.span.set_attributes(
@@ -98,31 +104,42 @@ class _ModelCall(Call):
         for part in ("metadata", "messageStop"):
             if part in event:
                 span.set_attributes(_answer_attributes(event[part]))
+        if _METRICS_KEY.encode() in (chunk := event.get("chunk", {}).get("bytes", b"")):
+            span.set_attributes(_usage(_json_object(chunk).get(_METRICS_KEY) or {}, _METRICS))
 
 
 def _settings_in(body: object) -> Mapping[str, Any]:
     """Return the settings of an ``InvokeModel`` body; an empty mapping for what is no JSON object, or too big to look at."""
     if not isinstance(body, (str, bytes, bytearray)) or len(body) > _MAX_BODY_BYTES:
         return {}
+    decoded = _json_object(body)
+    settings = decoded.get("textGenerationConfig") or decoded.get("inferenceConfig") or decoded
+    return settings if isinstance(settings, dict) else {}
+
+
+def _json_object(text: str | bytes | bytearray) -> dict[str, Any]:
     try:
-        decoded = json.loads(body)
+        decoded = json.loads(text)
     except ValueError:
         return {}
-    nested = (
-        (decoded.get("textGenerationConfig") or decoded.get("inferenceConfig"))
-        if isinstance(decoded, dict)
-        else None
-    )
-    settings = nested or decoded
-    return settings if isinstance(settings, dict) else {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _usage(counts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, AttributeValue]:
+    """Return the attributes of four `counts`; all that went in is input, as the conventions have it."""
+    known = {
+        name: int(counts[key])
+        for name, key in zip(_USAGE, names, strict=True)
+        if str(counts.get(key)).isdecimal()
+    }
+    if (total := _USAGE[0]) in known:
+        known[total] = sum(count for name, count in known.items() if name != _USAGE[1])
+    return dict(known)
 
 
 def _answer_attributes(answer: Mapping[str, Any]) -> dict[str, AttributeValue]:
     """Return what an answer, or a stream's event, says of usage and of why the model stopped."""
-    usage = answer.get("usage") or {}
-    attributes: dict[str, AttributeValue] = {
-        name: usage[key] for key, name in _USAGE.items() if key in usage
-    }
+    attributes = _usage(answer.get("usage") or {}, _CONVERSE)
     if reason := answer.get("stopReason"):
         attributes["gen_ai.response.finish_reasons"] = [reason]
     return attributes
