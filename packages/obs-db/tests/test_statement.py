@@ -201,6 +201,7 @@ def test_names(dialect: str, sql: str, name: str, summary: str) -> None:
         ("postgresql", "SELECT a /* x /* y */ it's */ , 'x'", "SELECT a ?"),
         ("postgresql", "SELECT $a$ it's $b$ $a$, b FROM t", "SELECT ?, b FROM t"),
         ("sqlite", "SELECT 'never closed", "SELECT ?"),
+        ("postgresql", "SELECT 1e-5, 2.5E+10 FROM t", "SELECT ?, ? FROM t"),
     ],
 )
 def test_text_is_masked(dialect: str, sql: str, text: str) -> None:

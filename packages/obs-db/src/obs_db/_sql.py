@@ -31,7 +31,7 @@ _TOKEN = re.compile(
     | (?P<hash>\#)
     | (?P<numbered>\$\d+)
     | (?P<word>[^\W\d][\w$]*)
-    | (?P<number>\d[\w.]*)
+    | (?P<number>\d[\w.]*(?:(?<=[eE])[+-]\d+)?)
     | (?P<other>.)
     """,
     re.DOTALL | re.VERBOSE,

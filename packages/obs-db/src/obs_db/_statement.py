@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -11,6 +10,7 @@ from itertools import islice
 from obs_core.integration import truncate
 from opentelemetry.util.types import AttributeValue
 
+from obs_db._lists import fold_lists, shorten_lists
 from obs_db._names import SQL, with_former_names
 from obs_db._sql import Token, tokens
 
@@ -18,6 +18,7 @@ MAX_TEXT_BYTES = 2048
 _MAX_SUMMARY_BYTES = 255
 _MAX_NAME_BYTES = 128
 _MAX_PARSED_CHARS = 16_384
+_MAX_SHORTENED_CHARS = 524_288
 _MAX_CACHED_CHARS = 8_192
 _MAX_TOKENS_FOR_NAMES = 2_000
 
@@ -29,9 +30,6 @@ _SKIPPED = frozenset(
     {"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "IGNORE", "LOW_PRIORITY", "DELAYED", "TABLE"}
 )
 _NO_TABLE = frozenset({"SELECT", "SET", "VALUES", "WHERE", "ON", "AS", "OUTFILE"})
-_LIST = re.compile(
-    r"(?i)\b(IN|VALUES) ?\((?:\?|%s)(?:, ?(?:\?|%s))+\)(?:, ?\((?:\?|%s)(?:, ?(?:\?|%s))*\))*"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,15 @@ class Statement:
 def describe(sql: object, dialect: str, *, former_names: bool = False) -> Statement:
     """Return what may be exported of `sql`, with `former_names` under both names. Never raises; what is no text has none.
 
-    The last 512 statements of up to 8 KiB are remembered; only the first 16 KiB of a statement are read. Thread-safe.
+    The last 512 statements of up to 8 KiB are remembered; only the first 16 KiB of a statement are
+    read, lists of placeholders and numbers not counted. Thread-safe.
     """
     if not isinstance(sql, str):
         if not isinstance(sql, bytes):
             return Statement()
         sql = sql.decode("utf-8", "replace")
+    if len(sql) > _MAX_CACHED_CHARS:
+        sql = shorten_lists(sql[:_MAX_SHORTENED_CHARS])
     if len(sql) <= _MAX_CACHED_CHARS:
         return _cached(sql, dialect, former_names)
     return _parse(sql[:_MAX_PARSED_CHARS], dialect, former_names)
@@ -101,7 +102,7 @@ _cached = lru_cache(maxsize=512)(_parse)
 
 def _text(found: list[Token]) -> str:
     joined = " ".join("".join(token.text for token in found).split())
-    return truncate(_LIST.sub(r"\1 (?)", joined), MAX_TEXT_BYTES)
+    return truncate(fold_lists(joined), MAX_TEXT_BYTES)
 
 
 class _Reader:

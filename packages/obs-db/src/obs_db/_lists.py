@@ -1,0 +1,60 @@
+"""Lists of values in SQL text, folded: a statement has one text for any number of values."""
+
+from __future__ import annotations
+
+import re
+
+_PLACEHOLDER = r"%s|%\(\w+\)s|[:@$](?:\w+|\?)|(?:[a-z_]\w{0,31}\s?)?\?"
+_KEYWORD = r"(?:NULL|DEFAULT|TRUE|FALSE|CURRENT_\w+)\b"
+# a statement of which only the beginning is read may end inside of its list
+_CUT = r"[^()]*(?:\([^()]*)?\Z"
+_NUMBERED = re.compile(r"(?<![:\w?])[:$](?:\d+|\?)")
+
+
+def _nested(plain: str, other: str, levels: int) -> str:
+    """Return a pattern of `plain` characters, `other` tokens, and parentheses up to `levels` deep.
+
+    Each alternative begins with another character, so that matching takes linear time.
+    """
+    alternatives = other
+    if levels:
+        alternatives += rf"|\({_nested(plain, other, levels - 1)}\)"
+    return rf"{plain}*(?:(?:{alternatives}){plain}*)*"
+
+
+def _list_pattern(plain: str, other: str) -> re.Pattern[str]:
+    """Return the pattern of an ``IN`` or ``VALUES`` and its list.
+
+    The first item is a value, and no query or column.
+    """
+    in_call, in_row, in_list = (_nested(plain, other, levels) for levels in (2, 3, 4))
+    call = rf"[a-z_][\w.]*\s?(?:\({in_call}\)|\[{plain}*\])"
+    number = r"\d[\w.]*(?:[-+]\d+)?"
+    value = rf"[-+]?(?:{_PLACEHOLDER}|{_KEYWORD}|{call}|{number})(?=\s*(?:,|\)|::|\Z))"
+    row = rf"(?:ROW\s?)?\(\s?{value}{in_row}\)"
+    rows = rf"{row}(?:\s*,\s*(?:ROW\s?)?\({in_row}\))*(?:\s*,{_CUT})?"
+    values = rf"(?:{value}|(?=\(){row}){in_list}(?:\)|{_CUT})"
+    return re.compile(rf"\b(?:(IN)\s*\(\s*{values}|(VALUES)\s*{rows})", re.IGNORECASE)
+
+
+_MASKED = _list_pattern("[^()]", "(?!)")
+# what opens, closes or escapes a literal or a comment must not go before literals are masked
+_RAW = _list_pattern(r"""[^()'"`\\/#$-]""", r'\$\d+|-(?=\d)|(?<=::)"\w+"')
+
+
+def fold_lists(text: str) -> str:
+    """Write ``(?)`` for each list of an ``IN`` and for all rows of a ``VALUES`` in masked text.
+
+    Numbered placeholders become ``?`` then as well: the numbers behind a list depend on its length.
+    """
+    folded, count = _MASKED.subn(_folded, text)
+    return _NUMBERED.sub("?", folded) if count else text
+
+
+def shorten_lists(sql: str) -> str:
+    """Fold those lists of a statement that hold placeholders and numbers alone."""
+    return _RAW.sub(_folded, sql)
+
+
+def _folded(found: re.Match[str]) -> str:
+    return f"{found.group(1) or found.group(2)} (?)"
