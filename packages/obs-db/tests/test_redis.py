@@ -327,9 +327,20 @@ def test_a_failing_instrumentation_is_not_felt(
     assert not spans.finished
 
 
+def _multidb_clients() -> list[type]:
+    try:
+        from redis.asyncio.multidb.client import MultiDBClient as AsyncMultiDBClient
+        from redis.multidb.client import MultiDBClient
+    except ImportError:
+        return []
+    return [MultiDBClient, AsyncMultiDBClient]
+
+
 def test_uninstrument_restores_the_methods(spans: SpanRecorder) -> None:
     """The classes have their own methods again, the same objects."""
     classes = [
+        redis.cluster.NodesManager,
+        *_multidb_clients(),
         redis.Redis,
         redis.client.Pipeline,
         RedisCluster,

@@ -37,7 +37,8 @@ class Shared:
 class Patches:
     """Methods wrapped on their classes, and put back as they were.
 
-    Where somebody has wrapped ours meanwhile, ours stays below theirs, and is not put in place a second time.
+    Where somebody has wrapped ours meanwhile, ours stays below theirs, and is not put in place a
+    second time. What this version of the library does not have is left out.
 
     Args:
         table: ``"module:Class"``, the method's name, and what wraps the method.
@@ -50,10 +51,9 @@ class Patches:
     def apply(self) -> None:
         """Wrap the methods."""
         for path, method, wrap in self._table:
-            module, _, name = path.partition(":")
-            cls = getattr(import_module(module), name)
-            if (cls, method) not in self._in_place:
-                original = cls.__dict__[method]
+            cls = _class(path)
+            original = vars(cls).get(method)
+            if original is not None and (cls, method) not in self._in_place:
                 self._in_place[cls, method] = (original, ours := wrap(original))
                 setattr(cls, method, ours)
 
@@ -63,3 +63,13 @@ class Patches:
             if cls.__dict__[method] is ours:
                 setattr(cls, method, original)
                 del self._in_place[cls, method]
+
+
+def _class(path: str) -> type:
+    """Return the class of that path; where it cannot be imported, one without methods."""
+    module, _, name = path.partition(":")
+    try:
+        cls: type = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return object
+    return cls

@@ -28,6 +28,7 @@ from obs_db._contrib import Contrib
 from obs_db._names import REDIS, with_former_names
 from obs_db._options import Options, Roots
 from obs_db._patches import Patches, Shared
+from obs_db._redis_background import BACKGROUND_WORK
 from obs_db._redis_errors import error_code, is_expected
 from obs_db._spans import Call, record_failure
 
@@ -133,7 +134,7 @@ def _traced_async(
     return run
 
 
-_patches = Patches(
+_COMMANDS = (
     (
         path,
         method,
@@ -154,6 +155,7 @@ _patches = Patches(
         ("redis.asyncio.cluster:ClusterPipeline", "execute", True),
     )
 )
+_patches = Patches((*_COMMANDS, *BACKGROUND_WORK))
 _methods = Shared(_patches.apply, _patches.take_back)
 
 

@@ -8,7 +8,8 @@ which is the one it was made under.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from obs_core.integration import error_type, is_worker_process
@@ -45,6 +46,19 @@ class Origin:
         if self._follows_parent is None:
             self._follows_parent = follows_parent(self.options.tracer_provider)
         return self._follows_parent
+
+
+@contextmanager
+def no_spans() -> Iterator[None]:
+    """Run a block in which no instrumentation makes a span."""
+    context = otel_context.get_current()
+    for key in _SUPPRESSED:
+        context = otel_context.set_value(key, True, context)
+    token = otel_context.attach(context)
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
 
 
 def peer_attributes(options: Options) -> dict[str, AttributeValue]:
