@@ -104,7 +104,7 @@ def fastapi(stack: ExitStack) -> Callable[[], object]:
     return lambda: client.get(f"/people?ssn={SECRET}", headers={"x-ssn": SECRET})
 
 
-RECORDING = [decorated, celery]
+RECORDING = [decorated, celery, httpx, requests, fastapi]
 each_recording = pytest.mark.parametrize("instrumented", RECORDING, ids=lambda way: way.__name__)
 CONFIG = TracingConfig(service_name="alike", redact=["*ssn*"])
 

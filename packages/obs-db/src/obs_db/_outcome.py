@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from obs_core.integration import redactor, truncate
@@ -10,14 +11,18 @@ from opentelemetry.util.types import AttributeValue
 
 # other drivers say -1 or 0 until rows are fetched
 _KNOWS_RESULT_ROWS = frozenset({"postgresql", "mysql", "mariadb"})
+# MySQL's drivers say 2**64 - 1 where they mean -1
+_MAX_ROWS = 2**63 - 1
 _MAX_PARAMETER_BYTES = 256
 _MAX_PARAMETERS = 64
+# SQLAlchemy names the parameter of a column after it, with a number or two behind
+_BIND_NUMBER = re.compile(r"(?:_\d+)+$")
 
 
 def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
     """Return how many rows came back or were changed, where the driver knows."""
     rows = getattr(cursor, "rowcount", -1)
-    if isinstance(rows, int) and rows >= 0:
+    if isinstance(rows, int) and 0 <= rows <= _MAX_ROWS:
         if cursor.description is None:
             return {"obs.db.affected_rows": rows}
         if dialect in _KNOWS_RESULT_ROWS:
@@ -32,33 +37,68 @@ def batch_attributes(context: Any, parameters: Any) -> dict[str, AttributeValue]
 
 
 def _batch_size(context: Any, parameters: Any) -> int:
-    if isinstance(parameters, list):
+    style = getattr(context, "execute_style", None)  # SQLAlchemy 1.4 has none
+    if getattr(style, "name", None) != "INSERTMANYVALUES":
         return len(parameters)
-    # SQLAlchemy 2's "insertmanyvalues": many rows in one flat set of parameters
-    one = context.parameters[0] if context.parameters else ()
-    return len(parameters) // len(one) if one else 1
+    shared, of_a_row = _parameters_of_a_row(context, parameters)
+    return (len(parameters) - shared) // of_a_row if of_a_row else 1
+
+
+def _parameters_of_a_row(context: Any, parameters: Any) -> tuple[int, int]:
+    """Return how many parameters the rows of an "insertmanyvalues" share, and each has alone."""
+    row = context.parameters[0]
+    if isinstance(parameters, Mapping):
+        shared = len(row.keys() & parameters.keys())
+    else:
+        shared = len(row) - context.compiled._insertmanyvalues.num_positional_params_counted
+    return shared, len(row) - shared
 
 
 def error_code(error: BaseException) -> str | None:
-    """Return what the database calls the error: its SQLSTATE, SQLite's name, or the driver's number."""
+    """Return what the database calls the error: MySQL's number, the SQLSTATE, or SQLite's name."""
+    first = error.args[0] if error.args else None
+    if type(first) is int:
+        return str(first)
     for name in ("sqlstate", "pgcode", "sqlite_errorname"):
         code = getattr(error, name, None)
         if isinstance(code, str) and code:
             return truncate(code, 64)
-    first = error.args[0] if error.args else None
-    return str(first) if type(first) is int else None
+    return None
 
 
-def parameter_attributes(parameters: Any) -> dict[str, AttributeValue]:
-    """Return ``db.query.parameter.<key>`` of the first 64 parameters; nothing of a batch."""
+def parameter_attributes(context: Any, parameters: Any) -> dict[str, AttributeValue]:
+    """Return ``db.query.parameter.<key>`` of the first 64 parameters that have a name.
+
+    A positional parameter's key is its index; the name that SQLAlchemy has for it says whether its
+    value is a secret. One of the driver's own SQL (``exec_driver_sql``) has none and is left out.
+    """
     if isinstance(parameters, Mapping):
-        pairs = [(str(key), value) for key, value in parameters.items()]
-    elif isinstance(parameters, tuple):
-        pairs = [(str(index), value) for index, value in enumerate(parameters)]
+        named = [(str(name), str(name), value) for name, value in parameters.items()]
     else:
-        return {}
-    secrets = redactor()
+        names = _positional_names(context)
+        pairs = zip(names, parameters, strict=False) if len(names) == len(parameters) else ()
+        named = [(str(index), name, value) for index, (name, value) in enumerate(pairs)]
     return {
-        f"db.query.parameter.{key}": truncate(str(secrets.value(key, value)), _MAX_PARAMETER_BYTES)
-        for key, value in pairs[:_MAX_PARAMETERS]
+        f"db.query.parameter.{key}": _shown(name, value)
+        for key, name, value in named[:_MAX_PARAMETERS]
     }
+
+
+def _shown(name: str, value: object) -> str:
+    column = _BIND_NUMBER.sub("", name)
+    secrets = redactor()
+    shown = secrets.value(name, secrets.value(column, value))
+    return truncate(str(shown), _MAX_PARAMETER_BYTES)
+
+
+def _positional_names(context: Any) -> list[str]:
+    """Return the names of positional parameters, each value of an ``IN`` list under its own."""
+    compiled = context.compiled
+    if not getattr(compiled, "positiontup", None):
+        return []
+    lists: Mapping[str, Iterable[str]] = getattr(context, "_expanded_parameters", None) or {}
+    literal = {compiled.bind_names[parameter] for parameter in compiled.literal_execute_params}
+    kept = [name for name in compiled.positiontup if name not in literal]
+    if context.dialect.paramstyle.startswith("numeric"):  # numbers a list's values last
+        kept.sort(key=lists.__contains__)
+    return [each for name in kept for each in lists.get(name, (name,))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from weakref import WeakKeyDictionary
 
@@ -24,8 +25,16 @@ class Repeats:
         self._threshold = threshold
         self._shapes: WeakKeyDictionary[Span, dict[str, count[int]]] = WeakKeyDictionary()
 
-    def note(self, parent: Span, statement: Statement) -> None:
-        """Count `statement` under `parent`, which gets an event ``obs.db.n_plus_one`` when the threshold is reached."""
+    def note(
+        self, parent: Span, statement: Statement, *, is_batch: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Count `statement` under `parent`, which gets its event when the threshold is reached.
+
+        Args:
+            parent: The span that the statement was run under.
+            statement: What was run.
+            is_batch: Whether SQLAlchemy has cut it out of a batch; asked at the threshold alone.
+        """
         shapes = self._shapes.get(parent)
         if shapes is None:
             shapes = self._shapes.setdefault(parent, {})
@@ -35,7 +44,7 @@ class Repeats:
                 return
             counter = shapes.setdefault(statement.text, count(1))
         # next() of a counter is atomic, so exactly one thread sees the threshold
-        if next(counter) == self._threshold:
+        if next(counter) == self._threshold and not is_batch():
             self._tell(parent, statement)
 
     def _tell(self, parent: Span, statement: Statement) -> None:

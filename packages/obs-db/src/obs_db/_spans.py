@@ -16,7 +16,14 @@ from obs_core.integration import error_type, is_worker_process
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Sampler
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+)
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._options import Options
@@ -80,12 +87,18 @@ def follows_parent(provider: trace.TracerProvider | None) -> bool:
 
 
 class Call:
-    """Where a call that has just ended stands: the context it was made in and the span it was made under."""
+    """The place of a call that has just ended: the context it was made in and the span it was made under.
+
+    Args:
+        below: The span it was made under, where that is not the current one.
+    """
 
     __slots__ = ("_context", "parent")
 
-    def __init__(self) -> None:
+    def __init__(self, below: SpanContext | None = None) -> None:
         self._context = otel_context.get_current()
+        if below is not None:
+            self._context = trace.set_span_in_context(NonRecordingSpan(below), self._context)
         self.parent = trace.get_current_span(self._context)
 
     def is_left_out(self, origin: Origin) -> bool:

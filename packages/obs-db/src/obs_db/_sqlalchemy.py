@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from time import time_ns
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
-    call_contained,
     instrument_once,
     require,
     uninstrument,
     warn_unsupported_version,
 )
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, TracerProvider
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.trace import TracerProvider
 
-from obs_db._caller import caller_attributes
 from obs_db._chosen import forgetting
-from obs_db._comment import add_comment
-from obs_db._contrib import Contrib
+from obs_db._events import contrib, engines, listeners
 from obs_db._options import Roots, SqlOptions
-from obs_db._outcome import batch_attributes, error_code, parameter_attributes, row_attributes
-from obs_db._patches import Shared
-from obs_db._spans import Call, record_failure
-from obs_db._statement import Statement, describe
-from obs_db._traced import TracedEngine, TracedEngines
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine, ExceptionContext
+    from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-_contrib = Contrib("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor")
-_BEGUN = "_obs_db_begun"
-_traced = TracedEngines()
 
 
 def instrument_sqlalchemy(
@@ -111,133 +97,14 @@ def _sync_engine(engine: object) -> Engine | None:
 
 
 def _install(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
-    if _contrib.takes_over():
+    if contrib.takes_over():
         return lambda: None
-    _traced.choose(engine, options)
-    _events.acquire()
-    forget = forgetting(_traced.forget, engine.dialect if engine is not None else None)
+    engines.choose(engine, options)
+    listeners.acquire()
+    forget = forgetting(engines.forget, engine.dialect if engine is not None else None)
 
     def undo() -> None:
-        _events.release()
+        listeners.release()
         forget()
 
     return undo
-
-
-def _before(
-    conn: Connection,
-    cursor: object,
-    statement: str,
-    parameters: Any,
-    context: Any,
-    executemany: bool,
-) -> tuple[str, Any]:
-    traced = _traced.get(conn.engine)
-    if traced is None or context is None:
-        return statement, parameters
-    sent = statement
-    if traced.sql_options.trace_comments:
-        sent = call_contained("trace comment", add_comment, statement) or statement
-    setattr(context, _BEGUN, (traced, statement, parameters, time_ns()))
-    return sent, parameters
-
-
-def _after(
-    conn: object, cursor: Any, statement: str, parameters: object, context: Any, executemany: bool
-) -> None:
-    begun = _take(context)
-    if begun is not None:
-        call_contained("sqlalchemy span", _record, begun, context, cursor, executemany)
-
-
-def _failed(context: ExceptionContext) -> None:
-    begun = _take(context.execution_context)
-    if begun is not None:
-        call_contained(
-            "sqlalchemy span",
-            _record,
-            begun,
-            context.execution_context,
-            None,
-            False,
-            context.original_exception,
-        )
-
-
-_LISTENERS: tuple[tuple[str, Callable[..., Any], Mapping[str, bool]], ...] = (
-    ("before_cursor_execute", _before, {"retval": True}),
-    ("after_cursor_execute", _after, {}),
-    ("handle_error", _failed, {}),
-)
-
-
-def _listen() -> None:
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    for name, listener, options in _LISTENERS:
-        event.listen(Engine, name, listener, **options)
-
-
-def _unlisten() -> None:
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    for name, listener, _ in _LISTENERS:
-        event.remove(Engine, name, listener)
-
-
-_events = Shared(_listen, _unlisten)
-_Begun = tuple[TracedEngine, str, Any, int]
-
-
-def _take(context: Any) -> _Begun | None:
-    """Return what `_before` left and remove it: an error that comes later is not the statement's."""
-    begun: _Begun | None = context.__dict__.pop(_BEGUN, None) if context is not None else None
-    return begun
-
-
-def _record(
-    begun: _Begun, context: Any, cursor: Any, executemany: bool, error: BaseException | None = None
-) -> None:
-    traced, sql, parameters, started = begun
-    ended = time_ns()
-    call = Call()
-    if call.is_left_out(traced) or (_contrib.is_active() and _contrib_traces(context.engine)):
-        return
-    statement = describe(sql, traced.dialect, former_names=traced.options.former_names)
-    attributes = {
-        **traced.attributes,
-        **statement.attributes,
-        **row_attributes(traced.dialect, cursor),
-    }
-    if executemany:
-        attributes.update(batch_attributes(context, parameters))
-    span = call.start_span(traced, statement.name or traced.fallback_name, started, attributes)
-    if span.is_recording():
-        if traced.sql_options.capture_parameters:
-            span.set_attributes(parameter_attributes(parameters))
-        if error is not None:
-            record_failure(span, error, error_code(error))
-        _note(traced, statement, span, call.parent, (ended - started) / 1e9)
-    span.end(ended)
-
-
-def _contrib_traces(engine: Engine) -> bool:
-    """Whether contrib, switched on after us, listens to this engine too: it does not to every one."""
-    listeners = engine.dispatch.before_cursor_execute
-    listens = any(
-        str(getattr(each, "__module__", "")).startswith(_contrib.module) for each in listeners
-    )
-    return listens and _contrib.takes_over()
-
-
-def _note(
-    traced: TracedEngine, statement: Statement, span: Span, parent: Span, duration_s: float
-) -> None:
-    threshold = traced.sql_options.slow_threshold_s
-    if threshold is not None and duration_s >= threshold:
-        told: dict[str, AttributeValue] = {"obs.db.duration": duration_s, **caller_attributes()}
-        span.add_event("obs.db.slow_statement", told)
-    if traced.repeats is not None and parent.is_recording() and statement.text:
-        traced.repeats.note(parent, statement)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
 from obs_core.integration import call_contained
+from opentelemetry.util.types import AttributeValue
 
 from obs_db._chosen import Chosen
 from obs_db._engine import engine_attributes
@@ -30,9 +32,13 @@ class TracedEngine(Origin):
         self.sql_options = options
         self.dialect = engine.dialect.name
         attributes = {**engine_attributes(engine), **peer_attributes(options)}
-        self.attributes = with_former_names(attributes, SQL) if options.former_names else attributes
+        self.attributes = self.named(attributes)
         self.fallback_name = str(attributes["db.system.name"])
         self.repeats = repeats
+
+    def named(self, attributes: Mapping[str, AttributeValue]) -> Mapping[str, AttributeValue]:
+        """Return `attributes` under their former names as well, where those are wanted."""
+        return with_former_names(attributes, SQL) if self.options.former_names else attributes
 
 
 class _Choice:
