@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 from obs_db import instrument_sqlalchemy
-from obs_db._engine import engine_attributes, pool_name
+from obs_db._engine import pool_name, system_name, url_attributes
 from sqlalchemy.engine.url import make_url
+
+
+class Dialect:
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 def engine_of(url: str) -> Any:
     """Stand in for an engine whose driver is not installed: only URL, dialect's name and pool are read."""
     made = make_url(url)
-    return SimpleNamespace(
-        url=made, dialect=SimpleNamespace(name=made.get_backend_name()), pool=object()
-    )
+    return SimpleNamespace(url=made, dialect=Dialect(made.get_backend_name()), pool=object())
 
 
 @pytest.mark.promise("DB-04")
@@ -67,9 +70,9 @@ def test_attributes(url: str, attributes: dict[str, object], pool: str) -> None:
     """System, database, host and port come from the URL; secrets and folders stay in it."""
     engine = engine_of(url)
 
-    assert engine_attributes(engine) == attributes
+    assert {"db.system.name": system_name(engine), **url_attributes(engine)} == attributes
     assert pool_name(engine) == pool
-    assert "sesame" not in f"{engine_attributes(engine)}{pool_name(engine)}"
+    assert "sesame" not in f"{url_attributes(engine)}{pool_name(engine)}"
 
 
 def test_unsupported_version(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from opentelemetry.util.types import AttributeValue
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+    from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.engine.url import URL
 
 _SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
@@ -22,20 +25,45 @@ _DEFAULT_PORTS = {
 }
 
 
-def engine_attributes(engine: Engine) -> dict[str, AttributeValue]:
-    """Return the attributes of `engine` alone: never a user, a password or a path."""
-    name, url = engine.dialect.name, engine.url
-    attributes: dict[str, AttributeValue] = {"db.system.name": _SYSTEMS.get(name, name)}
-    if namespace := database_name(engine):
-        attributes["db.namespace"] = namespace
-    host = _host(url)
+#: What the connections of an engine said, where its URL does not: what its pool is called after.
+_found: WeakKeyDictionary[Dialect, Mapping[str, AttributeValue]] = WeakKeyDictionary()
+
+
+def system_name(engine: Engine) -> str:
+    """Return the name that the semantic conventions have for the system of `engine`."""
+    name = engine.dialect.name
+    return _SYSTEMS.get(name, name)
+
+
+def url_attributes(engine: Engine) -> dict[str, AttributeValue]:
+    """Return server and database that the URL of `engine` names: no user, password or path."""
+    namespace, url = _database(engine), engine.url
+    attributes: dict[str, AttributeValue] = {"db.namespace": namespace} if namespace else {}
+    return {**attributes, **server_attributes(engine.dialect.name, _host(url), _port(url))}
+
+
+def server_attributes(dialect: str, host: str, port: int | None) -> dict[str, AttributeValue]:
+    """Return address and port of a server.
+
+    Of `host` that is a socket's path the transport alone, of an empty one nothing.
+    """
     if host.startswith("/"):
-        attributes["network.transport"] = "unix"
-    elif host:
-        attributes["server.address"] = host
-        if port := _port(url) or _DEFAULT_PORTS.get(name):
-            attributes["server.port"] = port
+        return {"network.transport": "unix"}
+    attributes: dict[str, AttributeValue] = {"server.address": host} if host else {}
+    if host and (port := port or _DEFAULT_PORTS.get(dialect)):
+        attributes["server.port"] = port
     return attributes
+
+
+def has_url_creator(engine: Engine) -> bool:
+    """Whether `engine` connects as its URL says, without ``creator=`` or a pool made elsewhere."""
+    creator = getattr(engine.pool, "_creator", None)
+    return creator is None or getattr(creator, "__module__", None) == "sqlalchemy.engine.create"
+
+
+def remember(engine: Engine, attributes: Mapping[str, AttributeValue]) -> None:
+    """Keep what a connection of `engine` said, for as long as the engine lives."""
+    _found[engine.dialect] = attributes
 
 
 def pool_name(engine: Engine) -> str:
@@ -43,23 +71,25 @@ def pool_name(engine: Engine) -> str:
     given = getattr(engine.pool, "logging_name", None)
     if given:
         return str(given)
-    attributes = engine_attributes(engine)
-    where = ":".join(
-        str(attributes[key]) for key in ("server.address", "server.port") if key in attributes
-    )
-    return "/".join(part for part in (where or engine.dialect.name, database_name(engine)) if part)
+    attributes = _found.get(engine.dialect) or url_attributes(engine)
+    where = [attributes[key] for key in ("server.address", "server.port") if key in attributes]
+    server = ":".join(str(part) for part in where) or engine.dialect.name
+    return "/".join(str(part) for part in (server, attributes.get("db.namespace")) if part)
 
 
-def database_name(engine: Engine) -> str | None:
-    """Return the database's name; of a file database the file's name without its folder."""
+def file_name(path: str) -> str | None:
+    """Return the name of SQLite's file `path`, which may be a URI, without its folder."""
+    if not path or ":memory:" in path:
+        return ":memory:"
+    plain = path.removeprefix("file:").partition("?")[0].replace("\\", "/")
+    return PurePath(plain).name or None
+
+
+def _database(engine: Engine) -> str | None:
     database = engine.url.database
     if engine.dialect.name != "sqlite":
         return database or None
-    if not database or ":memory:" in database:
-        return ":memory:"
-    return (
-        PurePath(database.removeprefix("file:").partition("?")[0].replace("\\", "/")).name or None
-    )
+    return file_name(database or "") if database or has_url_creator(engine) else None
 
 
 def _host(url: URL) -> str:

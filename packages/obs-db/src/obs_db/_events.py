@@ -127,7 +127,7 @@ def _record(
     if call.is_left_out(traced) or (contrib.is_active() and _contrib_traces(context.engine)):
         return
     statement = describe(running.sql, traced.dialect, former_names=traced.options.former_names)
-    place = traced.attributes
+    place = traced.attributes_of(context.root_connection, may_ask=error is None)
     attributes = {**place, **statement.attributes, **row_attributes(traced.dialect, cursor)}
     if running.is_batch:
         attributes.update(batch_attributes(context, running.parameters))

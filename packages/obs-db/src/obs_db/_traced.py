@@ -10,7 +10,8 @@ from obs_core.integration import call_contained
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._chosen import Chosen
-from obs_db._engine import engine_attributes
+from obs_db._connection import connection_attributes, url_is_enough
+from obs_db._engine import system_name, url_attributes
 from obs_db._names import SQL, with_former_names
 from obs_db._options import SqlOptions
 from obs_db._pool import PoolGauges, pool_gauges
@@ -18,23 +19,50 @@ from obs_db._repeats import Repeats
 from obs_db._spans import Origin, peer_attributes
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.engine.interfaces import Dialect
 
 
 class TracedEngine(Origin):
     """An engine's options and everything about its spans that does not change."""
 
-    __slots__ = ("attributes", "dialect", "fallback_name", "repeats", "sql_options")
+    __slots__ = (
+        "_anywhere",
+        "_url_is_enough",
+        "attributes",
+        "dialect",
+        "fallback_name",
+        "repeats",
+        "sql_options",
+    )
 
     def __init__(self, engine: Engine, options: SqlOptions, repeats: Repeats | None) -> None:
         super().__init__(options)
         self.sql_options = options
         self.dialect = engine.dialect.name
-        attributes = {**engine_attributes(engine), **peer_attributes(options)}
-        self.attributes = self.named(attributes)
-        self.fallback_name = str(attributes["db.system.name"])
+        self.fallback_name = system_name(engine)
+        self._anywhere = self.named(
+            {"db.system.name": self.fallback_name, **peer_attributes(options)}
+        )
+        self.attributes = {**self._anywhere, **self.named(url_attributes(engine))}
         self.repeats = repeats
+        self._url_is_enough: bool | None = None
+
+    def attributes_of(
+        self, connection: Connection, *, may_ask: bool
+    ) -> Mapping[str, AttributeValue]:
+        """Return the attributes of each statement on `connection`.
+
+        Args:
+            connection: Of this engine.
+            may_ask: Whether the database may be asked, where the driver does not know.
+        """
+        if self._url_is_enough is None:
+            self._url_is_enough = url_is_enough(connection.engine)
+        if self._url_is_enough:
+            return self.attributes
+        found = connection_attributes(connection, may_ask=may_ask)
+        return {**self._anywhere, **self.named(found)} if found else self.attributes
 
     def named(self, attributes: Mapping[str, AttributeValue]) -> Mapping[str, AttributeValue]:
         """Return `attributes` under their former names as well, where those are wanted."""

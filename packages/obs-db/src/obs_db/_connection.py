@@ -1,0 +1,102 @@
+"""The address, port and database of an open connection, of which the engine's URL may say nothing.
+
+The URL is not used where an engine has ``creator=``, ``async_creator=``, a pool of its own or a
+``do_connect`` listener, and tells no server where libpq takes it from its environment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from obs_core.integration import call_contained
+from opentelemetry.util.types import AttributeValue
+
+from obs_db._engine import (
+    file_name,
+    has_url_creator,
+    remember,
+    server_attributes,
+    url_attributes,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+_KEY = "obs_db.attributes"
+_SERVER = ("server.address", "network.transport")
+# the names that drivers give to the same thing: pymysql, mysqlclient, aiomysql; mysql-connector
+_HOST, _PORT = ("host", "server_host"), ("port", "server_port")
+_DATABASE = ("db", "database")
+
+
+def url_is_enough(engine: Engine) -> bool:
+    """Whether the connections of `engine` lead where its URL says."""
+    if not has_url_creator(engine) or getattr(engine.dialect.dispatch, "do_connect", None):
+        return False
+    return engine.dialect.name == "sqlite" or not {*_SERVER}.isdisjoint(url_attributes(engine))
+
+
+def connection_attributes(connection: Connection, *, may_ask: bool) -> dict[str, AttributeValue]:
+    """Return what the driver says about `connection`; found once for each, and kept with it.
+
+    Args:
+        connection: Of SQLAlchemy.
+        may_ask: Whether the database may be asked, where the driver does not know (SQLite).
+    """
+    if connection.closed or connection.invalidated:
+        return {}
+    found: dict[str, AttributeValue] | None = connection.info.get(_KEY)
+    if found is None:
+        if connection.dialect.name == "sqlite" and not may_ask:
+            return {}
+        found = call_contained("address of a connection", _read, connection) or {}
+        connection.info[_KEY] = found
+        remember(connection.engine, found)
+    return found
+
+
+def _read(connection: Connection) -> dict[str, AttributeValue]:
+    pooled: Any = connection.connection
+    if connection.dialect.name == "sqlite":
+        name = _sqlite_file(pooled)
+        return {"db.namespace": name} if name else {}
+    # SQLAlchemy before 1.4.24 has the name `connection` alone
+    driver = getattr(pooled, "driver_connection", None) or pooled.connection
+    host, port, database = _place(driver)
+    if isinstance(database, bytes):
+        database = database.decode("utf-8", "replace")
+    server = server_attributes(connection.dialect.name, host or "", port)
+    return {**server, "db.namespace": database} if database else server
+
+
+def _place(driver: Any) -> tuple[Any, Any, Any]:
+    """Return host (a path where it is a socket), port and database, None for what is not known."""
+    info: Any = getattr(driver, "info", None)
+    if hasattr(info, "dbname"):  # libpq: psycopg2, psycopg
+        return info.host, info.port, info.dbname
+    if hasattr(driver, "_addr") and hasattr(driver, "_params"):  # asyncpg, which has no public name
+        address = driver._addr
+        host, port = address if isinstance(address, tuple) else (address, None)
+        return host, port, driver._params.database
+    database = _first(driver, _DATABASE)
+    if socket := _mysql_socket(driver):
+        return socket, None, database
+    return _first(driver, _HOST), _first(driver, _PORT), database
+
+
+def _mysql_socket(driver: Any) -> str | None:
+    told = getattr(driver, "get_host_info", str)()
+    return getattr(driver, "unix_socket", None) or ("/" if "UNIX socket" in told else None)
+
+
+def _first(driver: Any, names: tuple[str, ...]) -> Any:
+    return next((value for name in names if (value := getattr(driver, name, None))), None)
+
+
+def _sqlite_file(pooled: Any) -> str | None:
+    cursor = pooled.cursor()
+    try:
+        cursor.execute("PRAGMA database_list")
+        return file_name(cursor.fetchall()[0][2])
+    finally:
+        cursor.close()
