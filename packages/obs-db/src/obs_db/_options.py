@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Literal
 
 from obs_core.exceptions import ConfigurationError
+from obs_core.integration import warn_once
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -60,3 +61,31 @@ class SqlOptions(Options):
             raise ConfigurationError(
                 f"n_plus_one_threshold is {self.n_plus_one_threshold!r}: use 2 or more, or None for never"
             )
+
+
+def warn_if_ignored(function: str, requested: Options, current: Options | None) -> None:
+    """Log a warning where a second call of `function` asks for what the first did not."""
+    if current is None:
+        return
+    ignored = [name for name in _given(requested) if _differs(name, requested, current)]
+    if ignored:
+        names = ", ".join(ignored)
+        warn_once(
+            f"{function}:{names}",
+            f"{function} was called before for the same target, and that call's options stay: "
+            f"{names} of this call has no effect. Call uninstrument() on the handle first, or "
+            "give the options in the first call.",
+        )
+
+
+def _given(options: Options) -> list[str]:
+    """Return the names of those options that are not left at their default."""
+    return [
+        each.name
+        for each in fields(options)
+        if each.init and each.default is not MISSING and getattr(options, each.name) != each.default
+    ]
+
+
+def _differs(name: str, requested: Options, current: Options) -> bool:
+    return bool(getattr(requested, name) != getattr(current, name))

@@ -26,7 +26,7 @@ from obs_db._clients import TracedClient, TracedClients, key_of
 from obs_db._commands import PIPELINE, describe_command, pipeline_attributes, queued_commands
 from obs_db._contrib import Contrib
 from obs_db._names import REDIS, with_former_names
-from obs_db._options import Options, Roots
+from obs_db._options import Options, Roots, warn_if_ignored
 from obs_db._patches import Patches, Shared
 from obs_db._redis_background import BACKGROUND_WORK
 from obs_db._redis_errors import error_code, is_expected
@@ -68,7 +68,8 @@ def instrument_redis(
         tracer_provider: Default: the global one.
 
     Returns:
-        A handle; its ``uninstrument()`` takes this call back. A second call for the same client changes nothing.
+        A handle; its ``uninstrument()`` takes this call back. A second call for the same client changes nothing,
+        and logs a warning where it asks for something else.
 
     Raises:
         ConfigurationError: An option or `client` is not what it should be.
@@ -80,6 +81,7 @@ def instrument_redis(
     options = Options(service_name=service_name, roots=roots, tracer_provider=tracer_provider)
     warn_unsupported_version("obs-db", "redis")
     key = key_of(client) if client is not None else None
+    warn_if_ignored("instrument_redis", options, _clients.options_of(key))
     return instrument_once("redis", lambda: _install(key, options), target=key)
 
 

@@ -18,7 +18,7 @@ from opentelemetry.trace import TracerProvider
 
 from obs_db._chosen import forgetting
 from obs_db._events import contrib, engines, listeners
-from obs_db._options import Roots, SqlOptions
+from obs_db._options import Roots, SqlOptions, warn_if_ignored
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -56,7 +56,8 @@ def instrument_sqlalchemy(
         meter_provider: For the pool gauges; default: the global one.
 
     Returns:
-        A handle; its ``uninstrument()`` takes this call back. A second call for the same engine changes nothing.
+        A handle; its ``uninstrument()`` takes this call back. A second call for the same engine changes nothing,
+        and logs a warning where it asks for something else.
 
     Raises:
         ConfigurationError: An option or `engine` is not what it should be.
@@ -77,6 +78,7 @@ def instrument_sqlalchemy(
     )
     warn_unsupported_version("obs-db", "sqlalchemy")
     target = _sync_engine(engine)
+    warn_if_ignored("instrument_sqlalchemy", options, engines.options_of(target))
     return instrument_once("sqlalchemy", lambda: _install(target, options), target=target)
 
 
