@@ -9,8 +9,11 @@ from obs_core.exceptions import AlreadyConfiguredError
 from obs_core.integration import InstrumentationHandle, instrument_once, uninstrument
 
 
-def instrument(options: dict[str, object] | None = None) -> InstrumentationHandle:
-    return instrument_once("library", lambda: lambda: None, options=options)
+def instrument(**options: object) -> InstrumentationHandle:
+    defaults = {"roots": "auto"}
+    return instrument_once(
+        "library", lambda: lambda: None, options={**defaults, **options}, defaults=defaults
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +23,11 @@ def _uninstrumented() -> Iterator[None]:
 
 
 def test_a_second_call_with_other_options_says_so() -> None:
-    """The message names them; ``instrument="auto"``, which has none, takes what is in place."""
-    handle = instrument({"exclude": ["a"], "roots": True})
-    assert instrument({"exclude": ["a"], "roots": True}) is handle
+    """The message names them; ``instrument="auto"``, which has none, takes what is in place, as a default does."""
+    handle = instrument(exclude=["a"], roots=True)
+    assert instrument(exclude=["a"], roots=True) is handle
     assert instrument() is handle
     with pytest.raises(AlreadyConfiguredError, match=r"library is .*, with another exclude, hook:"):
-        instrument({"exclude": ["b"], "roots": True, "hook": print})
+        instrument(exclude=["b"], roots=True, hook=print)
     handle.uninstrument()
-    assert instrument({"exclude": ["b"]}).is_active
+    assert instrument(exclude=["b"]).is_active

@@ -336,7 +336,7 @@ def test_a_second_call_with_other_options_says_so(kind: str) -> None:
     handle = instrument(kind, propagate_to=["*.internal"])
     assert instrument(kind, propagate_to=["*.internal"]) is handle
     assert instrument(kind) is handle
-    with pytest.raises(AlreadyConfiguredError, match="another excluded_urls, propagate_to:"):
+    with pytest.raises(AlreadyConfiguredError, match="another excluded_urls:"):
         instrument(kind, excluded_urls=["*"])
     handle.uninstrument()
     instrument(kind)

@@ -189,7 +189,7 @@ def test_a_second_call_with_other_options_says_so() -> None:
     handle = instrument_fastapi(app, excluded_paths=["/"])
     assert instrument_fastapi(app, excluded_paths=["/"]) is handle
     assert instrument_fastapi(app) is handle
-    with pytest.raises(AlreadyConfiguredError, match="another excluded_paths, traceresponse:"):
+    with pytest.raises(AlreadyConfiguredError, match="another traceresponse:"):
         instrument_fastapi(app, traceresponse=True)
     uninstrument_fastapi(app)
 

@@ -97,21 +97,20 @@ def instrument_celery(
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )
-    asked = {field.name: getattr(options, field.name) for field in fields(options)}
-    return _instrument(_evaluated(app), options, asked)
-
-
-def instrument_automatically() -> InstrumentationHandle:
-    """Instrument every app with the default options, unless all are instrumented with others already."""
-    return _instrument(None, Options(), None)
-
-
-def _instrument(
-    app: Any, options: Options, asked: Mapping[str, object] | None
-) -> InstrumentationHandle:
     require("celery", package=_PACKAGE)
     integration.warn_unsupported_version(_PACKAGE, "celery")
-    return instrument_once(_NAME, partial(_install, app, options), target=app, options=asked)
+    app = _evaluated(app)
+    return instrument_once(
+        _NAME,
+        partial(_install, app, options),
+        target=app,
+        options=_by_name(options),
+        defaults=_by_name(Options()),
+    )
+
+
+def _by_name(options: Options) -> dict[str, object]:
+    return {field.name: getattr(options, field.name) for field in fields(options)}
 
 
 def uninstrument_celery(app: Celery | None = None) -> None:

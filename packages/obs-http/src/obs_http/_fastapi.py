@@ -31,7 +31,6 @@ from obs_http._edge import (
 )
 from obs_http._identity import Identify
 from obs_http._middleware import RequestTracingMiddleware
-from obs_http._once import instrument
 from obs_http._types import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -130,7 +129,9 @@ def instrument_fastapi(
     install = functools.partial(_install_everywhere, build)
     if app is not None:
         install = functools.partial(_install, app, build)
-    return instrument(_NAME, install, app, options, instrument_fastapi.__kwdefaults__)
+    return instrument_once(
+        _NAME, install, target=app, options=options, defaults=instrument_fastapi.__kwdefaults__
+    )
 
 
 def uninstrument_fastapi(app: Starlette | None = None) -> None:

@@ -17,6 +17,7 @@ from obs_core.integration import (
     InstrumentationHandle,
     Patches,
     call_contained,
+    instrument_once,
     require,
     uninstrument,
     warn_if_contrib_is_active,
@@ -28,7 +29,6 @@ from opentelemetry.metrics import MeterProvider
 from obs_http._client import ClientTracer
 from obs_http._hooks import RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
-from obs_http._once import instrument
 
 if TYPE_CHECKING:
     import httpx
@@ -102,7 +102,9 @@ def instrument_httpx(
         _NAME, contrib=_CONTRIB, awaits=not isinstance(client, httpx.Client), **options
     )
     install = functools.partial(_install, client, tracer)
-    return instrument(_NAME, install, client, options, instrument_httpx.__kwdefaults__)
+    return instrument_once(
+        _NAME, install, target=client, options=options, defaults=instrument_httpx.__kwdefaults__
+    )
 
 
 def uninstrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> None:

@@ -17,6 +17,7 @@ from obs_core.integration import (
     InstrumentationHandle,
     Patches,
     call_contained,
+    instrument_once,
     require,
     uninstrument,
     warn_if_contrib_is_active,
@@ -29,7 +30,6 @@ from opentelemetry.metrics import MeterProvider
 from obs_http._client import ClientTracer, raw_headers
 from obs_http._hooks import RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
-from obs_http._once import instrument
 
 if TYPE_CHECKING:
     import requests
@@ -104,7 +104,9 @@ def instrument_requests(
     }
     tracer = ClientTracer(_NAME, contrib=_CONTRIB, awaits=False, **options)
     install = functools.partial(_install, session, tracer)
-    return instrument(_NAME, install, session, options, instrument_requests.__kwdefaults__)
+    return instrument_once(
+        _NAME, install, target=session, options=options, defaults=instrument_requests.__kwdefaults__
+    )
 
 
 def uninstrument_requests(session: requests.Session | None = None) -> None:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from obs_core.exceptions import AlreadyConfiguredError
 
 Undo = Callable[[], None]
+Options = Mapping[str, object]
+_NO_OPTIONS: Options = {}
 
 
 class InstrumentationHandle:
@@ -20,7 +22,7 @@ class InstrumentationHandle:
 
     __slots__ = ("__weakref__", "_lock", "_options", "_undo", "name")
 
-    def __init__(self, name: str, undo: Undo, options: Mapping[str, object] | None = None) -> None:
+    def __init__(self, name: str, undo: Undo, options: Options = _NO_OPTIONS) -> None:
         self.name: str = name
         self._options = options
         self._undo: Undo | None = undo
@@ -31,17 +33,15 @@ class InstrumentationHandle:
         """Whether the instrumentation is still in place."""
         return self._undo is not None
 
-    def check_options(self, options: Mapping[str, object] | None) -> None:
-        """Raise `AlreadyConfiguredError` where `options` differ from the options in place; None matches any options."""
-        present = self._options
-        if options is None or present is None or options == present:
-            return
-        names = sorted({*options, *present})
-        changed = [name for name in names if options.get(name) != present.get(name)]
-        raise AlreadyConfiguredError(
-            f"{self.name} is instrumented already, with another {', '.join(changed)}: "
-            "give all options in one call, or uninstrument first"
-        )
+    def check_options(self, options: Options, defaults: Options) -> None:
+        """Raise `AlreadyConfiguredError` where `options` other than the `defaults` differ from those in place."""
+        given = {name for name, value in options.items() if value != defaults.get(name)}
+        changed = sorted(name for name in given if options[name] != self._options.get(name))
+        if changed:
+            raise AlreadyConfiguredError(
+                f"{self.name} is instrumented already, with another {', '.join(changed)}: "
+                "give all options in one call, or uninstrument first"
+            )
 
     def uninstrument(self) -> None:
         """Restore the library to the state before."""
@@ -66,13 +66,14 @@ class _Registry:
         name: str,
         target: object | None,
         install: Callable[[], Undo],
-        options: Mapping[str, object] | None,
+        options: Options,
+        defaults: Options,
     ) -> InstrumentationHandle:
         key = (name, id(target) if target is not None else None)
         with self._lock:
             present = self._handles.get(key)
             if present is not None and present.is_active:
-                present.check_options(options)
+                present.check_options(options, defaults)
                 return present
             handle = InstrumentationHandle(name, self._undo(key, install()), options)
             self._handles[key] = handle
@@ -113,7 +114,8 @@ def instrument_once(
     install: Callable[[], Undo],
     *,
     target: object | None = None,
-    options: Mapping[str, object] | None = None,
+    options: Options = _NO_OPTIONS,
+    defaults: Options | None = None,
 ) -> InstrumentationHandle:
     """Run `install` unless `name` is already instrumented for `target`; return the handle.
 
@@ -122,13 +124,14 @@ def instrument_once(
         install: Patches or connects, and returns a callable that undoes exactly that. An exception passes through and
             leaves nothing registered.
         target: The instrumented object (an engine, a client), which is not kept alive. Default: all of the library.
-        options: The caller's options by name, to compare with a later call's. Default: not compared, for
-            ``instrument="auto"``.
+        options: The caller's options by name, to compare with those of an earlier call.
+        defaults: The options of a call without any: left at its default, an option contradicts no earlier call. For
+            instance ``instrument_x.__kwdefaults__``.
 
     Raises:
         AlreadyConfiguredError: The target is instrumented already, with other `options`.
     """
-    return _registry.instrument(name, target, install, options)
+    return _registry.instrument(name, target, install, options, defaults or _NO_OPTIONS)
 
 
 def uninstrument(name: str, *, target: object | None = None) -> None:
