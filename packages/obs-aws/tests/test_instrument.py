@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ import botocore.session
 import obs_aws
 import pytest
 from botocore.exceptions import ClientError
-from obs_aws import instrument_boto3, uninstrument_boto3
-from obs_core.exceptions import ConfigurationError
+from obs_aws import instrument_boto3, process_message, uninstrument_boto3
+from obs_aws._instrument import instrument_automatically
+from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
 from obs_core.integration import active_instrumentations
 from obs_core.testing import SpanRecorder
 from opentelemetry import trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -397,3 +400,52 @@ def test_importing_changes_nothing() -> None:
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert obs_aws.__all__ == sorted(obs_aws.__all__)
+
+
+@pytest.mark.promise("AWS-01")
+@pytest.mark.parametrize("of", ["all", "session"])
+def test_a_second_call_with_other_options_says_so(of: str) -> None:
+    """The message names them; the same options, and `instrument="auto"`, take what is in place."""
+    session = boto3.Session() if of == "session" else None
+    handle = instrument_boto3(session, s3_keys=True)
+    assert instrument_boto3(session, s3_keys=True) is handle
+    if of == "all":
+        assert instrument_automatically() is handle
+    with pytest.raises(AlreadyConfiguredError, match=r"boto3 is .* another roots, s3_keys: "):
+        instrument_boto3(session, roots=False)
+    handle.uninstrument()
+    again = instrument_boto3(session, roots=False)
+    assert again.is_active
+    again.uninstrument()
+
+
+@pytest.mark.promise("AWS-01")
+def test_nothing_is_recorded_where_instrumentation_is_suppressed(
+    make_client: MakeClient, traced: SpanRecorder, table: str, queue_url: str
+) -> None:
+    """OpenTelemetry's `suppress_instrumentation()` silences every call, and what happens within it."""
+    sqs = make_client("sqs")
+    traced.clear()
+    with suppress_instrumentation():
+        make_client("dynamodb").describe_table(TableName=table)
+        sqs.send_message(QueueUrl=queue_url, MessageBody="x")
+        sqs.receive_message(QueueUrl=queue_url)
+    assert traced.tree() == ""
+
+
+@pytest.mark.promise("AWS-01")
+def test_the_scope_says_name_version_and_schema(
+    make_client: MakeClient, traced: SpanRecorder, queue_url: str
+) -> None:
+    """Of each span that is ours, as those of the other packages do."""
+    client = make_client("sqs")
+    entry = {"Id": "1", "MessageBody": "x"}
+    traced.clear()
+    client.send_message_batch(QueueUrl=queue_url, Entries=[entry])
+    with process_message(client.receive_message(QueueUrl=queue_url)["Messages"][0]):
+        pass
+    scopes = {span.instrumentation_scope for span in traced}
+    assert len(traced) == 4
+    assert {(scope.name, scope.version, scope.schema_url) for scope in scopes if scope} == {
+        ("obs_aws", version("obs-aws"), "https://opentelemetry.io/schemas/1.36.0")
+    }

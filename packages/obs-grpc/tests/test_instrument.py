@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent import futures
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from typing import Any
 
 import grpc
@@ -15,7 +15,7 @@ import grpc.aio
 import obs_grpc_echo_pb2 as pb2
 import obs_grpc_echo_pb2_grpc as pb2_grpc
 import pytest
-from obs_core.exceptions import ConfigurationError
+from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
 from obs_core.integration import active_instrumentations
 from obs_core.testing import SpanRecorder
 from obs_grpc import (
@@ -24,8 +24,14 @@ from obs_grpc import (
     uninstrument_grpc_client,
     uninstrument_grpc_server,
 )
+from obs_grpc._instrument import (
+    instrument_clients_automatically,
+    instrument_servers_automatically,
+)
 from obs_grpc_matrix import AioEcho, Echo
 from obs_grpc_servers import aio_serving, handlers, path, serving, wait_for_spans
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.trace import SpanKind
 
 
 def echo(request: bytes, context: Any) -> bytes:
@@ -316,8 +322,8 @@ def test_entry_points() -> None:
         for found in entry_points(group="obs_core.instrumentors")
         if found.value.startswith("obs_grpc")
     }
-    assert ours["grpc_client"].load() is instrument_grpc_client
-    assert ours["grpc_server"].load() is instrument_grpc_server
+    assert ours["grpc_client"].load() is instrument_clients_automatically
+    assert ours["grpc_server"].load() is instrument_servers_automatically
     for found in entry_points(group="opentelemetry_instrumentor"):
         if found.value.startswith("obs_grpc"):
             instrumentor = found.load()()
@@ -354,3 +360,67 @@ def test_importing_does_not_need_grpc() -> None:
         run.stdout.strip()
         == "obs-grpc needs grpc, which is not installed: pip install 'obs-grpc[instruments]'"
     )
+
+
+def _channel_or_server(side: str) -> Any:
+    if side == "client":
+        return grpc.insecure_channel("127.0.0.1:1")
+    return grpc.server(futures.ThreadPoolExecutor(1))
+
+
+@pytest.mark.promise("RPC-01")
+@pytest.mark.parametrize("of", ["all", "one", "one of all"])
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_second_call_with_other_options_says_so(side: str, of: str) -> None:
+    """The message names them; the same options, and `instrument="auto"`, take what is in place."""
+    instrument: Any = {"client": instrument_grpc_client, "server": instrument_grpc_server}[side]
+    uninstrument: Any = {"client": uninstrument_grpc_client, "server": uninstrument_grpc_server}[
+        side
+    ]
+    if of != "one":
+        instrument(message_events=True)
+    target = _channel_or_server(side) if of != "all" else None
+    first = instrument(target, message_events=True)
+    assert instrument(target, message_events=True) is first
+    automatic = {
+        "client": instrument_clients_automatically,
+        "server": instrument_servers_automatically,
+    }[side]
+    if of == "all":
+        assert automatic() is first
+    with pytest.raises(AlreadyConfiguredError, match=r"grpc_.* another excluded, message_events: "):
+        instrument(target, exclude_services=["a.B"])
+    if of != "one of all":
+        uninstrument(target)
+        instrument(target, exclude_services=["a.B"])
+        uninstrument(target)
+    if of != "all" and side == "client":
+        first.close()
+
+
+@pytest.mark.promise("RPC-01")
+def test_the_scope_says_name_version_and_schema(spans: SpanRecorder) -> None:
+    """Of each span that is ours, as those of the other packages do."""
+    with (
+        serving(handlers(unary_unary=echo)) as address,
+        instrument_grpc_client(grpc.insecure_channel(address)) as channel,
+    ):
+        channel.unary_unary(path("unary_unary"))(b"x")
+    wait_for_spans(spans, 2)
+    scopes = {span.instrumentation_scope for span in spans}
+    assert {(scope.name, scope.version, scope.schema_url) for scope in scopes if scope} == {
+        ("obs_grpc", version("obs-grpc"), "https://opentelemetry.io/schemas/1.36.0")
+    }
+
+
+@pytest.mark.promise("RPC-01")
+def test_no_client_span_where_instrumentation_is_suppressed(spans: SpanRecorder) -> None:
+    """OpenTelemetry's `suppress_instrumentation()` silences channels; the server, on threads of its own, goes on."""
+    with (
+        serving(handlers(unary_unary=echo)) as address,
+        instrument_grpc_client(grpc.insecure_channel(address)) as channel,
+        suppress_instrumentation(),
+    ):
+        channel.unary_unary(path("unary_unary"))(b"x")
+    wait_for_spans(spans, 1)
+    assert [span.kind for span in spans] == [SpanKind.SERVER]

@@ -68,11 +68,12 @@ def instrument_boto3(
         response_hook: Called with (span, service, operation, response) after it; after a failure with AWS's error response.
 
     Returns:
-        The handle that takes it back; asking again returns the same one, whatever the options.
+        The handle that takes it back; asking again with the same options returns the same one.
 
     Raises:
         MissingDependencyError: botocore is not installed.
         ConfigurationError: An option has no meaning.
+        AlreadyConfiguredError: The session, or all of them, is instrumented already, with other options.
 
     Thread-safe; call it before or after fork. A hook that raises is logged and never reaches the application.
     """
@@ -80,12 +81,24 @@ def instrument_boto3(
     options = Options(
         propagator=propagator, expected_errors=tuple(expected_errors), roots=roots, empty_polls=empty_polls, s3_keys=s3_keys,
         error_messages=error_messages, gen_ai_content=gen_ai_content, kinesis_context=kinesis_context,
-        request_hook=request_hook, response_hook=response_hook,
+        request_hook=request_hook, response_hook=response_hook, tracer_provider=tracer_provider,
     )  # fmt: skip
+    return _instrument(session, options, options.by_name())
+
+
+def instrument_automatically() -> InstrumentationHandle:
+    """Instrument every session with the default options, unless that is done already, with whichever."""
+    require("botocore", package="obs-aws")
+    return _instrument(None, Options(), None)
+
+
+def _instrument(
+    session: object | None, options: Options, asked: Mapping[str, object] | None
+) -> InstrumentationHandle:
     loader = None if session is None else _loader(session)
     warn_unsupported_version("obs-aws", "botocore")
     return instrument_once(
-        _NAME, lambda: _install(Tracing(options, tracer_provider), loader), target=session
+        _NAME, lambda: _install(Tracing(options), loader), target=session, options=asked
     )
 
 

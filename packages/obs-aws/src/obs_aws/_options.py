@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Literal
 
 from obs_core.exceptions import ConfigurationError
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, TracerProvider
 
 from obs_aws._semconv import wants_former_names
 
@@ -41,6 +41,7 @@ class Options:
     kinesis_context: bool = False
     request_hook: RequestHook | None = None
     response_hook: ResponseHook | None = None
+    tracer_provider: TracerProvider | None = None
     former_names: bool = field(default_factory=wants_former_names)
 
     def __post_init__(self) -> None:
@@ -51,6 +52,10 @@ class Options:
                 raise ConfigurationError(
                     f"expected_errors has {glob!r}; write 'Service.Operation:ErrorCode', for instance 'SQS.*:QueueDoesNotExist'"
                 )
+
+    def by_name(self) -> dict[str, object]:
+        """Return the options, to compare with another call's."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def expects(self, outcome: str) -> bool:
         """Whether ``Service.Operation:ErrorCode`` is an answer and no error."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from obs_core.integration import call_contained, error_message, error_type
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
+from obs_core.integration import call_contained, error_message, error_type, is_suppressed
 from opentelemetry.trace import Span, Status, StatusCode, get_current_span
 from opentelemetry.util.types import AttributeValue
 
@@ -89,7 +88,7 @@ def on_needs_retry(
 ) -> None:
     """Tell of an attempt, on the current span: a handler of botocore's event ``needs-retry``, sent after each attempt."""
     span = get_current_span()
-    if span.is_recording() and not get_value(_SUPPRESS_INSTRUMENTATION_KEY):
+    if span.is_recording() and not is_suppressed():
         call_contained("AWS attempts", _record_attempt, span, attempts, response, caught_exception)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Literal
 
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import ShapingTracerProvider, SpanShape, call_contained, record_error
+from obs_core.integration import (
+    ShapingTracerProvider,
+    SpanShape,
+    call_contained,
+    package_tracer,
+    record_error,
+)
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import (
     INVALID_SPAN,
@@ -142,9 +147,7 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
                 if get_current_span(parent) is not ambient
                 else []
             )
-        tracer = ShapingTracerProvider(_SHAPE, self._tracer_provider).get_tracer(
-            "obs_aws", version("obs-aws")
-        )
+        tracer = package_tracer("obs-aws", ShapingTracerProvider(_SHAPE, self._tracer_provider))
         valid = [link for link in links if link.context.is_valid]
         self._span = tracer.start_span(
             self._name(), parent, SpanKind.CONSUMER, self._all_attributes(), valid

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from obs_core.integration import warn_if_contrib_is_active
-from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
+from obs_core.integration import is_suppressed, package_tracer, warn_if_contrib_is_active
 
 from obs_aws._bedrock import bedrock_call
 from obs_aws._calls import Call
@@ -59,14 +56,14 @@ def contrib_traces_too() -> bool:
 class Tracing:
     """Starts calls with these options; holds its clients weakly. Thread-safe and fork-safe."""
 
-    def __init__(self, options: Options, tracer_provider: trace.TracerProvider | None) -> None:
+    def __init__(self, options: Options) -> None:
         self._options = options
-        self._tracer = trace.get_tracer("obs_aws", version("obs-aws"), tracer_provider)
+        self._tracer = package_tracer("obs-aws", options.tracer_provider)
         self._plans: WeakKeyDictionary[Any, Plan] = WeakKeyDictionary()
 
     def begin(self, client: Any, operation: str, params: Mapping[str, Any]) -> Call | None:
         """Return the call, begun; None where nothing is to be traced."""
-        if get_value(_SUPPRESS_INSTRUMENTATION_KEY) or contrib_traces_too():
+        if is_suppressed() or contrib_traces_too():
             return None
         plan = self._plans.get(client) or self._plan(client)
         return plan.make_call(plan, operation, params).begin()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from obs_grpc._instrument import (
-    instrument_grpc_client,
-    instrument_grpc_server,
+    instrument_clients_automatically,
+    instrument_servers_automatically,
     uninstrument_grpc_client,
     uninstrument_grpc_server,
 )
@@ -17,7 +17,7 @@ class GrpcClient:
 
     def instrument(self, **_: Any) -> None:
         """Trace every channel that is created from now on."""
-        instrument_grpc_client()
+        instrument_clients_automatically()
 
     def uninstrument(self, **_: Any) -> None:
         """Take it back."""
@@ -29,7 +29,7 @@ class GrpcServer:
 
     def instrument(self, **_: Any) -> None:
         """Trace every server that is created from now on."""
-        instrument_grpc_server()
+        instrument_servers_automatically()
 
     def uninstrument(self, **_: Any) -> None:
         """Take it back."""

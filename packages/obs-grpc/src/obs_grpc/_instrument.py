@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar, overload
+from collections.abc import Iterable, Mapping
+from typing import TypeVar, overload
 
 from obs_core.integration import (
     InstrumentationHandle,
@@ -15,9 +15,6 @@ from obs_core.integration import (
 from opentelemetry.trace import SpanKind, TracerProvider
 
 from obs_grpc._options import EXCLUDED_SERVICES, Filter, Options
-
-if TYPE_CHECKING:
-    from obs_grpc._tracing import Tracing
 
 T = TypeVar("T")
 CLIENT, SERVER = "grpc_client", "grpc_server"
@@ -67,17 +64,16 @@ def instrument_grpc_client(
     Raises:
         MissingDependencyError: grpcio is not installed.
         ConfigurationError: `channel` is no channel, or an option is wrong.
+        AlreadyConfiguredError: It is instrumented already, with other options.
 
-    Thread-safe; to be called at set-up. A channel that is instrumented already keeps the options of the first call.
+    Thread-safe; to be called at set-up.
     """
     options = _check(filter_, exclude_services, message_events, tracer_provider)
     from obs_grpc import _targets
 
     if channel is not None:
-        return _targets.traced_channel(channel, lambda: _tracing(SpanKind.CLIENT, options))
-    return instrument_once(
-        CLIENT, lambda: _targets.patch_channels(_tracing(SpanKind.CLIENT, options))
-    )
+        return _targets.traced_channel(channel, options)
+    return _instrument(CLIENT, options, options.by_name())
 
 
 @overload
@@ -127,8 +123,9 @@ def instrument_grpc_server(
     Raises:
         MissingDependencyError: grpcio is not installed.
         ConfigurationError: `server` is no server, or an option is wrong.
+        AlreadyConfiguredError: It is instrumented already, with other options.
 
-    Thread-safe; to be called at set-up. A server that is instrumented already keeps the options of the first call.
+    Thread-safe; to be called at set-up.
     """
     options = _check(
         filter_, exclude_services, message_events, tracer_provider, identity_from_baggage
@@ -136,10 +133,8 @@ def instrument_grpc_server(
     from obs_grpc import _targets
 
     if server is not None:
-        return _targets.traced_server(server, lambda: _tracing(SpanKind.SERVER, options))
-    return instrument_once(
-        SERVER, lambda: _targets.patch_servers(_tracing(SpanKind.SERVER, options))
-    )
+        return _targets.traced_server(server, options)
+    return _instrument(SERVER, options, options.by_name())
 
 
 def uninstrument_grpc_client(channel: T | None = None) -> T | None:
@@ -191,7 +186,23 @@ def _check(
     )
 
 
-def _tracing(kind: SpanKind, options: Options) -> Tracing:
+def instrument_clients_automatically() -> InstrumentationHandle:
+    """Trace every channel from now on with the default options, unless that is done already, with whichever."""
+    return _instrument(CLIENT, _check(None, EXCLUDED_SERVICES, False, None), None)
+
+
+def instrument_servers_automatically() -> InstrumentationHandle:
+    """Trace every server from now on with the default options, unless that is done already, with whichever."""
+    return _instrument(SERVER, _check(None, EXCLUDED_SERVICES, False, None), None)
+
+
+def _instrument(
+    name: str, options: Options, asked: Mapping[str, object] | None
+) -> InstrumentationHandle:
+    from obs_grpc import _targets
     from obs_grpc._tracing import Tracing
 
-    return Tracing(kind, options)
+    is_client = name == CLIENT
+    patch = _targets.patch_channels if is_client else _targets.patch_servers
+    kind = SpanKind.CLIENT if is_client else SpanKind.SERVER
+    return instrument_once(name, lambda: patch(Tracing(kind, options)), options=asked)

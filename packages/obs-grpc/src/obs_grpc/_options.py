@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import call_contained
@@ -79,6 +79,10 @@ class Options:
             identity_from_baggage=identity_from_baggage,
             tracer_provider=tracer_provider,
         )
+
+    def by_name(self) -> dict[str, object]:
+        """Return the options, to compare with another call's."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def trace(self, full_method: str) -> bool:
         """Whether to trace RPCs of `full_method`: its service is not excluded, and the filter, if any, agrees.

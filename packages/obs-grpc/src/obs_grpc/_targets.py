@@ -14,18 +14,20 @@ import grpc
 import grpc.aio
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
+    InstrumentationHandle,
     call_contained,
     instrument_once,
     uninstrument,
     warn_if_contrib_is_active,
 )
+from opentelemetry.trace import SpanKind
 
 from obs_grpc import _client_aio, _client_sync, _existing, _server_aio, _server_sync
 from obs_grpc._client import TracedChannel
+from obs_grpc._options import Options
 from obs_grpc._tracing import Tracing
 
 Undo = Callable[[], None]
-NewTracing = Callable[[], Tracing]
 _CONTRIB = "opentelemetry.instrumentation.grpc:GrpcInstrumentor"
 _CONTRIB_AIO = "opentelemetry.instrumentation.grpc:GrpcAioInstrumentor"
 
@@ -35,10 +37,11 @@ _channels: weakref.WeakValueDictionary[int, TracedChannel] = weakref.WeakValueDi
 _servers: weakref.WeakKeyDictionary[Any, Tracing] = weakref.WeakKeyDictionary()
 
 
-def traced_channel(channel: Any, new_tracing: NewTracing) -> Any:
+def traced_channel(channel: Any, options: Options) -> Any:
     """Return the traced channel in front of `channel`, which may be one itself."""
     plain, traced = _both(channel)
     if traced is not None and traced._obs_tracing.active:
+        _check_options("grpc_client", traced._obs_tracing, options)
         return traced
     if not isinstance(plain, grpc.Channel | grpc.aio.Channel):
         raise ConfigurationError(
@@ -49,10 +52,16 @@ def traced_channel(channel: Any, new_tracing: NewTracing) -> Any:
     ):
         return channel
     with _lock:
-        tracing = new_tracing()
+        tracing = Tracing(SpanKind.CLIENT, options)
         traced = _channels[id(plain)] = _wrapped(plain, tracing)
         instrument_once("grpc_client", lambda: lambda: _switch_off(tracing), target=traced)
         return traced
+
+
+def _check_options(name: str, tracing: Tracing, options: Options) -> None:
+    InstrumentationHandle(name, lambda: None, tracing.options.by_name()).check_options(
+        options.by_name()
+    )
 
 
 def plain_channel(channel: Any) -> Any:
@@ -90,7 +99,7 @@ def patch_channels(tracing: Tracing) -> Undo:
     )
 
 
-def traced_server(server: Any, new_tracing: NewTracing) -> Any:
+def traced_server(server: Any, options: Options) -> Any:
     """Return `server`, traced."""
     is_aio = isinstance(server, grpc.aio.Server)
     if not is_aio and not isinstance(server, grpc.Server):
@@ -100,9 +109,10 @@ def traced_server(server: Any, new_tracing: NewTracing) -> Any:
     with _lock:
         before = _servers.get(server)
         if before is not None and before.active:
+            _check_options("grpc_server", before, options)
             return server
         if not warn_if_contrib_is_active(_contrib(is_aio, "Server"), package="obs-grpc"):
-            tracing = _servers[server] = new_tracing()
+            tracing = _servers[server] = Tracing(SpanKind.SERVER, options)
             instrument_once("grpc_server", lambda: _reach(server, is_aio, tracing), target=server)
     return server
 

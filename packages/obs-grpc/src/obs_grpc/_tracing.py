@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from grpc import StatusCode
-from obs_core.integration import log_failure, record_error
+from obs_core.integration import is_suppressed, log_failure, package_tracer, record_error
 from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, get_current, get_value
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status
 
 from obs_grpc._options import Options
@@ -58,7 +57,7 @@ class Tracing:
             SERVER_ERRORS if kind is SpanKind.SERVER else CLIENT_ERRORS
         )
         self.method = lru_cache(maxsize=_METHODS_KEPT)(self._method)
-        self._tracer = trace.get_tracer("obs_grpc", version("obs-grpc"), options.tracer_provider)
+        self._tracer = package_tracer("obs-grpc", options.tracer_provider)
 
     def _method(self, full_method: str) -> Method | None:
         if not self.options.trace(full_method):
@@ -199,7 +198,7 @@ def start_client_rpc(tracing: Tracing, method: Method) -> Rpc | None:
     if not tracing.active:
         return None
     rpc, current = Rpc(tracing), get_current()
-    if get_value(_SUPPRESS_INSTRUMENTATION_KEY, current):
+    if is_suppressed(current):
         rpc.context = current
     else:
         rpc.start(method, current)
