@@ -9,6 +9,7 @@ from importlib.metadata import version
 import pytest
 from obs_celery import instrument_celery
 from obs_core import TracingConfig, setup_tracing, trace_function
+from obs_core.integration import REDACTED
 from obs_core.testing import SpanRecorder, record_spans
 from obs_db import instrument_sqlalchemy
 from obs_http import instrument_fastapi, instrument_httpx, instrument_requests
@@ -104,7 +105,7 @@ def fastapi(stack: ExitStack) -> Callable[[], object]:
     return lambda: client.get(f"/people?ssn={SECRET}", headers={"x-ssn": SECRET})
 
 
-RECORDING = [decorated, celery, httpx, requests, fastapi]
+RECORDING = [decorated, celery, sqlalchemy, httpx, requests, fastapi]
 each_recording = pytest.mark.parametrize("instrumented", RECORDING, ids=lambda way: way.__name__)
 CONFIG = TracingConfig(service_name="alike", redact=["*ssn*"])
 
@@ -133,7 +134,7 @@ def test_the_set_ups_patterns_are_redacted(
             setup_tracing(CONFIG, replace=order == "replaced")
         use()
     exported = [span.to_json() for span in spans]
-    assert "ssn" in "".join(exported)
+    assert REDACTED in "".join(exported)
     assert [text for text in exported if SECRET in text] == []
 
 
@@ -159,7 +160,9 @@ def test_nothing_is_recorded_where_instrumentation_is_suppressed(
 def test_the_scope_says_name_version_and_schema(
     spans: SpanRecorder, instrumented: Instrumented
 ) -> None:
-    """Of each span that is ours."""
+    """Of each span that is ours; FastAPI's own tracing makes the spans of its applications."""
+    if instrumented is fastapi:
+        pytest.skip("the spans are FastAPI's own")
     with _instrumented(instrumented) as use:
         use()
     scopes = {span.instrumentation_scope for span in spans if span.instrumentation_scope}

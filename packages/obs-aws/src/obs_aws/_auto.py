@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from obs_aws._instrument import instrument_automatically, uninstrument_boto3
+from obs_aws._instrument import instrument_boto3, uninstrument_boto3
 
 
 class Boto3Instrumentor:
@@ -10,7 +10,7 @@ class Boto3Instrumentor:
 
     def instrument(self, **_: object) -> None:
         """Instrument every session."""
-        instrument_automatically()
+        instrument_boto3()
 
     def uninstrument(self, **_: object) -> None:
         """Take it back."""

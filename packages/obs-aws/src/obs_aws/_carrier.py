@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from obs_core.integration import call_contained, warn_once
-from opentelemetry.context import Context
+from obs_core.integration import call_contained, outgoing_context, warn_once
+from opentelemetry.context import Context, get_current
 from opentelemetry.propagate import extract, get_global_textmap, inject
 from opentelemetry.propagators.aws import AwsXRayPropagator
 from opentelemetry.trace import get_current_span
@@ -25,7 +25,8 @@ Headers = Mapping[str, str]
 def context_headers(context: Context | None) -> dict[str, str]:
     """Return `context` as the global propagator writes it; a propagator that raises is logged and writes nothing."""
     headers: dict[str, str] = {}
-    call_contained("propagator", inject, headers, context)
+    out = outgoing_context(get_current() if context is None else context)
+    call_contained("propagator", inject, headers, out)
     return {name: value for name, value in headers.items() if value}
 
 

@@ -83,22 +83,14 @@ def instrument_boto3(
         error_messages=error_messages, gen_ai_content=gen_ai_content, kinesis_context=kinesis_context,
         request_hook=request_hook, response_hook=response_hook, tracer_provider=tracer_provider,
     )  # fmt: skip
-    return _instrument(session, options, options.by_name())
-
-
-def instrument_automatically() -> InstrumentationHandle:
-    """Instrument every session with the default options, unless that is done already, with whichever."""
-    require("botocore", package="obs-aws")
-    return _instrument(None, Options(), None)
-
-
-def _instrument(
-    session: object | None, options: Options, asked: Mapping[str, object] | None
-) -> InstrumentationHandle:
     loader = None if session is None else _loader(session)
     warn_unsupported_version("obs-aws", "botocore")
     return instrument_once(
-        _NAME, lambda: _install(Tracing(options), loader), target=session, options=asked
+        _NAME,
+        lambda: _install(Tracing(options), loader),
+        target=session,
+        options=options.by_name(),
+        defaults=Options().by_name(),
     )
 
 

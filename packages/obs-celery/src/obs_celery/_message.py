@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
-from obs_core.integration import call_contained
+from obs_core.integration import call_contained, outgoing_context
 from opentelemetry import baggage, propagate
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
@@ -134,9 +134,9 @@ def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str
         previous = previous or _drawn_attempt(headers, str(drawn))
         if previous:
             headers[PREVIOUS] = previous
-    elif not _write_alone(headers, get_current()):
+    elif not _write_alone(headers, context := outgoing_context(get_current())):
         without_context(headers)
-        call_contained("propagator", propagate.inject, headers)
+        call_contained("propagator", propagate.inject, headers, context)
     headers[SENT_AT] = time.time()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeVar, overload
 
 from obs_core.integration import (
@@ -73,7 +73,7 @@ def instrument_grpc_client(
 
     if channel is not None:
         return _targets.traced_channel(channel, options)
-    return _instrument(CLIENT, options, options.by_name())
+    return _instrument(CLIENT, options)
 
 
 @overload
@@ -134,7 +134,7 @@ def instrument_grpc_server(
 
     if server is not None:
         return _targets.traced_server(server, options)
-    return _instrument(SERVER, options, options.by_name())
+    return _instrument(SERVER, options)
 
 
 def uninstrument_grpc_client(channel: T | None = None) -> T | None:
@@ -188,21 +188,28 @@ def _check(
 
 def instrument_clients_automatically() -> InstrumentationHandle:
     """Trace every channel from now on with the default options, unless that is done already, with whichever."""
-    return _instrument(CLIENT, _check(None, EXCLUDED_SERVICES, False, None), None)
+    return _instrument(CLIENT, _default_options())
 
 
 def instrument_servers_automatically() -> InstrumentationHandle:
     """Trace every server from now on with the default options, unless that is done already, with whichever."""
-    return _instrument(SERVER, _check(None, EXCLUDED_SERVICES, False, None), None)
+    return _instrument(SERVER, _default_options())
 
 
-def _instrument(
-    name: str, options: Options, asked: Mapping[str, object] | None
-) -> InstrumentationHandle:
+def _default_options() -> Options:
+    return _check(None, EXCLUDED_SERVICES, False, None)
+
+
+def _instrument(name: str, options: Options) -> InstrumentationHandle:
     from obs_grpc import _targets
     from obs_grpc._tracing import Tracing
 
     is_client = name == CLIENT
     patch = _targets.patch_channels if is_client else _targets.patch_servers
     kind = SpanKind.CLIENT if is_client else SpanKind.SERVER
-    return instrument_once(name, lambda: patch(Tracing(kind, options)), options=asked)
+    return instrument_once(
+        name,
+        lambda: patch(Tracing(kind, options)),
+        options=options.by_name(),
+        defaults=_default_options().by_name(),
+    )

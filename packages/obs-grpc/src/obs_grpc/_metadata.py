@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from obs_core.integration import call_contained, log_failure, warn_once
+from obs_core.integration import call_contained, log_failure, outgoing_context, warn_once
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
@@ -40,7 +40,8 @@ def with_context(metadata: Iterable[Pair] | None, context: Context) -> Iterable[
     Never raises. What gRPC would refuse (see `MAX_BYTES`) is left out rather than failing the RPC.
     """
     ours: list[tuple[str, str]] = []
-    call_contained("injecting the trace context into gRPC metadata", inject, ours, context, _setter)
+    out = outgoing_context(context)
+    call_contained("injecting the trace context into gRPC metadata", inject, ours, out, _setter)
     ours = [pair for pair in ours if _fits(*pair)]
     if not metadata or not ours:
         return tuple(ours) or metadata

@@ -59,9 +59,8 @@ def traced_channel(channel: Any, options: Options) -> Any:
 
 
 def _check_options(name: str, tracing: Tracing, options: Options) -> None:
-    InstrumentationHandle(name, lambda: None, tracing.options.by_name()).check_options(
-        options.by_name()
-    )
+    present = InstrumentationHandle(name, lambda: None, tracing.options.by_name())
+    present.check_options(options.by_name(), {})
 
 
 def plain_channel(channel: Any) -> Any:
