@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from typing import Any
 
 import pytest
+from obs_aws import instrument_boto3
 from obs_celery import instrument_celery
-from obs_core import TracingConfig, setup_tracing, trace_function
+from obs_core import (
+    CorrelationConfig,
+    TracingConfig,
+    correlation_scope,
+    setup_tracing,
+    trace_function,
+)
 from obs_core.integration import REDACTED
 from obs_core.testing import SpanRecorder, record_spans
 from obs_db import instrument_sqlalchemy
+from obs_grpc import instrument_grpc_client
 from obs_http import instrument_fastapi, instrument_httpx, instrument_requests
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -185,3 +195,92 @@ def test_a_sampler_that_is_not_parent_based_is_asked(
     with _instrumented(instrumented) as use, trace.use_span(NonRecordingSpan(unsampled)):
         use()
     assert exporter.get_finished_spans()
+
+
+def sends_task(stack: ExitStack) -> str:
+    from celery import Celery
+
+    app = stack.enter_context(Celery("alike", broker="memory://", set_as_current=False))
+    stack.callback(instrument_celery(app).uninstrument)
+    app.send_task("x", queue="alike")
+    with app.connection() as connection, connection.SimpleQueue("alike") as queue:
+        message = queue.get(timeout=10)
+        message.ack()
+        return repr(message.headers)
+
+
+def calls_grpc(stack: ExitStack) -> str:
+    import grpc
+
+    seen: list[str] = []
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            seen.append(repr(details.invocation_metadata))
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Handler()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(None).wait())
+    channel = stack.enter_context(
+        instrument_grpc_client(grpc.insecure_channel(f"127.0.0.1:{port}"))
+    )
+    channel.unary_unary("/a.B/C")(b"x", timeout=20)
+    return seen[0]
+
+
+def sends_to_sqs(stack: ExitStack) -> str:
+    import boto3
+
+    class Stop(Exception): ...
+
+    sent: list[bytes] = []
+
+    def stop(request: Any, **_: object) -> None:
+        sent.append(request.body)
+        raise Stop
+
+    session = boto3.Session("key", "secret", region_name="eu-west-1")
+    stack.callback(instrument_boto3(session).uninstrument)
+    client = session.client("sqs", endpoint_url="http://127.0.0.1:1")
+    client.meta.events.register("before-send.*", stop)
+    with pytest.raises(Stop):
+        client.send_message(QueueUrl="http://127.0.0.1:1/q", MessageBody="x")
+    return sent[0].decode()
+
+
+def requests_by_httpx(stack: ExitStack) -> str:
+    import httpx
+
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(repr(request.headers))
+        return httpx.Response(200)
+
+    client = stack.enter_context(httpx.Client(transport=httpx.MockTransport(answer)))
+    stack.callback(instrument_httpx(client).uninstrument)
+    client.get("http://x.test/")
+    return sent[0]
+
+
+@pytest.mark.promise("CORE-60")
+@pytest.mark.parametrize("propagation", [True, False], ids=["propagated", "kept"])
+@pytest.mark.parametrize(
+    "send",
+    [sends_task, calls_grpc, sends_to_sqs, requests_by_httpx],
+    ids=lambda way: way.__name__,
+)
+def test_the_correlation_id_leaves_only_where_it_is_propagated(
+    spans: SpanRecorder, send: Callable[[ExitStack], str], propagation: bool
+) -> None:
+    """In no header and in no baggage; the trace goes on all the same."""
+    correlation = CorrelationConfig(propagation=propagation)
+    setup_tracing(TracingConfig(service_name="alike", correlation=correlation))
+    tracer = trace.get_tracer("test")
+    with ExitStack() as stack, correlation_scope("order-4711"):
+        with tracer.start_as_current_span("root") as root:
+            sent = send(stack)
+        trace_id = f"{root.get_span_context().trace_id:032x}"
+    assert (trace_id in sent, "order-4711" in sent) == (True, propagation)
