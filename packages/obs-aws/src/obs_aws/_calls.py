@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from obs_core.integration import call_contained, is_worker_process
+from obs_core.integration import call_contained
 from opentelemetry.context import (
     _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
     Context,
@@ -71,10 +71,7 @@ class Call:
 
     def is_wanted(self) -> bool:
         """Whether the options want a span for a call in this context."""
-        roots = self.plan.options.roots
-        if roots is True or get_current_span().get_span_context().is_valid:
-            return True
-        return roots == "auto" and not is_worker_process()
+        return get_current_span().get_span_context().is_valid or self.plan.policy.wants_root()
 
     def start(self, start_time: int | None = None, context: Context | None = None) -> None:
         """Start the span below that of `context` (default: the current one), with all that is known so far."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from obs_core.integration import SpanPolicy
 from opentelemetry.trace import Tracer
 from opentelemetry.util.types import AttributeValue
 
@@ -14,13 +15,23 @@ from obs_aws._options import Options
 if TYPE_CHECKING:
     from obs_aws._calls import Call
 
+_LIBRARY = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore", "s3transfer"})
 CallFactory = Callable[["Plan", str, Mapping[str, Any]], "Call"]
 
 
 class Plan:
     """A client's service, tracer and constant attributes."""
 
-    __slots__ = ("_attributes", "make_call", "options", "region", "service", "service_id", "tracer")
+    __slots__ = (
+        "_attributes",
+        "make_call",
+        "options",
+        "policy",
+        "region",
+        "service",
+        "service_id",
+        "tracer",
+    )
 
     def __init__(
         self, client: Any, options: Options, tracer: Tracer, make_call: CallFactory
@@ -28,6 +39,7 @@ class Plan:
         meta = client.meta
         self.make_call = make_call
         self.options = options
+        self.policy = SpanPolicy(options.tracer_provider, roots=options.roots, library=_LIBRARY)
         self.region: str | None = meta.region_name
         self.service: str = meta.service_model.service_name
         self.service_id: str = str(meta.service_model.service_id)

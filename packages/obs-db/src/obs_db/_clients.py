@@ -13,6 +13,8 @@ from obs_db._names import REDIS, with_former_names
 from obs_db._options import Options
 from obs_db._spans import Origin, peer_attributes
 
+_LIBRARY = frozenset({"redis"})
+
 
 class TracedClient(Origin):
     """A client's options and everything about its spans that does not change."""
@@ -20,7 +22,7 @@ class TracedClient(Origin):
     __slots__ = ("_attributes",)
 
     def __init__(self, key: Any, options: Options) -> None:
-        super().__init__(options)
+        super().__init__(options, _LIBRARY)
         self._attributes = self._named(
             {"db.system.name": "redis", **_pool_attributes(key), **peer_attributes(options)}
         )

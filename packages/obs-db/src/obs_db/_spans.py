@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 
-from obs_core.integration import error_type, is_worker_process
+from obs_core.integration import SpanPolicy, error_type, package_tracer
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -28,31 +26,25 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_db._options import Options
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.36.0"
-_PARENTS = ("remote", "local")
 # the two keys under which opentelemetry-instrumentation's suppress_instrumentation() leaves its wish
 _SUPPRESSED = ("suppress_instrumentation", otel_context._SUPPRESS_INSTRUMENTATION_KEY)
 
 
 class Origin:
-    """What makes the spans of an engine or a client: the tracer and when to use it. Thread-safe."""
+    """The tracer of an engine or a client, and the policy that says which calls get a span. Thread-safe.
 
-    __slots__ = ("_follows_parent", "options", "roots", "tracer")
+    Args:
+        options: Of the engine or client.
+        library: The client's top-level packages: see `SpanPolicy`.
+    """
 
-    def __init__(self, options: Options) -> None:
+    __slots__ = ("options", "policy", "tracer")
+
+    def __init__(self, options: Options, library: frozenset[str]) -> None:
         self.options = options
-        self.roots = options.roots
-        self.tracer = trace.get_tracer(
-            "obs_db", version("obs-db"), options.tracer_provider, SCHEMA_URL
-        )
-        self._follows_parent: bool | None = None
-
-    @property
-    def follows_parent(self) -> bool:
-        """Whether an unsampled parent decides; asked once, when spans are first made."""
-        if self._follows_parent is None:
-            self._follows_parent = follows_parent(self.options.tracer_provider)
-        return self._follows_parent
+        provider = options.tracer_provider
+        self.policy = SpanPolicy(provider, roots=options.roots, library=library)
+        self.tracer = package_tracer("obs-db", provider)
 
 
 @contextmanager
@@ -74,18 +66,6 @@ def peer_attributes(options: Options) -> dict[str, AttributeValue]:
     return {"service.peer.name": name, "peer.service": name} if name else {}
 
 
-def follows_parent(provider: trace.TracerProvider | None) -> bool:
-    """Whether the sampler of `provider` (None: the global one) records nothing below a span that is not sampled.
-
-    Read off the sampler's public description, so that a sampler of another kind is asked about each span.
-    """
-    sampler = getattr(provider or trace.get_tracer_provider(), "sampler", None)
-    described = sampler.get_description() if isinstance(sampler, Sampler) else ""
-    return described.startswith("ParentBased{") and all(
-        f"{kind}ParentNotSampled:AlwaysOff" in described for kind in _PARENTS
-    )
-
-
 class Call:
     """The place of a call that has just ended: the context it was made in and the span it was made under.
 
@@ -103,12 +83,7 @@ class Call:
 
     def is_left_out(self, origin: Origin) -> bool:
         """Whether the call gets no span: it is suppressed, could not be recorded, or would be a root that nobody wants."""
-        if self._context.get(_SUPPRESSED[0]) or self._context.get(_SUPPRESSED[1]):
-            return True
-        parent = self.parent.get_span_context()
-        if parent.is_valid:
-            return not parent.trace_flags.sampled and origin.follows_parent
-        return origin.roots is False or (origin.roots == "auto" and is_worker_process())
+        return not origin.policy.wants_span(self._context)
 
     def start_span(
         self, origin: Origin, name: str, started: int, attributes: Mapping[str, AttributeValue]

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect
 
 
+# greenlets run the drivers of asyncio
+_LIBRARY = frozenset({"sqlalchemy", "greenlet"})
+
+
 class TracedEngine(Origin):
     """An engine's options and everything about its spans that does not change."""
 
@@ -37,7 +41,7 @@ class TracedEngine(Origin):
     )
 
     def __init__(self, engine: Engine, options: SqlOptions, repeats: Repeats | None) -> None:
-        super().__init__(options)
+        super().__init__(options, _LIBRARY)
         self.sql_options = options
         self.dialect = engine.dialect.name
         self.fallback_name = system_name(engine)

@@ -76,10 +76,11 @@ class SpanPolicy:
         parent = found.get(SPAN_KEY)
         parent_context = parent.get_span_context() if isinstance(parent, trace.Span) else None
         if parent_context is None or not parent_context.is_valid:
-            return self._wants_root()
+            return self.wants_root()
         return bool(parent_context.trace_flags & 1) or not self.follows_parent
 
-    def _wants_root(self) -> bool:
+    def wants_root(self) -> bool:
+        """Whether a call made here, outside any trace, gets a span."""
         if self._roots is True:
             return True
         if self._roots is False or is_worker_process():
