@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     create_engine,
+    event,
     exc,
     select,
     text,
@@ -93,8 +94,10 @@ def test_rows_nobody_knows(
     database: Any, streamed: bool, traced: None, spans: SpanRecorder
 ) -> None:
     """Rows are counted where the driver knows them, and not where it says -1 or 2**64 - 1."""
+    known: list[int] = []
 
     def work(connection: Connection) -> None:
+        event.listen(connection, "after_cursor_execute", lambda _, c, *__: known.append(c.rowcount))
         rows = connection.execution_options(stream_results=streamed).execute(
             text(f"{_COUNT} n FROM g")
         )
@@ -102,7 +105,8 @@ def test_rows_nobody_knows(
 
     database.run(work)
 
-    expected = None if streamed or database.system == "sqlite" else _ROWS
+    assert known in ([_ROWS], [-1], [2**64 - 1])
+    expected = _ROWS if known == [_ROWS] else None
     attributes = told(spans.one("SELECT"))
     assert attributes.get("db.response.returned_rows") == expected
     assert "obs.db.affected_rows" not in attributes
@@ -224,8 +228,8 @@ def test_one_text_for_lists_of_any_length(database: Any, spans: SpanRecorder) ->
     texts = {told(span)["db.query.text"] for span in spans.named("SELECT obs_db_things")}
     assert len(texts) == 1
     assert "obs_db_things.name IN (?) AND" in texts.pop()
-    (event,) = spans.one("job").events
-    assert event.name == "obs.db.n_plus_one"
+    (repeated,) = spans.one("job").events
+    assert repeated.name == "obs.db.n_plus_one"
 
 
 @pytest.mark.promise("DB-10")
@@ -355,7 +359,7 @@ def test_loaders(loader: str, spans: SpanRecorder) -> None:
     engine.dispose()
 
     assert len(spans) >= 3
-    assert [event.name for event in spans.one("job").events] == (
+    assert [each.name for each in spans.one("job").events] == (
         ["obs.db.n_plus_one"] if loader == "lazy" else []
     )
 
