@@ -1,4 +1,4 @@
-"""Options of a second call: the first call's stay, and what has no effect is said."""
+"""Options of a second call: other ones than the first call's are an error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from obs_core.exceptions import AlreadyConfiguredError
 from obs_core.testing import SpanRecorder
 from obs_db import instrument_redis, instrument_sqlalchemy
 from sqlalchemy import create_engine
@@ -27,42 +28,35 @@ def instrument(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     client.close()
 
 
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Count the warnings about options without effect, which are given once a process."""
-    from obs_core.integration import warn_once
-
-    monkeypatch.setitem(warn_once.__globals__, "_warned", set())
-
-    def count() -> int:
-        return len([record for record in caplog.records if "has no effect" in record.message])
-
-    return count
-
-
-def test_other_options_are_said(
-    instrument: Callable[..., Any], said: Callable[[], int], spans: SpanRecorder
-) -> None:
-    """A second call returns the first one's handle, and says once which options have no effect."""
+def test_other_options_are_an_error(instrument: Callable[..., Any], spans: SpanRecorder) -> None:
+    """A second call that asks for something else raises and names it; the first stays in force."""
     first = instrument(roots=False)
     try:
-        assert instrument(roots=True) is first
-        assert instrument(roots=True) is first
-        assert said() == 1
-        assert instrument(service_name="orders") is first
-        assert said() == 2
+        with pytest.raises(AlreadyConfiguredError, match="roots, service_name"):
+            instrument(roots=True, service_name="orders")
+        assert first.is_active
+    finally:
+        first.uninstrument()
+    instrument(roots=True, service_name="orders").uninstrument()
+
+
+@pytest.mark.parametrize("options", [{"roots": False}, {}])
+def test_the_same_options_or_none(
+    options: dict[str, Any], instrument: Callable[..., Any], spans: SpanRecorder
+) -> None:
+    """A second call for the same or nothing (``instrument="auto"``) returns the first handle."""
+    first = instrument(roots=False)
+    try:
+        assert instrument(**options) is first
     finally:
         first.uninstrument()
 
 
-def test_the_same_options_and_defaults_are_quiet(
-    instrument: Callable[..., Any], said: Callable[[], int], spans: SpanRecorder
-) -> None:
-    """A second call that asks for the same or nothing (``instrument="auto"``) is silent."""
-    first = instrument(roots=False)
-    instrument(roots=False)
-    instrument()
-    first.uninstrument()
-    instrument(roots=True).uninstrument()
-
-    assert said() == 0
+def test_options_after_none(instrument: Callable[..., Any], spans: SpanRecorder) -> None:
+    """Options that come after a call without any (``instrument="auto"``) are an error too."""
+    first = instrument()
+    try:
+        with pytest.raises(AlreadyConfiguredError, match="roots"):
+            instrument(roots=False)
+    finally:
+        first.uninstrument()

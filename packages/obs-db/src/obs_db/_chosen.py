@@ -31,10 +31,6 @@ class Chosen(Generic[K, C]):
         choice, self._for_all = self._for_all, None
         return choice
 
-    def exactly(self, key: K | None) -> C | None:
-        """Return what was chosen for `key` itself; None: for all."""
-        return self._for_all if key is None else self._for_one.get(key)
-
     def of(self, key: K) -> C | None:
         """Return what is in force for `key`."""
         return self._for_one.get(key, self._for_all)

@@ -63,10 +63,6 @@ class TracedClients:
         self._chosen: Chosen[Any, Options] = Chosen()
         self._found: WeakKeyDictionary[Any, TracedClient | None] = WeakKeyDictionary()
 
-    def options_of(self, key: Any | None) -> Options | None:
-        """Return what `choose` was told of exactly this client, or of all."""
-        return self._chosen.exactly(key)
-
     def choose(self, key: Any | None, options: Options) -> None:
         """Trace the client of `key` with `options`; None: every client that has no options of its own."""
         self._chosen.set(key, options)

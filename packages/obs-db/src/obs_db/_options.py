@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import warn_once
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -26,7 +25,7 @@ class Options:
     service_name: str | None = None
     roots: Roots = "auto"
     tracer_provider: TracerProvider | None = None
-    former_names: bool = field(default_factory=wants_former_names)
+    former_names: bool = field(default_factory=wants_former_names, compare=False)
 
     def __post_init__(self) -> None:
         if self.roots not in ("auto", True, False):
@@ -35,6 +34,10 @@ class Options:
             raise ConfigurationError(
                 "service_name is empty: name the database as your team calls it, or leave it out"
             )
+
+    def by_name(self) -> dict[str, object]:
+        """Return the options as they are compared with a later call's."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,31 +64,3 @@ class SqlOptions(Options):
             raise ConfigurationError(
                 f"n_plus_one_threshold is {self.n_plus_one_threshold!r}: use 2 or more, or None for never"
             )
-
-
-def warn_if_ignored(function: str, requested: Options, current: Options | None) -> None:
-    """Log a warning where a second call of `function` asks for what the first did not."""
-    if current is None:
-        return
-    ignored = [name for name in _given(requested) if _differs(name, requested, current)]
-    if ignored:
-        names = ", ".join(ignored)
-        warn_once(
-            f"{function}:{names}",
-            f"{function} was called before for the same target, and that call's options stay: "
-            f"{names} of this call has no effect. Call uninstrument() on the handle first, or "
-            "give the options in the first call.",
-        )
-
-
-def _given(options: Options) -> list[str]:
-    """Return the names of those options that are not left at their default."""
-    return [
-        each.name
-        for each in fields(options)
-        if each.init and each.default is not MISSING and getattr(options, each.name) != each.default
-    ]
-
-
-def _differs(name: str, requested: Options, current: Options) -> bool:
-    return bool(getattr(requested, name) != getattr(current, name))

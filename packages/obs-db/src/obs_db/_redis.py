@@ -26,7 +26,7 @@ from obs_db._clients import TracedClient, TracedClients, key_of
 from obs_db._commands import PIPELINE, describe_command, pipeline_attributes, queued_commands
 from obs_db._contrib import Contrib
 from obs_db._names import REDIS, with_former_names
-from obs_db._options import Options, Roots, warn_if_ignored
+from obs_db._options import Options, Roots
 from obs_db._patches import Patches, Shared
 from obs_db._redis_background import BACKGROUND_WORK
 from obs_db._redis_errors import error_code, is_expected
@@ -68,11 +68,11 @@ def instrument_redis(
         tracer_provider: Default: the global one.
 
     Returns:
-        A handle; its ``uninstrument()`` takes this call back. A second call for the same client changes nothing,
-        and logs a warning where it asks for something else.
+        A handle; its ``uninstrument()`` takes this call back. A second call for the same client changes nothing.
 
     Raises:
         ConfigurationError: An option or `client` is not what it should be.
+        AlreadyConfiguredError: The client is instrumented already, with other options.
         MissingDependencyError: redis-py is not installed.
 
     Thread-safe. Clients are held weakly.
@@ -81,8 +81,13 @@ def instrument_redis(
     options = Options(service_name=service_name, roots=roots, tracer_provider=tracer_provider)
     warn_unsupported_version("obs-db", "redis")
     key = key_of(client) if client is not None else None
-    warn_if_ignored("instrument_redis", options, _clients.options_of(key))
-    return instrument_once("redis", lambda: _install(key, options), target=key)
+    return instrument_once(
+        "redis",
+        lambda: _install(key, options),
+        target=key,
+        options=options.by_name(),
+        defaults=Options().by_name(),
+    )
 
 
 def uninstrument_redis(client: Client | None = None) -> None:

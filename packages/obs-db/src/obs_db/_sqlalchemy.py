@@ -18,7 +18,7 @@ from opentelemetry.trace import TracerProvider
 
 from obs_db._chosen import forgetting
 from obs_db._events import contrib, engines, listeners
-from obs_db._options import Roots, SqlOptions, warn_if_ignored
+from obs_db._options import Roots, SqlOptions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -56,11 +56,11 @@ def instrument_sqlalchemy(
         meter_provider: For the pool gauges; default: the global one.
 
     Returns:
-        A handle; its ``uninstrument()`` takes this call back. A second call for the same engine changes nothing,
-        and logs a warning where it asks for something else.
+        A handle; its ``uninstrument()`` takes this call back. A second call for the same engine changes nothing.
 
     Raises:
         ConfigurationError: An option or `engine` is not what it should be.
+        AlreadyConfiguredError: The engine is instrumented already, with other options.
         MissingDependencyError: SQLAlchemy is not installed.
 
     Thread-safe. Engines are held weakly.
@@ -78,8 +78,13 @@ def instrument_sqlalchemy(
     )
     warn_unsupported_version("obs-db", "sqlalchemy")
     target = _sync_engine(engine)
-    warn_if_ignored("instrument_sqlalchemy", options, engines.options_of(target))
-    return instrument_once("sqlalchemy", lambda: _install(target, options), target=target)
+    return instrument_once(
+        "sqlalchemy",
+        lambda: _install(target, options),
+        target=target,
+        options=options.by_name(),
+        defaults=SqlOptions().by_name(),
+    )
 
 
 def uninstrument_sqlalchemy(engine: Engine | AsyncEngine | None = None) -> None:

@@ -95,11 +95,6 @@ class TracedEngines:
         self._chosen: Chosen[Dialect, _Choice] = Chosen()
         self._found: WeakKeyDictionary[Dialect, TracedEngine | None] = WeakKeyDictionary()
 
-    def options_of(self, engine: Engine | None) -> SqlOptions | None:
-        """Return what `choose` was told of exactly this engine, or of all."""
-        choice = self._chosen.exactly(engine.dialect if engine is not None else None)
-        return choice.options if choice is not None else None
-
     def choose(self, engine: Engine | None, options: SqlOptions) -> None:
         """Trace `engine` with `options`; None: every engine that has no options of its own."""
         self._chosen.set(engine.dialect if engine is not None else None, _Choice(options))
