@@ -31,6 +31,14 @@ async def async_gpt(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
+def chat_stream(client: Any) -> Any:
+    """Open the chat API's stream helper, which was under ``beta`` before."""
+    completions = client.chat.completions
+    if not hasattr(completions, "stream"):
+        completions = client.beta.chat.completions
+    return completions.stream(**CHAT, stream_options=USAGE_LAST)
+
+
 def traced(function: Callable[..., Any], provider: str = "openai") -> Callable[..., Any]:
     model = "gpt-4o-mini" if provider == "openai" else "claude-x"
     return trace_llm(function, provider=provider, model=model)
@@ -187,7 +195,7 @@ def test_the_async_helpers(spans: SpanRecorder, provider_url: str, helper: str, 
     def make(client: openai.AsyncOpenAI) -> Any:
         if helper == "responses":
             return client.responses.stream(model="gpt-4o-mini", input="hi")
-        return client.chat.completions.stream(**CHAT, stream_options=USAGE_LAST)  # type: ignore[arg-type]
+        return chat_stream(client)
 
     async def main() -> None:
         async with async_gpt(provider_url) as client, traced(make)(client) as stream:
@@ -212,7 +220,7 @@ def test_the_chat_apis_helper(
 ) -> None:
     """`chat.completions.stream()` likewise, with its text once."""
     monkeypatch.setenv(CONTENT, "true")
-    make = traced(lambda: gpt.chat.completions.stream(**CHAT, stream_options=USAGE_LAST))  # type: ignore[arg-type]
+    make = traced(lambda: chat_stream(gpt))
     with make() as stream:
         if read == "final":
             assert stream.get_final_completion().choices[0].message.content == "Hello"
