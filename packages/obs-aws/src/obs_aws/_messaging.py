@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from obs_core.integration import fail
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import (
     Span,
     SpanKind,
-    Status,
-    StatusCode,
     get_current_span,
     set_span_in_context,
 )
@@ -168,8 +167,7 @@ class _BatchCall(_MessageCall):
         for sent in result.get("Successful", ()):
             created[sent["Id"]].set_attribute("messaging.message.id", sent["MessageId"])
         for refused in failed:
-            created[refused["Id"]].set_attribute("error.type", refused["Code"])
-            created[refused["Id"]].set_status(Status(StatusCode.ERROR, refused["Code"]))
+            fail(created[refused["Id"]], refused["Code"], refused["Code"])
         if failed:
             self.span.set_attribute("aws.failed_entry_count", len(failed))
 

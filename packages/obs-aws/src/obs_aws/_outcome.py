@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from obs_core.integration import call_contained, error_message, error_type, is_suppressed
-from opentelemetry.trace import Span, Status, StatusCode, get_current_span
+from obs_core.integration import call_contained, error_message, error_type, fail, is_suppressed
+from opentelemetry.trace import Span, get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from obs_aws._options import Options
@@ -54,10 +54,7 @@ def record_failure(span: Span, error: BaseException, *, operation: str, options:
         if 0 < status < 400 or _is_expected(operation, code, response, options):
             return
     kind = code or error_type(error)
-    span.set_attribute("error.type", kind)
-    span.set_status(
-        Status(StatusCode.ERROR, scrub(error_message(error)) if options.error_messages else kind)
-    )
+    fail(span, kind, scrub(error_message(error)) if options.error_messages else kind)
 
 
 def error_code(error: BaseException) -> str | None:

@@ -12,6 +12,7 @@ from obs_core.integration import (
     ShapingTracerProvider,
     SpanShape,
     call_contained,
+    fail,
     package_tracer,
     record_error,
 )
@@ -21,8 +22,6 @@ from opentelemetry.trace import (
     Link,
     Span,
     SpanKind,
-    Status,
-    StatusCode,
     TracerProvider,
     get_current_span,
     set_span_in_context,
@@ -192,6 +191,5 @@ def _record(span: Span, error: BaseException) -> None:
     code = error_code(error)
     if code is None:
         record_error(span, error)
-    elif span.is_recording():
-        span.set_attribute("error.type", code)
-        span.set_status(Status(StatusCode.ERROR, code))
+    else:
+        fail(span, code, code)

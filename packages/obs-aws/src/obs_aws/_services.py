@@ -8,8 +8,9 @@ from binascii import Error as Base64Error
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from obs_core.integration import fail
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind
 
 from obs_aws._calls import Attributes, Call, Params
 from obs_aws._carrier import context_headers, xray_header
@@ -81,18 +82,13 @@ class LambdaCall(Call):
     def read(self, result: Mapping[str, Any]) -> None:
         """Record a function that failed, which AWS answers with 200."""
         if failure := result.get("FunctionError"):
-            _fail(self.span, failure)
+            fail(self.span, failure, failure)
 
     @staticmethod
     def read_event(span: Span, event: Mapping[str, Any]) -> None:
         """Record a function that failed while it answered."""
         if failure := event.get("InvokeComplete", {}).get("ErrorCode"):
-            _fail(span, failure)
-
-
-def _fail(span: Span, failure: str) -> None:
-    span.set_attribute("error.type", failure)
-    span.set_status(Status(StatusCode.ERROR, failure))
+            fail(span, failure, failure)
 
 
 def _function_name(function: str) -> str:

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from grpc import StatusCode
-from obs_core.integration import is_suppressed, log_failure, package_tracer, record_error
+from obs_core.integration import fail, is_suppressed, log_failure, package_tracer, record_error
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from obs_grpc._options import Options
 from obs_grpc._semconv import CLIENT_ERRORS, REQUESTS, RESPONSES, SERVER_ERRORS, Attributes, Names
@@ -152,8 +152,7 @@ class Rpc:
                 error
             )  # a code that is no failure of this side, set on purpose, is not made one
         elif code in self.tracing.errors and code is not None:
-            span.set_attribute("error.type", code.name)
-            span.set_status(Status(trace.StatusCode.ERROR, details or code.name))
+            fail(span, code.name, details or code.name)
 
     def counted(self, codec: Codec | None, *, responses: bool, count: bool = True) -> Codec:
         """Return `codec` (a serializer or deserializer; None: the bytes as they are), counting what goes through it.
