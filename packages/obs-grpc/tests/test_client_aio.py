@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 REFUSED = {"number": ("x-attempt", 7), "non-ascii": ("x-name", "é"), "upper case": ("X-Name", "a")}
+GRPC = tuple(int(part) for part in grpc.__version__.split(".")[:2])
 REQUEST_ID = (("x-request", "1"),)
 
 
@@ -84,6 +85,8 @@ async def refused(
 @pytest.mark.parametrize("given", REFUSED)
 def test_metadata_that_is_refused(spans: SpanRecorder, way: str, shape: str, given: str) -> None:
     """Whatever grpc raises ends the span at once: as it is, or by its code where it has one."""
+    if GRPC < (1, 82) and given != "number" and shape != "unary_unary":
+        pytest.skip("this grpc lets the caller wait for ever")
 
     async def main() -> tuple[BaseException, int]:
         plain = grpc.aio.insecure_channel("127.0.0.1:1", interceptors=WAYS[way])
@@ -107,6 +110,8 @@ def test_metadata_that_is_refused(spans: SpanRecorder, way: str, shape: str, giv
 
 
 @pytest.mark.promise("RPC-11")
+# in older versions grpc's own InterceptedCall.__del__ raises
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_interceptor_that_raises(
     spans: SpanRecorder, shape: str, recwarn: pytest.WarningsRecorder
@@ -163,6 +168,7 @@ def test_calls_that_are_not_refused(spans: SpanRecorder, way: str, shape: str) -
 
 
 @pytest.mark.promise("RPC-11")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_asyncios_own_complaint_is_left(
     spans: SpanRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import grpc.aio
+from grpc import StatusCode
+from obs_core.integration import call_contained
 
 from obs_grpc._client import Traced, TracedChannel, end_with
 from obs_grpc._semconv import as_status_code
@@ -75,17 +77,19 @@ def watch(call: Any, rpc: Rpc) -> None:
     """End `rpc` when `call` is done, or is refused.
 
     A callback of the call's own would keep the call alive as long as the RPC runs, and so an abandoned RPC running: grpc
-    cancels it when the call is no longer referenced. Calls through the user's interceptors have nothing better, though.
+    cancels it when the call is no longer referenced.
     """
     inner = getattr(call, "_cython_call", None)
+    intercepting = getattr(call, "_interceptors_task", None)
     if inner is not None:
         inner.add_done_callback(lambda: _end(rpc, *_status(inner)))
         _watch_start(call, rpc)
-        return
-    call.add_done_callback(lambda call: _end(rpc, call.code, call.details))
-    intercepting = getattr(call, "_interceptors_task", None)
-    if intercepting is not None:
+    elif intercepting is not None:
         intercepting.add_done_callback(lambda task: _watch_intercepted(task, rpc))
+    elif call.done():  # an interceptor of the user's answered in place of the server
+        _end(rpc, call.code, call.details)
+    else:
+        call.add_done_callback(lambda call: _end(rpc, call.code, call.details))
 
 
 def _watch_start(call: Any, rpc: Rpc) -> None:
@@ -99,11 +103,15 @@ def _watch_start(call: Any, rpc: Rpc) -> None:
 
 
 def _watch_intercepted(task: asyncio.Task[Any], rpc: Rpc) -> None:
-    """Watch the start of the call that the interceptors have come to."""
-    if task.cancelled() or _error_of(task) is not None:
-        return  # then the intercepted call is done
-    call = task.result()
-    _watch_start(getattr(call, "_call", call), rpc)  # an iterator of responses has its call
+    """Watch the call that the user's interceptors have come to, unless they have raised."""
+    if task.cancelled():
+        rpc.end(StatusCode.CANCELLED)
+    elif (error := _error_of(task)) is not None:
+        end_with(rpc, error)
+    else:
+        call = task.result()
+        call = getattr(call, "_call", None) or call  # an iterator of responses has its call
+        call_contained("watching a gRPC call", watch, call, rpc)
 
 
 def _end_if_failed(task: asyncio.Task[Any], rpc: Rpc) -> None:
