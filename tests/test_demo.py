@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import re
 import shutil
 import signal
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 import psutil
@@ -126,14 +127,39 @@ def test_slow_request_says_which_query_and_who_sent_it(output: str) -> None:
     )
 
 
+def command_of(process: psutil.Process) -> str:
+    """The command of a process, empty where it has ended."""
+    try:
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        pass
+    return ""
+
+
 class Kept:
-    """A running ``obs-view demo``; what it starts can be told by the folder that it keeps everything in."""
+    """A running ``obs-view demo``; what it starts can be told by the folder that it keeps everything in.
+
+    `process` is the demo itself, or what started it.
+    """
 
     def __init__(self, process: subprocess.Popen[str], folder: str) -> None:
         self.process, self._folder = process, folder
         assert process.stdout is not None
         self._stdout: IO[str] = process.stdout
         self._started: set[psutil.Process] = set()
+
+    def wait_until_nothing_is_left(self) -> None:
+        """Neither a process nor one of its folders, in time."""
+        deadline = time.monotonic() + 100
+        while left := [*self.left(), *map(str, Path(self._folder).glob("obs-demo-*"))]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.2)
+
+    def remember(self) -> None:
+        """Note what runs now, as a process that has lost its parent is found no more."""
+        self._started = set(self._running())
+        assert self._started
 
     def read_until(self, text: str) -> str:
         """Return the output up to the line that has `text`."""
@@ -146,8 +172,7 @@ class Kept:
 
     def interrupt(self, then: signal.Signals) -> int:
         """Press Ctrl-C; once all is told to stop, send `then`; return the exit status."""
-        self._started = set(self._running())
-        assert self._started
+        self.remember()
         os.killpg(self.process.pid, signal.SIGINT)
         self.read_until("told to stop")
         with contextlib.suppress(ProcessLookupError):
@@ -157,14 +182,8 @@ class Kept:
 
     def left(self) -> list[str]:
         """Return the commands that still run."""
-        running = {
-            *self._running(),
-            *(process for process in self._started if process.is_running()),
-        }
         return [
-            " ".join(process.cmdline())
-            for process in running
-            if process.status() != psutil.STATUS_ZOMBIE
+            line for process in {*self._running(), *self._started} if (line := command_of(process))
         ]
 
     def _running(self) -> Iterator[psutil.Process]:
@@ -177,26 +196,44 @@ class Kept:
                     yield process
 
 
-@pytest.fixture
-def kept() -> Iterator[Kept]:
-    """``obs-view demo`` on free ports."""
+COMMAND = [sys.executable, "-m", "obs_view", "demo", "--port", "0", "--grpc-port", "0"]
+# what a shell, nox or make is to the demo: a process that waits for it
+PARENT = [sys.executable, "-c", f"import subprocess; subprocess.call({COMMAND!r})"]
+# a login shell of its own terminal, which is standard input; output is read by the test
+IN_A_TERMINAL = """
+import fcntl, os, subprocess, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@contextlib.contextmanager
+def running(command: list[str], **options: Any) -> Iterator[Kept]:
+    """Run the demo by `command`, in a temporary folder that it keeps everything in."""
     folder = tempfile.mkdtemp(prefix="demo")  # short: PostgreSQL's socket is in it
-    command = [sys.executable, "-m", "obs_view", "demo", "--port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(
         command,
         env={**ENVIRONMENT, "TMPDIR": folder, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
+        **options,
     )
     try:
         yield Kept(process, folder)
     finally:
         if process.poll() is None:
             process.terminate()
-            process.communicate(timeout=100)
+        process.communicate(timeout=100)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    """``obs-view demo`` on free ports."""
+    with running(COMMAND, start_new_session=True) as demo:
+        yield demo
 
 
 @pytest.mark.promise("VIEW-08")
@@ -228,10 +265,56 @@ def test_killed_while_it_stops_it_leaves_nothing_behind(kept: Kept) -> None:
     """As nox kills what does not end within half a second of Ctrl-C: all is told to stop already, and stops by itself."""
     kept.read_until("the services are ready")
     assert kept.interrupt(then=signal.SIGKILL) == -signal.SIGKILL
-    deadline = time.monotonic() + 60
-    while kept.left():
-        assert time.monotonic() < deadline, kept.left()
-        time.sleep(0.2)
+    kept.wait_until_nothing_is_left()
+
+
+@pytest.mark.promise("VIEW-08")
+def test_a_closed_terminal_leaves_nothing_behind() -> None:
+    """The terminal's window is closed: the kernel sends SIGHUP."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", IN_A_TERMINAL, *COMMAND]
+    with running(command, stdin=slave) as demo:
+        os.close(slave)
+        demo.read_until("Ctrl-C stops everything")
+        demo.remember()
+        os.close(master)
+        demo.wait_until_nothing_is_left()
+
+
+@pytest.mark.promise("VIEW-08")
+@pytest.mark.parametrize("moment", ["started test-management", "Ctrl-C stops everything"])
+def test_a_killed_demo_leaves_nothing_behind(kept: Kept, moment: str) -> None:
+    """SIGKILL, which it cannot handle, while it starts and while it runs: all that it started stops by itself."""
+    kept.read_until(moment)
+    kept.remember()
+    kept.process.kill()
+    kept.wait_until_nothing_is_left()
+
+
+@pytest.mark.promise("VIEW-08")
+def test_a_killed_parent_leaves_nothing_behind() -> None:
+    """SIGKILL of nox, make or the shell: the demo notices that its parent is gone."""
+    with running(PARENT, start_new_session=True) as demo:
+        demo.read_until("Ctrl-C stops everything")
+        demo.remember()
+        demo.process.kill()
+        demo.wait_until_nothing_is_left()
+
+
+@pytest.mark.promise("VIEW-08")
+def test_a_killed_supervisor_leaves_nothing_behind(kept: Kept) -> None:
+    """Of the demo's two own processes the other one: the demo ends, and says why."""
+    kept.read_until("Ctrl-C stops everything")
+    kept.remember()
+    (supervisor,) = (
+        child
+        for child in psutil.Process(kept.process.pid).children()
+        if "supervisor" in child.cmdline()
+    )
+    supervisor.kill()
+    kept.read_until("supervisor has ended")
+    assert kept.process.wait(100) == 1
+    kept.wait_until_nothing_is_left()
 
 
 def test_taken_port_is_named_before_anything_starts() -> None:

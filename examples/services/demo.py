@@ -6,13 +6,10 @@ Needs no server and no network: Redis, PostgreSQL, DynamoDB, the LLM provider an
 import argparse
 import contextlib
 import os
-import signal
 import sys
-import tempfile
 import time
 import webbrowser
 from collections.abc import Iterator
-from pathlib import Path
 
 os.environ.setdefault(
     "GRPC_VERBOSITY", "ERROR"
@@ -25,24 +22,24 @@ import httpx
 import parts
 import redis
 from obs_view import PortInUseError, Receiver, render_trace
-from processes import Services, answers, console, say
+from processes import Services, answers, console, interrupt_when_told, say
 from report import REQUESTS, USER, have_arrived, show
 
 
 @contextlib.contextmanager
 def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
     """Start the parts and the services; stop everything on the way out."""
-    with contextlib.ExitStack() as stack:
-        say("starting Redis, PostgreSQL, DynamoDB and an LLM provider …")
-        ports = {
-            name: parts.free_port() for name in ("front", "genymotion", "llm", "dynamodb", "rating")
-        }
-        environment = {
+    say("starting Redis, PostgreSQL, DynamoDB and an LLM provider …")
+    ports = {
+        name: parts.free_port() for name in ("front", "genymotion", "llm", "dynamodb", "rating")
+    }
+    with Services() as services:
+        services.environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
             "OTEL_BSP_SCHEDULE_DELAY": "500",
             "ENVIRONMENT": "demo",
-            **stack.enter_context(parts.servers()),
+            **services.wait_for_servers(),
             "DYNAMODB_URL": f"http://127.0.0.1:{ports['dynamodb']}",
             "LLM_URL": f"http://127.0.0.1:{ports['llm']}",
             "RATING_TARGET": f"127.0.0.1:{ports['rating']}",
@@ -52,17 +49,9 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
             "AWS_SECRET_ACCESS_KEY": "demo",
             "AWS_DEFAULT_REGION": "eu-west-1",
         }
-        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-        services = Services(
-            environment, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="obs-demo-")))
-        )
-        stack.callback(services.stop)
-        stack.callback(
-            signal.signal, signal.SIGINT, signal.SIG_IGN
-        )  # a second Ctrl-C must not leave half of them
         start_all(services, ports)
-        wait_for_all(services, environment)
-        yield services, environment
+        wait_for_all(services, services.environment)
+        yield services, services.environment
 
 
 def start_all(services: Services, ports: dict[str, int]) -> None:
@@ -177,8 +166,7 @@ def main(argv: list[str] | None = None) -> int:
         "--open", action="store_true", help="with --keep: open the page in a browser"
     )
     options = parser.parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
-        signal.signal(number, signal.default_int_handler)
+    interrupt_when_told()
     try:
         with Receiver(options.port, options.grpc_port) as receiver:
             return run_with(receiver, keep=options.keep, browser=options.open)
