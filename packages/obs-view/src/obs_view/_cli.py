@@ -19,13 +19,13 @@ from obs_view._demo import run_demo
 from obs_view._follow import Finished, Follower
 from obs_view._model import Trace
 from obs_view._options import parse_options
+from obs_view._otlp import to_json
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
 from obs_view._render import render_trace
 from obs_view._request import BadRequestError
 from obs_view._store import Store
 from obs_view._text import plural
-from obs_view._wire import to_json
 
 
 def main(argv: list[str] | None = None) -> int:

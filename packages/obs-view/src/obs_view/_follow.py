@@ -1,4 +1,4 @@
-"""Which traces are finished: a trace never says so itself."""
+"""Recognises finished traces: a trace never says so itself."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from obs_view._otlp import JSON, PROTOBUF, gunzip, parse, status_message
 from obs_view._request import BadRequestError, Parsed
 from obs_view._store import Store
 from obs_view._text import plural
-from obs_view._wire import JSON, PROTOBUF, gunzip, parse, status_message
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 _INVALID_ARGUMENT, _RESOURCE_EXHAUSTED = 3, 8

@@ -1,4 +1,4 @@
-"""What a trace is made of, as the terminal and the page show it."""
+"""Spans, events, links and the trace that they form, as the terminal and the page show them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from obs_view._cors import Cors, checked_origin
 from obs_view._database import Database
 from obs_view._grpc import start_server
-from obs_view._guard import Guard
+from obs_view._host_check import HostCheck
 from obs_view._http import otlp_routes
 from obs_view._model import Trace
 from obs_view._render import trace_text
@@ -113,7 +113,7 @@ class Receiver:
 
     def _serve(self, listener: socket.socket) -> None:
         routes = Starlette(routes=[*otlp_routes(self.store), *web_routes(self.store)])
-        app = Guard(Cors(routes, self._origins), self._allowed)
+        app = HostCheck(Cors(routes, self._origins), self._allowed)
         config = uvicorn.Config(
             app,
             log_config=None,

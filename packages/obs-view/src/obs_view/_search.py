@@ -9,8 +9,8 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from obs_view._entry import Entry
 from obs_view._store import Store
+from obs_view._stored_trace import StoredTrace
 from obs_view._text import nanoseconds
 
 _LIMIT = 200
@@ -35,7 +35,9 @@ def find(store: Store, query: Query) -> dict[str, Any]:
     return {"sequence": sequence, "count": store.count, "evicted": store.evicted, **found}
 
 
-def _find(entries: Collection[Entry], tests: list[Callable[[Entry], bool]]) -> dict[str, Any]:
+def _find(
+    entries: Collection[StoredTrace], tests: list[Callable[[StoredTrace], bool]]
+) -> dict[str, Any]:
     services = set().union(*(entry.summary.services for entry in entries))
     fitting = [entry for entry in entries if all(test(entry) for test in tests)]
     latest = heapq.nlargest(_LIMIT, fitting, key=lambda entry: entry.summary.start)
@@ -46,7 +48,7 @@ def _find(entries: Collection[Entry], tests: list[Callable[[Entry], bool]]) -> d
     }
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: StoredTrace) -> dict[str, Any]:
     summary = entry.summary
     return {
         "id": entry.trace_id.hex(),
@@ -61,8 +63,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _tests(query: Query) -> list[Callable[[Entry], bool]]:
-    tests: list[Callable[[Entry], bool]] = []
+def _tests(query: Query) -> list[Callable[[StoredTrace], bool]]:
+    tests: list[Callable[[StoredTrace], bool]] = []
     service, status = query.get("service"), query.get("status")
     if service:
         tests.append(lambda entry: service in entry.summary.services)
@@ -81,11 +83,13 @@ def _tests(query: Query) -> list[Callable[[Entry], bool]]:
     return tests + [_word(word) for word in query.get("q", "").split()]
 
 
-def _bounded(sign: int, bound: int, value: Callable[[Entry], int]) -> Callable[[Entry], bool]:
+def _bounded(
+    sign: int, bound: int, value: Callable[[StoredTrace], int]
+) -> Callable[[StoredTrace], bool]:
     return lambda entry: sign * value(entry) >= sign * bound
 
 
-def _word(word: str) -> Callable[[Entry], bool]:
+def _word(word: str) -> Callable[[StoredTrace], bool]:
     key, _, value = word.partition("=")
     if key and value:
         return _attribute(_encodings(key, value))
@@ -97,8 +101,8 @@ def _word(word: str) -> Callable[[Entry], bool]:
     )
 
 
-def _attribute(encoded: list[bytes]) -> Callable[[Entry], bool]:
-    def fits(entry: Entry) -> bool:
+def _attribute(encoded: list[bytes]) -> Callable[[StoredTrace], bool]:
+    def fits(entry: StoredTrace) -> bool:
         for raw, _ in entry.spans.values():
             for part in encoded:
                 if part in raw:

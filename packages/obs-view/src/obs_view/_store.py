@@ -15,9 +15,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from obs_view._database import Database
-from obs_view._entry import Entry, Origin
 from obs_view._model import Trace
-from obs_view._wire import valid_ids
+from obs_view._otlp import valid_ids
+from obs_view._stored_trace import Origin, StoredTrace
 
 MAX_SPANS, MAX_AGE_S = 100_000, 24 * 3600.0
 _MAX_LINKED = 50
@@ -43,7 +43,7 @@ class Store:
         self.evicted: int = 0
         self.count: int = 0
         self.sequence: int = 0
-        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, StoredTrace] = OrderedDict()
         self._incoming: dict[bytes, set[bytes]] = {}
         self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = WeakValueDictionary()
         self._changed = threading.Condition()
@@ -93,7 +93,7 @@ class Store:
             return False
         entry = self._entries.get(span.trace_id)
         if entry is None:
-            entry = self._entries[span.trace_id] = Entry(span.trace_id)
+            entry = self._entries[span.trace_id] = StoredTrace(span.trace_id)
         before = len(entry.spans)
         entry.add(span, origin)
         self.count += len(entry.spans) - before
@@ -120,12 +120,12 @@ class Store:
             self._forget(entry, gone)
             self.evicted += len(gone)
 
-    def _forget(self, entry: Entry, gone: list[bytes]) -> None:
+    def _forget(self, entry: StoredTrace, gone: list[bytes]) -> None:
         self.count -= len(gone)
         if self._database:
             self._database.forget((entry.trace_id, span_id) for span_id in gone)
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: StoredTrace) -> None:
         del self._entries[entry.trace_id]
         for target in entry.links:
             sources = self._incoming[target]
@@ -157,13 +157,13 @@ class Store:
                 (entry.trace_id.hex(), entry.sequence, entry.seen) for entry in self._newer(after)
             ]
 
-    def _newer(self, after: int) -> Iterator[Entry]:
+    def _newer(self, after: int) -> Iterator[StoredTrace]:
         for entry in reversed(self._entries.values()):
             if entry.sequence <= after:
                 return
             yield entry
 
-    def read(self, function: Callable[[Collection[Entry]], _T]) -> _T:
+    def read(self, function: Callable[[Collection[StoredTrace]], _T]) -> _T:
         """Return what `function` makes of the traces, the latest changed last; it is called under the lock."""
         with self._changed:
             self._evict()

@@ -12,10 +12,10 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from obs_view._otlp import to_json
+from obs_view._page_data import page_data
 from obs_view._search import find
 from obs_view._store import Store
-from obs_view._story import story
-from obs_view._wire import to_json
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -57,8 +57,10 @@ class _Api:
         trace_id, query = request.path_params["trace_id"], request.query_params
         if query.get("after") == str(self._store.newest(self._store.linked(trace_id))):
             return Response(status_code=204)
-        told = await run_in_threadpool(story, self._store, trace_id, query.get("linked") == "true")
-        return _json(told) if told else _not_here()
+        page = await run_in_threadpool(
+            page_data, self._store, trace_id, query.get("linked") == "true"
+        )
+        return _json(page) if page else _not_here()
 
     async def otlp(self, request: Request) -> Response:
         trace_id = request.path_params["trace_id"]

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from obs_view._critical_path import critical_path
 from obs_view._model import Link, Row, Span, Trace
-from obs_view._path import critical_path
 from obs_view._store import Store
 
 _SAFE_INTEGER = 2**53 - 1
 
 
-def story(store: Store, trace_id: str, merged: bool = False) -> dict[str, Any] | None:
+def page_data(store: Store, trace_id: str, merged: bool = False) -> dict[str, Any] | None:
     """Return the trace of that id as the page shows it, or None; `merged` joins the traces that are linked with it.
 
     Times are nanoseconds after the trace's ``start`` (milliseconds since the epoch), spans in the order of the tree.

@@ -11,7 +11,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from obs_view._model import Trace
-from obs_view._wire import attributes_of, service_name, to_span
+from obs_view._otlp import attributes_of, service_name, to_span
 
 
 class Origin:
@@ -60,7 +60,7 @@ class Summary:
             self.root, self.root_service, self.complete = span.name, service, is_root
 
 
-class Entry:
+class StoredTrace:
     """One trace in the store; to be used under the store's lock."""
 
     __slots__ = ("_stale", "_summary", "links", "seen", "sequence", "spans", "trace_id")

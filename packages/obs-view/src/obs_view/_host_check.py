@@ -1,4 +1,4 @@
-"""What stands before every route: foreign host names stay out, and the page can load nothing from elsewhere."""
+"""Middleware before every route: refuses foreign host names, and sets the headers that keep the page to itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADERS = {
 }
 
 
-class Guard:
+class HostCheck:
     """Refuses requests under a foreign name: a web page whose name was re-bound to 127.0.0.1 must not read traces."""
 
     def __init__(self, app: ASGIApp, allowed: Iterable[str] = ()) -> None:
