@@ -13,7 +13,7 @@ _NAME = re.compile(
 )
 # written like attributes, but the names of other things: services, modules, Celery's own tasks, ASGI's messages
 _OTHER = re.compile(
-    r"aws\.(bedrock|dynamodb|sns)|celery\.(accumulate|backend_cleanup|chord_unlock|chunks|map|starmap|app.*|signals|worker.*)"
+    r"aws\.(bedrock|dynamodb|sns)|celery\.(accumulate|backend_cleanup|chord_unlock|chunks|map|starmap|app.*|contrib.*|signals|worker.*)"
     r"|http\.(disconnect|request|response\.(body|debug|pathsend|start|trailers))"
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -39,6 +40,7 @@ def package_tracer(distribution: str, provider: TracerProvider | None = None) ->
     return trace.get_tracer(scope, installed, provider, SCHEMA_URL)
 
 
+@lru_cache(maxsize=16)
 def _installed_version(distribution: str) -> str | None:
     try:
         return version(distribution)
