@@ -10,7 +10,11 @@ from obs_core._correlation.ids import (
     is_valid_correlation_id,
     outgoing_context,
 )
-from obs_core._integrations.contrib import contrib_is_active, warn_if_contrib_is_active
+from obs_core._integrations.contrib import (
+    Contrib,
+    contrib_is_active,
+    warn_if_contrib_is_active,
+)
 from obs_core._integrations.patches import Patches
 from obs_core._integrations.policy import Roots, SpanPolicy, is_suppressed
 from obs_core._integrations.registry import (
@@ -32,6 +36,7 @@ from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
 from obs_core._spans.tracer import package_tracer
 
 __all__ = [
+    "Contrib",
     "InstrumentationHandle",
     "Patches",
     "REDACTED",

@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from obs_core._safety.containment import warn_once
 
 
-def contrib_is_active(instrumentor: str) -> bool:
-    """Whether contrib's `instrumentor` (``"opentelemetry.instrumentation.celery:CeleryInstrumentor"``) is switched on.
+class Contrib:
+    """Contrib's instrumentation of a library, which may be switched on or off at any time. Thread-safe.
 
     Imports nothing: an instrumentation that has not been imported is not active.
+
+    Args:
+        instrumentor: ``"opentelemetry.instrumentation.celery:CeleryInstrumentor"``.
+        package: Our distribution for the same library, for instance ``"obs-celery"``.
     """
-    module_name, _, class_name = instrumentor.partition(":")
-    cls = getattr(sys.modules.get(module_name), class_name, None)
-    return bool(cls is not None and getattr(cls(), "is_instrumented_by_opentelemetry", False))
+
+    __slots__ = ("_class_name", "_instrumentor", "_package", "module")
+
+    def __init__(self, instrumentor: str, *, package: str) -> None:
+        self.module, _, self._class_name = instrumentor.partition(":")
+        self._package = package
+        self._instrumentor: Any = None
+
+    def is_active(self) -> bool:
+        """Whether it is switched on now; cheap enough to ask at each call."""
+        if self._instrumentor is None:
+            if self.module not in sys.modules:
+                return False
+            cls = getattr(sys.modules[self.module], self._class_name, None)
+            self._instrumentor = cls and cls()  # contrib's instrumentors are singletons
+        return bool(getattr(self._instrumentor, "is_instrumented_by_opentelemetry", False))
+
+    def takes_over(self) -> bool:
+        """Whether it is switched on, so that it makes the spans; warns once and says how to stop the doubling."""
+        active = self.is_active()
+        if active:
+            name = self._class_name
+            warn_once(
+                f"contrib:{self.module}:{name}",
+                f"{name} is active as well as {self._package}: not instrumenting twice. Remove one "
+                f"of them, for instance by {name}().uninstrument() before calling {self._package}.",
+            )
+        return active
+
+
+def contrib_is_active(instrumentor: str) -> bool:
+    """Whether contrib's `instrumentor` (``"opentelemetry.instrumentation.celery:CeleryInstrumentor"``) is switched on."""
+    return Contrib(instrumentor, package="").is_active()
 
 
 def warn_if_contrib_is_active(instrumentor: str, *, package: str) -> bool:
     """Whether contrib instruments the same library already; if so, warn once and say how to stop the doubling."""
-    active = contrib_is_active(instrumentor)
-    if active:
-        name = instrumentor.partition(":")[2]
-        warn_once(
-            f"contrib:{instrumentor}",
-            f"{name} is active as well as {package}: not instrumenting twice. Remove one of them, "
-            f"for instance by {name}().uninstrument() before calling {package}.",
-        )
-    return active
+    return Contrib(instrumentor, package=package).takes_over()
