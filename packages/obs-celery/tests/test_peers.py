@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from celery import Celery, signals
+from celery import Celery
 from obs_celery import instrument_celery
 from obs_celery_worker import MODULE, StartWorker, Worker, root
 from obs_core.testing import SpanRecorder
@@ -51,30 +51,34 @@ def warnings(caplog: pytest.LogCaptureFixture) -> int:
 def test_contrib_before_us(
     app: Celery, contrib: CeleryInstrumentor, spans: SpanRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One warning, and we stand back: the other one traces."""
+    """One warning, and we stand back: the other one traces, until it is switched off."""
     contrib.instrument()
     handle = instrument_celery(app)
     app.tasks["both"].apply()
-    handle.uninstrument()
     assert [span.name for span in spans.finished] == ["run/both"]
     assert warnings(caplog) == 1
+    contrib.uninstrument()
+    spans.clear()
+    app.tasks["both"].apply()
+    handle.uninstrument()
+    assert [span.name for span in spans.finished] == ["process both"]
 
 
 @pytest.mark.promise("CEL-41")
-@pytest.mark.parametrize("signal", [signals.worker_init, signals.worker_process_init, None])
+@pytest.mark.parametrize("calls_before", [0, 1])
 def test_contrib_after_us(
     app: Celery,
     contrib: CeleryInstrumentor,
     spans: SpanRecorder,
     caplog: pytest.LogCaptureFixture,
-    signal: signals.Signal | None,
+    calls_before: int,
 ) -> None:
-    """Switched on when a worker or its child begins, or before the first task: the same; switched off, we are back."""
+    """Switched on before our first task or after it: one span a call, its own; switched off, ours again."""
     handle = instrument_celery(app)
-    if signal is not None:
+    for _ in range(calls_before):
         app.tasks["both"].apply()
-        spans.clear()
-        signal.send(sender=None)
+        app.send_task("both")
+    spans.clear()
     contrib.instrument()
     for _ in range(2):
         app.tasks["both"].apply()
@@ -89,6 +93,23 @@ def test_contrib_after_us(
     app.tasks["both"].apply()
     assert [span.name for span in spans.finished] == ["process both"]
     handle.uninstrument()
+
+
+@pytest.mark.promise("CEL-41")
+def test_contrib_in_the_middle_of_a_task(
+    app: Celery, contrib: CeleryInstrumentor, spans: SpanRecorder
+) -> None:
+    """Our span of that task ends as always, and its context with it."""
+
+    @app.task(shared=False, name="switches")
+    def switches() -> None:
+        contrib.instrument()
+
+    handle = instrument_celery(app)
+    switches.apply()
+    handle.uninstrument()
+    assert [span.name for span in spans.finished] == ["process switches"]
+    assert trace.get_current_span() is trace.INVALID_SPAN
 
 
 @pytest.mark.promise("CEL-04")

@@ -52,7 +52,6 @@ class Installation:
             # where a task is executed: a prefork child, or else the only process
             (signals.task_prerun, executions.started),
             (signals.task_postrun, executions.finished),
-            (signals.worker_process_init, self._on_child),
             (signals.worker_process_shutdown, self._on_child_shutdown),
             # beat
             (signals.beat_init, self._ticks.started),
@@ -115,15 +114,9 @@ class Installation:
 
     def _on_worker(self, **_: Any) -> None:
         self._mark_worker(True)
-        self._on_child()
         # Celery's worker for tests runs inside this process and ends without `worker_shutdown`
         if (stopped := _test_worker_stopped()) is not None:
             stopped.connect(self._on_worker_shutdown, weak=False)
-
-    def _on_child(self, **_: Any) -> None:
-        # these are the signals at which services switch contrib's instrumentation on
-        for setup in self.setups:
-            setup.is_alone = False
 
     def _on_worker_shutdown(self, **_: Any) -> None:
         self._flush()

@@ -119,10 +119,6 @@ def uninstrument_celery(app: Celery | None = None) -> None:
 
 
 def _install(app: Any, options: Options) -> Callable[[], None]:
-    from obs_celery._setup import stands_back
-
-    if stands_back():
-        return lambda: None
     installation = _the_installation()
     with _lock:
         installation.add(app, options)

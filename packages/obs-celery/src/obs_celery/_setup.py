@@ -8,11 +8,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from obs_core.integration import (
+    Contrib,
     SpanPolicy,
     call_contained,
     is_suppressed,
     package_tracer,
-    warn_if_contrib_is_active,
 )
 from opentelemetry.context import Context
 
@@ -22,7 +22,7 @@ from obs_celery._message import is_unsampled
 from obs_celery._metrics import Labels, Metrics
 from obs_celery._options import Options
 
-_CONTRIB = "opentelemetry.instrumentation.celery:CeleryInstrumentor"
+_contrib = Contrib("opentelemetry.instrumentation.celery:CeleryInstrumentor", package="obs-celery")
 #: Names beyond this many are forgotten and worked out again: `send_task` takes any string.
 _MAX_TASKS = 1024
 
@@ -65,21 +65,11 @@ class TaskFacts:
         }
 
 
-def stands_back() -> bool:
-    """Whether contrib's instrumentation of Celery is active, so that ours must not double it; says so once."""
-    return warn_if_contrib_is_active(_CONTRIB, package="obs-celery")
-
-
 class Setup:
-    """One `instrument_celery`: its options, tracer and instruments. Thread-safe, fork-safe.
-
-    Attributes:
-        is_alone: Nobody else instrumented Celery when this process was last looked at; False: look (again).
-    """
+    """One `instrument_celery`: its options, tracer and instruments. Thread-safe, fork-safe."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.is_alone = False
         self.tracer = package_tracer("obs-celery", options.tracer_provider)
         self.metrics = Metrics(options.meter_provider, version("obs-celery"))
         self._policy = SpanPolicy(options.tracer_provider)
@@ -90,11 +80,6 @@ class Setup:
     def leaves_out(self, context: Context) -> bool:
         """Whether a call made here in `context` gets no span: suppressed, or below an unsampled span."""
         return is_suppressed() or (is_unsampled(context) and self._policy.follows_parent)
-
-    def look(self) -> bool:
-        """Look whether ours is the only instrumentation in this process."""
-        self.is_alone = not stands_back()
-        return self.is_alone
 
     def facts(self, app: Any, name: str) -> TaskFacts:
         """What is known of the task `name` of `app`."""
@@ -122,7 +107,7 @@ class Setups:
     def find(self, app: Any) -> Setup | None:
         """The setup for `app`, or None when it is not instrumented, or by contrib."""
         found = self._of_app.get(app, self._of_all) if self._has_own else self._of_all
-        return found if found is None or found.is_alone or found.look() else None
+        return None if found is None or _contrib.takes_over() else found
 
     def put(self, app: Any | None, setup: Setup) -> None:
         """Instrument `app` (None: every app without a setup of its own) with `setup`."""
