@@ -121,6 +121,31 @@ def test_a_terminated_attempt_is_one_error_span(worker: Worker) -> None:
     assert span.end_time > span.start_time
 
 
+@pytest.mark.promise("CEL-13", "CEL-45")
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_terminated_greenlet_is_one_error_span(
+    start_worker: StartWorker, spans: SpanRecorder, pool: str
+) -> None:
+    """Of the execution itself, which is in the same process; `task_revoked` makes no second span."""
+    with start_worker(pool=pool) as worker:
+        worker.wait_idle()
+        with root() as trace_id:
+            result = worker.send("sleeps")
+        worker.spans(trace_id, 1)
+        worker.app.control.revoke(result.id, terminate=True)
+        worker.wait_idle()
+        worker.stop()
+        received = worker.spans(trace_id, 2)
+    assert (
+        story(spans, received, "celery.state", "error.type")
+        == """\
+root [INTERNAL]
+  publish sleeps [PRODUCER]
+    process sleeps [CONSUMER] ERROR celery.state='REVOKED' error.type='greenlet.GreenletExit'
+      body [INTERNAL]"""
+    )
+
+
 @pytest.mark.promise("CEL-14")
 def test_a_revoked_task_leaves_a_span(worker: Worker, spans: SpanRecorder) -> None:
     """Revoked while it waits for its ETA: no error, the reason on it; it never started, so that nothing is lost."""

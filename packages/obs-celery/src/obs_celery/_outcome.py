@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from celery.exceptions import Ignore, Reject, Retry
@@ -79,9 +80,16 @@ def outcome_of(
     for kind, asked in _ASKED_FOR.items():
         if isinstance(cause, kind):
             return Outcome(asked, cause)
+    if _is_terminated_greenlet(cause):
+        return Outcome("REVOKED", cause, cause)
     # with a state of SUCCESS the task itself was fine, and what failed is keeping its result or sending its callbacks
     expected = state != "SUCCESS" and isinstance(cause, tuple(task.throws or ()))
     return Outcome("FAILURE", cause, None if expected else cause)
+
+
+def _is_terminated_greenlet(cause: BaseException) -> bool:
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and isinstance(cause, greenlet.GreenletExit)
 
 
 def _stateless(state: str | None) -> Outcome:

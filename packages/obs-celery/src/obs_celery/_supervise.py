@@ -35,6 +35,7 @@ from opentelemetry.trace import Span
 
 from obs_celery._consumer import attempt_of
 from obs_celery._message import ATTEMPT, drawn_span_id, extract
+from obs_celery._options import Options
 from obs_celery._outcome import fail, unwrapped
 from obs_celery._setup import Setup, Setups
 
@@ -108,12 +109,12 @@ class Supervisor:
         self._running[attempt] = request
         request.request_dict[ATTEMPT] = attempt
 
-    def failed(self, sender: Any, task_id: str, exception: object, **_: Any) -> None:
+    def failed(self, sender: Any, exception: object, **_: Any) -> None:
         """On ``task_failure``: a lost or timed out child; any other failure has been told by the child itself."""
         cause = unwrapped(exception)
         if isinstance(cause, (WorkerLostError, TimeLimitExceeded)):
             verdict = _Verdict("FAILURE", error_message(cause), cause)
-            self._tell_running(sender, self._find(task_id), verdict)
+            self._tell_running(sender, self._take_handled(), verdict)
 
     def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         """On ``task_retry``: with ``retry_on_worker_lost`` a lost child is a retry, not the last failure."""
@@ -140,15 +141,10 @@ class Supervisor:
         if setup is None:
             return
         running = self._take(request)
-        if terminated:
-            verdict = _Verdict(
-                "REVOKED", f"terminated by {_signal_name(signum)}", Terminated(signum)
-            )
-        else:
-            reason = "expired" if expired else "revoked"
-            is_error = reason.upper() in setup.options.error_states
-            verdict = _Verdict("REVOKED", reason, Terminated(reason), is_error)
-        started_s = getattr(running, "time_start", None) if terminated else None
+        if terminated and running is None:
+            return  # a greenlet records its own end; any other attempt has been recorded already
+        started_s = running.time_start if terminated else None
+        verdict = _revocation(setup.options, terminated, signum, expired)
         _tell(setup, sender.app, sender.name, request, verdict, started_s)
 
     def unknown(self, sender: Any, message: Any, name: str, id: str, **_: Any) -> None:  # noqa: A002 - Celery's name
@@ -173,19 +169,25 @@ class Supervisor:
         """Return the running request behind the task request of a signal, once."""
         return self._running.pop(str(vars(request).get(ATTEMPT)), None)
 
-    def _find(self, task_id: str) -> Any:
-        """Return the running request that Celery is handling, once."""
+    def _take_handled(self) -> Any:
+        """Return the running request whose end Celery is handling, once."""
         handled = _handled.get()
-        if handled is not None:
-            return self._running.pop(_attempt(handled), None)
-        alike = (key for key, running in self._running.items() if running.id == task_id)
-        return self._running.pop(next(alike, ""), None)
+        return self._running.pop(_attempt(handled), None) if handled is not None else None
 
     def _tell_running(self, task: Any, running: Any, verdict: _Verdict) -> None:
         setup = self._setups.find(task.app)
         if running is not None and setup is not None and os.getpid() == self._pid:
             request = TaskRequest(running.request_dict, chord=running.chord)
             _tell(setup, task.app, task.name, request, verdict, running.time_start)
+
+
+def _revocation(options: Options, terminated: bool, signum: Any, expired: bool) -> _Verdict:
+    if terminated:
+        reason = f"terminated by {_signal_name(signum)}"
+        return _Verdict("REVOKED", reason, Terminated(signum))
+    reason = "expired" if expired else "revoked"
+    is_error = reason.upper() in options.error_states
+    return _Verdict("REVOKED", reason, Terminated(reason), is_error)
 
 
 def _attempt(request: Any) -> str:
