@@ -181,6 +181,12 @@ def client(env: dict[str, str]) -> Celery:
     return app
 
 
+def delete_queue(worker: Worker) -> None:
+    """Delete the worker's queue from a broker that keeps it."""
+    with worker.app.connection_for_write() as connection:
+        worker.app.amqp.queues[worker.queue](connection.default_channel).delete()
+
+
 def folder_options(folder: str) -> dict[str, str]:
     """Transport options of kombu's filesystem transport."""
     return {

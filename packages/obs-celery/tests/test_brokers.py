@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from celery import VERSION, chord
 from obs_celery._broker import Broker
-from obs_celery_worker import StartWorker, Worker, root, running_worker, story
+from obs_celery_worker import (
+    StartWorker,
+    Worker,
+    delete_queue,
+    root,
+    running_worker,
+    story,
+)
 from obs_core.testing import OtlpSink, SpanRecorder
 
 from tests.services import free_port, wait_for_port
@@ -71,8 +78,7 @@ def test_rabbitmq(start_worker: StartWorker, spans: SpanRecorder, amqp_url: str)
         assert "guest" not in repr(worker.sink.spans) + repr(
             [span.attributes for span in spans.finished]
         )
-        with worker.app.connection_for_write() as connection:
-            worker.app.amqp.queues[worker.queue](connection.default_channel).delete()
+        delete_queue(worker)
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import urlsplit
 
 import pytest
 from celery import VERSION
-from obs_celery_worker import StartWorker, Worker, root, story
-from obs_core.testing import SpanRecorder
+from obs_celery_proxy import Proxy
+from obs_celery_worker import StartWorker, Worker, delete_queue, root, story
+from obs_core.testing import SinkSpan, SpanRecorder
 
 
 @pytest.mark.promise("CEL-13")
@@ -46,43 +48,128 @@ root [INTERNAL]
     assert 0.3 < (span.end_time - span.start_time) / 1e9 < 20
 
 
+def executions(spans: list[SinkSpan]) -> list[SinkSpan]:
+    """The attempts among `spans`, by start."""
+    found = [span for span in spans if span.kind == "CONSUMER"]
+    return sorted(found, key=lambda span: span.start_time)
+
+
+def assert_waits_end_at_the_start(received: list[SinkSpan], spans: SpanRecorder) -> None:
+    """Each attempt has waited no longer than from its publish to its start."""
+    (published,) = (span for span in spans.finished if span.kind.name == "PRODUCER")
+    for attempt in executions(received):
+        wait_s = attempt.attributes["celery.queue_wait"]
+        assert 0 <= wait_s <= (attempt.start_time - (published.start_time or 0)) / 1e9
+
+
 @pytest.mark.promise("CEL-46")
-@pytest.mark.parametrize("task", ["hard", "killed"])
+@pytest.mark.parametrize("task", ["hard", "killed", "sleeps"])
 def test_queue_wait_ends_where_the_killed_attempt_starts(
     worker: Worker, spans: SpanRecorder, task: str
 ) -> None:
-    """The main process tells of the attempt when it is over, and its run time is no wait."""
+    """The main process records the attempt when it is over, and its run time is no wait."""
     with root() as trace_id:
-        worker.send(task)
-    (attempt,) = (span for span in worker.spans(trace_id, 2) if span.kind == "CONSUMER")
-    (publish,) = (span for span in spans.finished if span.kind.name == "PRODUCER")
-    wait_s = attempt.attributes["celery.queue_wait"]
-    assert 0 <= wait_s <= (attempt.start_time - (publish.start_time or 0)) / 1e9
+        result = worker.send(task)
+    if task == "sleeps":
+        worker.spans(trace_id, 1)
+        worker.app.control.revoke(result.id, terminate=True)
+    assert_waits_end_at_the_start(worker.spans(trace_id, 2), spans)
+
+
+@pytest.mark.promise("CEL-46")
+def test_queue_wait_of_a_revoked_task_ends_with_the_revoke(
+    worker: Worker, spans: SpanRecorder
+) -> None:
+    """It never started; the delay that its ETA asked for is none of its wait."""
+    with root() as trace_id:
+        result = worker.send("ok", countdown=2)
+        worker.app.control.revoke(result.id)
+    received = worker.spans(trace_id, 1)
+    assert_waits_end_at_the_start(received, spans)
+    assert received[0].attributes["celery.eta_delay"] > 1
+
+
+REDELIVERING = {
+    "task_acks_late": True,
+    "worker_prefetch_multiplier": 1,
+    "broker_transport_options": {
+        "visibility_timeout": 2,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": 1,
+        "fanout_prefix": True,
+    },
+}
+
+
+def assert_told_apart(received: list[SinkSpan]) -> list[SinkSpan]:
+    """Each attempt is a span of its own, with its own child; return them."""
+    attempts = executions(received)
+    parents = [span.parent_id for span in received if span.kind == "INTERNAL"]
+    assert len({span.span_id for span in attempts}) == len(attempts)
+    assert [parents.count(span.span_id) for span in attempts] == [1] * len(attempts)
+    return attempts
 
 
 @pytest.mark.promise("CEL-45")
 def test_two_live_attempts_of_one_message_are_told_apart(
     start_worker: StartWorker, spans: SpanRecorder
 ) -> None:
-    """Redis delivers it again while it runs; each attempt is then killed by its time limit, and told once."""
-    options = "visibility_timeout=2, unacked_restore_interval=1, unacked_restore_throttle=1,"
-    options += " unacked_mutex_expire=1, fanout_prefix=True"
-    conf = (
-        "dict(task_acks_late=True, worker_prefetch_multiplier=1, task_time_limit=9,"
-        f" broker_transport_options=dict({options}))"
-    )
+    """Redis delivers it again while it runs; each attempt is then killed by its time limit, and recorded once."""
+    conf = repr({**REDELIVERING, "task_time_limit": 9})
     with start_worker(TEST_CONF=conf, concurrency=3) as worker:
         with root() as trace_id:
             worker.send("sleeps")
-        received = worker.spans(
-            trace_id, lambda found: sum(span.kind == "CONSUMER" for span in found) >= 2
-        )
-    attempts = [span for span in received if span.kind == "CONSUMER"]
-    parents = [span.parent_id for span in received if span.kind == "INTERNAL"]
-    assert {span.status for span in attempts} == {"ERROR"}
-    assert len({span.span_id for span in attempts}) == len(attempts)
-    assert [parents.count(span.span_id) for span in attempts] == [1] * len(attempts)
+        received = worker.spans(trace_id, lambda found: len(executions(found)) >= 2)
+    attempts = assert_told_apart(received)
     assert attempts[0].end_time > attempts[1].start_time > attempts[0].start_time
+    assert {span.attributes["error.type"] for span in attempts} == {
+        "billiard.exceptions.TimeLimitExceeded"
+    }
+
+
+@pytest.mark.promise("CEL-45")
+def test_one_of_two_live_attempts_is_terminated(
+    start_worker: StartWorker, spans: SpanRecorder
+) -> None:
+    """`revoke(terminate=True)` ends the latest delivery alone; the one before it goes on to its own end."""
+    with start_worker(TEST_CONF=repr(REDELIVERING), concurrency=2) as worker:
+        with root() as trace_id:
+            result = worker.send("sleeps", 8)
+        worker.spans(trace_id, 2)  # the bodies of two attempts
+        worker.app.control.revoke(result.id, terminate=True)
+        received = worker.spans(trace_id, lambda found: len(executions(found)) >= 2)
+    attempts = assert_told_apart(received)
+    assert sorted(span.attributes["celery.state"] for span in attempts) == ["REVOKED", "SUCCESS"]
+
+
+@pytest.mark.services
+@pytest.mark.promise("CEL-45")
+@pytest.mark.parametrize("cancels", [False, True])
+def test_a_message_that_comes_again_after_a_reconnect(
+    start_worker: StartWorker, spans: SpanRecorder, amqp_url: str, cancels: bool
+) -> None:
+    """RabbitMQ delivers it again; Celery leaves the first attempt running, or cancels it."""
+    parts = urlsplit(amqp_url)
+    conf = {
+        "task_acks_late": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": cancels,
+    }
+    with Proxy(parts.hostname or "", parts.port or 5672) as proxy:
+        broker = amqp_url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{proxy.port}")
+        with start_worker(TEST_BROKER=broker, TEST_CONF=repr(conf)) as worker:
+            with root() as trace_id:
+                worker.send("sleeps", 6)
+            worker.spans(trace_id, 1)
+            proxy.cut()
+            received = worker.spans(trace_id, lambda found: len(executions(found)) >= 2)
+            delete_queue(worker)
+    attempts = assert_told_apart(received)
+    assert [span.attributes["celery.state"] for span in attempts] == [
+        "RETRY" if cancels else "SUCCESS",
+        "SUCCESS",
+    ]
+    assert cancels or attempts[0].end_time > attempts[1].start_time
 
 
 @pytest.mark.skipif(VERSION < (5, 7), reason="retry_on_worker_lost came with Celery 5.7")
