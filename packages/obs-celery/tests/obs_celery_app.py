@@ -96,6 +96,13 @@ if "TEST_BATCHES" in environ:
         touch()
         raise ValueError("not these")
 
+    @app.task
+    def calls_a_batch() -> str:
+        try:
+            collect_fails([])
+        except ValueError:
+            return "caught"
+
 
 @app.task
 def add(x: int, y: int) -> int:

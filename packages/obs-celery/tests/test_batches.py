@@ -9,17 +9,29 @@ from obs_core.testing import SinkSpan, SpanRecorder
 pytest.importorskip("celery_batches")
 
 
+def batches(found: list[SinkSpan]) -> list[SinkSpan]:
+    """The executions among `found`."""
+    return [span for span in found if span.kind == "CONSUMER"]
+
+
 @pytest.mark.promise("CEL-48")
-@pytest.mark.parametrize("task", ["collect", "collect_fails"])
+@pytest.mark.parametrize(
+    ("pool", "task"),
+    [
+        ("prefork", "collect"),
+        ("prefork", "collect_fails"),
+        ("threads", "collect_fails"),
+        ("solo", "collect"),
+        ("gevent", "collect_fails"),
+    ],
+)
 def test_a_batch_is_a_span_with_a_link_to_each_producer(
-    start_worker: StartWorker, spans: SpanRecorder, task: str
+    start_worker: StartWorker, spans: SpanRecorder, pool: str, task: str
 ) -> None:
-    """Number of messages, place and host; what the task raises is ERROR, which Celery itself tells nobody."""
-
-    def batches(found: list[SinkSpan]) -> list[SinkSpan]:
-        return [span for span in found if span.kind == "CONSUMER"]
-
-    with start_worker("--prefetch-multiplier=0", concurrency=1, TEST_BATCHES="3") as worker:
+    """Number of messages, place, host and the longest wait; an exception is ERROR, which Celery itself does not report."""
+    with start_worker(
+        "--prefetch-multiplier=0", pool=pool, concurrency=1, TEST_BATCHES="3"
+    ) as worker:
         with root():
             for number in range(3):
                 worker.send(task, number)
@@ -32,6 +44,8 @@ def test_a_batch_is_a_span_with_a_link_to_each_producer(
     assert batch.attributes["messaging.batch.message_count"] == len(batch.links) == 3
     assert batch.attributes["messaging.destination.name"] == worker.queue
     assert batch.attributes["celery.hostname"] == worker.hostname
+    first = min(span.start_time or 0 for span in spans.finished if span.kind.name == "PRODUCER")
+    assert 0 <= batch.attributes["celery.queue_wait"] <= (batch.start_time - first) / 1e9
     failed = task == "collect_fails"
     assert (batch.status, batch.attributes.get("error.type")) == (
         ("ERROR", "ValueError") if failed else ("UNSET", None)
@@ -40,3 +54,17 @@ def test_a_batch_is_a_span_with_a_link_to_each_producer(
     assert [name for name, _ in batch.events] == (["exception"] if failed else [])
     assert [span.parent_id for span in received if span.name == "body"] == [batch.span_id]
     assert "obs_core" not in log
+
+
+@pytest.mark.promise("CEL-48")
+def test_a_task_that_catches_what_a_batch_raises_has_not_failed(
+    start_worker: StartWorker, spans: SpanRecorder
+) -> None:
+    """It called the batch task as a function: no batch, and no failure of the caller."""
+    with start_worker(concurrency=1, TEST_BATCHES="1") as worker:
+        worker.send("collect")  # a batch has been seen
+        with root() as trace_id:
+            assert worker.send("calls_a_batch").get(timeout=30) == "caught"
+        (caller,) = worker.spans(trace_id, lambda found: bool(batches(found)))[:1]
+    assert (caller.name, caller.status) == ("process obs_celery_app.calls_a_batch", "UNSET")
+    assert caller.attributes["celery.state"] == "SUCCESS"

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from types import SimpleNamespace
 from typing import Any
 
+from celery.app.task import Context as TaskRequest
 from obs_core.integration import Patches
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext
+from opentelemetry.trace import Link
 
 from obs_celery._consumer import Attempt
-from obs_celery._message import extract, span_context_of
+from obs_celery._message import extract, span_context_of, waits_s
 from obs_celery._setup import Setup
 
 #: The exception that the batch executed last in this context has raised.
@@ -34,19 +35,24 @@ def batch_of(task: Any, args: Any) -> Sequence[Any] | None:
 
 
 def batch_attempt(setup: Setup, task: Any, requests: Sequence[Any]) -> Attempt:
-    """Return the attempt of a batch: a root, linked to the producer of each message.
+    """Return the attempt of a batch: a root, linked to the producer of each message; its wait is the longest.
 
     Left out where producers are known and all of them are unsampled.
     """
-    producers = [found for request in requests if (found := _producer(request)) is not None]
+    messages = [TaskRequest(request.request_dict or {}) for request in requests]
+    producers = [found for message in messages if (found := span_context_of(extract(message)))]
+    waits = [waits_s(message, time.time())[0] for message in messages]
     facts = setup.facts(task.app, task.name)
     wanted = not producers or any(producer.trace_flags.sampled for producer in producers)
     traced = wanted and not facts.hidden and not setup.leaves_out(Context())
-    return Attempt(facts, Context(), [Link(producer) for producer in producers], traced, None, 0.0)
+    wait_s = max((wait for wait in waits if wait is not None), default=None)
+    return Attempt(facts, Context(), [Link(found) for found in producers], traced, wait_s, 0.0)
 
 
-def _producer(request: Any) -> SpanContext | None:
-    return span_context_of(extract(SimpleNamespace(**request.request_dict or {})))
+def batch_request(requests: Sequence[Any]) -> TaskRequest:
+    """Return what all messages of a batch share; Celery's own request of a batch is empty."""
+    first = requests[0]
+    return TaskRequest(delivery_info=first.delivery_info, hostname=first.hostname)
 
 
 def watch_batches(patches: Patches) -> None:

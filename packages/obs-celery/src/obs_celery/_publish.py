@@ -13,7 +13,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
-from obs_celery._execute import tell_retry
+from obs_celery._execution import tell_retry
 from obs_celery._message import (
     RELATION_HEADER,
     chord_id,

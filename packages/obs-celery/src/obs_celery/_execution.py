@@ -1,0 +1,155 @@
+"""An attempt being executed, from ``task_prerun`` to ``task_postrun``: its context, its span, its numbers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar, Token
+from typing import Any
+
+import billiard.common
+from celery import VERSION
+from obs_core.integration import call_contained
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import Span, set_span_in_context
+
+from obs_celery._batches import take_raised
+from obs_celery._consumer import Attempt
+from obs_celery._message import (
+    drawn_span_id,
+    repeat_context,
+    span_context_of,
+    told_attempt,
+    without_context,
+)
+from obs_celery._outcome import Outcome, outcome_of
+from obs_celery._setup import Setup
+
+_CELERY = VERSION[:2]
+_terminate_handler_fired: Callable[[], bool] | None = getattr(
+    billiard.common, "terminate_handler_fired", None
+)
+
+
+class Passage:
+    """An attempt of which nothing is recorded, from ``task_prerun`` to ``task_postrun``: it only has its producer's context."""
+
+    __slots__ = ("_context_token", "_outer", "setup", "span", "task_id")
+
+    def __init__(
+        self, setup: Setup, task_id: str, context: Context, span: Span | None = None
+    ) -> None:
+        self.setup = setup
+        self.task_id = task_id
+        self.span = span
+        self._outer = _executing.set(self)
+        self._context_token: Token[Context] = attach(
+            context if span is None else set_span_in_context(span, context)
+        )
+
+    def finish(self, state: str | None, result: object) -> None:
+        """Restore what was there before."""
+        detach(self._context_token)
+        _executing.reset(self._outer)
+
+    def abandon(self) -> None:
+        """End the span of an execution that goes on after its instrumentation has been taken away."""
+        if self.span is not None and self.span.is_recording():
+            self.span.set_attribute("celery.state", "STARTED")
+            self.span.end()
+        self.span = None
+
+
+_executing: ContextVar[Passage | None] = ContextVar("obs_celery_executing", default=None)
+
+
+def current_execution() -> Passage | None:
+    """The attempt that is being executed in this context."""
+    return _executing.get()
+
+
+class Execution(Passage):
+    """An attempt that is told of, as a span or in numbers; both signals come in the same thread and context.
+
+    `supervised` means that the main process tells of the attempt when this process is killed in it.
+    """
+
+    __slots__ = ("_handling", "_started", "attempt", "supervised", "task")
+
+    def __init__(
+        self,
+        setup: Setup,
+        task: Any,
+        task_id: str,
+        request: Any,
+        attempt: Attempt,
+        span: Span | None,
+    ) -> None:
+        super().__init__(setup, task_id, attempt.context, span)
+        self.task = task
+        self.attempt = attempt
+        self.supervised = not request.is_eager and drawn_span_id(request) is not None
+        self._handling = sys.exc_info()[1]
+        setup.metrics.started(attempt.facts.labels, attempt.wait_s)
+        self._started = time.perf_counter()
+
+    def finish(self, state: str | None, result: object) -> None:
+        """End the attempt as Celery says, or leave it to the main process when this one is being killed in it."""
+        super().finish(state, result)
+        raised = sys.exc_info()[1]
+        if raised is self._handling:
+            raised = take_raised() if state == "FAILURE" and result is None else None
+        self._handling = None
+        metrics, labels = self.setup.metrics, self.attempt.facts.labels
+        metrics.active.add(-1, labels)
+        if self.supervised and _is_being_killed(state, raised):
+            return
+        outcome = outcome_of(self.task, state, result, raised)
+        metrics.ended(
+            labels, outcome.state, outcome.error_type, time.perf_counter() - self._started
+        )
+        if self.span is not None:
+            call_contained("task span", self._end_span, self.span, outcome)
+
+    def _end_span(self, span: Span, outcome: Outcome) -> None:
+        try:
+            if span.is_recording():
+                options = self.setup.options
+                outcome.tell(span, options)
+                if options.end_hook is not None:
+                    call_contained("end_hook", options.end_hook, span, self.task, outcome.state)
+        finally:
+            span.end()
+
+
+def _is_being_killed(state: str | None, raised: BaseException | None) -> bool:
+    """Whether this child goes down with the attempt, so that the main process is the one to tell of it.
+
+    A task that exits by itself takes the child with it as well; but Celery before 5.7 loses what billiard 4.3 and later
+    report of that (https://github.com/celery/billiard/issues/427), and then it is told here.
+    """
+    if _terminate_handler_fired is not None and _terminate_handler_fired():
+        return state != "SUCCESS" or raised is not None
+    leaves = raised is not None and not isinstance(raised, Exception)
+    return leaves and (_terminate_handler_fired is None or _CELERY >= (5, 7))
+
+
+def tell_retry(request: Any, headers: MutableMapping[str, Any]) -> str | None:
+    """Return how a retry of what `request` executes is to name this attempt, given the `headers` that it repeats.
+
+    Headers that gave no producer are taken out, so that retries of an attempt that began its trace stay in that trace.
+    """
+    execution = _executing.get()
+    if (
+        not isinstance(execution, Execution)
+        or execution.span is None
+        or execution.task_id != request.id
+    ):
+        return None
+    attempt = execution.attempt
+    if not attempt.links and span_context_of(attempt.context) is None:
+        without_context(headers)
+    else:
+        repeat_context(request, headers)
+    return told_attempt(execution.span.get_span_context())
