@@ -133,6 +133,20 @@ def test_tail_filters() -> None:
         assert running.stop() == ""
 
 
+@pytest.mark.promise("VIEW-02")
+@pytest.mark.parametrize("fold", [True, False])
+def test_tail_folds_what_a_poller_sends(fold: bool) -> None:
+    """The first one-span trace of a kind is printed, the others are counted; a failed one is printed."""
+    polls = [a_span(traceId=f"{number:032x}", name="SELECT ctl_systems") for number in range(1, 44)]
+    failed = a_span(traceId="f" * 32, name="SELECT ctl_systems", status={"code": 2})
+    whole = a_span(traceId="e" * 32, name="GET /"), a_span(traceId="e" * 32, spanId="1" * 16)
+    with command("tail", *([] if fold else ["--no-fold"])) as running:
+        send(running, *polls, failed, *whole)
+        shown = running.stop()
+    counts = re.findall(r"^(\d+) \u00d7 SELECT ctl_systems · shop · 1.00 s$", shown, re.MULTILINE)
+    assert (counts, shown.count("\ntrace ")) == ((["42"], 3) if fold else ([], 45))
+
+
 @pytest.mark.promise("VIEW-02", "VIEW-07")
 def test_json_lines_can_be_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``tail --json`` writes OTLP-JSON, one document a trace, and ``show`` prints a file of it as the same trees."""
@@ -220,6 +234,8 @@ def test_mistakes_get_one_line(
 ) -> None:
     """A taken port, a missing file, a file of something else: what, and how to go on, with no traceback."""
     (tmp_path / "bad.json").write_text("{]")
+    (tmp_path / "other.json").write_text('{"data": [{"traceID": "1"}]}')
+    (tmp_path / "empty.json").write_text("")
     for arguments, text in (
         (
             ["tail", "--port", str(receiver.port), "--grpc-port", "0"],
@@ -227,6 +243,8 @@ def test_mistakes_get_one_line(
         ),
         (["show", str(tmp_path / "none.json")], "No such file"),
         (["show", str(tmp_path / "bad.json")], "the body is not OTLP-JSON"),
+        (["show", str(tmp_path / "other.json")], "other.json holds no span that can be read"),
+        (["show", str(tmp_path / "empty.json")], "the body is not OTLP-JSON"),
     ):
         assert main(arguments) == 1
         (line,) = capsys.readouterr().err.splitlines()

@@ -77,7 +77,7 @@ def test_a_trace_with_a_missing_parent_is_waited_for_longer() -> None:
 def test_late_spans_finish_a_trace_again() -> None:
     """The span of a task that was tried again later shows the whole trace once more."""
     store = Store()
-    with following(store, 0.05, 60) as seen:
+    with following(store, 0.05, 0.5) as seen:
         store.add(batch(1, 1))
         until(seen, 1)
         store.add(batch(1, 2, 3))
@@ -85,6 +85,23 @@ def test_late_spans_finish_a_trace_again() -> None:
     assert [(len(finished.trace.spans), finished.before) for _, finished in seen] == [
         (1, 0),
         (3, 1),
+    ]
+
+
+@pytest.mark.promise("VIEW-02")
+def test_a_growing_trace_is_yielded_again_when_it_is_done() -> None:
+    """A batch job's spans, which come one by one over its whole run, do not each print the trace once more."""
+    store = Store()
+    with following(store, 0.02, 0.6) as seen:
+        store.add(batch(1, 1))
+        until(seen, 1)
+        for number in range(2, 12):
+            store.add(batch(1, number))
+            assert not store.wait(lambda: False, 0.06)
+        until(seen, 2)
+    assert [(len(finished.trace.spans), finished.before) for _, finished in seen] == [
+        (1, 0),
+        (11, 1),
     ]
 
 

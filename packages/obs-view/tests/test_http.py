@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import zlib
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 GZIP = {**PROTOBUF, "Content-Encoding": "gzip"}
+DEFLATE = {**PROTOBUF, "Content-Encoding": "deflate"}
 JSON = {"Content-Type": "application/json"}
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 
@@ -50,6 +53,11 @@ def protobuf(*ids: tuple[bytes, bytes]) -> bytes:
 GOOD = protobuf((b"t" * 16, b"s" * 8))
 
 
+def bare_deflate(content: bytes) -> bytes:
+    """Compressed without zlib's header, which some send as deflate."""
+    return zlib.compress(content)[2:-4]
+
+
 def post(receiver: Receiver, content: bytes, headers: dict[str, str]) -> httpx.Response:
     return httpx.post(
         receiver.http_url + "/v1/traces",
@@ -73,6 +81,19 @@ def status_text(answer: httpx.Response) -> str:
     )
     assert len(text) == length
     return text.decode()
+
+
+@pytest.mark.promise("VIEW-01")
+@pytest.mark.parametrize("compress", [zlib.compress, bare_deflate], ids=["zlib", "bare"])
+@pytest.mark.parametrize("encoding", ["deflate", "DEFLATE"])
+@pytest.mark.parametrize("kind", [PROTOBUF, JSON], ids=["protobuf", "json"])
+def test_deflate_is_accepted(
+    receiver: Receiver, kind: dict[str, str], encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """As gzip is, for both formats: what the OTLP exporters of Python and of collectors send under that name."""
+    body = GOOD if kind == PROTOBUF else json.dumps(document(a_span())).encode()
+    assert post(receiver, compress(body), {**kind, "Content-Encoding": encoding}).status_code == 200
+    assert receiver.store.count == 1
 
 
 @pytest.mark.promise("VIEW-01")
@@ -135,6 +156,14 @@ def test_json_as_the_specification_has_it(receiver: Receiver, compressed: bool) 
             id="unknown encoding",
         ),
         pytest.param(GOOD, GZIP, 400, "not gzip", id="not gzip"),
+        pytest.param(GOOD, DEFLATE, 400, "not deflate", id="not deflate"),
+        pytest.param(
+            zlib.compress(GOOD)[:-6],
+            DEFLATE,
+            400,
+            "deflate body is truncated",
+            id="truncated deflate",
+        ),
         pytest.param(
             gzip.compress(GOOD)[:-9],
             GZIP,

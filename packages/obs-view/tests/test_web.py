@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -107,6 +108,31 @@ def test_the_list_has_the_latest_first(receiver: Receiver) -> None:
         ("since=1000000000500", ["two"]),
         ("until=1000000000500", ["one"]),
         ("q=one&status=error", []),
+        ('q="add to cart"', ["one"]),
+        ('q="to add"', []),
+        ('q=city="Nürnberg"', ["one"]),
+        ("q=-cart", ["two"]),
+        ("q=!cart", ["two"]),
+        ('q=-"add to cart"', ["two"]),
+        ("q=city!=Nürnberg", ["two"]),
+        ("q=-user.id=42", ["two"]),
+        ("q=duration>100ms", ["two"]),
+        ("q=duration<=50ms", ["one"]),
+        ("q=spans>1", ["one"]),
+        ("q=spans=1", ["two"]),
+        ("q=errors>0", ["two"]),
+        ("q=user.id>=42", ["one"]),
+        ("q=user.id>42", []),
+        ("q=ratio<1", ["two"]),
+        ("q=city>5", []),
+        ("q=service=shop", ["one"]),
+        ("q=name=ONE", ["one"]),
+        ("q=kind=server status=error", ["two"]),
+        ("sort=duration", ["two", "one"]),
+        ("sort=spans", ["one", "two"]),
+        ("sort=errors", ["two", "one"]),
+        ("offset=1", ["one"]),
+        ("offset=2", []),
     ],
 )
 def test_search(receiver: Receiver, query: str, expected: list[str]) -> None:
@@ -129,11 +155,70 @@ def test_search(receiver: Receiver, query: str, expected: list[str]) -> None:
 
 
 @pytest.mark.promise("VIEW-06")
-def test_a_wrong_duration_in_the_search_is_explained(receiver: Receiver) -> None:
-    """400, with how to write it."""
-    assert get(receiver, "/api/traces?min=soon", 400) == {
-        "error": "'soon' is no duration: write 250ms, 1.5s or 2min"
-    }
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("min=soon", "'soon' is no duration: write 250ms, 1.5s or 2min"),
+        ("q=duration>soon", "'soon' is no duration: write 250ms, 1.5s or 2min"),
+        (
+            "q=status_code>=much",
+            "'status_code>=much' compares with no number: write status_code>=500",
+        ),
+        ('q=good "open', "'\"open': the quote is not closed"),
+        (
+            "q=good a>",
+            "'a>' is not understood: write words, \"a phrase\", key=value, key>=5, -word",
+        ),
+        ("since=inf", "'inf' is no time: write milliseconds since the epoch"),
+        ("until=now", "'now' is no time: write milliseconds since the epoch"),
+        ("sort=name", "cannot sort by 'name': start, duration, spans, errors"),
+        ("offset=-1", "'-1' is no offset: write how many traces to leave out"),
+    ],
+)
+def test_what_the_search_does_not_understand_is_said(
+    receiver: Receiver, query: str, text: str
+) -> None:
+    """400, with the part and how to write it."""
+    assert get(receiver, "/api/traces?" + query, 400) == {"error": text}
+
+
+@pytest.mark.promise("VIEW-03")
+def test_paging_reaches_every_trace(receiver: Receiver) -> None:
+    """Beyond the latest 200, in order, each once."""
+    for first in range(1, 451, 150):
+        numbers = range(first, first + 150)
+        send(receiver, *(timed(1, 0, n, n + 1, traceId=f"{n:032x}", name=f"t{n}") for n in numbers))
+    names = []
+    for offset in (0, 200, 400):
+        names += [t["name"] for t in get(receiver, f"/api/traces?offset={offset}")["traces"]]
+    assert names == [f"t{number}" for number in range(450, 0, -1)]
+
+
+@pytest.mark.promise("VIEW-06")
+@pytest.mark.parametrize("server_first", [False, True])
+def test_a_client_and_a_server_that_share_a_span_id_are_both_kept(
+    receiver: Receiver, server_first: bool, tmp_path: Path
+) -> None:
+    """As Zipkin's do: the server's span hangs below the client's, with the children of its service."""
+    file = str(tmp_path / "traces.db")
+    client = (timed(1, 0, 0, 100, name="page"), timed(2, 1, 10, 90, name="call", kind=3))
+    server = (timed(2, 1, 20, 80, name="serve", kind=2), timed(3, 2, 30, 40, name="query"))
+    with Receiver(0, 0, db=file) as other:
+        for number in (1, 0) if server_first else (0, 1):
+            spans, service = ((client, "page"), (server, "api"))[number]
+            send(other, *spans, service=service)
+            send(other, *spans, service=service)
+        assert other.store.count == 4
+        before = get(other, f"/api/traces/{ONE}")
+    assert [(row["depth"], row["name"], row["service"]) for row in before["rows"]] == [
+        (0, "page", "page"),
+        (1, "call", "page"),
+        (2, "serve", "api"),
+        (3, "query", "api"),
+    ]
+    assert len({row["id"] for row in before["rows"]}) == 4
+    with Receiver(0, 0, db=file) as again:
+        assert get(again, f"/api/traces/{ONE}")["rows"] == before["rows"]
 
 
 @pytest.mark.promise("VIEW-07")

@@ -16,16 +16,21 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from obs_view._demo import run_demo
+from obs_view._fold import Folder
 from obs_view._follow import Finished, Follower
 from obs_view._model import Trace
 from obs_view._options import parse_options
 from obs_view._otlp import to_json
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
-from obs_view._render import render_trace
+from obs_view._render import print_line, render_trace
 from obs_view._request import BadRequestError
 from obs_view._store import Store
 from obs_view._text import plural
+
+
+class NothingReadableError(OSError):
+    """A file holds no span."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,8 +65,11 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _tail(options: argparse.Namespace) -> None:
     with _receiver(options) as (receiver, stop):
-        for finished in Follower(receiver.store).follow(stop):
-            _print(finished, receiver.store, options)
+        finished = Follower(receiver.store).follow(stop)
+        wanted = (item for item in finished if _wanted(item.trace, options))
+        folded = options.fold and not options.json
+        for item in Folder().pass_on(wanted) if folded else wanted:
+            _print(item, receiver.store, options)
 
 
 @contextmanager
@@ -93,8 +101,11 @@ def _show(options: argparse.Namespace) -> None:
     store = Store(max_spans=sys.maxsize)
     for request in _read(options.file):
         store.add(request)
+    if not store.count:
+        raise NothingReadableError(f"{options.file} holds no span that can be read")
     for trace in store.traces():
-        _print(Finished(trace, 0), store, options)
+        if _wanted(trace, options):
+            _print(Finished(trace, 0), store, options)
 
 
 def _read(file: Path) -> list[ExportTraceServiceRequest]:
@@ -110,10 +121,15 @@ def _read(file: Path) -> list[ExportTraceServiceRequest]:
     return [request.request for request in parsed]
 
 
-def _print(finished: Finished, store: Store, options: argparse.Namespace) -> None:
-    trace, before = finished
-    if not _wanted(trace, options):
-        return
+def _print(item: Finished | str, store: Store, options: argparse.Namespace) -> None:
+    if isinstance(item, str):
+        print_line(item)
+    else:
+        _print_trace(*item, store, options)
+    sys.stdout.flush()
+
+
+def _print_trace(trace: Trace, before: int, store: Store, options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(
             json.dumps(to_json(store.export(trace.trace_id)), separators=(",", ":")) + "\n"
@@ -123,7 +139,6 @@ def _print(finished: Finished, store: Store, options: argparse.Namespace) -> Non
         others = map(store.get, store.linked(trace.trace_id)[1:])
         render_trace(trace, note=note, linked=[other for other in others if other])
         sys.stdout.write("\n")
-    sys.stdout.flush()
 
 
 def _wanted(trace: Trace, options: argparse.Namespace) -> bool:

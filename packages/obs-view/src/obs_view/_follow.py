@@ -12,7 +12,7 @@ from obs_view._model import Trace
 from obs_view._store import Store
 
 QUIET_S, INCOMPLETE_QUIET_S = 1.0, 6.0
-_POLL_S, _REMEMBERED = 0.1, 10_000
+_POLL_S, _REMEMBERED, _MOST_DOUBLED = 0.1, 10_000, 6
 
 
 class Finished(NamedTuple):
@@ -22,12 +22,18 @@ class Finished(NamedTuple):
     before: int
 
 
+class _Yielded(NamedTuple):
+    spans: int
+    times: int
+
+
 class Follower:
     """Watches a store for finished traces; to be used by one thread.
 
     A trace is finished when its root and all parents have come and nothing new for `quiet_s` (default 1 s); one with parts
     missing after `incomplete_quiet_s` (default 6 s, more than the SDK's batches wait). Spans that come later, as those of a
-    task that was tried again, finish it once more.
+    task that was tried again, finish it once more, each time after twice as long a quiet time: a trace that grows for
+    minutes is yielded again when it has ended, not with every span.
     """
 
     def __init__(
@@ -36,7 +42,7 @@ class Follower:
         self._store, self._quiet_s, self._incomplete_quiet_s = store, quiet_s, incomplete_quiet_s
         self._sequence = -1
         self._waiting: dict[str, tuple[float, float]] = {}
-        self._spans: OrderedDict[str, int] = OrderedDict()
+        self._yielded: OrderedDict[str, _Yielded] = OrderedDict()
 
     def follow(self, stop: Event) -> Iterator[Finished]:
         """Yield each trace as it finishes, blocking in between; when `stop` is set, what is left as it stands, and end."""
@@ -50,7 +56,11 @@ class Follower:
     def _look(self) -> None:
         for trace_id, sequence, seen in reversed(self._store.changed(self._sequence)):
             self._sequence = sequence
-            self._waiting[trace_id] = (seen + self._quiet_s, seen)
+            self._waiting[trace_id] = (seen + self._quiet_time(trace_id), seen)
+
+    def _quiet_time(self, trace_id: str) -> float:
+        times = self._yielded[trace_id].times if trace_id in self._yielded else 0
+        return self._incomplete_quiet_s * 2 ** (times - 1) if times else self._quiet_s
 
     def _due(self, now: float) -> Iterator[Finished]:
         for trace_id, (due, seen) in list(self._waiting.items()):
@@ -66,8 +76,8 @@ class Follower:
                 yield Finished(trace, self._remember(trace))
 
     def _remember(self, trace: Trace) -> int:
-        before = self._spans.pop(trace.trace_id, 0)
-        self._spans[trace.trace_id] = len(trace.spans)
-        if len(self._spans) > _REMEMBERED:
-            self._spans.popitem(last=False)
-        return before
+        spans, times = self._yielded.pop(trace.trace_id, _Yielded(0, 0))
+        self._yielded[trace.trace_id] = _Yielded(len(trace.spans), min(times + 1, _MOST_DOUBLED))
+        if len(self._yielded) > _REMEMBERED:
+            self._yielded.popitem(last=False)
+        return spans

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from obs_view._otlp import JSON, PROTOBUF, gunzip, parse, status_message
+from obs_view._otlp import ENCODINGS, JSON, PROTOBUF, decompress, parse, status_message
 from obs_view._request import BadRequestError, Parsed
 from obs_view._store import Store
 from obs_view._text import plural
@@ -49,10 +49,10 @@ def otlp_routes(store: Store) -> list[Route]:
 
 
 async def _body(request: Request) -> bytes:
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding not in ("identity", "gzip"):
+    encoding = request.headers.get("content-encoding", "").strip().lower() or "identity"
+    if encoding not in ENCODINGS:
         raise BadRequestError(
-            415, f"content encoding {encoding!r} is not supported: send gzip or none"
+            415, f"content encoding {encoding!r} is not supported: send gzip, deflate or none"
         )
     body, size = bytearray(), 0
     async for chunk in request.stream():
@@ -66,7 +66,7 @@ async def _body(request: Request) -> bytes:
         raise BadRequestError(
             413, f"the body has more than {MAX_BODY_BYTES} bytes: send smaller batches"
         )
-    return gunzip(bytes(body), MAX_BODY_BYTES) if encoding == "gzip" else bytes(body)
+    return decompress(bytes(body), encoding, MAX_BODY_BYTES)
 
 
 def _accept(store: Store, body: bytes, content_type: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -99,7 +99,10 @@ class Trace:
     def __init__(self, spans: Iterable[Span]) -> None:
         """Take the `spans` (at least one) of one trace, in any order."""
         self.spans: tuple[Span, ...] = tuple(
-            sorted(spans, key=lambda span: (span.start_time, -span.end_time, span.span_id))
+            sorted(
+                _with_own_ids(list(spans)),
+                key=lambda span: (span.start_time, -span.end_time, span.span_id),
+            )
         )
         self.trace_id: str = self.spans[0].trace_id
 
@@ -161,6 +164,36 @@ class Trace:
     def complete(self) -> bool:
         """Whether a root has come and every span's parent too."""
         return not self.missing_parents and any(not span.parent_id for span in self.spans)
+
+
+def _with_own_ids(spans: list[Span]) -> list[Span]:
+    """Part spans that share an id, as a client's and a server's do in Zipkin's style.
+
+    The second gets an id of its own below the first, and the children that are of its service.
+    """
+    by_id: dict[str, list[Span]] = {}
+    for span in spans:
+        by_id.setdefault(span.span_id, []).append(span)
+    if len(by_id) == len(spans):
+        return spans
+    owners = {
+        (span_id, span.service): f"{span_id}-{number}" if number else span_id
+        for span_id, same in by_id.items()
+        for number, span in enumerate(sorted(same, key=_client_first))
+    }
+    return [_parted(span, owners) for span in spans]
+
+
+def _client_first(span: Span) -> tuple[bool, int]:
+    return span.kind not in ("CLIENT", "PRODUCER"), span.start_time
+
+
+def _parted(span: Span, owners: Mapping[tuple[str, str], str]) -> Span:
+    own = owners[span.span_id, span.service]
+    if own != span.span_id:
+        return replace(span, span_id=own, parent_id=span.span_id)
+    parent = owners.get((span.parent_id, span.service), span.parent_id)
+    return replace(span, parent_id=parent)
 
 
 def _rows(spans: Iterable[Span], known: Mapping[str, Span]) -> Iterable[Row]:

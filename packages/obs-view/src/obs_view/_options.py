@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     tail.description, tail.formatter_class = _ABOUT, plain
     _add_receiver(tail)
     _add_filters(tail)
+    tail.add_argument(
+        "--no-fold",
+        dest="fold",
+        action="store_false",
+        help="print each of the one-span traces that are alike, as a poller makes them",
+    )
     show = commands.add_parser("show", help="print the traces of an OTLP-JSON file")
     show.add_argument(
         "file",

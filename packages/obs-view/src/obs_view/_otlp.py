@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import zlib
@@ -20,7 +21,7 @@ from obs_view._read_protobuf import parse_protobuf
 from obs_view._request import BadRequestError, Parsed
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-_KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUS = ("UNSET", "OK", "ERROR")
 
 
@@ -54,23 +55,38 @@ def _to_hex(item: dict[str, Any]) -> None:
     item.update({key: base64.b64decode(item[key]).hex() for key in IDS if key in item})
 
 
-def gunzip(body: bytes, limit: int) -> bytes:
-    """Return `body` decompressed.
+# gzip; zlib's format, which HTTP calls deflate; and bare deflate, which some send under that name
+_WINDOWS = {"gzip": (31,), "deflate": (15, -15)}
+ENCODINGS = ("identity", *_WINDOWS)
+
+
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Return `body` decompressed; `encoding` is one of ENCODINGS.
 
     Raises:
-        BadRequestError: 400 for damaged gzip, 413 for more than `limit` bytes (the rest is not decompressed).
+        BadRequestError: 400 for a damaged body, 413 for more than `limit` bytes (the rest is not decompressed).
     """
-    inflater = zlib.decompressobj(wbits=31)
+    if encoding == "identity":
+        return body
+    *others, last = _WINDOWS[encoding]
+    for window in others:
+        with contextlib.suppress(zlib.error):
+            return _inflate(body, window, encoding, limit)
     try:
-        plain = inflater.decompress(body, limit + 1)
+        return _inflate(body, last, encoding, limit)
     except zlib.error as error:
-        raise BadRequestError(400, f"the body is not gzip: {error}") from error
+        raise BadRequestError(400, f"the body is not {encoding}: {error}") from error
+
+
+def _inflate(body: bytes, window: int, encoding: str, limit: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=window)
+    plain = inflater.decompress(body, limit + 1)
     if len(plain) > limit:
         raise BadRequestError(
             413, f"the body has more than {limit} bytes when decompressed: send smaller batches"
         )
     if not inflater.eof:
-        raise BadRequestError(400, "the gzip body is truncated")
+        raise BadRequestError(400, f"the {encoding} body is truncated")
     return plain
 
 
@@ -101,7 +117,7 @@ def to_span(raw: bytes, resource: Mapping[str, Any], scope: str) -> Span:
     return Span(
         name=span.name,
         service=str(resource.get("service.name", "unknown_service")),
-        kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "UNSPECIFIED",
+        kind=KINDS[span.kind] if 0 <= span.kind < len(KINDS) else "UNSPECIFIED",
         status=_STATUS[span.status.code] if 0 <= span.status.code < len(_STATUS) else "UNSET",
         description=span.status.message,
         trace_id=span.trace_id.hex(),

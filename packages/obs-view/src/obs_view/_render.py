@@ -59,13 +59,22 @@ def render_trace(
     """
     console = console or _standard_output()
     for line in _Tree(trace, console, note, linked).lines():
+        _print(line, console)
+
+
+def print_line(text: str) -> None:
+    """Print a line of text to standard output, as `render_trace` prints its lines."""
+    _print(Text(text + "\n", style="dim"), _standard_output())
+
+
+def _print(line: Text, console: Console) -> None:
+    if _is_ascii(console):
         # the same length, so that the colours stay where they are
-        line.plain = (
-            line.plain.replace("µ", "u").encode("ascii", "replace").decode()
-            if _is_ascii(console)
-            else line.plain
+        plain = (
+            line.plain.replace("µ", "u").replace("\N{MULTIPLICATION SIGN}", "x").replace("·", "-")
         )
-        console.print(line, no_wrap=True, overflow="crop", highlight=False)
+        line.plain = plain.encode("ascii", "replace").decode()
+    console.print(line, no_wrap=True, overflow="crop", highlight=False)
 
 
 def _standard_output() -> Console:

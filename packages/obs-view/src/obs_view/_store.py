@@ -14,10 +14,11 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from obs_view._database import Database
+from obs_view._database import Database, Saved
 from obs_view._model import Trace
 from obs_view._otlp import valid_ids
-from obs_view._stored_trace import Origin, StoredTrace
+from obs_view._peers import Peer, peer_of
+from obs_view._stored_trace import Operation, Origin, StoredSpan, StoredTrace
 
 MAX_SPANS, MAX_AGE_S = 100_000, 24 * 3600.0
 _MAX_LINKED = 50
@@ -46,6 +47,10 @@ class Store:
         self._entries: OrderedDict[bytes, StoredTrace] = OrderedDict()
         self._incoming: dict[bytes, set[bytes]] = {}
         self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = WeakValueDictionary()
+        self._operations: WeakValueDictionary[tuple[str, str, int, Peer], Operation] = (
+            WeakValueDictionary()
+        )
+        self._unsaved: list[Saved] = []
         self._changed = threading.Condition()
         self._database: Database | None = None
         for request in database.load(max_age_s) if database else ():
@@ -57,6 +62,7 @@ class Store:
         """Keep the request's spans; return how many were rejected for an invalid trace or span id."""
         with self._changed:
             rejected = self._take(request)
+            self._save()
             self._evict()
             self._changed.notify_all()
         return rejected
@@ -66,27 +72,24 @@ class Store:
         for group in request.resource_spans:
             for scope in group.scope_spans:
                 origin = self._origin(group.resource, scope.scope)
-                added = [span for span in scope.spans if self._add(span, origin)]
-                rejected += len(scope.spans) - len(added)
-                self._save(added, origin)
+                for span in scope.spans:
+                    rejected += not self._add(span, origin)
         return rejected
 
-    def _save(self, spans: Iterable[ProtoSpan], origin: Origin) -> None:
+    def _save(self) -> None:
         if self._database:
-            self._database.save(
-                (
-                    span.trace_id,
-                    span.span_id,
-                    origin.resource,
-                    origin.scope,
-                    span.SerializeToString(),
-                )
-                for span in spans
-            )
+            self._database.save(self._unsaved)
+            self._unsaved = []
 
     def _origin(self, resource: Resource, scope: InstrumentationScope) -> Origin:
         origin = Origin(resource, scope)
         return self._origins.setdefault((origin.resource, origin.scope), origin)
+
+    def _operation(self, service: str, span: ProtoSpan) -> Operation:
+        peer = peer_of(span)
+        key = (service, span.name, span.kind, peer)
+        operation = self._operations.get(key)
+        return operation or self._operations.setdefault(key, Operation(*key))
 
     def _add(self, span: ProtoSpan, origin: Origin) -> bool:
         if not valid_ids(span):
@@ -94,17 +97,26 @@ class Store:
         entry = self._entries.get(span.trace_id)
         if entry is None:
             entry = self._entries[span.trace_id] = StoredTrace(span.trace_id)
+        stored = StoredSpan.of(span, origin, self._operation(origin.service, span))
         before = len(entry.spans)
-        entry.add(span, origin)
+        key = entry.add(span.span_id, stored)
         self.count += len(entry.spans) - before
+        if self._database:
+            self._unsaved.append((span.trace_id, key, origin.resource, origin.scope, stored.raw))
+        self._touch(entry)
+        self._link(entry, span)
+        return True
+
+    def _touch(self, entry: StoredTrace) -> None:
         self.sequence += 1
         entry.sequence, entry.seen = self.sequence, time.monotonic()
-        self._entries.move_to_end(span.trace_id)
+        self._entries.move_to_end(entry.trace_id)
+
+    def _link(self, entry: StoredTrace, span: ProtoSpan) -> None:
         for link in span.links:
             if link.trace_id != span.trace_id:
                 entry.links.add(link.trace_id)
                 self._incoming.setdefault(link.trace_id, set()).add(span.trace_id)
-        return True
 
     def _evict(self) -> None:
         oldest = time.monotonic() - self.max_age_s

@@ -1,9 +1,10 @@
-"""One trace as the store keeps it: the bytes that came, and what the list shows of them."""
+"""One trace as the store keeps it: the bytes that came, and what lists and statistics need of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -12,6 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from obs_view._model import Trace
 from obs_view._otlp import attributes_of, service_name, to_span
+from obs_view._peers import NO_PEER, Peer
+
+_ERROR = 2
 
 
 class Origin:
@@ -28,6 +32,36 @@ class Origin:
         """Return the resource's attributes and the scope's name."""
         scope = InstrumentationScope.FromString(self.scope)
         return attributes_of(Resource.FromString(self.resource)), str(scope.name)
+
+
+class Operation:
+    """What a span does: service, name and kind, and the system that it calls; kept once for all its spans."""
+
+    __slots__ = ("__weakref__", "kind", "name", "peer", "service")
+
+    def __init__(self, service: str, name: str, kind: int, peer: Peer = NO_PEER) -> None:
+        self.service, self.name, self.kind, self.peer = service, name, kind, peer
+
+
+class StoredSpan(NamedTuple):
+    """A span's bytes, and what lists and statistics need of it; times are nanoseconds."""
+
+    raw: bytes
+    origin: Origin
+    operation: Operation
+    start: int
+    duration: int
+    failed: bool
+    parent: bytes
+
+    @classmethod
+    def of(cls, span: ProtoSpan, origin: Origin, operation: Operation) -> StoredSpan:
+        """Keep `span`."""
+        start, end = span.start_time_unix_nano, span.end_time_unix_nano
+        parent = span.parent_span_id if any(span.parent_span_id) else b""
+        failed = span.status.code == _ERROR
+        raw = span.SerializeToString()
+        return cls(raw, origin, operation, start, max(0, end - start), failed, parent)
 
 
 @dataclass(slots=True)
@@ -47,45 +81,55 @@ class Summary:
         """Nanoseconds."""
         return max(0, self.end - self.start)
 
-    def add(self, span: ProtoSpan, service: str) -> None:
+    def add(self, span: StoredSpan) -> None:
         """Count a span in."""
-        self.start = min(
-            self.start or span.start_time_unix_nano, span.start_time_unix_nano or self.start
-        )
-        self.end = max(self.end, span.end_time_unix_nano, span.start_time_unix_nano)
-        self.errors += span.status.code == 2
+        service = span.operation.service
+        self.start = min(self.start or span.start, span.start or self.start)
+        self.end = max(self.end, span.start + span.duration)
+        self.errors += span.failed
         self.services[service] = self.services.get(service, 0) + 1
-        is_root = not any(span.parent_span_id)
+        is_root = not span.parent
         if (is_root and not self.complete) or not self.root:
-            self.root, self.root_service, self.complete = span.name, service, is_root
+            self.root, self.root_service, self.complete = span.operation.name, service, is_root
 
 
 class StoredTrace:
-    """One trace in the store; to be used under the store's lock."""
+    """One trace in the store; to be used under the store's lock.
+
+    A span's key is its id. Where a client's and a server's span share one, as Zipkin's do, the second has a longer key.
+    """
 
     __slots__ = ("_stale", "_summary", "links", "seen", "sequence", "spans", "trace_id")
 
     def __init__(self, trace_id: bytes) -> None:
         self.trace_id = trace_id
-        self.spans: dict[bytes, tuple[bytes, Origin]] = {}
+        self.spans: dict[bytes, StoredSpan] = {}
         self.links: set[bytes] = set()
         self.sequence = 0
         self.seen = 0.0
         self._summary, self._stale = Summary(), False
 
-    def add(self, span: ProtoSpan, origin: Origin) -> None:
-        """Add a span; one that was sent again takes the place of the first."""
-        if span.span_id in self.spans:
+    def add(self, span_id: bytes, span: StoredSpan) -> bytes:
+        """Add a span, and return its key; one that was sent again takes the place of the first."""
+        key = self._key(span_id, span.origin.resource)
+        if key in self.spans:
             self._stale = True
         else:
-            self._summary.add(span, origin.service)
-        self.spans[span.span_id] = (span.SerializeToString(), origin)
+            self._summary.add(span)
+        self.spans[key] = span
+        return key
+
+    def _key(self, span_id: bytes, resource: bytes) -> bytes:
+        key = span_id
+        while key in self.spans and self.spans[key].origin.resource != resource:
+            key += b"+"
+        return key
 
     def shorten(self, excess: int) -> list[bytes]:
-        """Drop the `excess` spans that came first; return their ids."""
+        """Drop the `excess` spans that came first; return their keys."""
         gone = list(self.spans)[:excess]
-        for span_id in gone:
-            del self.spans[span_id]
+        for key in gone:
+            del self.spans[key]
         self._stale = True
         return gone
 
@@ -94,22 +138,23 @@ class StoredTrace:
         """What the list shows."""
         if self._stale:
             self._summary, self._stale = Summary(), False
-            for raw, origin in self.spans.values():
-                self._summary.add(ProtoSpan.FromString(raw), origin.service)
+            for span in self.spans.values():
+                self._summary.add(span)
         return self._summary
 
     def trace(self) -> Trace:
         """Decode all spans."""
-        origins = {
-            origin: origin.decoded() for origin in {origin for _, origin in self.spans.values()}
-        }
-        return Trace(to_span(raw, *origins[origin]) for raw, origin in self.spans.values())
+        origins = {origin: origin.decoded() for origin in self._origins()}
+        return Trace(to_span(span.raw, *origins[span.origin]) for span in self.spans.values())
+
+    def _origins(self) -> Iterable[Origin]:
+        return {span.origin for span in self.spans.values()}
 
     def export(self) -> ExportTraceServiceRequest:
         """Return the OTLP request that would bring this trace."""
         request, by_origin = ExportTraceServiceRequest(), dict[Origin, list[bytes]]()
-        for raw, origin in self.spans.values():
-            by_origin.setdefault(origin, []).append(raw)
+        for span in self.spans.values():
+            by_origin.setdefault(span.origin, []).append(span.raw)
         for origin, spans in by_origin.items():
             group = request.resource_spans.add(resource=Resource.FromString(origin.resource))
             scope = group.scope_spans.add(scope=InstrumentationScope.FromString(origin.scope))

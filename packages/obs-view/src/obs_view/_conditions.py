@@ -1,0 +1,146 @@
+"""One condition of the search as a test of a trace, on the bytes as they came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from obs_view._otlp import KINDS
+from obs_view._query import OPERATORS, QueryError, Term
+from obs_view._stored_trace import StoredSpan, StoredTrace
+from obs_view._text import nanoseconds
+
+Test = Callable[[StoredTrace], bool]
+_NUMBERS: dict[str, Callable[[StoredTrace], float]] = {
+    "duration": lambda entry: entry.summary.duration,
+    "spans": lambda entry: len(entry.spans),
+    "errors": lambda entry: entry.summary.errors,
+}
+_FIELDS: dict[str, Callable[[StoredSpan], str]] = {
+    "service": lambda span: span.operation.service,
+    "name": lambda span: span.operation.name,
+    "kind": lambda span: KINDS[span.operation.kind % len(KINDS)].lower(),
+    "status": lambda span: "error" if span.failed else "ok",
+}
+
+
+def condition(term: Term) -> Test:
+    """Return the test of a term.
+
+    Raises:
+        QueryError: The term compares what cannot be compared.
+    """
+    test = _test(term)
+    if term.negated:
+        return lambda entry: not test(entry)
+    return test
+
+
+def _test(term: Term) -> Test:
+    if not term.key:
+        return _word(term.value)
+    if term.key in _NUMBERS:
+        return _compared(term, _NUMBERS[term.key])
+    if term.operator in OPERATORS:
+        return _any_attribute(term.key, OPERATORS[term.operator], _number(term))
+    if term.key in _FIELDS:
+        return _field(_FIELDS[term.key], term.value.lower())
+    return _attribute(term.key, term.value)
+
+
+def _compared(term: Term, value: Callable[[StoredTrace], float]) -> Test:
+    bound = nanoseconds(term.value) if term.key == "duration" else _number(term)
+    compare = OPERATORS.get(term.operator, float.__eq__)
+    return lambda entry: compare(float(value(entry)), float(bound)) is True
+
+
+def _number(term: Term) -> float:
+    try:
+        return float(term.value)
+    except ValueError:
+        part = f"{term.key}{term.operator}{term.value}"
+        raise QueryError(f"{part!r} compares with no number: write {term.key}>=500") from None
+
+
+def _field(field: Callable[[StoredSpan], str], wanted: str) -> Test:
+    return lambda entry: any(field(span).lower() == wanted for span in entry.spans.values())
+
+
+def _word(word: str) -> Test:
+    lower, plain = word.lower(), word.lower().encode()
+    return lambda entry: (
+        entry.trace_id.hex().startswith(lower)
+        or any(lower in service.lower() for service in entry.summary.services)
+        or any(plain in span.raw.lower() for span in entry.spans.values())
+    )
+
+
+def _attribute(key: str, value: str) -> Test:
+    prefix, wanted = _prefix(key), tuple(_encoded_values(key, value))
+
+    def stands_in(raw: bytes) -> bool:
+        position = raw.find(prefix)
+        while position >= 0:
+            if raw.startswith(wanted, position):
+                return True
+            position = raw.find(prefix, position + 1)
+        return False
+
+    def fits(entry: StoredTrace) -> bool:
+        spans = entry.spans.values()
+        return any(stands_in(span.raw) for span in spans) or any(
+            stands_in(resource) for resource in {span.origin.resource for span in spans}
+        )
+
+    return fits
+
+
+def _any_attribute(key: str, compare: Callable[[float, float], bool], bound: float) -> Test:
+    prefix = _prefix(key)
+    known: dict[bytes, bool] = {}
+
+    def fits_value(value: bytes) -> bool:
+        if value not in known:
+            number = _decoded(value)
+            known[value] = number is not None and compare(number, bound)
+        return known[value]
+
+    def fits(entry: StoredTrace) -> bool:
+        for span in entry.spans.values():
+            position = span.raw.find(prefix)
+            if position >= 0:
+                start = position + len(prefix) + 2
+                if fits_value(span.raw[start : start + span.raw[start - 1]]):
+                    return True
+        return False
+
+    return fits
+
+
+def _prefix(key: str) -> bytes:
+    """Return how protobuf begins an attribute of that key."""
+    return bytes(KeyValue(key=key).SerializeToString())
+
+
+def _decoded(value: bytes) -> float | None:
+    """Return the number of an encoded AnyValue: an integer, a double, or text that is one."""
+    try:
+        decoded = AnyValue.FromString(value)
+        return float(getattr(decoded, decoded.WhichOneof("value") or "string_value"))
+    except (DecodeError, ValueError, TypeError):
+        return None
+
+
+def _encoded_values(key: str, value: str) -> list[bytes]:
+    """Return how protobuf writes the attribute, for each type that `value` may stand for."""
+    values = [AnyValue(string_value=value)]
+    if re.fullmatch(r"-?\d{1,18}", value):
+        values.append(AnyValue(int_value=int(value)))
+    if value.lower() in ("true", "false"):
+        values.append(AnyValue(bool_value=value.lower() == "true"))
+    if re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", value):
+        values.append(AnyValue(double_value=float(value)))
+    return [KeyValue(key=key, value=item).SerializeToString() for item in values]
