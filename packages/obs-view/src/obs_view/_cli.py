@@ -13,18 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from obs_view._demo import run_demo
 from obs_view._fold import Folder
 from obs_view._follow import Finished, Follower
 from obs_view._model import Trace
 from obs_view._options import parse_options
-from obs_view._otlp import to_json
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
 from obs_view._render import print_line, render_trace
-from obs_view._request import BadRequestError
+from obs_view._request import LOGS, SPANS, BadRequestError
 from obs_view._store import Store
 from obs_view._text import plural
 
@@ -54,13 +51,20 @@ def _say(text: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    requests = [request for file in options.files for request in _read(file)]
+    _check(options.files)
     with _receiver(options) as (receiver, stop):
-        for request in requests:
-            receiver.store.add(request)
+        for file in options.files:
+            _read(file, receiver.store)
         # a signal's handler runs between two waits
         while not stop.wait(0.5):
             pass
+
+
+def _check(files: list[Path]) -> None:
+    """Refuse a file that cannot be read before anything is bound."""
+    store = Store(max_spans=sys.maxsize)
+    for file in files:
+        _read(file, store)
 
 
 def _tail(options: argparse.Namespace) -> None:
@@ -99,8 +103,7 @@ def _receiver(options: argparse.Namespace) -> Iterator[tuple[Receiver, threading
 
 def _show(options: argparse.Namespace) -> None:
     store = Store(max_spans=sys.maxsize)
-    for request in _read(options.file):
-        store.add(request)
+    _read(options.file, store)
     if not store.count:
         raise NothingReadableError(f"{options.file} holds no span that can be read")
     for trace in store.traces():
@@ -108,17 +111,20 @@ def _show(options: argparse.Namespace) -> None:
             _print(Finished(trace, 0), store, options)
 
 
-def _read(file: Path) -> list[ExportTraceServiceRequest]:
-    """Read OTLP-JSON: one document a line, or else one in all."""
+def _read(file: Path, store: Store) -> None:
+    """Take in OTLP-JSON, spans and logs: one document a line, or else one in all."""
     content = file.read_bytes()
     lines = content.strip().splitlines()
     one_a_line = all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
-    parsed = [parse_json(document) for document in (lines if lines and one_a_line else [content])]
-    rejected = sum(request.rejected for request in parsed)
-    if rejected:
-        reason = next(request.reason for request in parsed if request.reason)
-        _say(f"{file}: {plural(rejected, 'span')} cannot be read: {reason:.300}")
-    return [request.request for request in parsed]
+    for document in lines if lines and one_a_line else [content]:
+        spans, logs = (parse_json(document, signal) for signal in (SPANS, LOGS))
+        store.add(spans.request)
+        store.logs.add(logs.request)
+        for parsed, noun in ((spans, "span"), (logs, "log record")):
+            if parsed.rejected:
+                _say(
+                    f"{file}: {plural(parsed.rejected, noun)} cannot be read: {parsed.reason:.300}"
+                )
 
 
 def _print(item: Finished | str, store: Store, options: argparse.Namespace) -> None:
@@ -131,13 +137,16 @@ def _print(item: Finished | str, store: Store, options: argparse.Namespace) -> N
 
 def _print_trace(trace: Trace, before: int, store: Store, options: argparse.Namespace) -> None:
     if options.json:
-        sys.stdout.write(
-            json.dumps(to_json(store.export(trace.trace_id)), separators=(",", ":")) + "\n"
-        )
+        sys.stdout.write(json.dumps(store.export(trace.trace_id), separators=(",", ":")) + "\n")
     else:
         note = f"again, with {plural(len(trace.spans) - before, 'span')} more" if before else ""
         others = map(store.get, store.linked(trace.trace_id)[1:])
-        render_trace(trace, note=note, linked=[other for other in others if other])
+        render_trace(
+            trace,
+            note=note,
+            linked=[other for other in others if other],
+            log_level=options.log_level,
+        )
         sys.stdout.write("\n")
 
 

@@ -14,6 +14,7 @@ from obs_view._stored_trace import StoredSpan, StoredTrace
 from obs_view._text import nanoseconds
 
 Test = Callable[[StoredTrace], bool]
+BytesTest = Callable[[bytes], bool]
 _NUMBERS: dict[str, Callable[[StoredTrace], float]] = {
     "duration": lambda entry: entry.summary.duration,
     "spans": lambda entry: len(entry.spans),
@@ -44,20 +45,34 @@ def _test(term: Term) -> Test:
         return _word(term.value)
     if term.key in _NUMBERS:
         return _compared(term, _NUMBERS[term.key])
+    if term.operator in OPERATORS or term.key not in _FIELDS:
+        return _attribute(attribute_test(term))
+    return _field(_FIELDS[term.key], term.value.lower())
+
+
+def attribute_test(term: Term) -> BytesTest:
+    """Return the test of a record's bytes that a term with a key stands for.
+
+    Raises:
+        QueryError: The term compares with what is no number.
+    """
     if term.operator in OPERATORS:
-        return _any_attribute(term.key, OPERATORS[term.operator], _number(term))
-    if term.key in _FIELDS:
-        return _field(_FIELDS[term.key], term.value.lower())
-    return _attribute(term.key, term.value)
+        return _compared_attribute(term.key, OPERATORS[term.operator], number(term))
+    return _equal_attribute(term.key, term.value)
 
 
 def _compared(term: Term, value: Callable[[StoredTrace], float]) -> Test:
-    bound = nanoseconds(term.value) if term.key == "duration" else _number(term)
+    bound = nanoseconds(term.value) if term.key == "duration" else number(term)
     compare = OPERATORS.get(term.operator, float.__eq__)
     return lambda entry: compare(float(value(entry)), float(bound)) is True
 
 
-def _number(term: Term) -> float:
+def number(term: Term) -> float:
+    """Return the number that a term compares with.
+
+    Raises:
+        QueryError: It is none.
+    """
     try:
         return float(term.value)
     except ValueError:
@@ -78,10 +93,21 @@ def _word(word: str) -> Test:
     )
 
 
-def _attribute(key: str, value: str) -> Test:
+def _attribute(fits: BytesTest) -> Test:
+    def fits_trace(entry: StoredTrace) -> bool:
+        for span in entry.spans.values():
+            if fits(span.raw):
+                return True
+        resources = {span.origin.resource for span in entry.spans.values()}
+        return any(fits(resource) for resource in resources)
+
+    return fits_trace
+
+
+def _equal_attribute(key: str, value: str) -> BytesTest:
     prefix, wanted = _prefix(key), tuple(_encoded_values(key, value))
 
-    def stands_in(raw: bytes) -> bool:
+    def fits(raw: bytes) -> bool:
         position = raw.find(prefix)
         while position >= 0:
             if raw.startswith(wanted, position):
@@ -89,33 +115,26 @@ def _attribute(key: str, value: str) -> Test:
             position = raw.find(prefix, position + 1)
         return False
 
-    def fits(entry: StoredTrace) -> bool:
-        spans = entry.spans.values()
-        return any(stands_in(span.raw) for span in spans) or any(
-            stands_in(resource) for resource in {span.origin.resource for span in spans}
-        )
-
     return fits
 
 
-def _any_attribute(key: str, compare: Callable[[float, float], bool], bound: float) -> Test:
+def _compared_attribute(
+    key: str, compare: Callable[[float, float], bool], bound: float
+) -> BytesTest:
     prefix = _prefix(key)
     known: dict[bytes, bool] = {}
 
-    def fits_value(value: bytes) -> bool:
+    def fits(raw: bytes) -> bool:
+        position = raw.find(prefix)
+        if position < 0:
+            return False
+        # what follows is the value's tag and its length
+        start = position + len(prefix) + 2
+        value = raw[start : start + raw[start - 1]]
         if value not in known:
-            number = _decoded(value)
-            known[value] = number is not None and compare(number, bound)
+            decoded = _decoded(value)
+            known[value] = decoded is not None and compare(decoded, bound)
         return known[value]
-
-    def fits(entry: StoredTrace) -> bool:
-        for span in entry.spans.values():
-            position = span.raw.find(prefix)
-            if position >= 0:
-                start = position + len(prefix) + 2
-                if fits_value(span.raw[start : start + span.raw[start - 1]]):
-                    return True
-        return False
 
     return fits
 

@@ -7,9 +7,12 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
@@ -18,8 +21,13 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS obs_view_spans (
     trace_id BLOB, span_id BLOB, seen REAL, resource BLOB, scope BLOB, span BLOB, PRIMARY KEY (trace_id, span_id)
 )"""
+_LOGS_SCHEMA = """
+CREATE TABLE IF NOT EXISTS obs_view_logs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, seen REAL, resource BLOB, scope BLOB, record BLOB
+)"""
+_FORGET_LOGS = """
+DELETE FROM obs_view_logs WHERE number IN (SELECT number FROM obs_view_logs ORDER BY number LIMIT ?)"""
 _SAVE = "INSERT OR REPLACE INTO obs_view_spans VALUES (?, ?, ?, ?, ?, ?)"
-_LOAD = "SELECT resource, scope, span FROM obs_view_spans ORDER BY rowid"
 
 Saved = tuple[bytes, bytes, bytes, bytes, bytes]
 
@@ -46,17 +54,53 @@ class Database:
 
     def load(self, max_age_s: float) -> Iterator[ExportTraceServiceRequest]:
         """Drop what came longer than `max_age_s` seconds ago, and yield the rest."""
+        for resource, scope, spans in self._load("obs_view_spans", "span, rowid", max_age_s):
+            request = ExportTraceServiceRequest()
+            group = request.resource_spans.add(resource=resource)
+            held = group.scope_spans.add(scope=scope).spans
+            held.extend(map(ProtoSpan.FromString, spans))
+            yield request
+
+    def load_logs(self, max_age_s: float) -> Iterator[ExportLogsServiceRequest]:
+        """Drop the log records that came longer than `max_age_s` seconds ago, and yield the rest."""
+        for resource, scope, records in self._load("obs_view_logs", "record, number", max_age_s):
+            request = ExportLogsServiceRequest()
+            group = request.resource_logs.add(resource=resource)
+            held = group.scope_logs.add(scope=scope).log_records
+            held.extend(map(LogRecord.FromString, records))
+            yield request
+
+    def _load(
+        self, table: str, columns: str, max_age_s: float
+    ) -> Iterator[tuple[Resource, InstrumentationScope, list[bytes]]]:
         with self._connection:
             self._connection.execute(
-                "DELETE FROM obs_view_spans WHERE seen < ?", (time.time() - max_age_s,)
+                f"DELETE FROM {table} WHERE seen < ?",  # noqa: S608 - a table of ours
+                (time.time() - max_age_s,),
             )
-        rows = self._connection.execute(_LOAD)
-        for (resource, scope), spans in groupby(rows, key=lambda row: (row[0], row[1])):
-            request = ExportTraceServiceRequest()
-            group = request.resource_spans.add(resource=Resource.FromString(resource))
-            held = group.scope_spans.add(scope=InstrumentationScope.FromString(scope)).spans
-            held.extend(ProtoSpan.FromString(span) for _, _, span in spans)
-            yield request
+        rows = self._connection.execute(
+            f"SELECT resource, scope, {columns} FROM {table} ORDER BY 4"  # noqa: S608
+        )
+        for (resource, scope), group in groupby(rows, key=lambda row: (row[0], row[1])):
+            yield (
+                Resource.FromString(resource),
+                InstrumentationScope.FromString(scope),
+                [row[2] for row in group],
+            )
+
+    def save_logs(self, logs: Iterable[Any]) -> None:
+        """Keep log records."""
+        now = time.time()
+        rows: list[tuple[object, ...]] = [
+            (now, log.origin.resource, log.origin.scope, log.raw) for log in logs
+        ]
+        self._run(
+            "INSERT INTO obs_view_logs (seen, resource, scope, record) VALUES (?, ?, ?, ?)", rows
+        )
+
+    def forget_logs(self, count: int) -> None:
+        """Remove the `count` log records that came first."""
+        self._run(_FORGET_LOGS, [(count,)])
 
     def save(self, spans: Iterable[Saved]) -> None:
         """Keep (trace id, span id, resource, scope, span); a span that is there already is replaced."""
@@ -92,6 +136,7 @@ def _open(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         with connection:
             connection.execute(_SCHEMA)
+            connection.execute(_LOGS_SCHEMA)
     except sqlite3.Error:
         connection.close()
         raise

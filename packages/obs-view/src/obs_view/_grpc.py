@@ -6,18 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from obs_view._http import MAX_BODY_BYTES, receive
+from obs_view._http import MAX_BODY_BYTES
 from obs_view._read_protobuf import parse_protobuf
-from obs_view._request import BadRequestError
+from obs_view._receive import receive
+from obs_view._request import LOGS, SPANS, BadRequestError, Signal
 from obs_view._store import Store
 
 _SERVICE = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
 def start_server(store: Store, host: str, port: int) -> tuple[grpc.Server, int]:
-    """Start a gRPC server for traces on `host` and `port` (0: any free one); return it and its port.
+    """Start a gRPC server for traces and logs on `host` and `port` (0: any free one); return it and its port.
 
-    Metrics and logs are accepted and thrown away, as over HTTP.
+    Metrics are accepted and thrown away, as over HTTP.
 
     Raises:
         OSError: The port is in use.
@@ -26,9 +27,9 @@ def start_server(store: Store, host: str, port: int) -> tuple[grpc.Server, int]:
     server = grpc.server(ThreadPoolExecutor(4, thread_name_prefix="obs-view-grpc"), options=options)
     server.add_generic_rpc_handlers(
         (
-            _handler("trace", "Trace", lambda body, context: _export(store, body, context)),
+            _handler("trace", "Trace", lambda body, context: _export(store, SPANS, body, context)),
+            _handler("logs", "Logs", lambda body, context: _export(store, LOGS, body, context)),
             _handler("metrics", "Metrics", lambda body, context: b""),
-            _handler("logs", "Logs", lambda body, context: b""),
         )
     )
     try:
@@ -45,11 +46,10 @@ def _handler(signal: str, name: str, export: object) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(_SERVICE.format(signal, name), methods)
 
 
-def _export(store: Store, body: bytes, context: grpc.ServicerContext) -> bytes:
+def _export(store: Store, signal: Signal, body: bytes, context: grpc.ServicerContext) -> bytes:
     try:
-        parsed = parse_protobuf(body)
+        parsed = parse_protobuf(body, signal)
     except BadRequestError as error:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         raise
-    answer: bytes = receive(store, parsed).SerializeToString()
-    return answer
+    return bytes(receive(store, parsed, signal).SerializeToString())

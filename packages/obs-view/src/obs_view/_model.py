@@ -81,6 +81,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """A log record; `severity` is OpenTelemetry's number, from 1 (TRACE) to 24 (FATAL), 0 where none was given."""
+
+    time: int
+    severity: int
+    level: str
+    body: str
+    service: str
+    trace_id: str
+    span_id: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """A span's place in the tree; `depth` is 0 for a root.
 
@@ -96,8 +110,9 @@ class Row:
 class Trace:
     """All spans of one trace that have come so far; immutable, usable from any thread."""
 
-    def __init__(self, spans: Iterable[Span]) -> None:
-        """Take the `spans` (at least one) of one trace, in any order."""
+    def __init__(self, spans: Iterable[Span], logs: Iterable[Log] = ()) -> None:
+        """Take the `spans` (at least one) of one trace, in any order, and its `logs`."""
+        self.logs: tuple[Log, ...] = tuple(logs)
         self.spans: tuple[Span, ...] = tuple(
             sorted(
                 _with_own_ids(list(spans)),
@@ -113,6 +128,14 @@ class Trace:
     def by_id(self) -> dict[str, Span]:
         """The spans by their id."""
         return {span.span_id: span for span in self.spans}
+
+    @cached_property
+    def logs_by_span(self) -> dict[str, list[Log]]:
+        """The log records by the id of the span in which they were written."""
+        found: dict[str, list[Log]] = {}
+        for log in self.logs:
+            found.setdefault(log.span_id, []).append(log)
+        return found
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:

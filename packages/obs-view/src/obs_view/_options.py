@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from obs_view._cors import OriginError, checked_origin
+from obs_view._otlp import LEVELS
 from obs_view._store import MAX_AGE_S, MAX_SPANS
 from obs_view._text import nanoseconds
 
@@ -148,6 +149,14 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="TIME",
         help="only traces this long: 250ms, 1.5s, 2min",
+    )
+    add(
+        "--log-level",
+        type=str.upper,
+        choices=(*LEVELS, "OFF"),
+        default="WARN",
+        metavar="LEVEL",
+        help="least level of the log records that are printed with their span, or off (default: warn)",
     )
     add("--json", action="store_true", help="print an OTLP-JSON document a line instead of a tree")
 

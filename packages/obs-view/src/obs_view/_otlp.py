@@ -11,43 +11,46 @@ from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import json_format
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from google.protobuf.message import Message
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from obs_view._model import Event, Link, Span
+from obs_view._model import Event, Link, Log, Span
 from obs_view._read_json import IDS, parse_json
 from obs_view._read_protobuf import parse_protobuf
-from obs_view._request import BadRequestError, Parsed
+from obs_view._request import LOGS, SPANS, BadRequestError, Parsed, Signal
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 _STATUS = ("UNSET", "OK", "ERROR")
 
 
-def parse(body: bytes, content_type: str) -> Parsed:
+def parse(body: bytes, content_type: str, signal: Signal = SPANS) -> Parsed:
     """Parse an export request.
 
     Raises:
         BadRequestError: 400 where the body is not what `content_type` says, 415 for a type that OTLP does not have.
     """
     if content_type == PROTOBUF:
-        return parse_protobuf(body)
+        return parse_protobuf(body, signal)
     if content_type == JSON:
-        return parse_json(body)
+        return parse_json(body, signal)
     raise BadRequestError(
         415, f"content type {content_type!r} is not OTLP: send {PROTOBUF} or {JSON}"
     )
 
 
-def to_json(request: ExportTraceServiceRequest) -> dict[str, Any]:
-    """Return `request` as OTLP-JSON, the inverse of `parse_json`."""
+def to_json(request: Message) -> dict[str, Any]:
+    """Return a request for spans or logs as OTLP-JSON, the inverse of `parse_json`."""
     document: dict[str, Any] = json_format.MessageToDict(request, use_integers_for_enums=True)
-    for group in document.get("resourceSpans", ()):
-        for scope in group["scopeSpans"]:
-            for span in scope["spans"]:
-                for item in (span, *span.get("links", ())):
-                    _to_hex(item)
+    for signal in (SPANS, LOGS):
+        for group in document.get(signal.groups, ()):
+            for scope in group[signal.scopes]:
+                for record in scope[signal.records]:
+                    for item in (record, *record.get("links", ())):
+                        _to_hex(item)
     return document
 
 
@@ -139,6 +142,27 @@ def to_span(raw: bytes, resource: Mapping[str, Any], scope: str) -> Span:
     )
 
 
+def to_log(raw: bytes, service: str) -> Log:
+    """Decode a stored log record."""
+    record = LogRecord.FromString(raw)
+    body = _value(record.body)
+    return Log(
+        time=record.time_unix_nano or record.observed_time_unix_nano,
+        severity=record.severity_number,
+        level=record.severity_text or level_name(record.severity_number),
+        body=body if isinstance(body, str) else json.dumps(body, ensure_ascii=False),
+        service=service,
+        trace_id=record.trace_id.hex(),
+        span_id=record.span_id.hex(),
+        attributes=_attributes(record.attributes),
+    )
+
+
+def level_name(severity: int) -> str:
+    """Return the name of a severity number's range of four; empty where there is none."""
+    return LEVELS[(severity - 1) // 4] if 1 <= severity <= 24 else ""
+
+
 def service_name(resource: Resource) -> str:
     """Return ``service.name``, or ``unknown_service``."""
     names = (str(_value(pair.value)) for pair in resource.attributes if pair.key == "service.name")
@@ -156,6 +180,8 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     which = value.WhichOneof("value")
+    if which == "string_value":
+        return value.string_value
     if which == "array_value":
         return [_value(item) for item in value.array_value.values]
     if which == "kvlist_value":

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from obs_view._critical_path import critical_path
-from obs_view._model import Link, Row, Span, Trace
+from obs_view._model import Link, Log, Row, Span, Trace
 from obs_view._store import Store
+from obs_view._topology import topology
 
 _SAFE_INTEGER = 2**53 - 1
 
@@ -39,6 +40,27 @@ def page_data(store: Store, trace_id: str, merged: bool = False) -> dict[str, An
         "linked": [_brief(other) for other in linked if other.trace_id != trace_id],
         "resources": [_safe(resource) for _, resource in resources.values()],
         "rows": [_row(row, trace, path, back, numbers) for row in trace.rows],
+        "logs": [log_data(log, trace.start_time) for log in _logs(trace, linked if merged else ())],
+        "map": store.read_some(ids if merged else ids[:1], topology),
+    }
+
+
+def _logs(trace: Trace, merged: Iterable[Trace]) -> list[Log]:
+    logs = [log for other in merged for log in other.logs] or list(trace.logs)
+    return sorted(logs, key=lambda log: log.time)
+
+
+def log_data(log: Log, zero: int = 0) -> dict[str, Any]:
+    """Return a log record as the page shows it; `time` is nanoseconds after `zero`."""
+    return {
+        "time": log.time - zero,
+        "severity": log.severity,
+        "level": log.level,
+        "body": log.body,
+        "service": log.service,
+        "trace": log.trace_id,
+        "span": log.span_id,
+        "attributes": _safe(log.attributes),
     }
 
 
@@ -158,7 +180,7 @@ def _safe(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return {key: _safe(item) for key, item in value.items()}
+        return {key: item if type(item) is str else _safe(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_safe(item) for item in value]
     return str(value) if isinstance(value, int) and abs(value) > _SAFE_INTEGER else value

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from obs_view._model import Link, Row, Span, Trace
+from obs_view._otlp import LEVELS
 from obs_view._text import clean, duration, plural, remark
 
 _COLOURS = (
@@ -27,6 +28,12 @@ _COLOURS = (
     "bright_green",
 )
 _NOTE_LINES = 3
+_ERROR, _OFF = 17, 99
+
+
+def severity_of(level: str) -> int:
+    """Return the least severity number of a level; more than any for ``OFF``."""
+    return _OFF if level.upper() == "OFF" else 1 + 4 * LEVELS.index(level.upper())
 
 
 class _Glyphs(NamedTuple):
@@ -47,7 +54,12 @@ _ASCII = _Glyphs("|  ", "   ", "|- ", "`- ", "=", "-", "x ", "-> ", " - ", "~")
 
 
 def render_trace(
-    trace: Trace, console: Console | None = None, *, note: str = "", linked: Iterable[Trace] = ()
+    trace: Trace,
+    console: Console | None = None,
+    *,
+    note: str = "",
+    linked: Iterable[Trace] = (),
+    log_level: str = "WARN",
 ) -> None:
     """Print `trace` as a tree: name, service, kind, bar in proportion, duration; errors, links, retries with their span.
 
@@ -55,10 +67,11 @@ def render_trace(
         trace: What to print.
         console: Where to; default: standard output, coloured and as wide as the terminal, or plain and 100 columns wide.
         note: Words to add to the header.
+        log_level: The least level of log records that are shown with their span, ``TRACE`` to ``FATAL``, or ``OFF``.
         linked: Traces that links lead to from this one, or from which they lead here: each gets a line below the tree.
     """
     console = console or _standard_output()
-    for line in _Tree(trace, console, note, linked).lines():
+    for line in _Tree(trace, console, note, linked, log_level).lines():
         _print(line, console)
 
 
@@ -97,8 +110,11 @@ def _is_ascii(console: Console) -> bool:
 class _Tree:
     """The layout of one trace: the widths of the columns, and the lines."""
 
-    def __init__(self, trace: Trace, console: Console, note: str, linked: Iterable[Trace]) -> None:
+    def __init__(
+        self, trace: Trace, console: Console, note: str, linked: Iterable[Trace], log_level: str
+    ) -> None:
         self.trace, self.console, self.note, self.linked = trace, console, note, linked
+        self.least_severity = severity_of(log_level)
         self.glyphs = _ASCII if _is_ascii(console) else _UNICODE
         self.colours = {
             name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(trace.services)
@@ -248,6 +264,9 @@ class _Tree:
                     f"{event.name}: {', '.join(starmap(remark, event.attributes.items()))}",
                     "yellow",
                 )
+        for log in self.trace.logs_by_span.get(span.span_id, ()):
+            if log.severity >= self.least_severity:
+                yield f"{log.level or 'LOG'} {log.body}", "red" if log.severity >= _ERROR else "dim"
         for link in span.links:
             yield self.glyphs.link + self._target(link), "blue"
         parent = self.trace.by_id.get(span.parent_id)

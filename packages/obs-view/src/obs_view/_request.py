@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from google.protobuf.json_format import ParseError
 from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
@@ -41,6 +43,7 @@ class Signal(NamedTuple):
 
 
 SPANS = Signal(ExportTraceServiceRequest, ProtoSpan, "resourceSpans", "scopeSpans", "spans")
+LOGS = Signal(ExportLogsServiceRequest, LogRecord, "resourceLogs", "scopeLogs", "logRecords")
 
 
 class Parsed(NamedTuple):

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,8 +15,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from obs_view._database import Database, Saved
+from obs_view._logs import LogBook
 from obs_view._model import Trace
-from obs_view._otlp import valid_ids
+from obs_view._otlp import to_json, valid_ids
 from obs_view._peers import Peer, peer_of
 from obs_view._stored_trace import Operation, Origin, StoredSpan, StoredTrace
 
@@ -57,6 +58,7 @@ class Store:
             self._take(request)
         self._database = database
         self._evict()
+        self.logs: LogBook = LogBook(max_spans, max_age_s, database, self._changed)
 
     def add(self, request: ExportTraceServiceRequest) -> int:
         """Keep the request's spans; return how many were rejected for an invalid trace or span id."""
@@ -151,6 +153,7 @@ class Store:
             for entry in list(self._entries.values()):
                 self._remove(entry)
                 self._forget(entry, list(entry.spans))
+            self.logs.clear()
             self.sequence += 1
             self._changed.notify_all()
 
@@ -158,6 +161,7 @@ class Store:
         """Close the database; what comes after that is kept in memory alone."""
         with self._changed:
             database, self._database = self._database, None
+            self.logs.close()
         if database:
             database.close()
 
@@ -185,7 +189,7 @@ class Store:
         """Return the trace of that hex id, or None."""
         with self._changed:
             entry = self._entries.get(_key(trace_id))
-            return entry.trace() if entry else None
+            return entry.trace(self.logs.of(entry.trace_id)) if entry else None
 
     def linked(self, trace_id: str) -> list[str]:
         """Return the ids of the traces that links lead to from `trace_id`, either way and on, itself first; 50 at most."""
@@ -200,21 +204,36 @@ class Store:
         return [key.hex() for key in found]
 
     def newest(self, trace_ids: Iterable[str]) -> int:
-        """Return the sequence number of the last change to any of these traces."""
+        """Return a number that grows with each change to any of these traces, and each log record of theirs."""
+        keys = [_key(trace_id) for trace_id in trace_ids]
         with self._changed:
-            entries = (self._entries.get(_key(trace_id)) for trace_id in trace_ids)
-            return max((entry.sequence for entry in entries if entry), default=-1)
+            entries = (self._entries.get(key) for key in keys)
+            newest = max((entry.sequence for entry in entries if entry), default=-1)
+            return newest + self.logs.count_of(keys)
 
-    def export(self, trace_id: str) -> ExportTraceServiceRequest:
-        """Return the trace of that hex id as the OTLP request that would bring it; empty where there is none."""
+    def export(self, trace_id: str) -> dict[str, Any]:
+        """Return the trace of that hex id, with its log records, as OTLP-JSON; empty where there is none."""
         with self._changed:
             entry = self._entries.get(_key(trace_id))
-            return entry.export() if entry else ExportTraceServiceRequest()
+            if entry is None:
+                return {}
+            return to_json(entry.export()) | to_json(self.logs.export(entry.trace_id))
+
+    def read_some(
+        self, trace_ids: Iterable[str], function: Callable[[Collection[StoredTrace]], _T]
+    ) -> _T:
+        """Return what `function` makes of these traces; it is called under the lock."""
+        keys = [_key(trace_id) for trace_id in trace_ids]
+        with self._changed:
+            return function([self._entries[key] for key in keys if key in self._entries])
 
     def traces(self) -> list[Trace]:
         """Return all traces, decoded, in the order of their start."""
-        decoded = self.read(lambda entries: [entry.trace() for entry in entries])
+        decoded = self.read(self._decoded)
         return sorted(decoded, key=lambda trace: trace.start_time)
+
+    def _decoded(self, entries: Iterable[StoredTrace]) -> list[Trace]:
+        return [entry.trace(self.logs.of(entry.trace_id)) for entry in entries]
 
     def wait(self, satisfied: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `satisfied`, asked after every change; return whether it was so within `timeout_s`."""

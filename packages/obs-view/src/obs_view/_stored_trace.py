@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from obs_view._model import Trace
+from obs_view._model import Log, Trace
 from obs_view._otlp import attributes_of, service_name, to_span
 from obs_view._peers import NO_PEER, Peer
 
@@ -142,10 +142,11 @@ class StoredTrace:
                 self._summary.add(span)
         return self._summary
 
-    def trace(self) -> Trace:
-        """Decode all spans."""
+    def trace(self, logs: Iterable[Log] = ()) -> Trace:
+        """Decode all spans; `logs` are the trace's log records."""
         origins = {origin: origin.decoded() for origin in self._origins()}
-        return Trace(to_span(span.raw, *origins[span.origin]) for span in self.spans.values())
+        spans = (to_span(span.raw, *origins[span.origin]) for span in self.spans.values())
+        return Trace(spans, logs)
 
     def _origins(self) -> Iterable[Origin]:
         return {span.origin for span in self.spans.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from obs_view._otlp import to_json
+from obs_view._log_search import find_logs
+from obs_view._operations import operations
 from obs_view._page_data import page_data
 from obs_view._search import find
 from obs_view._store import Store
 
+Find = Callable[[Store, Mapping[str, str]], dict[str, Any]]
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -26,6 +29,8 @@ def web_routes(store: Store) -> list[BaseRoute]:
     return [
         Route("/api/traces", api.traces, methods=["GET"]),
         Route("/api/traces", api.clear, methods=["DELETE"]),
+        Route("/api/operations", api.operations, methods=["GET"]),
+        Route("/api/logs", api.logs, methods=["GET"]),
         Route("/api/traces/{trace_id}", api.trace, methods=["GET"]),
         Route("/api/traces/{trace_id}/otlp", api.otlp, methods=["GET"]),
         Route("/", _page, methods=["GET"]),
@@ -42,10 +47,19 @@ class _Api:
         self._store = store
 
     async def traces(self, request: Request) -> Response:
-        if request.query_params.get("after") == str(self._store.sequence):
+        return await self._found(find, request, str(self._store.sequence))
+
+    async def operations(self, request: Request) -> Response:
+        return await self._found(operations, request, str(self._store.sequence))
+
+    async def logs(self, request: Request) -> Response:
+        return await self._found(find_logs, request, str(self._store.logs.sequence))
+
+    async def _found(self, function: Find, request: Request, sequence: str) -> Response:
+        if request.query_params.get("after") == sequence:
             return Response(status_code=204)
         try:
-            return _json(await run_in_threadpool(find, self._store, request.query_params))
+            return _json(await run_in_threadpool(function, self._store, request.query_params))
         except ValueError as error:
             return _json({"error": str(error)}, 400)
 
@@ -65,9 +79,9 @@ class _Api:
     async def otlp(self, request: Request) -> Response:
         trace_id = request.path_params["trace_id"]
         exported = self._store.export(trace_id)
-        if not exported.resource_spans:
+        if not exported:
             return _not_here()
-        answer = _json(to_json(exported))
+        answer = _json(exported)
         answer.headers["Content-Disposition"] = (
             f'attachment; filename="trace-{trace_id.lower()}.json"'
         )

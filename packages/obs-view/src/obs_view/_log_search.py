@@ -1,0 +1,94 @@
+"""Finding log records, on the bytes as they came; those that are returned are decoded."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from obs_view._conditions import attribute_test
+from obs_view._logs import StoredLog
+from obs_view._otlp import LEVELS
+from obs_view._page_data import log_data
+from obs_view._query import Term, terms
+from obs_view._search import moment
+from obs_view._store import Store
+
+LIMIT = 200
+LogTest = Callable[[StoredLog], bool]
+
+
+def find_logs(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the log records that fit `query`, the latest 200 first, and how many fit.
+
+    Args:
+        store: Where to look.
+        query: ``q`` (as for traces; a word may be the start of a trace's id), ``service``, ``level`` (the least one:
+            ``WARN``), ``since`` and ``until`` (milliseconds since the epoch), ``offset``.
+
+    Raises:
+        ValueError: A part of the query cannot be understood; the message says which.
+    """
+    sequence, tests = store.logs.sequence, _tests(query)
+    offset = int(query.get("offset") or 0)
+    found = store.logs.read(lambda logs: _find(logs, tests, offset))
+    return {"sequence": sequence, "count": store.logs.count, **found}
+
+
+def _find(logs: Iterable[StoredLog], tests: list[LogTest], offset: int) -> dict[str, Any]:
+    services, fitting = set(), []
+    for log in logs:
+        services.add(log.origin.service)
+        if all(test(log) for test in tests):
+            fitting.append(log)
+    latest = heapq.nlargest(offset + LIMIT, fitting, key=lambda log: log.time)
+    return {
+        "services": sorted(services),
+        "total": len(fitting),
+        "offset": offset,
+        "logs": [log_data(log.decoded()) for log in latest[offset:]],
+    }
+
+
+def _tests(query: Mapping[str, str]) -> list[LogTest]:
+    tests: list[LogTest] = []
+    service, level = query.get("service"), query.get("level", "").upper()
+    if service:
+        tests.append(lambda log: log.origin.service == service)
+    if level:
+        if level not in LEVELS:
+            raise ValueError(f"{level!r} is no level: {', '.join(LEVELS)}")
+        least = 1 + 4 * LEVELS.index(level)
+        tests.append(lambda log: log.severity >= least)
+    if query.get("since"):
+        since = moment(query["since"])
+        tests.append(lambda log: log.time >= since)
+    if query.get("until"):
+        until = moment(query["until"])
+        tests.append(lambda log: log.time <= until)
+    return tests + [_condition(term) for term in terms(query.get("q", ""))]
+
+
+def _condition(term: Term) -> LogTest:
+    fits = _keyed(term) if term.key else _word(term.value)
+    if term.negated:
+        return lambda log: not fits(log)
+    return fits
+
+
+def _keyed(term: Term) -> LogTest:
+    if term.key == "service":
+        return lambda log: log.origin.service.lower() == term.value.lower()
+    if term.key in ("trace", "trace_id"):
+        return lambda log: log.trace_id.hex() == term.value.lower()
+    fits = attribute_test(term)
+    return lambda log: fits(log.raw) or fits(log.origin.resource)
+
+
+def _word(word: str) -> LogTest:
+    lower, plain = word.lower(), word.lower().encode()
+    return lambda log: (
+        plain in log.raw.lower()
+        or lower in log.origin.service.lower()
+        or (len(lower) >= 4 and log.trace_id.hex().startswith(lower))
+    )
