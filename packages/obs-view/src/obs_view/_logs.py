@@ -48,8 +48,9 @@ class LogBook:
         changed: threading.Condition,
     ) -> None:
         """Keep at most `max_logs`, none longer than `max_age_s` seconds; `changed` is the store's lock."""
-        self.max_logs, self.max_age_s = max_logs, max_age_s
-        self.sequence = 0
+        self.max_logs: int = max_logs
+        self.max_age_s: float = max_age_s
+        self.sequence: int = 0
         self._logs: deque[StoredLog] = deque()
         self._by_trace: dict[bytes, list[StoredLog]] = {}
         self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = WeakValueDictionary()

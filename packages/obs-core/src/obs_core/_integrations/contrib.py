@@ -21,7 +21,9 @@ class Contrib:
     __slots__ = ("_class_name", "_instrumentor", "_package", "module")
 
     def __init__(self, instrumentor: str, *, package: str) -> None:
-        self.module, _, self._class_name = instrumentor.partition(":")
+        module, _, class_name = instrumentor.partition(":")
+        self.module: str = module
+        self._class_name = class_name
         self._package = package
         self._instrumentor: Any = None
 
