@@ -22,7 +22,7 @@ _CREDENTIAL_PROVIDERS = (
 
 
 class _MaskHeaders(logging.Filter):
-    """Masks the header that OpenTelemetry's reader of the environment quotes when it cannot read it."""
+    """Masks the malformed header that OpenTelemetry quotes when reading the environment."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.args = tuple(REDACTED for _ in record.args or ())
@@ -33,7 +33,7 @@ _mask_headers = _MaskHeaders()
 
 
 class _Headers(tuple[tuple[str, str], ...]):
-    """Headers that are true also where there are none: else the exporter reads the environment itself."""
+    """Headers that are true even when empty: for empty headers, the exporter reads the environment."""
 
     __slots__ = ()
 
@@ -89,7 +89,7 @@ def _http_session(settings: Settings) -> requests.Session | None:
 
 
 def fork_hazard(settings: Settings) -> str | None:
-    """Say why children of this process cannot export, or None when they can."""
+    """Return why forked children of this process cannot export, or None if they can."""
     if settings.exporter != "otlp" or settings.endpoint.protocol != "grpc":
         return None
     value = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1")

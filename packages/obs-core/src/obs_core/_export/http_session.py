@@ -1,7 +1,7 @@
-"""The HTTP session of the export: only what a collector has taken passes for taken.
+"""The HTTP session of the export: only an answer of a collector counts as success.
 
-OTLP's exporter takes any status below 400 for success. Before 1.45 it followed every redirect, so that 301, 302 and 303 turned
-its POST into a GET; since then it follows none, so that 307 and 308 lose the spans too.
+OTLP's exporter takes any status below 400 for success. Before 1.45 the exporter followed every redirect, and 301, 302 and
+303 turned the POST into a GET; since then no redirect is followed, and 307 and 308 lose the spans too.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _PROTOCOL_HEADERS = frozenset(
 
 
 class CollectorSession(requests.Session):
-    """Sends the configured headers alone, follows 307 and 308, and raises for whatever else is no answer of a collector.
+    """Sends the configured headers alone, follows 307 and 308, and raises if no collector has answered.
 
-    Authorization goes to another host, scheme or port as requests rules, the configured headers to no other host.
+    Authorization goes to another host, scheme or port as requests rules; the configured headers stay with the first host.
 
     Args:
         headers: Sent with every request. The exporter's own reading of the environment is left out.
@@ -64,7 +64,7 @@ class CollectorSession(requests.Session):
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
-        """Take out what must not go where a redirect leads."""
+        """Remove the headers that must not go to the target of a redirect."""
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
         if _host(prepared_request) != _host(response.request):
             for name in self._configured:
@@ -75,7 +75,7 @@ def check_answer(response: requests.Response, **_: object) -> None:
     """Raise for an answer that the exporter takes for success and that no collector gives; a response hook of requests.
 
     Raises:
-        requests.HTTPError: It is a redirect, or a page for people.
+        requests.HTTPError: A redirect, or a page for people.
     """
     location = Redactor().url(response.headers.get("location", ""))
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()

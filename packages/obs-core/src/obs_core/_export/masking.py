@@ -1,4 +1,4 @@
-"""The secrets of the settings, masked in texts that other libraries write: reasons of failures, tracebacks."""
+"""Mask the secrets of the settings in texts of foreign libraries: failure reasons, tracebacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MIN_LENGTH = 4
 def secret_mask(settings: Settings) -> Callable[[str], str]:
     """Return a function that masks, in any text, header values and the collector URL's credentials.
 
-    The environment's header variables count as well, whatever they hold: others quote what is malformed.
+    The environment's header variables count as well, in any form: libraries quote malformed values.
     """
     found = {*settings.headers.values(), *_of_url(settings), *_of_environment()}
     secrets = {form for secret in found for form in _forms(secret) if len(form) >= _MIN_LENGTH}

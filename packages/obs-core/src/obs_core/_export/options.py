@@ -1,4 +1,4 @@
-"""The settings of the export: how spans are gathered, and kept until the collector has them."""
+"""The settings of the export: batches, queue, time at exit, spool."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """The settings of one `ExportWorker`; the fields are those of `TracingConfig`."""
+    """The settings of an `ExportWorker`; the fields are those of `TracingConfig`."""
 
     max_queue_size: int = 2048
     max_export_batch_size: int = 512

@@ -1,4 +1,4 @@
-"""One log line when the collector goes away, one when it is back; the exporters' own lines are their reason."""
+"""Log a line when the collector goes away and a line when the collector is back, with the exporter's reason."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _EXPORTER_LOGGERS = "opentelemetry.exporter"
 
 
 class OutageLog:
-    """Knows whether the collector takes spans, and says so once a change.
+    """Knows whether the collector takes spans; logs each change once.
 
     Args:
-        destination: The collector as the log lines name it, without credentials.
-        mask: Takes secrets out of what exporters complain of.
+        destination: The collector's name in log lines, without credentials.
+        mask: Removes secrets from the exporters' complaints.
 
     Attributes:
         is_down: The last batch was not taken.
-        is_suspected: It was not, or the exporter complains about the one it is sending.
+        is_suspected: The last batch was not taken, or the exporter complains about the current batch.
 
-    Used by the export thread; the attributes may be read by any.
+    Used by the export thread; any thread may read the attributes.
     """
 
     def __init__(self, destination: str, mask: Callable[[str], str] = str) -> None:
@@ -40,11 +40,11 @@ class OutageLog:
         self._is_concluded = False
 
     def begin(self) -> None:
-        """Note that a batch is offered: what is explained first from now on is why it was not taken."""
+        """Note that a batch is offered: the next explanation is the reason if the batch is not taken."""
         self._has_reason = False
 
     def explain(self, reason: str) -> None:
-        """Take `reason` as the one that the next line gives; later ones ("giving up") say less."""
+        """Keep `reason` for the next line; later reasons ("giving up") say less and are ignored."""
         self.is_suspected = True
         if not self._has_reason and not self._is_concluded:
             self._reason, self._has_reason = self._mask(reason), True
@@ -55,7 +55,7 @@ class OutageLog:
         _logger.debug("the span exporter raised:\n%s", self._mask(traceback.format_exc()))
 
     def conclude(self) -> None:
-        """Note that the exporter is being closed: what it complains of from now on is our doing."""
+        """Note that the exporter is being closed: later complaints are caused by the close."""
         self._is_concluded = True
 
     def observe(self, taken: bool, lost: Callable[[], int]) -> None:
@@ -86,7 +86,7 @@ class OutageLog:
             self._lost_before, self._reason = lost(), None
 
     def report_exit(self, stats: ExportStats) -> None:
-        """Log the one line of an exit that lost spans, or left them to the spool."""
+        """Log a line for an exit that lost spans, or left spans to the spool."""
         kept = f", {stats.spooled} kept in the spool" if stats.spooled else ""
         _logger.warning(
             "exit: %d spans exported, %d dropped%s (collector %s: %s)",

@@ -1,4 +1,4 @@
-"""The span processor that exports: never in the way of the traced code, and one of its own in every forked process.
+"""The span processor that exports: without blocking traced code, and separate in every forked process.
 
 In place of the SDK's BatchSpanProcessor (1.45), whose flush and shutdown ignore their timeouts
 (https://github.com/open-telemetry/opentelemetry-python/issues/4555, #4568) and block exit for up to 30 s.
@@ -26,12 +26,12 @@ _MAX_BACKDATED = 1024
 
 
 class BatchExportProcessor(SpanProcessor):
-    """Hands finished spans to an exporter on a thread of its own: see `ExportWorker`.
+    """Hands finished spans to an exporter on a separate thread: see `ExportWorker`.
 
     Thread-safe, and safe in signal handlers and finalizers: no lock is taken where a span starts or ends. After a fork
-    the child has an empty queue, counts of its own, a new exporter (an inherited connection is never used:
-    https://github.com/open-telemetry/opentelemetry-python/issues/4994) and a thread that starts with its first span;
-    spans that were open at the fork are the parent's to export.
+    the child has an empty queue, fresh counts, a new exporter (an inherited connection is never used:
+    https://github.com/open-telemetry/opentelemetry-python/issues/4994) and a thread that starts with the child's first
+    span; spans that were open at the fork are exported by the parent.
     """
 
     def __init__(
@@ -69,19 +69,19 @@ class BatchExportProcessor(SpanProcessor):
                 self._backdated.popitem(last=False)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue the span for export, or drop and count it; never waits, never raises."""
+        """Queue the span for export, or drop and count the span; never waits, never raises."""
         fork_watch.notice()
         if span.context.trace_flags.sampled and not self._is_the_parents(span):
             self._worker.put(span)
 
     def _is_the_parents(self, span: ReadableSpan) -> bool:
-        """Whether the span was open when this process was forked; one begun here with an earlier start time is ours."""
+        """Whether the span was open when this process was forked; a span begun here with an earlier start time was not."""
         if (span.start_time or 0) >= self._forked_at_ns:
             return False
         return self._backdated.pop(span.context.span_id, self) is self
 
     def force_flush(self, timeout_millis: int | None = None) -> bool:
-        """Export everything queued so far; False when the collector did not take it all within `timeout_millis`.
+        """Export all queued spans; False if not all were taken within `timeout_millis`.
 
         Args:
             timeout_millis: Milliseconds; default `exit_timeout_s`.
@@ -92,7 +92,7 @@ class BatchExportProcessor(SpanProcessor):
         )
 
     def shutdown(self, timeout_s: float | None = None) -> None:
-        """Export what is queued, close the exporter, and return within `timeout_s` (default `exit_timeout_s`) in any case."""
+        """Export the queued spans, close the exporter, and always return within `timeout_s` (default `exit_timeout_s`)."""
         fork_watch.notice()
         self._worker.stop(self._options.exit_timeout_s if timeout_s is None else timeout_s)
 
@@ -107,12 +107,12 @@ class BatchExportProcessor(SpanProcessor):
         self._inherited.append(before)
 
     def stats(self) -> ExportStats:
-        """Return this process's counts so far."""
+        """Return this process's current counts."""
         fork_watch.notice()
         return self._worker.counts.snapshot()
 
     def processed(self) -> dict[str, int]:
-        """Return this process's counts as the SDK's metrics tell them: see `Counts.processed`."""
+        """Return this process's counts for the SDK's metrics: see `Counts.processed`."""
         return self._worker.counts.processed()
 
     @property

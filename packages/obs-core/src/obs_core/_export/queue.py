@@ -1,4 +1,4 @@
-"""Finished spans that wait for export, and what becomes of each: counted once."""
+"""The queue of finished spans that wait for export; the end of each span is counted once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class SpanQueue:
-    """A bounded queue in memory; with a spool, each of its spans is on disk too.
+    """A bounded queue in memory; with a spool, each queued span is on disk too.
 
-    `put` never waits and takes no lock: threads that put at the very same moment may overfill it by one span each.
+    `put` never waits and takes no lock: threads that put at the very same moment may exceed `max_size` by a span each.
 
     Args:
-        max_size: Spans kept; more are turned away.
-        counts: Where each span's end is counted.
-        spool: Where spans are until they are exported, or None.
+        max_size: Spans kept; further spans are turned away.
+        counts: Counts the end of each span.
+        spool: Keeps spans on disk until they are exported, or None.
     """
 
     def __init__(self, max_size: int, counts: Counts, spool: Spool | None) -> None:
@@ -36,7 +36,7 @@ class SpanQueue:
         return len(self._waiting)
 
     def put(self, span: ReadableSpan, *, is_open: bool, is_outage: bool) -> bool:
-        """Queue `span`; False when that cannot be: it is left to the spool, or dropped."""
+        """Queue `span`; False if the span is left to the spool, or dropped."""
         segment = self._spool.write(span) if self._spool is not None else None
         if is_open and len(self._waiting) < self._max_size:
             self._waiting.append((span, segment))
@@ -54,11 +54,11 @@ class SpanQueue:
         return False
 
     def head(self, size: int) -> list[ReadableSpan]:
-        """Return the first `size` spans, and leave them there."""
+        """Return the first `size` spans without removing the spans."""
         return [self._waiting[index][0] for index in range(size)]
 
     def take_out(self, size: int, *, exported: bool) -> None:
-        """Remove the first `size` spans: they have been exported, or given up."""
+        """Remove the first `size` spans, exported or given up."""
         taken = self._pop(size)
         kept = self._spool.settle(taken, exported=exported) if self._spool is not None else 0
         if exported:
@@ -68,14 +68,14 @@ class SpanQueue:
             self._counts.keep(kept)
 
     def abandon(self) -> None:
-        """Remove what is left at the end."""
+        """Remove the remaining spans at the end."""
         left = self._pop(len(self._waiting))
         kept = sum(segment is not None for _, segment in left)
         self._counts.abandoned += len(left) - kept
         self._counts.keep(kept)
 
     def close(self) -> None:
-        """Leave what is in the spool to the next process."""
+        """Leave the spool's spans to the next process."""
         if self._spool is not None:
             self._spool.close()
 
@@ -85,7 +85,7 @@ class SpanQueue:
             self._spool.disown()
 
     def _pop(self, size: int) -> list[tuple[ReadableSpan, Segment | None]]:
-        """Remove up to `size` spans; each is given to one caller only, so it is counted once."""
+        """Remove up to `size` spans; each span is returned to a single caller, and counted once."""
         taken: list[tuple[ReadableSpan, Segment | None]] = []
         with suppress(IndexError):
             while len(taken) < size:

@@ -1,7 +1,7 @@
-"""The metrics of the SDK's BatchSpanProcessor, for ours, where ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`` asks for them.
+"""The metrics of the SDK's BatchSpanProcessor, for our processor, if ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`` is set.
 
-The exporters have theirs themselves. Observed, not counted where spans end: a counter of the SDK takes a lock, which a signal
-handler may find taken by the thread that it interrupts.
+The exporters have separate metrics. Observed, not counted where spans end: a counter of the SDK takes a lock, which a
+signal handler may find taken by the thread that the handler interrupts.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _observed: WeakKeyDictionary[BatchExportProcessor, Attributes] = WeakKeyDictiona
 
 
 def is_asked_for() -> bool:
-    """Whether the environment asks for the SDK's metrics of itself."""
+    """Whether the environment asks for the SDK's internal metrics."""
     return os.environ.get(_VARIABLE, "").strip().lower() == "true"
 
 
 def observe(processor: BatchExportProcessor) -> None:
-    """Let the metrics tell of `processor` as long as it lives."""
+    """Report the metrics of `processor` while the processor lives."""
     global _has_instruments
     name = f"{_TYPE}/obs-core-{next(_numbers)}"
     _observed[processor] = {"otel.component.type": _TYPE, "otel.component.name": name}

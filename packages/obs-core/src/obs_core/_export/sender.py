@@ -1,4 +1,4 @@
-"""The span exporter in use: built when it is needed, asked to take batches, closed at the end."""
+"""The span exporter in use: built at the first need, asked to take batches, closed at the end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BuildExporter = Callable[[], SpanExporter]
 
 
 class Sender:
-    """Offers batches to an exporter. Nothing that the exporter raises or logs gets further than the outage log.
+    """Offers batches to an exporter; the exporter's errors and log lines go to the outage log alone.
 
     Args:
-        build: Makes the exporter at the first export where none is given, as in a forked child.
+        build: Makes the exporter at the first export, if not given, as in a forked child.
         outage: Learns why a batch was not taken.
-        exporter: Where batches go.
+        exporter: Takes the batches.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Sender:
         self._exporter = exporter
 
     def offer(self, batch: list[ReadableSpan]) -> bool:
-        """Export `batch`; whether it was taken."""
+        """Export `batch`; return whether the batch was taken."""
         self._outage.begin()
         with quiet_exporter_logs(self._outage.explain):
             try:
@@ -46,7 +46,7 @@ class Sender:
                 return False
 
     def close(self) -> None:
-        """Shut the exporter down, if there is one."""
+        """Shut the exporter down, if built."""
         exporter, self._exporter = self._exporter, None
         if exporter is None:
             return
@@ -57,7 +57,7 @@ class Sender:
                 log_failure("span exporter's shutdown")
 
     def close_elsewhere(self, deadline: float) -> None:
-        """Close from a thread that may be left behind; it also ends an export that is waiting to try again."""
+        """Close on a thread that may be left behind; the close also ends an export that waits to retry."""
         if self._exporter is None:
             return
         closing = threading.Thread(target=self.close, name="obs-core-close", daemon=True)

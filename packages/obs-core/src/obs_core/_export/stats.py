@@ -1,4 +1,4 @@
-"""What a manager tells: whether tracing works, and what became of the spans, in numbers."""
+"""The status of tracing, and counts of spans by the way each span ended."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Status:
     """Whether tracing works as configured.
 
     Attributes:
-        state: ``"active"``; ``"degraded"``: something of the environment was wrong, see `problems`; ``"disabled"``:
-            ``OTEL_SDK_DISABLED``; ``"skipped"``: someone else's provider is in force (``on_existing_provider="skip"``);
+        state: ``"active"``; ``"degraded"``: a value of the environment was wrong, see `problems`; ``"disabled"``:
+            ``OTEL_SDK_DISABLED``; ``"skipped"``: another provider is in force (``on_existing_provider="skip"``);
             ``"stopped"``.
-        problems: What was wrong, a line each.
+        problems: The problems, a line each.
     """
 
     state: str
@@ -24,7 +24,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class ExportStats:
-    """Counts of sampled spans in this process since set-up, or since the fork that made it.
+    """Counts of sampled spans in this process since set-up, or since the fork that made the process.
 
     Every ended span is in exactly one of `exported` to `spooled`, or still queued.
 
@@ -34,8 +34,8 @@ class ExportStats:
         failed: Offered several times and not taken.
         dropped_queue_full: Ended while the queue was full and the collector up: more spans a second than can be exported.
         dropped_outage: Ended while the queue was full and the collector down, or not yet taken when tracing was stopped.
-        spooled: On disk alone, for the replay: this process's, or the next one's (`spool_dir`).
-        replayed: Spans of other processes, which are gone, that this one took from the disk to the collector.
+        spooled: On disk alone, for the replay by this process or the next (`spool_dir`).
+        replayed: Spans of processes that are gone, which this process took from the disk to the collector.
     """
 
     started: int = 0
@@ -59,7 +59,7 @@ class Tally:
 
     @property
     def value(self) -> int:
-        """The count so far; each look takes a number as well, which is taken off again."""
+        """The current count. Invariant: a read takes a number too, and `_reads` is subtracted."""
         with self._lock:
             found = self.add_one() - self._reads
             self._reads += 1
@@ -67,7 +67,7 @@ class Tally:
 
 
 class Counts:
-    """The running counts. `exported` and `failed` belong to the export thread, `abandoned` to the one that stops it."""
+    """The running counts. `exported` and `failed` belong to the export thread, `abandoned` to the thread that stops."""
 
     __slots__ = (
         *("_unspooled", "abandoned", "dropped_late", "dropped_outage", "dropped_queue_full"),
@@ -94,7 +94,7 @@ class Counts:
             self.replayed += spans
 
     def give_up(self, spans: int) -> None:
-        """Note that spans of ours were deleted from the disk."""
+        """Note that spans of this process were deleted from the disk."""
         self.failed += spans
         self._unspooled += spans
 
@@ -108,7 +108,7 @@ class Counts:
         return self.dropped_outage.value + self.dropped_late.value + self.abandoned
 
     def processed(self) -> dict[str, int]:
-        """The spans that a processor of the SDK would count, by its ``error.type``; none: given to the exporter."""
+        """The spans that a processor of the SDK would count, by ``error.type``; empty text: given to the exporter."""
         return {
             "": self.exported + self.failed + self.replayed,
             "queue_full": self.dropped_queue_full.value + self.dropped_outage.value,

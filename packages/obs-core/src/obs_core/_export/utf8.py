@@ -1,4 +1,4 @@
-"""Spans that OTLP can hold: with a lone surrogate in one name, its encoder refuses the whole batch."""
+"""Export spans with text that UTF-8 cannot hold: OTLP's encoder refuses the whole batch for a lone surrogate."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from obs_core._safety.text import exportable
 
 
 def export_encodable(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
-    """Whether `batch` is taken; one that is not is offered again without what OTLP cannot hold, where there is such a thing.
+    """Export `batch`, and again with replaced text if refused for invalid text; return whether the batch was taken.
 
-    For that the exporters raise, or (1.45) answer as if the collector had refused; either way, the batch would be lost whole.
+    On invalid text the exporters raise, or (1.45) answer like a refusal of the collector; the whole batch would be lost.
     """
     refusal: Exception | None = None
     try:
@@ -32,7 +32,7 @@ def export_encodable(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
 
 
 def _encodable(span: ReadableSpan) -> ReadableSpan:
-    """Return `span` itself, or where it holds text without UTF-8, or a name that is no text, a copy that does not."""
+    """Return `span`, or a clean copy of a span with text outside UTF-8 or a name that is no text."""
     status, scope = span.status, span.instrumentation_scope
     clean = ReadableSpan(
         name=_text(span.name),

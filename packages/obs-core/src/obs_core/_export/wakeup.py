@@ -1,8 +1,8 @@
-"""Waiting that works however the thread waits: natively, or as a greenlet of gevent or eventlet.
+"""Waiting in native threads and in greenlets of gevent or eventlet.
 
-Those replace `threading`'s primitives when they patch, which may be after the set-up. So a primitive
-is made by, or just before, the thread that waits on it; and where one kind of thread wakes the other,
-which eventlet's locks do not notice, the waiting thread looks again every `LOOK_AGAIN_S`.
+gevent and eventlet replace `threading`'s primitives when patching, possibly after the set-up. Therefore a primitive is
+made by, or just before, the waiting thread. If a greenlet and a native thread wake each other, eventlet's locks do not
+notice: the waiting thread looks again every `LOOK_AGAIN_S`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ LOOK_AGAIN_S = 0.05
 
 
 class Signal:
-    """A flag to wait for. `send` is one step, so a signal handler may interrupt it with another `send`.
+    """A flag to wait for. `send` is a single step: a signal handler may interrupt `send` with another `send`.
 
-    `threading.Event.set` is not: interrupted inside by itself, it waits for its own lock for ever.
+    `threading.Event.set` is not: interrupted inside by a second `set`, the second waits for the event's lock for ever.
     """
 
     __slots__ = ("_lock",)
@@ -29,18 +29,18 @@ class Signal:
         self._lock.acquire()
 
     def send(self) -> None:
-        """Wake the waiting thread, or keep it from going to sleep."""
+        """Wake the waiting thread, or prevent the next wait from sleeping."""
         if self._lock.locked():  # eventlet's lock counts what is released too often
             with suppress(RuntimeError):  # sent already
                 self._lock.release()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for `send`, and take it; False after `timeout_s` without one."""
+        """Wait for `send`, and clear the flag; False after `timeout_s` without `send`."""
         return self._lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX))
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Sleep until `condition` holds; False when it does not within `timeout_s`."""
+    """Sleep until `condition` holds; False if not within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     pause_s = 0.001
     while not condition():

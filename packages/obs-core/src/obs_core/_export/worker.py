@@ -37,15 +37,15 @@ class _Flush:
 
 
 class ExportWorker:
-    """One process's queue and export thread, which starts with the first span, or with what there is to replay.
+    """The queue and export thread of a process; the thread starts with the first span, or with spans to replay.
 
-    `put` never waits: a span that finds the queue full is dropped and counted, or left to the spool. A batch that the collector
-    does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. The thread may be a greenlet
-    of gevent or eventlet: see `obs_core._export.wakeup`.
+    `put` never waits: a span that finds the queue full is dropped and counted, or left to the spool. A batch that the
+    collector does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. The thread may
+    be a greenlet of gevent or eventlet: see `obs_core._export.wakeup`.
 
     Attributes:
-        counts: What became of the spans.
-        is_stopping: Nothing is queued any more.
+        counts: Counts the end of each span.
+        is_stopping: No further span is queued.
     """
 
     def __init__(self, sender: Sender, outage: OutageLog, options: BatchOptions) -> None:
@@ -92,7 +92,7 @@ class ExportWorker:
             self._start()
 
     def put(self, span: ReadableSpan) -> None:
-        """Queue `span`, or drop and count it."""
+        """Queue `span`, or drop and count the span."""
         if not self._queue.put(
             span, is_open=not self.is_stopping, is_outage=self._outage.is_suspected
         ):
@@ -156,7 +156,7 @@ class ExportWorker:
         return is_full or min(self._due, len(self._queue)) > 0
 
     def _take_turn(self) -> None:
-        """Export the next batch if it is due, then one of the backlog, so that neither holds the other up."""
+        """Export the next batch if due, then a batch of the backlog: neither holds up the other."""
         if time.monotonic() >= self._period_ends:
             self._begin_period()
         if self._is_batch_due() and not self._export_batch():
@@ -173,7 +173,7 @@ class ExportWorker:
             self._replay.look_after(seal=not (self._outage.is_down and self._queue))
 
     def _export_pending(self) -> bool:
-        """Export batch by batch until the queue is empty; False as soon as one is not taken."""
+        """Export batch after batch until the queue is empty; False at the first batch that is not taken."""
         while self._queue and not self._abandoned:
             if not self._export_batch():
                 return False
@@ -200,7 +200,7 @@ class ExportWorker:
         return taken
 
     def flush(self, timeout_s: float) -> bool:
-        """Export everything queued so far; False when it was not all taken within `timeout_s`."""
+        """Export all queued spans; False if not all were taken within `timeout_s`."""
         if self._thread is None:
             return not self._queue
         if self.is_stopping:
@@ -213,7 +213,7 @@ class ExportWorker:
         return wait_until(lambda: flush.is_done, timeout_s) and flush.succeeded
 
     def stop(self, timeout_s: float) -> None:
-        """Export what is queued, close the exporter, and return within `timeout_s` in any case. A second call does nothing."""
+        """Export the queued spans, close the exporter, and always return within `timeout_s`. A second call does nothing."""
         if self.is_stopping:
             return
         deadline = time.monotonic() + timeout_s

@@ -1,1 +1,1 @@
-"""Finished spans on disk until the collector has taken them."""
+"""Finished spans on disk until the collector has taken the spans."""

@@ -1,4 +1,4 @@
-"""The directory of the spool: its files, its bytes, and the deletion of what is too old."""
+"""The directory of the spool: count files and bytes, delete old files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SUFFIX, HIDDEN_SUFFIX = ".spans", ".new"
 
 
 class SpoolDirectory:
-    """A directory that processes share; made when it is missing, for this user alone.
+    """A directory that processes share; made if missing, for this user alone.
 
     Args:
-        path: Where it is.
-        max_bytes: About how much all processes together may keep there.
-        max_age_s: How old a file may get, in seconds, before it is deleted.
+        path: The directory.
+        max_bytes: About how much all processes together may keep in the directory.
+        max_age_s: The age of a file, in seconds, at which the file is deleted.
     """
 
     def __init__(self, path: Path, max_bytes: int, max_age_s: float) -> None:
@@ -43,7 +43,7 @@ class SpoolDirectory:
         return sorted(self.path.glob(f"*{SUFFIX}"))
 
     def survey(self) -> None:
-        """Count the bytes of all processes, and delete what is too old.
+        """Count the bytes of all processes, and delete files that are too old.
 
         Raises:
             OSError: The directory cannot be read or made.

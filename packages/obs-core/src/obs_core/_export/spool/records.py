@@ -1,8 +1,8 @@
-"""Finished spans as lines of a spool file, and back: one JSON array each.
+"""Write finished spans as lines of a spool file, and read the lines back: a JSON array each.
 
-A record begins with its line break, so that one cut short by a full disk or a kill does not spoil the next. A file holds three
-kinds: a resource, which spans name by a number of the file's own; a span; and the ids of spans that need no export any more.
-The counts of attributes, events and links that the SDK's limits dropped are not kept.
+A record begins with the line break: a record cut short by a full disk or a kill does not spoil the next. A file holds
+three kinds: a resource, which spans name by a number local to the file; a span; and the ids of spans that need no export
+any more. The counts of attributes, events and links that the SDK's limits dropped are not kept.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def span_record(span: ReadableSpan, resource: int) -> bytes:
 
 
 def settled_ids(lines: Iterable[bytes]) -> set[int]:
-    """Return the ids of the spans of a file that have been exported; what cannot be read is left out."""
+    """Return the ids of the exported spans of a file; unreadable lines are left out."""
     settled: set[int] = set()
     for line in lines:
         # the records of spans, nearly all of the file, are not parsed for this
@@ -74,7 +74,7 @@ def settled_ids(lines: Iterable[bytes]) -> set[int]:
 
 
 def spans_without(settled: Set[int], lines: Iterable[bytes]) -> Iterator[ReadableSpan]:
-    """Yield the spans of a file but those with a `settled` id; what cannot be read is left out."""
+    """Yield the spans of a file except those with a `settled` id; unreadable lines are left out."""
     resources: dict[int, Resource] = {}
     for record in map(_parsed, lines):
         with suppress(TypeError, ValueError, LookupError):

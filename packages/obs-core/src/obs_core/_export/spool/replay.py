@@ -1,4 +1,4 @@
-"""The export thread's care for the spool: its backlog is offered to the collector, and its files are kept within bounds."""
+"""Replay the spool on the export thread: offer the backlog to the collector, keep the files within bounds."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MAX_FAILURES = 3
 
 
 class Replay:
-    """Offers what is in a spool and in no queue, oldest first, a batch at a time, beside the live spans.
+    """Offers the spans that are in a spool and in no queue, oldest first, a batch at a time, beside the live spans.
 
-    For the export thread. Between two batches it rests for as long as the last one took, so that a long backlog leaves half of
-    the thread's time to the program. Whatever fails is logged, and tried again later.
+    For the export thread. After a batch, the replay rests for as long as the batch took: a long backlog leaves half of the
+    thread's time to the program. Failures are logged and tried again later.
 
     Args:
-        spool: Where the spans are.
-        counts: Where they are counted.
+        spool: Holds the spans.
+        counts: Counts the spans.
         batch_size: Spans offered at once.
-        offer: Exports a batch; whether it was taken.
+        offer: Exports a batch; returns whether the batch was taken.
 
     Attributes:
-        due_at: When the next batch may be offered (`time.monotonic`); infinite where none is known of.
+        due_at: The time of the next batch (`time.monotonic`); infinite without a known batch.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Replay:
         """Keep the directory's bounds, and look for a backlog again.
 
         Args:
-            seal: Begin a new file with the next span, so that the one of the last spans is part of the backlog.
+            seal: Begin a new file with the next span; the current file becomes part of the backlog.
         """
         self.due_at = 0.0
         self._spool.survey()
@@ -63,9 +63,9 @@ class Replay:
             self._spool.seal()
 
     def note_live(self, *, taken: bool) -> None:
-        """Note whether the collector took a batch of live spans: if so, one that it does not take is at fault itself.
+        """Note whether the collector took a batch of live spans: if so, a refused replay batch is itself at fault.
 
-        If not, nothing is offered before `look_after` is called again.
+        If not, no batch is offered before `look_after` is called again.
         """
         if taken:
             self._note_taken()
@@ -83,7 +83,7 @@ class Replay:
         self.due_at = math.inf
 
     def offer_batch(self) -> None:
-        """Offer the next batch, if it is due."""
+        """Offer the next batch, if due."""
         began = time.monotonic()
         if began < self.due_at:
             return
@@ -97,7 +97,7 @@ class Replay:
             self._segment = None
 
     def _offer_next(self) -> bool:
-        """Whether there was a batch, and it was taken."""
+        """Offer the next batch; return whether a batch was offered and taken."""
         segment = self._segment or self._open_oldest()
         if segment is None:
             return False
@@ -113,14 +113,14 @@ class Replay:
         return True
 
     def _open_oldest(self) -> Segment | None:
-        """Begin to read the oldest file that has spans left; those that have none are deleted."""
+        """Begin to read the oldest file that has spans left; delete files without spans left."""
         while self._segment is None and (found := self._spool.oldest()):
             self._segment, self._waiting = found, found.unsettled()
             self._read_on(found)
         return self._segment
 
     def _read_on(self, segment: Segment) -> None:
-        """Read the next batch; after the last one, the file is deleted."""
+        """Read the next batch; after the last batch, delete the file."""
         try:
             self._batch = list(islice(self._waiting, self._batch_size))
         except FileNotFoundError:  # deleted for its age, or by someone who cleaned up

@@ -1,4 +1,4 @@
-"""One file of the spool; it belongs to the living process that has it locked (`fcntl.flock`), or else to whoever takes it."""
+"""A file of the spool. Owner: the living process that holds the lock (`fcntl.flock`), else the next to lock the file."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class SealedError(Exception):
 
 
 class Segment:
-    """One file of the spool, locked by this process.
+    """A file of the spool, locked by this process.
 
     Attributes:
-        path: Where it is.
-        is_sealed: No further span is begun in it.
-        is_adopted: Another process, which is gone, wrote it.
-        size: About how many bytes this process has written to it.
-        failures: How often its spans were offered for replay and not taken by a collector that takes others.
+        path: The file.
+        is_sealed: No further span is begun in the file.
+        is_adopted: The file was written by another process, which is gone.
+        size: About how many bytes this process has written.
+        failures: How often the spans were offered for replay and refused by a collector that takes other spans.
     """
 
     def __init__(self, path: Path, file: FileIO) -> None:
@@ -53,7 +53,7 @@ class Segment:
         """Return a new, empty segment.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: The file cannot be made.
         """
         # renamed when it is locked: found without a lock, it would be taken for a dead process's
         path = directory / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
@@ -79,7 +79,7 @@ class Segment:
 
     @classmethod
     def adopted(cls, path: Path) -> Segment | None:
-        """Return the segment of a process that is gone; None while one lives that has it."""
+        """Return the segment of a process that is gone; None while a living process holds the lock."""
         with suppress(OSError):
             file = FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "a")
             if _locked(file):
@@ -90,12 +90,12 @@ class Segment:
         return None
 
     def write(self, span: ReadableSpan) -> int:
-        """Append `span`; return how many bytes that took. It counts as queued until `settle` or `spill`.
+        """Append `span`; return the number of bytes written. The span counts as queued until `settle` or `spill`.
 
         Raises:
             SealedError: The segment takes no further span.
             ValueError: The segment is closed.
-            OSError: The disk does not take it.
+            OSError: The disk does not take the span.
         """
         resource = span.resource
         self._begun.add_one()
@@ -117,7 +117,7 @@ class Segment:
         return added
 
     def spill(self) -> None:
-        """Note that a written span is not queued: it waits here for the replay."""
+        """Note that a written span is not queued, and waits for the replay."""
         self._spilled.add_one()
 
     def settle(self, span_ids: list[int], *, exported: bool) -> None:
@@ -135,31 +135,31 @@ class Segment:
 
     @property
     def is_resting(self) -> bool:
-        """Whether it is sealed and nothing of it is queued any more."""
+        """Whether the segment is sealed and none of the spans is queued any more."""
         return self.is_sealed and self._written == self._settled + self._spilled.value
 
     @property
     def is_done(self) -> bool:
-        """Whether it is sealed and all of it has gone; of another process's, nobody knows before it is read."""
+        """Whether the segment is sealed and all spans have gone; unknown, hence False, for another process's segment."""
         return self.is_sealed and not self.is_adopted and not self.left
 
     @property
     def left(self) -> int:
-        """How many of its spans have not gone; 0 where another process wrote it."""
+        """How many spans have not gone; 0 if another process wrote the segment."""
         return 0 if self.is_adopted else self._written - self._gone
 
     @property
     def _written(self) -> int:
-        """How many spans are in it, or about to be."""
+        """How many spans are written, or about to be."""
         # in this order: a span refused in between is counted as written, rather than one too few
         refused = self._refused.value
         return self._begun.value - refused
 
     def unsettled(self) -> Iterator[ReadableSpan]:
-        """Read the spans that have not gone, one by one.
+        """Read the spans that have not gone, singly.
 
         Raises:
-            FileNotFoundError: Someone has deleted the file.
+            FileNotFoundError: The file was deleted by another program.
         """
         with self.path.open("rb") as lines:
             gone = settled_ids(lines)
@@ -167,23 +167,23 @@ class Segment:
             yield from spans_without(gone, lines)
 
     def remove(self) -> None:
-        """Delete the file, and give its lock back."""
+        """Delete the file and release the lock."""
         self.path.unlink(missing_ok=True)
         self._file.close()
 
     def close(self) -> None:
-        """Leave the file to whoever finds it."""
+        """Leave the file to the next process."""
         self._file.close()
 
 
 def _append(file: FileIO, record: bytes) -> int:
-    """Write `record` in one step, which no other thread's record can come into."""
+    """Write `record` in a single step; records of different threads do not mix."""
     file.write(record)
     return len(record)
 
 
 def _locked(file: FileIO) -> bool:
-    """Lock `file` for this process; False when another has it, or has removed it just before."""
+    """Lock `file` for this process; False if another process has the lock, or has just removed the file."""
     import fcntl
 
     try:

@@ -1,4 +1,4 @@
-"""Finished spans on disk until the collector has taken them: see `Spool`. POSIX alone, for its file locks."""
+"""Finished spans on disk until the collector has taken the spans. POSIX alone, for the file locks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SEGMENT_BYTES = 1 << 20
 
 
 class Spool:
-    """A directory where finished spans are until the collector has taken them, so that they survive this process.
+    """A directory that keeps finished spans until the collector has taken the spans, to survive this process.
 
-    Each process writes files of its own; those of processes that are gone are replayed by any other that uses the directory.
-    `write` may be called by any thread, signal handler or finalizer and takes no lock; everything else is for the export
-    thread. A disk that does not take a span costs that span its copy, never its export.
+    Each process writes separate files; the files of processes that are gone are replayed by any process that uses the
+    directory. `write` may be called by any thread, signal handler or finalizer and takes no lock; all other methods are for
+    the export thread. A span that the disk does not take has no copy on disk, and is exported all the same.
 
     Args:
-        directory: Where; made when it is missing, for this user alone.
-        max_bytes: About how much all processes together may keep there; more is not written.
-        max_age_s: How old a file may get, in seconds, before it is deleted.
+        directory: The directory; made if missing, for this user alone.
+        max_bytes: About how much all processes together may keep in the directory; further spans are not written.
+        max_age_s: The age of a file, in seconds, at which the file is deleted.
     """
 
     def __init__(self, directory: Path, max_bytes: int, max_age_s: float) -> None:
@@ -35,7 +35,7 @@ class Spool:
         self._is_closed = False
 
     def write(self, span: ReadableSpan) -> Segment | None:
-        """Write `span` to disk; return the segment that holds it, or None where the disk does not take it."""
+        """Write `span` to disk; return the segment, or None if the disk does not take the span."""
         if self._directory.is_full or self._is_closed:
             return None
         try:
@@ -66,7 +66,7 @@ class Spool:
     def settle(
         self, batch: Iterable[tuple[ReadableSpan, Segment | None]], *, exported: bool
     ) -> int:
-        """Note that `batch` has left the queue; return how many of it are kept here for the replay."""
+        """Note that `batch` has left the queue; return how many spans are kept here for the replay."""
         by_segment: dict[Segment, list[int]] = {}
         for span, segment in batch:
             if segment is not None:
@@ -81,7 +81,7 @@ class Spool:
         return 0 if exported else sum(map(len, by_segment.values()))
 
     def seal(self) -> None:
-        """Begin another file with the next span, and delete those that are done with."""
+        """Begin another file with the next span, and delete finished files."""
         # all of them: two threads that began one at the same moment left one behind that is not the current one
         for segment in list(self._own):
             segment.is_sealed = True
@@ -118,7 +118,7 @@ class Spool:
         return adopted
 
     def has_files(self) -> bool:
-        """Whether there is anything in the directory, whoever's it is."""
+        """Whether the directory has files, of any process."""
         return bool(self._directory.files())
 
     def remove(self, segment: Segment) -> None:
@@ -127,7 +127,7 @@ class Spool:
         segment.remove()
 
     def close(self) -> None:
-        """Leave what is there to the next process; delete what is done with."""
+        """Leave unfinished files to the next process; delete finished files."""
         self._is_closed = True
         self.seal()
         for segment in list(self._own):
@@ -135,6 +135,6 @@ class Spool:
         self._own.clear()
 
     def disown(self) -> None:
-        """Let go of the parent's locks in a forked child: held here, they would outlive the parent."""
+        """Close the parent's files in a forked child: locks held here would outlive the parent."""
         for segment in list(self._own):
             segment.close()
