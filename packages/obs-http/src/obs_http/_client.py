@@ -1,5 +1,6 @@
-"""What the HTTP clients have in common: a CLIENT span for each time a request is sent, and the headers that carry on its trace.
+"""CLIENT spans and trace headers: the part common to all instrumented HTTP clients.
 
+Each request sent, redirects and retries included, is a span.
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
 """
 
@@ -44,15 +45,14 @@ _PARAMETER = re.compile(r"([?&])([^=&#\s'\"]+=[^&#\s'\")]*)")
 
 
 class ClientTracer:
-    """Starts and ends the CLIENT spans of one instrumented library or client.
+    """Starts and ends the CLIENT spans of an instrumented library or client.
 
     Args:
         library: For messages and variables, for instance ``"httpx"``.
-        awaits: Whether there are asynchronous clients among those traced.
-        contrib: Contrib's instrumentor of the same library; while that is active there is no span of ours.
-        The others: see `instrument_httpx`.
+        awaits: Whether asynchronous clients are traced too.
+        contrib: Contrib's instrumentor of the same library; while active, no span is started here.
 
-    Thread-safe; it holds nothing of any request.
+    Other arguments: see `instrument_httpx`. Thread-safe; keeps no state of a request.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ClientTracer:
         self._older_names = older_names(CLIENT)
 
     def begin(self, target: Target, headers: MutableMapping[str, str]) -> Hop | None:
-        """Start the span of a request and write its context into `headers`; None: leave this one alone."""
+        """Start the span of a request and inject its context into `headers`; None: the request is not traced."""
         call = current_call.get()
         if call is None or call.busy or is_suppressed(http=True):
             return None
@@ -163,7 +163,7 @@ class ClientTracer:
                 headers[name] = value
 
     def succeed(self, hop: Hop, status: int, headers: RawHeaders) -> None:
-        """Note the response; 4xx and 5xx are errors of the client's span."""
+        """Record the response; 4xx and 5xx are errors of the client's span."""
         span = hop.span
         if not hop.is_observed:
             return
@@ -175,7 +175,7 @@ class ClientTracer:
             span.set_attributes(self._response_capture.attributes(headers))
 
     def fail(self, hop: Hop, error: BaseException) -> None:
-        """Note that sending raised `error`. Never raises."""
+        """Record that sending raised `error`. Never raises."""
         if isinstance(error, Exception):
             hop.note("error.type", error_type(error))
             record_error(hop.span, error, scrub=self._scrub)
@@ -183,7 +183,7 @@ class ClientTracer:
             hop.span.set_attribute("obs.cancelled", True)
 
     def _scrub(self, text: str) -> str:
-        """Mask the credentials of every URL that an error message or a stack trace quotes."""
+        """Mask the credentials in every URL that an error message or a stack trace quotes."""
         return _PARAMETER.sub(self._parameter, _USERINFO.sub("//REDACTED:REDACTED@", text))
 
     def _parameter(self, match: re.Match[str]) -> str:

@@ -1,9 +1,10 @@
-"""Look at a request before the application does.
+"""The entry of a request: code that runs before the application, at its class's ``__call__``.
 
-A middleware stands inside its application: FastAPI (0.142 and later) opens its span before any middleware runs, and the
-answer to an unhandled exception is written around them all. So the application's class is wrapped, at its public
-``__call__``, for the applications that have our middleware; there we leave out what is excluded, hide from FastAPI's
-tracing the context that must not be trusted (https://www.w3.org/TR/trace-context-2/), and see the last resort's answer.
+A middleware runs inside its application: FastAPI (0.142 and later) opens its span before any middleware, and
+the answer to an unhandled exception is written outside of all middleware. The class of an application with
+our middleware is therefore wrapped, at its public ``__call__``. The wrapper skips excluded requests, hides an
+untrusted trace context from FastAPI's tracing (https://www.w3.org/TR/trace-context-2/), and sees the answer
+to an unhandled exception.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Edge:
-    """What was seen of a request at the edge.
+    """A request at the entry of its application.
 
     Attributes:
-        hidden: The request's headers as they came, where FastAPI was shown others; else None.
-        is_closed: The client has gone; what is sent now goes no further.
-        links: To the caller's span, where its trace is not gone on with.
+        hidden: The request's original headers, if FastAPI was shown other headers; else None.
+        is_closed: The client has left; further messages are dropped.
+        links: Links to the caller's span, if the caller's trace is not continued.
     """
 
     __slots__ = ("_scope", "_send", "hidden", "is_closed", "links")
@@ -45,7 +46,7 @@ class Edge:
         self.links: list[Link] = []
 
     async def send(self, message: Message) -> None:
-        """Pass a message on; an answer that our middleware did not see, from around it, gets its headers here."""
+        """Forward a message; add the headers to an answer that bypassed our middleware."""
         if (
             message["type"] == "http.response.start"
             and (exchange := self._scope.get(MARK)) is not None
@@ -55,7 +56,7 @@ class Edge:
             await self._send(message)
 
     def hide_context(self, *, trusted: bool) -> None:
-        """Show the application a trace context that is put right, or none where it is not `trusted`."""
+        """Show the application a normalised trace context, or no context if not `trusted`."""
         fields = propagation_fields()
         headers = self._scope.get("headers", ())
         carrier = by_name(headers, fields)
@@ -75,35 +76,36 @@ class Edge:
         self._scope["headers"] = [*(pair for pair in headers if pair[0] not in fields), *shown]
 
     def show_headers(self) -> None:
-        """Give the application the headers as they came."""
+        """Restore the original headers."""
         if self.hidden is not None:
             self._scope["headers"] = self.hidden
 
     def close(self) -> None:
-        """The application has returned, or raised."""
+        """End the request: the application has returned, or raised."""
         if (exchange := self._scope.get(MARK)) is not None:
             exchange.finish()
 
 
 class Guard(Protocol):
-    """What stands at the edge."""
+    """Handles requests at the entry of an application."""
 
     async def at_edge(
         self, app: Application, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
     ) -> None:
-        """Handle a request in front of `app`; `traces_itself` says whether that may open a span before any middleware."""
+        """Handle a request before `app`; `traces_itself`: `app` may open a span before any middleware."""
 
 
 Adopt = Callable[[Any], Guard | None]
 
-# the guard hangs on its application, not in a table: it knows the application, and would keep it alive from there
+# an attribute of the application, not a table entry: the guard refers to the application and would keep
+# it alive
 _GUARD = "_obs_http_guard"
 _guarded: WeakSet[Any] = WeakSet()
 _everywhere: list[Adopt] = []
 
 
 def stand_at_edge(app: Any, guard: Guard) -> None:
-    """Let `guard` see the requests of `app`, an instance of Starlette or FastAPI, from now on; the first one stays."""
+    """Let `guard` handle the requests of `app`, an instance of Starlette or FastAPI; the first guard stays."""
     if _GUARD not in vars(app):
         setattr(app, _GUARD, guard)
         _guarded.add(app)
@@ -111,13 +113,13 @@ def stand_at_edge(app: Any, guard: Guard) -> None:
 
 
 def guard_of(app: Any) -> Guard | None:
-    """Return the guard of `app`; None: it has none."""
+    """Return the guard of `app`, if any."""
     guard: Guard | None = vars(app).get(_GUARD)
     return guard
 
 
 def leave_edge(app: Any, guard: Guard) -> None:
-    """Undo `stand_at_edge`; the last application of a class takes the class's wrapper with it."""
+    """Undo `stand_at_edge`; the last application of a class removes the class's wrapper."""
     if vars(app).get(_GUARD) is guard:
         delattr(app, _GUARD)
         _guarded.discard(app)
@@ -125,7 +127,7 @@ def leave_edge(app: Any, guard: Guard) -> None:
 
 
 def stand_at_every_edge(classes: Sequence[type[Any]], adopt: Adopt) -> None:
-    """Ask `adopt` for a guard at the first message of each application of `classes` that has none."""
+    """Call `adopt` for a guard at the first message of each application of `classes` without a guard."""
     _everywhere.append(adopt)
     for cls in classes:
         _wrap_once(cls)
@@ -170,8 +172,8 @@ def _guard_for(app: Any, scope: Scope) -> Guard | None:
 def _guarding(
     original: Callable[[Any, Scope, Receive, Send], Awaitable[None]], traces_itself: bool
 ) -> Callable[..., Awaitable[None]]:
-    # servers look closely: uvicorn calls an application without arguments to see whether it is a factory, and asgiref asks
-    # whether it is a coroutine function; so this has the very signature of what it replaces
+    # the same signature as the original: uvicorn calls an application without arguments to detect a
+    # factory, and asgiref tests for a coroutine function
     @functools.wraps(original)
     async def call(self: Any, scope: Scope, receive: Receive, send: Send) -> None:
         guard = _guard_for(self, scope)

@@ -1,4 +1,4 @@
-"""What a request says beyond the standard attributes, and what somebody else's span of it must not say."""
+"""Attributes in addition to the standard set, and masking of spans that other code has opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MASKED_URLS = ("url.full", "http.url", "http.target")
 def enrich(
     span: Span, scope: Scope, options: ServerOptions, correlation_id: str | None, *, owned: bool
 ) -> None:
-    """Put captured headers and the correlation id on `span`; mask the secrets of one that is not `owned`."""
+    """Record captured headers and the correlation id on `span`; mask the secrets of a span that is not `owned`."""
     if options.request_capture:
         span.set_attributes(options.request_capture.attributes(scope.get("headers", ())))
     if not owned:
@@ -22,14 +22,14 @@ def enrich(
     if correlation_id is None:
         return
     if not owned:
-        # whoever opened the span did so before the id was known, so obs-core's processor could not stamp it
+        # the span was opened before the id was known, so obs-core's processor could not set it
         span.set_attribute("correlation_id", correlation_id)
     if options.legacy_attributes:
         span.set_attributes(options.legacy(correlation_id))
 
 
 def _mask(span: Span, scope: Scope, redactor: Redactor) -> None:
-    """Mask the secrets in what somebody else has recorded of the URL, in either convention."""
+    """Mask the secrets in recorded URLs, in both conventions."""
     query = scope.get("query_string", b"").decode("latin-1")
     if not query:
         return

@@ -1,7 +1,8 @@
-"""The standard variables of OpenTelemetry's HTTP instrumentations, for what the code does not say.
+"""The standard variables of OpenTelemetry's HTTP instrumentations: defaults of options not set in code.
 
-Their patterns are regular expressions between commas: of header names, matched whole and without regard to case; of URLs,
-found anywhere in them. https://opentelemetry-python-contrib.readthedocs.io/en/latest/instrumentation/asgi/asgi.html
+Patterns are regular expressions separated by commas. Patterns of header names match the whole name, without
+regard to case; patterns of URLs are searched for.
+https://opentelemetry-python-contrib.readthedocs.io/en/latest/instrumentation/asgi/asgi.html
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ _EXCLUDED = "EXCLUDED_URLS"
 
 
 def captured_headers(which: str) -> re.Pattern[str] | None:
-    """Return the pattern of ``…_CAPTURE_HEADERS_<which>`` (``SERVER_REQUEST``, …), to be matched whole; or None."""
+    """Return the pattern of ``…_CAPTURE_HEADERS_<which>`` (``SERVER_REQUEST``, …), for a full match; or None."""
     return _pattern(_HEADERS + which, re.IGNORECASE)
 
 
 def sanitized_fields() -> re.Pattern[str] | None:
-    """Return the pattern of the header names whose values are masked, to be searched for; or None."""
+    """Return the pattern of header names whose values are masked, for a search; or None."""
     return _pattern(_HEADERS + "SANITIZE_FIELDS", re.IGNORECASE)
 
 
 def excluded_urls(*libraries: str) -> re.Pattern[str] | None:
-    """Return the pattern of the URLs not to be traced, to be searched for; or None.
+    """Return the pattern of URLs that are not traced, for a search; or None.
 
     Args:
-        libraries: ``FASTAPI`` for ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS``; the first that is set counts, and where none is,
-            ``OTEL_PYTHON_EXCLUDED_URLS``.
+        libraries: ``FASTAPI`` for ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS``; the first variable that is set counts,
+            and without any, ``OTEL_PYTHON_EXCLUDED_URLS``.
     """
     names = [f"OTEL_PYTHON_{library}_{_EXCLUDED}" for library in libraries]
     names.append(f"OTEL_PYTHON_{_EXCLUDED}")
@@ -38,10 +39,10 @@ def excluded_urls(*libraries: str) -> re.Pattern[str] | None:
 
 
 def _pattern(variable: str, flags: int = 0) -> re.Pattern[str] | None:
-    """Return the variable's expressions as one.
+    """Return the variable's expressions as a single pattern.
 
     Raises:
-        ConfigurationError: One of them is no regular expression.
+        ConfigurationError: A part is no regular expression.
     """
     given = [part.strip() for part in os.environ.get(variable, "").split(",")]
     expressions = [part for part in given if part]

@@ -1,4 +1,4 @@
-"""One request and its response, as they pass by: what is put on the span, on the response, and when the span ends."""
+"""A request and its response: attributes of the span, headers of the response, end of the span."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from obs_http._types import EDGE, Message, Receive, Scope, Send, is_last
 
 
 class Exchange:
-    """A request under way. Nothing of it outlives the request.
+    """A request in progress; not retained after the request.
 
     Args:
-        options: The middleware's.
-        scope: The request's.
-        receive: The server's.
-        send: The server's.
+        options: The middleware's options.
+        scope: The request's scope.
+        receive: The server's receive function.
+        send: The server's send function.
         span: The request's SERVER span.
-        owned: Whether we made `span`, and so are the ones to name it, to judge it and to end it.
-        records_errors: Whether nobody else writes an escaping exception on `span`.
-        stopwatch: Measures the request, where somebody wants to know and nobody else does it.
+        owned: Whether our middleware opened `span`, and therefore names the span, sets the status and ends it.
+        records_errors: Whether to record an escaping exception; False if other code records exceptions on `span`.
+        stopwatch: Measures the request, if a MeterProvider is set and FastAPI does not measure.
     """
 
     __slots__ = (
@@ -72,13 +72,13 @@ class Exchange:
         self._received = self._sent = 0
 
     def enrich(self) -> None:
-        """Put on the span what the request says beyond the standard attributes."""
+        """Record attributes in addition to the standard set."""
         enrich(self.span, self._scope, self._options, self.correlation_id, owned=self.owned)
         if not self.owned:
             self._add_older_names()
 
     async def receive(self) -> Message:
-        """Pass a message of the client on, noting what it means for the span."""
+        """Forward a message of the client; record disconnects and count messages."""
         message = await self._receive()
         kind = message["type"]
         if kind == "websocket.receive":
@@ -89,7 +89,7 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass a message of the application on, with our headers, and end the span after the last one."""
+        """Forward a message of the application with our headers; end the span after the last message."""
         kind = message["type"]
         if kind == "http.response.start":
             self.response_starts(message)
@@ -106,13 +106,13 @@ class Exchange:
         if not self.owned or self.status is None or self.status < 500:
             self.finish()
             return
-        # the exception that was answered may yet come out, so the span waits for the application to return
+        # the answered exception may still be raised, so the span ends when the application returns
         self._ended_ns = time_ns()
         if self._stopwatch is not None:
             self._stopwatch.hold()
 
     def response_starts(self, message: Message) -> None:
-        """Take note of the response's status, and add our headers; a second call does nothing. Never raises."""
+        """Record the response's status and add our headers; a second call does nothing. Never raises."""
         if self.status is not None:
             return
         try:
@@ -131,7 +131,7 @@ class Exchange:
             log_failure("tracing a response")
 
     def _routed(self) -> None:
-        """Name a span that somebody else ends, for that will be before we are told."""
+        """Name a span that other code ends, because that span ends before `finish`."""
         if not self.owned and self.span.is_recording():
             self._name_span()
             self._add_older_names()
@@ -142,14 +142,14 @@ class Exchange:
         if kind == "websocket.http.response.start":
             self.status = message["status"]
         elif self.status is None:
-            # what the server answers: 101 Switching Protocols, or 403 where the session is closed before it is open
+            # as servers answer: 101 Switching Protocols, or 403 for a session closed before accepted
             self.status = 101 if kind == "websocket.accept" else 403
         if not self.owned:
             self.span.set_attribute("http.response.status_code", self.status)
         call_contained("finding a session's route", self._routed)
 
     def failed(self, error: BaseException, tracer: trace.Tracer) -> None:
-        """Note what the application raised; the caller raises it on. Never raises."""
+        """Record an exception of the application; the caller re-raises. Never raises."""
         try:
             if self._is_late(error):
                 self._note_late(error, tracer)
@@ -159,7 +159,7 @@ class Exchange:
             log_failure("recording an application's exception")
 
     def _is_late(self, error: BaseException) -> bool:
-        """Whether `error` is not the request's, which has been answered, but a background task's."""
+        """Whether `error` belongs to a background task, after the request was answered."""
         if not self._complete or self._failed is not None:
             return False
         return self._ended_ns is None or raised_in_background(error)
@@ -171,7 +171,7 @@ class Exchange:
             record_late(error, self.span, tracer)
 
     def _note(self, error: BaseException) -> None:
-        """Note what the request has failed with; a second call does nothing."""
+        """Record the failure of the request; a second call does nothing."""
         if self._failed is not None:
             return
         if isinstance(error, asyncio.CancelledError):
@@ -185,9 +185,9 @@ class Exchange:
                 record_error(self.span, error)
 
     async def conclude(self) -> None:
-        """Tell FastAPI's telemetry, where the client has left the response, that the request is over.
+        """Tell FastAPI's telemetry that the request is over, if the client has left the response.
 
-        It would call that an error of the server's. The message goes no further than to the `Edge`.
+        Otherwise FastAPI would report a server error. The message is dropped by the `Edge`.
         """
         if not self._is_left() or self._scope.get("fastapi.telemetry") is None:
             return
@@ -206,15 +206,15 @@ class Exchange:
         return started and not self._complete and (self._disconnected or self._cancelled)
 
     def close(self) -> None:
-        """The application has returned, or raised."""
+        """End the request: the application has returned, or raised."""
         if self._failed and EDGE in self._scope:
-            return  # the error handler around us is about to answer, which the edge will see
+            return  # the error handler outside of us answers next, seen by the edge
         if self._failed and self.status is None and self._scope["type"] == "http":
             self.status = 500
         self.finish()
 
     def finish(self) -> None:
-        """Say on the span what the request came to; end it where it is ours. A second call does nothing. Never raises."""
+        """Record the outcome; end an owned span. A second call does nothing. Never raises."""
         if self._stopwatch is not None:
             self._measure()
         if not self.span.is_recording():
@@ -259,7 +259,7 @@ class Exchange:
         first = {"path": self._path, "root_path": self._root_path, "path_params": {}}
         route = route_template(self._scope, {**self._scope, **first})
         if route and (native := self._scope.get("fastapi.telemetry")) is not None:
-            native.route = route  # FastAPI knows no routes below another framework's mount
+            native.route = route  # FastAPI does not know routes below another framework's mount
         return route
 
     def _name_span(self) -> None:
@@ -270,7 +270,7 @@ class Exchange:
         self.span.update_name(f"{method} {route}" if route else method)
 
     def _error_type(self) -> str | None:
-        """Return ``error.type`` of the span and of the measurement."""
+        """Return ``error.type`` for the span and the measurement."""
         if self._failed is not None or self.status is None or self.status < 500:
             return self._failed
         return None if self._is_left() else str(self.status)

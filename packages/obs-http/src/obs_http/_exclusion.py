@@ -1,4 +1,4 @@
-"""Which paths are not traced: matched whole, so that ``/health`` leaves ``/healthy-items`` alone."""
+"""Paths that are not traced, matched whole: ``/health`` does not exclude ``/healthy-items``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ DEFAULT_EXCLUDED_PATHS = (
 
 
 class Exclusion:
-    """Answers whether a request is excluded.
+    """Decides whether a request is excluded.
 
     Args:
-        paths: Whole paths (``"/health"``) and globs (``"/internal/*"``); a slash at the end makes no difference. None: the
-            usual ones, and the URLs of the standard variables.
+        paths: Whole paths (``"/health"``) and globs (``"/internal/*"``); a trailing slash is ignored. None: the
+            usual paths, and the URLs of the standard variables.
 
     Raises:
         ConfigurationError: A path does not start with ``/`` or ``*``.
@@ -36,7 +36,7 @@ class Exclusion:
         self._paths = _any_path(DEFAULT_EXCLUDED_PATHS if paths is None else paths)
 
     def __call__(self, scope: Scope) -> bool:
-        """Whether the request of this scope is not to be traced."""
+        """Whether the request of this scope is excluded."""
         if self._paths is not None and self._paths.match(_inner_path(scope)):
             return True
         return self._urls is not None and self._urls.search(_url(scope)) is not None
@@ -55,14 +55,14 @@ def _any_path(paths: Sequence[str]) -> re.Pattern[str] | None:
 
 
 def _inner_path(scope: Scope) -> str:
-    """Return the path without the proxy's prefix, which does not count, and without a slash at the end."""
+    """Return the path without the proxy's prefix and without a trailing slash."""
     path: str = scope.get("path", "")
     root_path: str = scope.get("root_path", "")
     return path.removeprefix(root_path).rstrip("/") or "/"
 
 
 def _url(scope: Scope) -> str:
-    """Return the URL without its query, as the patterns of the standard variables expect it."""
+    """Return the URL without its query, as the patterns of the standard variables expect."""
     host = next((text(value) for name, value in scope.get("headers", ()) if name == b"host"), "")
     if not host and scope.get("server"):
         host = ":".join(str(part) for part in scope["server"] if part is not None)

@@ -1,4 +1,4 @@
-"""Put the middleware around an application that exists, also one that has served requests already, and take it off again."""
+"""Add the middleware to existing applications, also after their first request, and remove the middleware."""
 
 from __future__ import annotations
 
@@ -62,40 +62,46 @@ def instrument_fastapi(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
-    """Trace the requests of `app`, or of every FastAPI and Starlette application; also where it has served requests already.
+    """Trace the requests of `app`, or of every FastAPI and Starlette application.
 
-    The same as ``app.add_middleware(RequestTracingMiddleware, …)``, but outermost: around every other middleware and
-    around the answer to an unhandled exception. Without `app`, an application that has the middleware keeps its own.
+    Works also after an application has served requests. Equals
+    ``app.add_middleware(RequestTracingMiddleware, …)``, but outermost: around all other middleware and around the
+    answer to an unhandled exception. Without `app`, an application with its own `RequestTracingMiddleware` keeps
+    that middleware.
 
     Args:
         app: The application; None: all.
-        service_name: For the response header ``X-Service-Name``. Default: that of the set-up.
-        correlation: How correlation ids come in and go out. Default: that of the set-up.
-        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
-            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST``.
+        service_name: For the response header ``X-Service-Name``. Default: the service name of the set-up.
+        correlation: Reading and writing of correlation ids. Default: the set-up's.
+        redact: More name globs whose values are masked, in addition to the built-in globs and the set-up's.
+        capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
+            Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths,
-            and the URLs of ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
-        identify: Says who a request is for: see `RequestTracingMiddleware`.
+        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and
+            metrics paths, and the URLs of ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`` or
+            ``OTEL_PYTHON_EXCLUDED_URLS``.
+        identify: Names the user of a request: see `RequestTracingMiddleware`.
         identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
-        identity_in_baggage: Send the identity on to the services called, as baggage. Default False.
-        identity_from_baggage: Believe the identity that the caller's baggage names: see `RequestTracingMiddleware`. Default
+        identity_in_baggage: Send the identity to called services, as baggage. Default False.
+        identity_from_baggage: Trust the identity in the caller's baggage: see `RequestTracingMiddleware`. Default
             False.
-        trust_remote_context: Go on with the caller's trace. Default True.
-        response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default True.
+        trust_remote_context: Continue the caller's trace. Default True.
+        response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default
+            True.
         traceresponse: Set the W3C ``traceresponse`` header. Default False.
-        legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default False.
-        tracer_provider: Default: the global one.
-        meter_provider: For ``http.server.request.duration``. Default: the global one; none, nothing is measured.
+        legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default
+            False.
+        tracer_provider: Default: the global provider.
+        meter_provider: For ``http.server.request.duration``. Default: the global provider; without a provider,
+            nothing is measured.
 
     Returns:
-        A handle with ``.uninstrument()``; the same one when called again.
+        A handle with ``.uninstrument()``; a second call returns the same handle.
 
     Raises:
         MissingDependencyError: Starlette is not installed.
-        ConfigurationError: `app` is no such application, or an option is wrong.
-        AlreadyConfiguredError: It is instrumented already, with other options.
+        ConfigurationError: `app` is not a FastAPI or Starlette application, or an option is wrong.
+        AlreadyConfiguredError: Already instrumented, with other options.
     """
     require("starlette", package="obs-http")
     from starlette.applications import Starlette
@@ -135,12 +141,12 @@ def instrument_fastapi(
 
 
 def uninstrument_fastapi(app: Starlette | None = None) -> None:
-    """Undo `instrument_fastapi` for the same `app`; requests under way are traced to their end."""
+    """Undo `instrument_fastapi` for the same `app`; requests in progress are traced to their end."""
     uninstrument(_NAME, target=app)
 
 
 def _install_everywhere(build: Build) -> Callable[[], None]:
-    build(_no_application)  # says at once what is wrong with the options
+    build(_no_application)  # raises now if an option is wrong
     adopted: WeakSet[Starlette] = WeakSet()
     adopt = functools.partial(_adopt, adopted, build)
     classes = _application_classes()
@@ -159,7 +165,7 @@ def _application_classes() -> list[type[Any]]:
 
     if importlib.util.find_spec("fastapi") is None:
         return [Starlette]
-    from fastapi.applications import FastAPI  # contrib replaces the name in the package itself
+    from fastapi.applications import FastAPI  # contrib replaces `fastapi.FastAPI`
 
     return [Starlette, FastAPI]
 
@@ -169,7 +175,7 @@ async def _no_application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _adopt(adopted: WeakSet[Starlette], build: Build, app: Starlette) -> Guard | None:
-    """Instrument `app` at its first message, unless its own code has added the middleware, with options of its own."""
+    """Instrument `app` at its first message, unless its own code has added the middleware."""
     if any(getattr(entry.cls, "__name__", "") in _OURS for entry in app.user_middleware):
         return None
     adopted.add(app)
@@ -178,13 +184,13 @@ def _adopt(adopted: WeakSet[Starlette], build: Build, app: Starlette) -> Guard |
 
 
 def _install(app: Starlette, build: Build) -> Callable[[], None]:
-    middleware = build(app.middleware_stack)  # also says at once what is wrong with the options
+    middleware = build(app.middleware_stack)  # also raises now if an option is wrong
     patches = Patches()
     patches.wrap(app, "build_middleware_stack", functools.partial(_around, middleware))
     if app.middleware_stack is not None:
         app.middleware_stack = middleware
     stand_at_edge(app, middleware)
-    # the registry keeps what undoes it, so that must not keep the application
+    # the registry keeps the undo function, which must not keep the application alive
     setattr(app, _UNDO, functools.partial(_remove, app, middleware, patches))
     return functools.partial(_undo, ref(app))
 

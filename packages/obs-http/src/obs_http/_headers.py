@@ -1,4 +1,4 @@
-"""Read HTTP headers: the few that are needed from an ASGI scope, and those the user wants on the span."""
+"""Read HTTP headers of an ASGI scope, and record captured headers on a span."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def first_by_name(headers: RawHeaders) -> dict[str, str]:
 
 
 class CarrierGetter(Getter[Mapping[str, list[str]]]):
-    """Reads a mapping of lower-case names to lists of values, as propagators want it."""
+    """Reads a mapping of lower-case names to lists of values, for propagators."""
 
     def get(self, carrier: Mapping[str, list[str]], key: str) -> list[str] | None:
         """Return the values of `key`, or None."""
@@ -49,13 +49,14 @@ class CarrierGetter(Getter[Mapping[str, list[str]]]):
 
 
 class HeaderCapture:
-    """Puts the headers of a list of names and globs on a span, secret ones masked.
+    """Records headers that match names and globs on a span; secrets are masked.
 
     Args:
         side: ``server`` or ``client``.
         message: ``request`` or ``response``.
-        patterns: Names and globs (``"x-*"``), without regard to case; None: those of the standard variable.
-        redact: Secret globs beside those of the set-up; these and the standard variable win over every pattern.
+        patterns: Names and globs (``"x-*"``), without regard to case; None: the standard variable's patterns.
+        redact: Secret globs in addition to the set-up's; masking wins over every pattern, as does the standard
+            variable.
 
     Raises:
         ConfigurationError: A pattern is not a header name or glob.
@@ -83,7 +84,7 @@ class HeaderCapture:
             return self._keys[name]
         except KeyError:
             key = self._decide(text(name).lower())
-            # names come from strangers, so what is remembered has a bound
+            # clients choose the names, so the cache is bounded
             if len(self._keys) < 512:
                 self._keys[name] = key
             return key
@@ -96,7 +97,7 @@ class HeaderCapture:
         )
 
     def attributes(self, headers: RawHeaders) -> dict[str, list[str]]:
-        """Return the attributes of those of `headers` that were asked for."""
+        """Return the attributes of captured `headers`."""
         found: dict[str, list[str]] = {}
         for name, value in headers:
             key = self._key(name)

@@ -1,4 +1,4 @@
-"""The user's hooks of the HTTP clients: functions and, for asynchronous clients, coroutine functions."""
+"""The user's hooks of HTTP clients: functions and, for asynchronous clients, coroutine functions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ResponseHook = Callable[[Span, Any, Any], Awaitable[None] | None]
 
 
 class Hook:
-    """One hook; what it raises is logged, and never reaches the application.
+    """A hook of the user; exceptions are logged and never reach the application.
 
     Args:
         name: For messages, for instance ``"httpx request_hook"``.
-        function: The user's; None: nothing is called.
-        awaits: Whether any of the clients can wait for a coroutine.
+        function: The user's function; None: no hook.
+        awaits: Whether any of the clients can await a coroutine.
 
     Raises:
-        ConfigurationError: `function` cannot be called, or needs an asynchronous client and there is none.
+        ConfigurationError: `function` is not callable, or is a coroutine function without an asynchronous client.
     """
 
     __slots__ = ("_function", "_is_async", "_name")
@@ -41,12 +41,12 @@ class Hook:
         self._function = function
 
     def call(self, span: Span, *given: Any) -> None:
-        """Call it for a request of a synchronous client; coroutine functions are for the others."""
+        """Call the hook for a request of a synchronous client, unless a coroutine function."""
         if self._function is not None and not self._is_async and span.is_recording():
             call_contained(self._name, self._function, span, *given)
 
     async def call_async(self, span: Span, *given: Any) -> None:
-        """Call it for a request of an asynchronous client, and wait for it where it is to be awaited."""
+        """Call the hook for a request of an asynchronous client, and await an awaitable result."""
         if self._function is None or not span.is_recording():
             return
         try:

@@ -1,4 +1,4 @@
-"""One call of a client, and each request on its way that it leads to."""
+"""A call of an HTTP client, and each request that the call sends."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from obs_http._semconv import OlderNames, add_older_names
 
 @dataclass(slots=True)
 class Call:
-    """One call of a client's ``send``: all the requests that it leads to belong together.
+    """A call of a client's ``send``: all requests that the call sends belong together.
 
     Attributes:
-        sent: How many requests it has sent so far: redirects and authentication send more than one.
-        first: The first one's span, the parent of the others where the call itself has none: one trace in any case.
-        busy: Whether a request is being sent just now, so that a second instrumentation stands aside.
+        sent: Number of requests sent so far: redirects and authentication send more than one.
+        first: Span of the first request: the parent of later requests if the call has no parent, to keep a single
+            trace.
+        busy: Whether a request is being sent now; a second instrumentation then does nothing.
     """
 
     sent: int = 0
@@ -35,7 +36,7 @@ current_call: ContextVar[Call | None] = ContextVar("obs_http_call", default=None
 
 
 class Target(NamedTuple):
-    """Where a request goes."""
+    """The destination of a request."""
 
     method: str
     url: str
@@ -44,7 +45,7 @@ class Target(NamedTuple):
 
 
 class Hop:
-    """A request on its way: its span, current until the response's headers are there."""
+    """A request being sent: its span is current until the response's headers arrive."""
 
     __slots__ = ("_call", "_older_names", "_stopwatch", "_token", "span")
 
@@ -65,11 +66,11 @@ class Hop:
 
     @property
     def is_observed(self) -> bool:
-        """Whether anybody wants to know how it ends."""
+        """Whether the outcome is recorded, by the span or the metric."""
         return self._stopwatch is not None or self.span.is_recording()
 
     def note(self, name: str, value: AttributeValue) -> None:
-        """Record what both the span and the measurement say."""
+        """Record an attribute on the span and the measurement."""
         self.span.set_attribute(name, value)
         if self._stopwatch is not None:
             self._stopwatch.attributes[name] = value

@@ -1,8 +1,9 @@
-"""httpx, sync and async: every client or one, whatever its transport.
+"""httpx, sync and async: every client or a single client, with any transport.
 
-``_send_single_request`` is the one place that each request passes on every transport (network, ASGI, WSGI, mock, one's
-own), each redirect and each authentication round included. Contrib wraps the network transports' ``handle_request``, and of
-others only those of a client that it is handed (https://github.com/open-telemetry/opentelemetry-python-contrib/issues/1742).
+Every request passes ``_send_single_request``, on all transports (network, ASGI, WSGI, mock, custom), each
+redirect and each authentication round included. Contrib wraps the network transports' ``handle_request``, and
+other transports only of a client passed to contrib
+(https://github.com/open-telemetry/opentelemetry-python-contrib/issues/1742).
 """
 
 from __future__ import annotations
@@ -52,31 +53,32 @@ def instrument_httpx(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
-    """Trace the requests of `client`, or of every httpx client of this process, those that exist already included.
+    """Trace the requests of `client`, or of every httpx client of this process, existing clients included.
 
     Args:
         client: The client; None: all, sync and async.
-        request_hook: Called with the recording span and the request before it is sent; what it raises is logged. A
-            coroutine function is awaited, for the requests of asynchronous clients; the others cannot run it.
+        request_hook: Called with the recording span and the request before sending; exceptions are logged. A
+            coroutine function is awaited for asynchronous clients, and not called for synchronous clients.
         response_hook: Called with the recording span, the request and the response; otherwise the same.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
-            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
+        capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
+            Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_urls: Globs of whole URLs (``"http://localhost:9200/*"``) that are neither traced nor given headers.
+        excluded_urls: Globs of whole URLs (``"http://localhost:9200/*"``) that are not traced and get no headers.
             Default: ``OTEL_PYTHON_HTTPX_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
-        propagate_to: Globs of host names that are sent the trace's headers. Default: all.
-        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
-        correlation: How the correlation id goes out. Default: that of the set-up.
-        tracer_provider: Default: the global one.
-        meter_provider: For ``http.client.request.duration``. Default: the global one; none, nothing is measured.
+        propagate_to: Globs of host names that receive the trace's headers. Default: all.
+        redact: More name globs whose values are masked, in addition to the built-in globs and the set-up's.
+        correlation: Writing of the correlation id. Default: the set-up's.
+        tracer_provider: Default: the global provider.
+        meter_provider: For ``http.client.request.duration``. Default: the global provider; without a provider,
+            nothing is measured.
 
     Returns:
-        A handle with ``.uninstrument()``; the same one when called again.
+        A handle with ``.uninstrument()``; a second call returns the same handle.
 
     Raises:
         MissingDependencyError: httpx is not installed.
         ConfigurationError: An option is wrong.
-        AlreadyConfiguredError: It is instrumented already, with other options.
+        AlreadyConfiguredError: Already instrumented, with other options.
     """
     require("httpx", package="obs-http")
     import httpx
@@ -135,7 +137,7 @@ def _install(
 
 
 def _whole(tracer: ClientTracer, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Trace a call as one request: all that can be seen of it where an httpx sends its single requests elsewhere."""
+    """Trace a call as a single request, for clients of httpx without ``_send_single_request``."""
     args, kwargs = _request_last(args, kwargs)
     return _call(functools.partial(_hop, tracer, functools.partial(send, **kwargs)), *args)
 

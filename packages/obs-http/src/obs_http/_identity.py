@@ -1,4 +1,4 @@
-"""Who the request is for: from the application's own headers, or from those of an AWS load balancer."""
+"""The user of a request, from the application's own headers or those of an AWS load balancer."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from opentelemetry import baggage
 from opentelemetry.context import Context
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,256}")
-#: What goes on, and comes in, as baggage.
+#: Read from and written to baggage.
 BAGGAGE_KEYS = ("user.id", "user.hash", "tenant.id")
 _TENANT_CLAIMS = ("custom:tenant_id", "tenant_id", "tid")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The user, and the tenant, that a request is for.
+    """The user and the tenant of a request.
 
     Attributes:
         user_id: ``user.id`` of the span.
-        tenant_id: ``tenant.id`` of the span; None: no such attribute.
+        tenant_id: ``tenant.id`` of the span; None: not recorded.
     """
 
     user_id: str | None
@@ -38,11 +38,11 @@ Identify = Callable[[Mapping[str, str]], Identity | str | None]
 
 
 def aws_alb_identity(headers: Mapping[str, str]) -> Identity | None:
-    """Return who the Application Load Balancer says has logged in; None where it says nothing, or contradicts itself.
+    """Return the user that the AWS Application Load Balancer names; None without a user, or on a contradiction.
 
-    Reads ``x-amzn-oidc-identity`` and the claims of ``x-amzn-oidc-data``. The token's signature is not checked, for that
-    would take a network call: the answer is for telemetry, not for authorization, and is only worth something where
-    nothing but the load balancer can reach the service. Never raises.
+    Reads ``x-amzn-oidc-identity`` and the claims of ``x-amzn-oidc-data``. The token's signature is not checked,
+    because that takes a network call: the answer is for telemetry, not for authorization, and only valid if only
+    the load balancer can reach the service. Never raises.
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
     """
     said, token = headers.get("x-amzn-oidc-identity"), headers.get("x-amzn-oidc-data")
@@ -73,7 +73,7 @@ def _claims(token: str) -> dict[str, Any] | None:
 
 
 def without_identity(context: Context) -> Context:
-    """Return `context` without what the caller's baggage says of the user."""
+    """Return `context` without the user and tenant in the caller's baggage."""
     for name in BAGGAGE_KEYS:
         if baggage.get_baggage(name, context) is not None:
             context = baggage.remove_baggage(name, context)
@@ -81,15 +81,16 @@ def without_identity(context: Context) -> Context:
 
 
 class IdentityReader:
-    """Turns a request into the attributes that say who it is for.
+    """Reads the user and the tenant of a request as attributes.
 
     Args:
-        identify: Called with the request's headers (lower-case names); or ``"aws_alb"``; None: the headers say nothing.
-        hash_key: Where given, ``user.hash`` (HMAC-SHA-256 under this key, hex) takes the place of ``user.id``.
-        from_baggage: Believe the caller's baggage where the headers name nobody.
+        identify: Called with the request's headers (lower-case names); or ``"aws_alb"``; None: headers are not
+            read.
+        hash_key: If given, ``user.hash`` (HMAC-SHA-256 under this key, hex) replaces ``user.id``.
+        from_baggage: Trust the caller's baggage if the headers name no user.
 
     Raises:
-        ConfigurationError: `identify` is something else, or `hash_key` is empty.
+        ConfigurationError: `identify` is not a callable or ``"aws_alb"``, or `hash_key` is empty.
     """
 
     __slots__ = ("_hash_key", "_identify", "from_baggage")
@@ -116,7 +117,7 @@ class IdentityReader:
     def attributes(
         self, headers: Mapping[str, str], context: Context | None = None
     ) -> dict[str, str]:
-        """Return ``user.id`` or ``user.hash``, and ``tenant.id``; empty where the request names nobody.
+        """Return ``user.id`` or ``user.hash``, and ``tenant.id``; empty if the request names neither.
 
         Args:
             headers: By lower-case name.

@@ -1,4 +1,4 @@
-"""For ``opentelemetry-instrument``: what it finds by entry point, and calls with settings of its own."""
+"""Entry points for ``opentelemetry-instrument``, which passes settings that are ignored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from obs_http._requests import instrument_requests, uninstrument_requests
 
 
 class HttpxInstrumentor:
-    """Every httpx client."""
+    """Instruments every httpx client."""
 
     def instrument(self, **_: object) -> None:
         """Call `instrument_httpx`."""
@@ -20,7 +20,7 @@ class HttpxInstrumentor:
 
 
 class RequestsInstrumentor:
-    """Every session of requests."""
+    """Instruments every session of requests."""
 
     def instrument(self, **_: object) -> None:
         """Call `instrument_requests`."""
@@ -32,7 +32,7 @@ class RequestsInstrumentor:
 
 
 class ApplicationInstrumentor:
-    """Every FastAPI and Starlette application."""
+    """Instruments every FastAPI and Starlette application."""
 
     def instrument(self, **_: object) -> None:
         """Call `instrument_fastapi`."""

@@ -1,4 +1,4 @@
-"""Flush when the application shuts down: servers then die by the signal that stopped them, and `atexit` never runs.
+"""Flush at the application's shutdown: servers then die by a signal, without running `atexit`.
 
 uvicorn restores the signal handlers and raises the signal again after the shutdown:
 https://github.com/encode/uvicorn/pull/1600.
@@ -16,7 +16,7 @@ _logger = logging.getLogger("obs_http")
 
 
 async def run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Pass the lifespan through to `app`; when it has shut down, export what is finished before the server learns of it."""
+    """Run the lifespan of `app`; export finished spans before the server learns of the shutdown."""
 
     async def flush_then_send(message: Message) -> None:
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
@@ -27,7 +27,7 @@ async def run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send)
 
 
 def _flush() -> None:
-    """Flush within `exit_timeout_s`. Blocks the event loop, which has no request left and may be asyncio's or trio's."""
+    """Flush within `exit_timeout_s`. Blocks the event loop (asyncio or trio), which has no requests left."""
     manager = current_manager()
     if manager is not None and not manager.flush():
         _logger.warning(

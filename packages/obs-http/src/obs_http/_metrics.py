@@ -1,4 +1,4 @@
-"""The duration of requests as a metric, through the API alone; where no MeterProvider is set, nothing is measured.
+"""The duration of requests as a metric, through the API alone; without a MeterProvider, nothing is measured.
 
 https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 """
@@ -22,10 +22,10 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.
 
 
 class Stopwatch:
-    """One request being measured.
+    """Measures the duration of a request.
 
     Attributes:
-        attributes: What the measurement is recorded with; of few values each, and the same ones as on the span.
+        attributes: The measurement's attributes: of low cardinality, with the same values as on the span.
     """
 
     __slots__ = ("_elapsed_s", "_histogram", "_started", "attributes")
@@ -37,7 +37,7 @@ class Stopwatch:
         self.attributes = attributes
 
     def hold(self) -> None:
-        """Stop counting; what to record is not all known yet."""
+        """Stop the time; attributes may still be added."""
         self._elapsed_s = perf_counter() - self._started
 
     def stop(self) -> None:
@@ -50,12 +50,12 @@ class Stopwatch:
 
 
 class Durations:
-    """The histogram of one side, from the MeterProvider in force.
+    """The duration histogram of clients or servers, from the MeterProvider in force.
 
     Args:
-        name: The metric.
-        description: What it says.
-        provider: Default: the global one, also when it is only set later: until there is one, every 100th request asks.
+        name: The metric's name.
+        description: The metric's description.
+        provider: Default: the global provider, also if set later: every 100th request looks again.
     """
 
     __slots__ = ("_description", "_given", "_histogram", "_name", "_requests")
@@ -68,11 +68,10 @@ class Durations:
         self._histogram: Histogram | None = None
 
     def histogram(self) -> Histogram | None:
-        """Return the histogram; None where nobody has set a MeterProvider. Never raises."""
+        """Return the histogram; None without a MeterProvider. Never raises."""
         if self._histogram is None:
-            if (
-                self._requests % _ASKED_EVERY == 0
-            ):  # asking for a provider costs more than all the rest
+            # looking up the provider costs more than everything else here
+            if self._requests % _ASKED_EVERY == 0:
                 self._histogram = call_contained("making a histogram", self._make)
             self._requests += 1
         return self._histogram
@@ -80,9 +79,9 @@ class Durations:
     def _make(self) -> Histogram | None:
         provider = self._given or metrics.get_meter_provider()
         if type(provider).__module__.startswith("opentelemetry.metrics"):
-            return None  # the API's own, which do nothing
+            return None  # the API's no-op providers
         create = provider.get_meter("obs_http", version("obs-http")).create_histogram
-        # advisory buckets came with opentelemetry-api 1.30; before it a view sets them
+        # advisory buckets need opentelemetry-api 1.30; before, a view sets the buckets
         advice: dict[str, Any] = {"explicit_bucket_boundaries_advisory": BUCKETS_S}
         known = signature(create).parameters
         return create(

@@ -1,4 +1,4 @@
-"""The ASGI middleware: one SERVER span a request, whoever opens it."""
+"""The ASGI middleware: a single SERVER span for each request."""
 
 from __future__ import annotations
 
@@ -39,34 +39,39 @@ from obs_http._types import EDGE, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
 
 class RequestTracingMiddleware:
-    """Trace the requests and WebSocket sessions of an ASGI application: enrich the SERVER span there is, or open it.
+    """Trace the requests and WebSocket sessions of an ASGI application: enrich the SERVER span, or open a span.
 
-    Pure ASGI: bodies stream through, background tasks run on, the handler runs exactly once, and what it raises comes
-    out unchanged. A failure of telemetry is logged and not felt.
+    Pure ASGI: bodies stream, background tasks keep running, the handler runs exactly once, and its exceptions
+    are unchanged. Failures of telemetry are logged and do not affect requests.
 
     Args:
         app: The application to wrap.
-        service_name: For the response header ``X-Service-Name``. Default: that of the set-up; none, no header.
-        correlation: How correlation ids come in and go out. Default: that of the set-up.
-        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
-            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST``.
+        service_name: For the response header ``X-Service-Name``. Default: the service name of the set-up. Without a
+            name, no header.
+        correlation: Reading and writing of correlation ids. Default: the set-up's.
+        redact: More name globs whose values are masked, in addition to the built-in globs and the set-up's.
+        capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
+            Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and metrics paths,
-            and the URLs of ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
-        identify: Says who a request is for, given its headers (lower-case names): an `Identity`, a user id or None; or
-            ``"aws_alb"`` for the headers of an AWS Application Load Balancer.
+        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and
+            metrics paths, and the URLs of ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`` or
+            ``OTEL_PYTHON_EXCLUDED_URLS``.
+        identify: Names the user of a request, given its headers (lower-case names): an `Identity`, a user id or
+            None; or ``"aws_alb"`` for the headers of an AWS Application Load Balancer.
         identity_hash_key: Record ``user.hash``, HMAC-SHA-256 under this key, in place of ``user.id``.
-        identity_in_baggage: Send the identity on to the services called, as baggage. Default False.
-        identity_from_baggage: Believe the identity that the caller's baggage names, where `identify` names nobody. Default
-            False: anybody can write baggage. Only for services that nobody but your own can reach.
-        trust_remote_context: Go on with the caller's trace; False, for edges that strangers reach: start a new one, with
-            a link to the caller's. Default True.
-        response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default True.
+        identity_in_baggage: Send the identity to called services, as baggage. Default False.
+        identity_from_baggage: Trust the identity in the caller's baggage if `identify` names no user. Default
+            False, because any caller can write baggage. Only for services that only your own services can reach.
+        trust_remote_context: Continue the caller's trace. False, for services open to the internet: start a new
+            trace, linked to the caller's. Default True.
+        response_headers: Set ``X-Correlation-ID``, ``X-Service-Name`` and ``X-Processing-Time`` (s). Default
+            True.
         traceresponse: Set the W3C ``traceresponse`` header. Default False.
-        legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default False.
-        tracer_provider: Default: the global one.
-        meter_provider: For ``http.server.request.duration``. Default: the global one; none, nothing is measured.
+        legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default
+            False.
+        tracer_provider: Default: the global provider.
+        meter_provider: For ``http.server.request.duration``. Default: the global provider; without a provider,
+            nothing is measured.
 
     Raises:
         ConfigurationError: An option is wrong.
@@ -117,7 +122,7 @@ class RequestTracingMiddleware:
         self._read(current_manager())
 
     def _read(self, manager: TracingManager | None) -> None:
-        """Read the options, with the defaults that the set-up of `manager` gives."""
+        """Read the options, with defaults of the set-up of `manager`."""
         self._options = self._build()
         self._manager = manager
         self._names = {
@@ -128,7 +133,7 @@ class RequestTracingMiddleware:
         self._wanted = self._names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI scope."""
+        """Handle an ASGI scope."""
         app = scope.get("app")
         if app is not None and not self._is_known:
             self._is_known = True
@@ -146,7 +151,7 @@ class RequestTracingMiddleware:
     async def at_edge(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
     ) -> None:
-        """Handle a request in front of the application `app` that this middleware stands in."""
+        """Handle a request before the application `app` of this middleware."""
         self._follow_set_up()
         if self._excludes(scope):
             await self._leave_alone(app, scope, receive, send)
@@ -160,7 +165,7 @@ class RequestTracingMiddleware:
             edge.close()
 
     def _follow_set_up(self) -> None:
-        """Read the options again where the service's set-up came after them."""
+        """Read the options again if tracing was set up since."""
         manager = current_manager()
         if manager is not self._manager:
             call_contained("reading the options of the set-up", self._read, manager)
@@ -247,12 +252,10 @@ class RequestTracingMiddleware:
 
     def _stopwatch(self, scope: Scope) -> Stopwatch | None:
         histogram = self._durations.histogram()
-        if (
-            histogram is None
-            or scope["type"] != "http"
-            or scope.get("fastapi.telemetry") is not None
-        ):
-            return None  # FastAPI measures also where it was told not to trace
+        # FastAPI measures even with tracing switched off
+        measured = scope.get("fastapi.telemetry") is not None
+        if histogram is None or measured or scope["type"] != "http":
+            return None
         return Stopwatch(histogram, {})
 
     def _with_identity(self, span: Span, scope: Scope, inner: Context) -> Context:
@@ -260,17 +263,12 @@ class RequestTracingMiddleware:
         if reader is None:
             return inner
         if not reader.from_baggage:
-            inner = without_identity(
-                inner
-            )  # a service that says who the request is for lets nobody else say it further in
+            # a service that identifies users does not pass a caller's identity on
+            inner = without_identity(inner)
         if not (span.is_recording() or self._options.identity_in_baggage):
             return inner
-        identity = (
-            call_contained(
-                "identify", reader.attributes, first_by_name(scope.get("headers", ())), inner
-            )
-            or {}
-        )
+        headers = first_by_name(scope.get("headers", ()))
+        identity = call_contained("identify", reader.attributes, headers, inner) or {}
         span.set_attributes(identity)
         if self._options.identity_in_baggage:
             for name, value in identity.items():

@@ -1,9 +1,9 @@
-"""FastAPI's own tracing (0.142 and later): the things that nothing public in it can change.
+"""Gaps of FastAPI's own tracing (0.142 and later) that its public interface cannot close.
 
-- A background task's span has no record of what the task raised.
-- A WebSocket's client that leaves is an error unless it says 1000 or 1001; a browser's plain ``close()`` is 1005, a lost
-  connection 1006. FastAPI has one function that decides this, for its spans and its logs.
-- What an application of Starlette raises that is mounted in one of FastAPI is not seen before it is answered.
+- The span of a background task has no record of the task's exception.
+- A WebSocket client that leaves is an error unless the code is 1000 or 1001; a browser's plain ``close()`` is
+  1005, a lost connection 1006. A single FastAPI function decides this, for spans and logs.
+- An exception of a Starlette application mounted in a FastAPI application is answered unseen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_native(cls: type[Any]) -> bool:
 
 
 def complete_native_tracing() -> None:
-    """Add what FastAPI's tracing lacks; a second call does nothing."""
+    """Close the gaps of FastAPI's tracing; a second call does nothing."""
     instrument_once(_NAME, _install)
 
 
@@ -67,12 +67,12 @@ async def _run_recorded(task: Callable[..., Awaitable[None]], *args: Any) -> Non
 
 
 def is_on_task_span(error: BaseException) -> bool:
-    """Whether FastAPI's span of the background task that raised `error` has its record."""
+    """Whether FastAPI's span of the background task that raised `error` has a record of `error`."""
     return any(frame.f_code is _run_recorded.__code__ for frame in frames(error))
 
 
 def note_natively(scope: Scope, error: Exception) -> None:
-    """Tell FastAPI's spans, metrics and logs of an exception that is answered further in."""
+    """Report an exception answered by an inner application to FastAPI's spans, metrics and logs."""
     note = getattr(sys.modules.get(f"{TRACING}._asgi"), "_exception", None)
     if note is not None and scope.get(TRACING) is not None:
         note(scope=scope, exc=error)

@@ -1,4 +1,4 @@
-"""The middleware's options, checked once, at set-up, and ready for use at each request."""
+"""The middleware's options, checked once at set-up and prepared for each request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from obs_http._types import Message
 
 
 class ServerOptions:
-    """What `RequestTracingMiddleware` was told; see there."""
+    """The options of `RequestTracingMiddleware`."""
 
     __slots__ = (
         "_redact", "_response_capture", "_service_name", "_traceresponse", "_writes_headers", "correlation", "excluded",
@@ -76,23 +76,23 @@ class ServerOptions:
         self.legacy_attributes = legacy_attributes
         self.older_names = older_names(SERVER)
         name = service_name or (settings.service_name if settings else None) or ""
-        # a header's value takes no line break, and servers refuse the whole response for one
+        # servers refuse a whole response for a line break in a header's value
         self._service_name = re.sub(r"[^\x20-\x7e]", "?", name).encode()
         self._writes_headers = response_headers
         self._traceresponse = traceresponse
 
     def redactor(self) -> Redactor:
-        """Return what masks secrets, by these options and the set-up in force."""
+        """Return the redactor of these options and the set-up in force."""
         return redactor(self._redact)
 
     def captured_response(self, headers: RawHeaders) -> dict[str, list[str]]:
-        """Return the attributes of the response headers that were asked for."""
+        """Return the attributes of captured response headers."""
         return self._response_capture.attributes(headers) if self._response_capture else {}
 
     def add_headers(
         self, message: Message, correlation_id: str | None, span: Span, elapsed_s: float
     ) -> None:
-        """Add our headers to a response's first message; those that the application has set stay."""
+        """Add our headers to a response's first message; headers set by the application stay."""
         added = self._response_headers(correlation_id, span, elapsed_s)
         if added:
             present = [*message.get("headers", ())]
@@ -118,7 +118,7 @@ class ServerOptions:
         return headers
 
     def legacy(self, correlation_id: str) -> dict[str, AttributeValue]:
-        """Return the names that 1.0.0 of distributed-observability-tools gave the correlation id."""
+        """Return the attributes of the correlation id in distributed-observability-tools 1.0.0."""
         header = "http.request.header.x-correlation-id"
         return {
             "correlation.id": correlation_id,

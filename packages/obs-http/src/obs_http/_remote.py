@@ -1,8 +1,8 @@
-"""The caller's trace context, by the rules of W3C Trace Context and Baggage, to the letter.
+"""The caller's trace context, by the rules of W3C Trace Context and Baggage.
 
-https://www.w3.org/TR/trace-context-2/ and https://www.w3.org/TR/baggage/. OpenTelemetry's propagators take the first of
-several ``traceparent`` headers and only the first ``baggage`` header, and keep a ``tracestate`` of any length; so what they
-get to see is put right before.
+https://www.w3.org/TR/trace-context-2/ and https://www.w3.org/TR/baggage/. OpenTelemetry's propagators take the
+first of several ``traceparent`` headers and only the first ``baggage`` header, and keep a ``tracestate`` of
+any length; headers are therefore normalised first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Carrier = dict[str, list[str]]
 
 
 class PropagationFields:
-    """The names of the headers that the global propagator reads, as ASGI has them; asked again when it is replaced."""
+    """The header names of the global propagator, in ASGI form; read again after a change of propagator."""
 
     __slots__ = ("_names", "_propagator")
 
@@ -47,12 +47,12 @@ _GETTER = CarrierGetter()
 
 
 def remote_context(carrier: Carrier, *, trusted: bool) -> tuple[Context, list[Link]]:
-    """Return the context to start the server's span in, and the links to give it.
+    """Return the parent context and the links of the server's span.
 
     Args:
         carrier: The headers that the global propagator reads, by lower-case name.
-        trusted: Whether to go on with the caller's trace; if not, a new one is started, linked to the caller's, and the
-            caller's baggage is left behind.
+        trusted: Whether to continue the caller's trace; if not, start a new trace, linked to the caller's, and
+            drop the caller's baggage.
     """
     if not carrier:
         return get_current(), []
@@ -66,7 +66,7 @@ def remote_context(carrier: Carrier, *, trusted: bool) -> tuple[Context, list[Li
 
 
 def put_right(carrier: Carrier) -> None:
-    """Take out of `carrier`, in place, what the specifications say is to be ignored, and join what belongs together."""
+    """Normalise `carrier` in place: drop headers that the specifications ignore, and join repeated headers."""
     if "traceparent" in carrier and not is_valid_traceparent(carrier["traceparent"]):
         del carrier["traceparent"]
     if "tracestate" in carrier:
@@ -77,7 +77,7 @@ def put_right(carrier: Carrier) -> None:
 
 
 def is_valid_traceparent(values: list[str]) -> bool:
-    """Whether there is exactly one ``traceparent``, and it is one; versions after 00 may say more at the end."""
+    """Whether `values` is a single valid ``traceparent``; versions after 00 may have more fields."""
     if len(values) != 1 or len(values[0]) > 512:
         return False
     match = _TRACEPARENT.fullmatch(values[0].strip(" \t"))
@@ -85,10 +85,10 @@ def is_valid_traceparent(values: list[str]) -> bool:
 
 
 def bounded_tracestate(values: list[str]) -> list[str]:
-    """Join the ``tracestate`` headers and keep what fits into 512 characters, whole members from the left.
+    """Join the ``tracestate`` headers and keep whole members, from the left, up to 512 characters.
 
-    More than 32 members make all of it invalid. Of members with the same key the first stays, which is the latest; the
-    propagator would drop them all. Members over 128 characters are the first to go.
+    More than 32 members invalidate the whole header. Of members with the same key the first, the latest, stays;
+    the propagator would drop all. Members over 128 characters are dropped first.
     """
     members = [
         member for value in values for part in value.split(",") if (member := part.strip(" \t"))

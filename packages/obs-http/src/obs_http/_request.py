@@ -1,4 +1,4 @@
-"""What a request says about itself: the attributes of its span, in the stable HTTP conventions.
+"""The attributes of a request's span, in the stable HTTP conventions.
 
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
 """
@@ -21,7 +21,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def span_method(scope: Scope) -> str:
-    """Return the part of the span's name that stands for the method: bounded, whatever the caller writes."""
+    """Return the method for the span's name: of low cardinality, for any request."""
     if scope["type"] == "websocket":
         return "WS"
     method = scope.get("method", "")
@@ -31,7 +31,7 @@ def span_method(scope: Scope) -> str:
 def metric_attributes(
     scope: Scope, route: str | None, status: int | None, error_type: str | None
 ) -> dict[str, AttributeValue]:
-    """Return what a request is measured with: attributes of few values, whatever the caller writes."""
+    """Return the attributes of the measurement: of low cardinality, for any request."""
     method = scope.get("method", "")
     attributes: dict[str, AttributeValue] = {
         "http.request.method": method if method in KNOWN_METHODS else "_OTHER",
@@ -49,7 +49,7 @@ def metric_attributes(
 
 
 class RequestAttributes(Mapping[str, AttributeValue]):
-    """The attributes to start a request's span with; put together only if the sampler or the span looks at them."""
+    """The start attributes of a request's span; built only if the sampler or the span reads them."""
 
     __slots__ = ("_found", "_given")
 
@@ -58,7 +58,7 @@ class RequestAttributes(Mapping[str, AttributeValue]):
         self._found: dict[str, AttributeValue] | None = None
 
     def copy(self) -> dict[str, AttributeValue]:
-        """Return them as a new dict."""
+        """Return the attributes as a new dict."""
         if self._found is None:
             self._found = request_attributes(*self._given)
         return self._found.copy()
@@ -76,7 +76,7 @@ class RequestAttributes(Mapping[str, AttributeValue]):
 def request_attributes(
     scope: Scope, headers: Mapping[str, list[str]], redactor: Redactor
 ) -> dict[str, AttributeValue]:
-    """Return the attributes to start the span with."""
+    """Return the start attributes of the span."""
     scheme = scope.get("scheme") or ("http" if scope["type"] == "http" else "ws")
     attributes: dict[str, AttributeValue] = {
         "url.scheme": scheme,

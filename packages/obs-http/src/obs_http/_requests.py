@@ -1,7 +1,7 @@
-"""requests: every session or one, whatever its adapters.
+"""requests: every session or a single session, with any adapter.
 
-``Session.get_adapter`` is asked for each request that is sent, redirects included; what it answers there sends through us.
-Contrib wraps ``Session.send``, of all sessions alone, and makes one span of all the redirects.
+``Session.get_adapter`` is called for each request sent, redirects included; the returned adapter is wrapped.
+Contrib wraps ``Session.send``, of all sessions only, and records all redirects as a single span.
 """
 
 from __future__ import annotations
@@ -54,33 +54,34 @@ def instrument_requests(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
-    """Trace the requests of `session`, or of every session of this process, ``requests.get`` and its kin included.
+    """Trace the requests of `session`, or of every session of this process, ``requests.get`` etc. included.
 
-    Attempts that urllib3 makes on its own (``HTTPAdapter(max_retries=…)``) are one span, with their number as
-    ``http.request.resend_count``; each redirect is a span of its own, in the same trace.
+    Attempts by urllib3 (``HTTPAdapter(max_retries=…)``) are a single span, with the number of attempts as
+    ``http.request.resend_count``; each redirect is a separate span, in the same trace.
 
     Args:
         session: The session; None: all.
-        request_hook: Called with the recording span and the ``PreparedRequest``; what it raises is logged.
-        response_hook: Called with the recording span, the request and the ``Response``; what it raises is logged.
-        capture_request_headers: Names and globs of request headers to put on the span; secret ones are masked. Default:
-            those of ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
+        request_hook: Called with the recording span and the ``PreparedRequest``; exceptions are logged.
+        response_hook: Called with the recording span, the request and the ``Response``; exceptions are logged.
+        capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
+            Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_urls: Globs of whole URLs that are neither traced nor given headers. Default:
-            ``OTEL_PYTHON_REQUESTS_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
-        propagate_to: Globs of host names that are sent the trace's headers. Default: all.
-        redact: More name globs whose values are masked, beside the built-in ones and those of the set-up.
-        correlation: How the correlation id goes out. Default: that of the set-up.
-        tracer_provider: Default: the global one.
-        meter_provider: For ``http.client.request.duration``. Default: the global one; none, nothing is measured.
+        excluded_urls: Globs of whole URLs that are not traced and get no headers.
+            Default: ``OTEL_PYTHON_REQUESTS_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
+        propagate_to: Globs of host names that receive the trace's headers. Default: all.
+        redact: More name globs whose values are masked, in addition to the built-in globs and the set-up's.
+        correlation: Writing of the correlation id. Default: the set-up's.
+        tracer_provider: Default: the global provider.
+        meter_provider: For ``http.client.request.duration``. Default: the global provider; without a provider,
+            nothing is measured.
 
     Returns:
-        A handle with ``.uninstrument()``; the same one when called again.
+        A handle with ``.uninstrument()``; a second call returns the same handle.
 
     Raises:
         MissingDependencyError: requests is not installed.
         ConfigurationError: An option is wrong.
-        AlreadyConfiguredError: It is instrumented already, with other options.
+        AlreadyConfiguredError: Already instrumented, with other options.
     """
     require("requests", package="obs-http")
     import requests
@@ -133,7 +134,7 @@ def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         and call.sent
         and not call.busy
     ):
-        # requests follows a redirect by calling `send` from within `send`
+        # requests follows a redirect by a call of `send` within `send`
         return send(*args, **kwargs)
     token = current_call.set(Call())
     try:
@@ -150,7 +151,7 @@ def _adapter(
 
 
 class _TracingAdapter:
-    """Stands in for a session's adapter while `Session.send` runs."""
+    """Replaces a session's adapter while `Session.send` runs."""
 
     __slots__ = ("_adapter", "_tracer")
 

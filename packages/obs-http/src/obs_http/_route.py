@@ -1,4 +1,4 @@
-"""The template of the route that took a request, whole, also below mounts and included routers."""
+"""The full route template of a request, through mounts and included routers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _BELOW_A_MOUNT = "/{path}"
 
 
 def route_template(scope: Scope, first: Scope) -> str | None:
-    """Return the template, for instance ``/shops/{shop}/items/{id}``; None where no route matched.
+    """Return the template, for instance ``/shops/{shop}/items/{id}``; None if no route matched.
 
     Args:
-        scope: The scope as the routers left it.
-        first: A copy of the scope as it came in (type, method, path, root path, headers).
+        scope: The scope after routing.
+        first: A copy of the scope before routing (type, method, path, root path, headers).
     """
     native = getattr(scope.get("fastapi.telemetry"), "route", None)
     if isinstance(native, str) and not native.endswith(_BELOW_A_MOUNT):
@@ -32,7 +32,7 @@ def route_template(scope: Scope, first: Scope) -> str | None:
 
 
 def _mounts(routes: Iterable[Any], scope: Scope, mounted: str) -> tuple[str, Iterable[Any], Scope]:
-    """Follow the mounts down to the root path `mounted`; return their templates, the routes there, and the scope."""
+    """Follow the mounts to the root path `mounted`; return their templates, the routes below, and the scope."""
     for route in _flat(routes):
         if scope["root_path"] == mounted:
             break
@@ -47,7 +47,7 @@ def _mounts(routes: Iterable[Any], scope: Scope, mounted: str) -> tuple[str, Ite
 
 
 def _flat(routes: Iterable[Any]) -> Iterator[Any]:
-    """Yield `routes`, and those of the routers that FastAPI (0.137 and later) keeps as they were included."""
+    """Yield `routes`, with the routes of included routers (FastAPI 0.137 and later keeps routers)."""
     for route in routes:
         candidates = getattr(route, "effective_candidates", None)
         if candidates is None:
@@ -57,7 +57,7 @@ def _flat(routes: Iterable[Any]) -> Iterator[Any]:
 
 
 def _below(mount: Any) -> Iterable[Any]:
-    """Return the routes of what is mounted, also through the middlewares around it."""
+    """Return the routes of a mounted application, through its middlewares."""
     app = mount
     while app is not None:
         if app is not mount and (routes := getattr(app, "routes", None)):
@@ -68,10 +68,10 @@ def _below(mount: Any) -> Iterable[Any]:
 
 
 def _selected(scope: Scope) -> str | None:
-    """Return the template of the route that FastAPI, or Starlette from 1.10 on, says it took."""
+    """Return the template of the selected route, from FastAPI, or Starlette 1.10 and later."""
     fastapi = scope.get("fastapi")
     effective = fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
-    # FastAPI ≥ 0.137 keeps included routes as they were written; the template with the router's prefix is in its own scope
+    # FastAPI ≥ 0.137 keeps included routes unprefixed; the full template is in the FastAPI scope
     for route in (getattr(effective, "starlette_route", None), effective, scope.get("route")):
         if getattr(route, "endpoint", None) is scope["endpoint"]:
             template = getattr(route, "path_format", None)
@@ -81,7 +81,7 @@ def _selected(scope: Scope) -> str | None:
 
 
 def _matching(routes: Iterable[Any], scope: Scope) -> str | None:
-    """Ask Starlette's routes again which of them took the request."""
+    """Match Starlette's routes again, and return the template of the match."""
     partial: str | None = None
     for route in _flat(routes):
         template = getattr(route, "path_format", None)

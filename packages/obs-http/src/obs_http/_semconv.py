@@ -1,7 +1,7 @@
-"""The names that came before the stable ones, beside them, under ``OTEL_SEMCONV_STABILITY_OPT_IN=http/dup``.
+"""Former attribute names in addition to the stable names, if ``OTEL_SEMCONV_STABILITY_OPT_IN=http/dup``.
 
-https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/. The stable names are always there; the older
-ones are those that contrib's instrumentations write, so that dashboards made for them live on.
+https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/. Stable names are always recorded;
+former names are those of contrib's instrumentations, for existing dashboards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
-#: Stable name → the names that it had before.
+#: Stable name → former names.
 OlderNames = Mapping[str, tuple[str, ...]]
 
 _VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
@@ -42,7 +42,7 @@ _NONE: OlderNames = {}
 
 
 def older_names(side: OlderNames) -> OlderNames:
-    """Return `side` (`SERVER` or `CLIENT`) where the environment asks for both conventions, else an empty mapping."""
+    """Return `side` (`SERVER` or `CLIENT`) if the environment selects both conventions, else an empty mapping."""
     asked = os.environ.get(_VARIABLE, "").split(",")
     return side if "http/dup" in (name.strip() for name in asked) else _NONE
 
@@ -50,12 +50,12 @@ def older_names(side: OlderNames) -> OlderNames:
 def add_older_names(
     span: Span, names: OlderNames, more: Mapping[str, AttributeValue | None]
 ) -> None:
-    """Say on `span`, about to end, under the older names too what it says under the stable ones.
+    """Record the attributes of `span`, about to end, under former names too.
 
     Args:
-        span: Ours or somebody else's; what it has under an older name stays.
-        names: What `older_names` returned.
-        more: What else is known, by stable name, and not on the span yet; or None.
+        span: Any span; attributes recorded under a former name stay.
+        names: The result of `older_names`.
+        more: Further values, by stable name, that are not on the span yet; or None.
     """
     recorded: Mapping[str, AttributeValue] = getattr(span, "attributes", None) or {}
     known = {**recorded, **{name: value for name, value in more.items() if value is not None}}

@@ -1,4 +1,4 @@
-"""Find the SERVER span that a request has already, so that there is never a second one."""
+"""Find the existing SERVER span of a request, to avoid a second span."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def native_span(scope: Scope) -> Span | None:
 
 
 def present_span(scope: Scope) -> Span | None:
-    """Return the span that FastAPI, Starlette or contrib has opened for this very request, or None.
+    """Return the span that FastAPI, Starlette or contrib has opened for this request, or None.
 
-    A SERVER span that an outer request has claimed is not this one's: a handler may call another application in process.
+    A SERVER span that an outer request has claimed does not count: a handler may call another application in
+    process.
     """
     native = native_span(scope)
     if native is not None:
@@ -36,20 +37,20 @@ def present_span(scope: Scope) -> Span | None:
 
 
 def keep_to_ourselves(scope: Scope) -> None:
-    """Tell FastAPI and Starlette, further in, that this request has its span already."""
+    """Tell FastAPI and Starlette that this request has a span already."""
     scope.setdefault("fastapi.telemetry", None)
     scope.setdefault("starlette.opentelemetry", True)
 
 
 def unsampled_context() -> Context:
-    """Return the current context with a span in it that is not sampled, so that nothing below is recorded."""
+    """Return the current context with an unsampled span, so that nothing below is recorded."""
     ids = RandomIdGenerator()
     nothing = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False)
     return trace.set_span_in_context(NonRecordingSpan(nothing))
 
 
 def claim(span: Span, context: Context) -> Context:
-    """Return `context` with `span` current, and known to belong to a request."""
+    """Return `context` with `span` as the current span, claimed by a request."""
     return set_value(
         _CLAIMED, span.get_span_context().span_id, trace.set_span_in_context(span, context)
     )

@@ -1,4 +1,4 @@
-"""The shapes of ASGI, and our two keys in a scope."""
+"""ASGI types, and the two keys of obs-http in a scope."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 TRACED = ("http", "websocket")
-#: The request's `Exchange`, or None where it is left alone: whoever finds the key does nothing of his own.
+#: The request's `Exchange`, or None if not traced; a middleware that finds the key does nothing.
 MARK = "obs_http.exchange"
-#: The `Edge` of a request that was looked at before its application.
+#: The `Edge` of a request, set before the application runs.
 EDGE = "obs_http.edge"
 
 
