@@ -36,7 +36,8 @@ from obs_http._hooks import Hook, RequestHook, ResponseHook
 from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
-from obs_http._request import KNOWN_METHODS
+from obs_http._patterns import any_of
+from obs_http._request import KNOWN_METHODS, bounded_method
 from obs_http._semconv import CLIENT, older_names
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -113,7 +114,7 @@ class ClientTracer:
         outer = context.get_current()
         if call.first is not None and not trace.get_current_span(outer).get_span_context().is_valid:
             outer = trace.set_span_in_context(trace.NonRecordingSpan(call.first), outer)
-        name = target.method if target.method in KNOWN_METHODS else "HTTP"
+        name = bounded_method(target.method, "HTTP")
         span = self._tracer.start_span(
             name, outer, SpanKind.CLIENT, self._attributes(call, *target)
         )
@@ -130,10 +131,10 @@ class ClientTracer:
         histogram = self._durations.histogram()
         if histogram is None:
             return None
-        attributes: dict[str, AttributeValue] = {"server.address": target.host}
-        attributes["http.request.method"] = (
-            target.method if target.method in KNOWN_METHODS else "_OTHER"
-        )
+        attributes: dict[str, AttributeValue] = {
+            "server.address": target.host,
+            "http.request.method": bounded_method(target.method),
+        }
         if (port := _port(target.url, target.port)) is not None:
             attributes["server.port"] = port
         return Stopwatch(histogram, attributes)
@@ -141,19 +142,23 @@ class ClientTracer:
     def _attributes(
         self, call: Call, method: str, url: str, host: str, port: int | None
     ) -> dict[str, AttributeValue]:
-        known = method in KNOWN_METHODS
         attributes: dict[str, AttributeValue] = {
-            "http.request.method": method if known else "_OTHER",
-            "url.full": redactor(self._redact).url(url) if "@" in url or "?" in url else url,
+            "http.request.method": bounded_method(method),
+            "url.full": self._masked(url),
             "server.address": host,
         }
-        if not known:
+        if method not in KNOWN_METHODS:
             attributes["http.request.method_original"] = method
         if (port := _port(url, port)) is not None:
             attributes["server.port"] = port
         if call.sent:
             attributes["http.request.resend_count"] = call.sent
         return attributes
+
+    def _masked(self, url: str) -> str:
+        if "@" in url or "?" in url:
+            return redactor(self._redact).url(url)
+        return url
 
     def _inject(self, headers: MutableMapping[str, str], inner: Context) -> None:
         out = outgoing_context(inner, self._correlation)
@@ -199,7 +204,7 @@ def _any_glob(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:
         raise ConfigurationError(
             f"{option}={patterns!r} is not a list of globs: write [{patterns!r}]"
         )
-    return re.compile("|".join(map(translate, patterns))) if patterns else None
+    return any_of([*map(translate, patterns)])
 
 
 def raw_headers(headers: Mapping[str, str | bytes]) -> RawHeaders:
@@ -208,4 +213,6 @@ def raw_headers(headers: Mapping[str, str | bytes]) -> RawHeaders:
 
 
 def _bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+    if isinstance(value, bytes):
+        return value
+    return value.encode("latin-1", "replace")

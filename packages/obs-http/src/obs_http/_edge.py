@@ -166,7 +166,9 @@ def _guard_for(app: Any, scope: Scope) -> Guard | None:
     guard = guard_of(app)
     if guard is None and _everywhere:
         guard = call_contained("tracing an application", _everywhere[-1], app)
-    return guard if scope["type"] in TRACED else None
+    if scope["type"] not in TRACED:
+        return None
+    return guard
 
 
 def _guarding(

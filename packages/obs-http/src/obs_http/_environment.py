@@ -12,6 +12,8 @@ import re
 
 from obs_core.exceptions import ConfigurationError
 
+from obs_http._patterns import any_of
+
 _HEADERS = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
 _EXCLUDED = "EXCLUDED_URLS"
 
@@ -53,4 +55,4 @@ def _pattern(variable: str, flags: int = 0) -> re.Pattern[str] | None:
             raise ConfigurationError(
                 f"{variable}: {expression!r} is not a regular expression ({error}): mend or unset it"
             ) from None
-    return re.compile("|".join(expressions), flags) if expressions else None
+    return any_of(expressions, flags)

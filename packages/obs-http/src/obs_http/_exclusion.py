@@ -10,6 +10,7 @@ from obs_core.exceptions import ConfigurationError
 
 from obs_http._environment import excluded_urls
 from obs_http._headers import text
+from obs_http._patterns import any_of
 from obs_http._types import Scope
 
 DEFAULT_EXCLUDED_PATHS = (
@@ -32,8 +33,11 @@ class Exclusion:
     __slots__ = ("_paths", "_urls")
 
     def __init__(self, paths: Sequence[str] | None) -> None:
-        self._urls = excluded_urls("FASTAPI", "STARLETTE") if paths is None else None
-        self._paths = _any_path(DEFAULT_EXCLUDED_PATHS if paths is None else paths)
+        self._urls = None
+        if paths is None:
+            self._urls = excluded_urls("FASTAPI", "STARLETTE")
+            paths = DEFAULT_EXCLUDED_PATHS
+        self._paths = _any_path(paths)
 
     def __call__(self, scope: Scope) -> bool:
         """Whether the request of this scope is excluded."""
@@ -50,8 +54,7 @@ def _any_path(paths: Sequence[str]) -> re.Pattern[str] | None:
             raise ConfigurationError(
                 f"excluded_paths: {path!r} is not a path or glob: let it start with '/', or '*/'"
             )
-    globs = "|".join(translate(path.rstrip("/") or "/") for path in paths)
-    return re.compile(globs) if globs else None
+    return any_of([translate(path.rstrip("/") or "/") for path in paths])
 
 
 def _inner_path(scope: Scope) -> str:
@@ -63,7 +66,14 @@ def _inner_path(scope: Scope) -> str:
 
 def _url(scope: Scope) -> str:
     """Return the URL without its query, as the patterns of the standard variables expect."""
-    host = next((text(value) for name, value in scope.get("headers", ()) if name == b"host"), "")
-    if not host and scope.get("server"):
-        host = ":".join(str(part) for part in scope["server"] if part is not None)
-    return f"{scope.get('scheme') or 'http'}://{host}{scope.get('path', '')}"
+    scheme = scope.get("scheme") or "http"
+    path = scope.get("path", "")
+    return f"{scheme}://{_host(scope)}{path}"
+
+
+def _host(scope: Scope) -> str:
+    hosts = (text(value) for name, value in scope.get("headers", ()) if name == b"host")
+    if host := next(hosts, ""):
+        return host
+    server = scope.get("server") or ()
+    return ":".join(str(part) for part in server if part is not None)

@@ -11,6 +11,7 @@ from obs_core.integration import REDACTED, redactor
 from opentelemetry.propagators.textmap import Getter
 
 from obs_http._environment import captured_headers, sanitized_fields
+from obs_http._patterns import any_of
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 MAX_VALUE_CHARACTERS = 1024
@@ -90,11 +91,9 @@ class HeaderCapture:
             return key
 
     def _decide(self, name: str) -> str | None:
-        return (
-            self._prefix + name
-            if self._pattern is not None and self._pattern.fullmatch(name)
-            else None
-        )
+        if self._pattern is None or not self._pattern.fullmatch(name):
+            return None
+        return self._prefix + name
 
     def attributes(self, headers: RawHeaders) -> dict[str, list[str]]:
         """Return the attributes of captured `headers`."""
@@ -102,15 +101,18 @@ class HeaderCapture:
         for name, value in headers:
             key = self._key(name)
             if key is not None:
-                secret = self._is_secret(key[len(self._prefix) :])
-                found.setdefault(key, []).append(
-                    REDACTED if secret else text(value)[:MAX_VALUE_CHARACTERS]
-                )
+                found.setdefault(key, []).append(self._masked(key, value))
         return found
 
+    def _masked(self, key: str, value: bytes) -> str:
+        if self._is_secret(key.removeprefix(self._prefix)):
+            return REDACTED
+        return text(value)[:MAX_VALUE_CHARACTERS]
+
     def _is_secret(self, name: str) -> bool:
-        sanitized = self._sanitized is not None and self._sanitized.search(name) is not None
-        return sanitized or redactor(self._redact).is_sensitive(name)
+        if self._sanitized is not None and self._sanitized.search(name):
+            return True
+        return redactor(self._redact).is_sensitive(name)
 
 
 def _any_name(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:
@@ -118,5 +120,4 @@ def _any_name(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:
         raise ConfigurationError(
             f'{option}={patterns!r} is not a list of header names: write for instance ["x-*"]'
         )
-    globs = "|".join(translate(name.strip().lower()) for name in patterns)
-    return re.compile(globs) if globs else None
+    return any_of([translate(name.strip().lower()) for name in patterns])

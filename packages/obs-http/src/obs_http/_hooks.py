@@ -42,7 +42,9 @@ class Hook:
 
     def call(self, span: Span, *given: Any) -> None:
         """Call the hook for a request of a synchronous client, unless a coroutine function."""
-        if self._function is not None and not self._is_async and span.is_recording():
+        if self._function is None or self._is_async:
+            return
+        if span.is_recording():
             call_contained(self._name, self._function, span, *given)
 
     async def call_async(self, span: Span, *given: Any) -> None:

@@ -122,40 +122,44 @@ def _install(
     patches = Patches()
     if warn_if_contrib_is_active(_CONTRIB, package="obs-http"):
         return patches.undo
-    for owner in (httpx.Client, httpx.AsyncClient) if client is None else (client,):
-        is_async = owner is httpx.AsyncClient or isinstance(owner, httpx.AsyncClient)
-        if hasattr(owner, _ONE_REQUEST):
-            patches.wrap(owner, "send", _call_async if is_async else _call)
-            patches.wrap(
-                owner, _ONE_REQUEST, functools.partial(_hop_async if is_async else _hop, tracer)
-            )
+    owners: list[Any] = [client]
+    if client is None:
+        owners = [httpx.Client, httpx.AsyncClient]
+    for owner in owners:
+        if owner is httpx.AsyncClient or isinstance(owner, httpx.AsyncClient):
+            _wrap(patches, owner, _call_async, _hop_async, tracer)
         else:
-            patches.wrap(
-                owner, "send", functools.partial(_whole_async if is_async else _whole, tracer)
-            )
+            _wrap(patches, owner, _call, _hop, tracer)
     return patches.undo
 
 
-def _whole(tracer: ClientTracer, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Trace a call as a single request, for clients of httpx without ``_send_single_request``."""
-    args, kwargs = _request_last(args, kwargs)
-    return _call(functools.partial(_hop, tracer, functools.partial(send, **kwargs)), *args)
+def _wrap(
+    patches: Patches,
+    owner: object,
+    call: Callable[..., Any],
+    hop: Callable[..., Any],
+    tracer: ClientTracer,
+) -> None:
+    if hasattr(owner, _ONE_REQUEST):
+        patches.wrap(owner, "send", call)
+        patches.wrap(owner, _ONE_REQUEST, functools.partial(hop, tracer))
+    else:
+        patches.wrap(owner, "send", functools.partial(_whole, call, hop, tracer))
 
 
-async def _whole_async(
-    tracer: ClientTracer, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+def _whole(
+    call: Callable[..., Any],
+    hop: Callable[..., Any],
+    tracer: ClientTracer,
+    send: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
-    args, kwargs = _request_last(args, kwargs)
-    return await _call_async(
-        functools.partial(_hop_async, tracer, functools.partial(send, **kwargs)), *args
-    )
-
-
-def _request_last(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    rest = {name: value for name, value in kwargs.items() if name != "request"}
-    return ((*args, kwargs["request"]) if "request" in kwargs else args), rest
+    """Trace a call as a single request, for clients of httpx without ``_send_single_request``."""
+    if "request" in kwargs:
+        args = (*args, kwargs.pop("request"))
+    send = functools.partial(send, **kwargs)
+    return call(functools.partial(hop, tracer, send), *args)
 
 
 def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

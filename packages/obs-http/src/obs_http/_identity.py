@@ -46,7 +46,7 @@ def aws_alb_identity(headers: Mapping[str, str]) -> Identity | None:
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
     """
     said, token = headers.get("x-amzn-oidc-identity"), headers.get("x-amzn-oidc-data")
-    claims = _claims(token) if token else {}
+    claims = _claims(token)
     if claims is None:
         return None
     subject = claims.get("sub")
@@ -61,7 +61,9 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) and _PRINTABLE.fullmatch(value) is not None
 
 
-def _claims(token: str) -> dict[str, Any] | None:
+def _claims(token: str | None) -> dict[str, Any] | None:
+    if not token:
+        return {}
     parts = token.split(".")
     if len(parts) != 3 or len(token) > 16384:
         return None
@@ -69,7 +71,9 @@ def _claims(token: str) -> dict[str, Any] | None:
         claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, RecursionError):
         return None
-    return claims if isinstance(claims, dict) else None
+    if isinstance(claims, dict):
+        return claims
+    return None
 
 
 def without_identity(context: Context) -> Context:
@@ -124,9 +128,9 @@ class IdentityReader:
             context: With the caller's baggage; None: without.
         """
         attributes = self._of_headers(headers)
-        return attributes or (
-            self._of_baggage(context) if self.from_baggage and context is not None else {}
-        )
+        if attributes or not self.from_baggage or context is None:
+            return attributes
+        return self._of_baggage(context)
 
     def _of_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         found = self._identify(headers) if self._identify is not None else None
@@ -145,7 +149,9 @@ class IdentityReader:
             if _is_id(value := baggage.get_baggage(name, context))
         }
         user = said.pop("user.id", None)
-        return said if user is None else {**said, **self._user(user)}
+        if user is not None:
+            said.update(self._user(user))
+        return said
 
     def _user(self, user_id: str) -> dict[str, str]:
         if self._hash_key is None:

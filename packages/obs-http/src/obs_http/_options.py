@@ -48,12 +48,9 @@ class ServerOptions:
     ) -> None:
         if correlation is not None and not isinstance(correlation, CorrelationConfig):
             raise ConfigurationError(f"correlation={correlation!r} is not a CorrelationConfig")
-        manager = current_manager()
-        settings = manager.settings if manager is not None else None
+        set_up_correlation, set_up_name = _set_up()
         self._redact = tuple(redact)
-        self.correlation = correlation or (
-            settings.correlation if settings else CorrelationConfig()
-        )
+        self.correlation = correlation or set_up_correlation
         self.excluded = Exclusion(excluded_paths)
         self.request_capture = HeaderCapture(
             "server", "request", capture_request_headers, self._redact
@@ -65,17 +62,16 @@ class ServerOptions:
             raise ConfigurationError(
                 "identity_from_baggage=True contradicts trust_remote_context=False: leave one of them out"
             )
-        reads = identify is not None or identity_from_baggage
-        self.identity = (
-            IdentityReader(identify, identity_hash_key, from_baggage=identity_from_baggage)
-            if reads
-            else None
-        )
+        self.identity = None
+        if identify is not None or identity_from_baggage:
+            self.identity = IdentityReader(
+                identify, identity_hash_key, from_baggage=identity_from_baggage
+            )
         self.identity_in_baggage = identity_in_baggage
         self.trust_remote_context = trust_remote_context
         self.legacy_attributes = legacy_attributes
         self.older_names = older_names(SERVER)
-        name = service_name or (settings.service_name if settings else None) or ""
+        name = service_name or set_up_name or ""
         # servers refuse a whole response for a line break in a header's value
         self._service_name = re.sub(r"[^\x20-\x7e]", "?", name).encode()
         self._writes_headers = response_headers
@@ -87,17 +83,20 @@ class ServerOptions:
 
     def captured_response(self, headers: RawHeaders) -> dict[str, list[str]]:
         """Return the attributes of captured response headers."""
-        return self._response_capture.attributes(headers) if self._response_capture else {}
+        if not self._response_capture:
+            return {}
+        return self._response_capture.attributes(headers)
 
     def add_headers(
         self, message: Message, correlation_id: str | None, span: Span, elapsed_s: float
     ) -> None:
         """Add our headers to a response's first message; headers set by the application stay."""
         added = self._response_headers(correlation_id, span, elapsed_s)
-        if added:
-            present = [*message.get("headers", ())]
-            names = {name.lower() for name, _ in present}
-            message["headers"] = present + [pair for pair in added if pair[0] not in names]
+        if not added:
+            return
+        present = [*message.get("headers", ())]
+        names = {name.lower() for name, _ in present}
+        message["headers"] = present + [pair for pair in added if pair[0] not in names]
 
     def _response_headers(
         self, correlation_id: str | None, span: Span, elapsed_s: float
@@ -125,3 +124,11 @@ class ServerOptions:
             "x-correlation-id": correlation_id,
             header: [correlation_id],
         }
+
+
+def _set_up() -> tuple[CorrelationConfig, str | None]:
+    """Return the correlation settings and the service name of the set-up in force."""
+    manager = current_manager()
+    if manager is None:
+        return CorrelationConfig(), None
+    return manager.settings.correlation, manager.settings.service_name

@@ -36,7 +36,9 @@ def error_being_answered(scope: Scope) -> Exception | None:
             return error
     # a BaseHTTPMiddleware sends from another task; FastAPI's tracing keeps the exceptions
     noted = getattr(scope.get("fastapi.telemetry"), "_exceptions", None)
-    return noted[-1] if noted and isinstance(noted[-1], Exception) else None
+    if noted and isinstance(noted[-1], Exception):
+        return noted[-1]
+    return None
 
 
 def raised_in_background(error: BaseException) -> bool:

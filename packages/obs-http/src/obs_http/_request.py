@@ -20,21 +20,24 @@ KNOWN_METHODS = frozenset(
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
+def bounded_method(method: str, other: str = "_OTHER") -> str:
+    """Return a known `method`, or else `other`."""
+    return method if method in KNOWN_METHODS else other
+
+
 def span_method(scope: Scope) -> str:
     """Return the method for the span's name: of low cardinality, for any request."""
     if scope["type"] == "websocket":
         return "WS"
-    method = scope.get("method", "")
-    return method if method in KNOWN_METHODS else "HTTP"
+    return bounded_method(scope.get("method", ""), "HTTP")
 
 
 def metric_attributes(
     scope: Scope, route: str | None, status: int | None, error_type: str | None
 ) -> dict[str, AttributeValue]:
     """Return the attributes of the measurement: of low cardinality, for any request."""
-    method = scope.get("method", "")
     attributes: dict[str, AttributeValue] = {
-        "http.request.method": method if method in KNOWN_METHODS else "_OTHER",
+        "http.request.method": bounded_method(scope.get("method", "")),
         "url.scheme": scope.get("scheme") or "http",
     }
     if "http_version" in scope:
@@ -112,7 +115,9 @@ def _add_method(attributes: dict[str, AttributeValue], method: str) -> None:
 def _add_server(
     attributes: dict[str, AttributeValue], scope: Scope, host: list[str] | None, scheme: str
 ) -> None:
-    address, port = _authority(host[0], scheme) if host else (scope.get("server") or (None, None))
+    address, port = scope.get("server") or (None, None)
+    if host:
+        address, port = _authority(host[0], scheme)
     if address:
         attributes["server.address"] = address
         if port is not None:

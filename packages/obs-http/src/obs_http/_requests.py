@@ -121,7 +121,9 @@ def _install(session: requests.Session | None, tracer: ClientTracer) -> Callable
     patches = Patches()
     if warn_if_contrib_is_active(_CONTRIB, package="obs-http"):
         return patches.undo
-    owner = requests.Session if session is None else session
+    owner: Any = requests.Session
+    if session is not None:
+        owner = session
     patches.wrap(owner, "send", _call)
     patches.wrap(owner, "get_adapter", functools.partial(_adapter, tracer))
     return patches.undo
@@ -147,7 +149,9 @@ def _adapter(
     tracer: ClientTracer, get_adapter: Callable[..., BaseAdapter], *args: Any, **kwargs: Any
 ) -> Any:
     adapter = get_adapter(*args, **kwargs)
-    return adapter if current_call.get() is None else _TracingAdapter(adapter, tracer)
+    if current_call.get() is None:
+        return adapter
+    return _TracingAdapter(adapter, tracer)
 
 
 class _TracingAdapter:

@@ -28,7 +28,9 @@ def route_template(scope: Scope, first: Scope) -> str | None:
     template = _selected(scope) or _matching(routes, inner)
     if template is None and prefix:
         template = _BELOW_A_MOUNT
-    return native if template is None else prefix + template
+    if template is None:
+        return native
+    return prefix + template
 
 
 def _mounts(routes: Iterable[Any], scope: Scope, mounted: str) -> tuple[str, Iterable[Any], Scope]:

@@ -44,7 +44,9 @@ _NONE: OlderNames = {}
 def older_names(side: OlderNames) -> OlderNames:
     """Return `side` (`SERVER` or `CLIENT`) if the environment selects both conventions, else an empty mapping."""
     asked = os.environ.get(_VARIABLE, "").split(",")
-    return side if "http/dup" in (name.strip() for name in asked) else _NONE
+    if "http/dup" in map(str.strip, asked):
+        return side
+    return _NONE
 
 
 def add_older_names(
@@ -58,8 +60,12 @@ def add_older_names(
         more: Further values, by stable name, that are not on the span yet; or None.
     """
     recorded: Mapping[str, AttributeValue] = getattr(span, "attributes", None) or {}
-    known = {**recorded, **{name: value for name, value in more.items() if value is not None}}
-    older = {before: known[name] for name in names if name in known for before in names[name]}
+    known = dict(recorded)
+    known.update((name, value) for name, value in more.items() if value is not None)
+    older: dict[str, AttributeValue] = {}
+    for name, former in names.items():
+        if name in known:
+            older.update(dict.fromkeys(former, known[name]))
     if "url.path" in names and "url.path" in known:
         older["http.url"] = _url(known)
     span.set_attributes({name: value for name, value in older.items() if name not in recorded})
@@ -67,5 +73,8 @@ def add_older_names(
 
 def _url(known: Mapping[str, AttributeValue]) -> str:
     scheme, host, port, path, query = (str(known.get(name) or "") for name in _URL_PARTS)
-    port = "" if port in ("", "80", "443") else f":{port}"
-    return f"{scheme}://{host}{port}{path}{'?' if query else ''}{query}"
+    if port not in ("", "80", "443"):
+        host += f":{port}"
+    if query:
+        path += f"?{query}"
+    return f"{scheme}://{host}{path}"

@@ -15,7 +15,9 @@ _CLAIMED = create_key("obs_http.claimed_span")
 def native_span(scope: Scope) -> Span | None:
     """Return the span of FastAPI's own tracing (0.142 and later), or None."""
     span = getattr(scope.get("fastapi.telemetry"), "span", None)
-    return span if isinstance(span, Span) else None
+    if isinstance(span, Span):
+        return span
+    return None
 
 
 def present_span(scope: Scope) -> Span | None:
@@ -31,9 +33,12 @@ def present_span(scope: Scope) -> Span | None:
     found = span.get_span_context()
     if not found.is_valid or found.is_remote or get_value(_CLAIMED) == found.span_id:
         return None
+    is_server = getattr(span, "kind", None) is SpanKind.SERVER
     if not span.is_recording():
-        return span if scope.get("starlette.opentelemetry") else None
-    return span if getattr(span, "kind", None) is SpanKind.SERVER else None
+        is_server = bool(scope.get("starlette.opentelemetry"))
+    if is_server:
+        return span
+    return None
 
 
 def keep_to_ourselves(scope: Scope) -> None:
