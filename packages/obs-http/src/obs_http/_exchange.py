@@ -1,11 +1,10 @@
-"""A request and its response: attributes of the span, headers of the response, end of the span."""
+"""A request and its response: messages in both directions, headers of the response, end of the span."""
 
 from __future__ import annotations
 
-import asyncio
 from time import perf_counter, time_ns
 
-from obs_core.integration import call_contained, error_type, fail, log_failure, record_error
+from obs_core.integration import call_contained, log_failure
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
@@ -13,32 +12,23 @@ from obs_http._enrich import enrich
 from obs_http._metrics import Stopwatch
 from obs_http._native import is_on_task_span, note_natively
 from obs_http._options import ServerOptions
-from obs_http._outcome import error_being_answered, has_left, raised_in_background, record_late
-from obs_http._request import metric_attributes, span_method
-from obs_http._route import route_template
-from obs_http._semconv import add_older_names
+from obs_http._outcome import error_being_answered, raised_in_background, record_late
+from obs_http._record import RequestRecord
 from obs_http._types import EDGE, Message, Receive, Scope, Send, is_last
 
 
-class Exchange:
-    """A request in progress; not retained after the request.
+class Exchange(RequestRecord):
+    """A request in progress: forwards the messages of client and application.
 
     Args:
-        options: The middleware's options.
-        scope: The request's scope.
         receive: The server's receive function.
         send: The server's send function.
-        span: The request's SERVER span.
-        owned: Whether our middleware opened `span`, and therefore names the span, sets the status and ends it.
-        records_errors: Whether to record an escaping exception; False if other code records exceptions on `span`.
-        stopwatch: Measures the request, if a MeterProvider is set and FastAPI does not measure.
+        correlation_id: The request's correlation id, for the response.
+
+    Other arguments: see `RequestRecord`.
     """
 
-    __slots__ = (
-        "_cancelled", "_complete", "_disconnected", "_ended_ns", "_failed", "_options", "_path",
-        "_receive", "_received", "_root_path", "_scope", "_send", "_sent", "_started", "_stopwatch",
-        "_trailers", "correlation_id", "owned", "records_errors", "span", "status",
-    )  # fmt: skip
+    __slots__ = ("_receive", "_send", "_started", "_trailers", "correlation_id")
 
     def __init__(
         self,
@@ -54,22 +44,13 @@ class Exchange:
         stopwatch: Stopwatch | None,
     ) -> None:
         self._started = perf_counter()
-        self._options = options
-        self._scope = scope
-        self._path = scope.get("path", "")
-        self._root_path = scope.get("root_path", "")
+        super().__init__(
+            options, scope, span, owned=owned, records_errors=records_errors, stopwatch=stopwatch
+        )
         self._receive = receive
         self._send = send
-        self.span = span
-        self.owned = owned
-        self.records_errors = records_errors
+        self._trailers = False
         self.correlation_id = correlation_id
-        self.status: int | None = None
-        self._stopwatch = stopwatch
-        self._failed: str | None = None
-        self._ended_ns: int | None = None
-        self._trailers = self._complete = self._disconnected = self._cancelled = False
-        self._received = self._sent = 0
 
     def enrich(self) -> None:
         """Record attributes in addition to the standard set."""
@@ -170,20 +151,6 @@ class Exchange:
         if not is_on_task_span(error):
             record_late(error, self.span, tracer)
 
-    def _note(self, error: BaseException) -> None:
-        """Record the failure of the request; a second call does nothing."""
-        if self._failed is not None:
-            return
-        if isinstance(error, asyncio.CancelledError):
-            self._cancelled = True
-            self.span.set_attribute("obs.cancelled", True)
-        elif self._disconnected or has_left(error):
-            self._disconnected = True
-        elif isinstance(error, Exception):
-            self._failed = error_type(error)
-            if self.records_errors:
-                record_error(self.span, error)
-
     async def conclude(self) -> None:
         """Tell FastAPI's telemetry that the request is over, if the client has left the response.
 
@@ -201,10 +168,6 @@ class Exchange:
         except Exception:  # noqa: BLE001 - a middleware further out may not like it
             log_failure("ending a response that its client has left")
 
-    def _is_left(self) -> bool:
-        started = self.status is not None and self._scope["type"] == "http"
-        return started and not self._complete and (self._disconnected or self._cancelled)
-
     def close(self) -> None:
         """End the request: the application has returned, or raised."""
         if self._failed and EDGE in self._scope:
@@ -212,71 +175,3 @@ class Exchange:
         if self._failed and self.status is None and self._scope["type"] == "http":
             self.status = 500
         self.finish()
-
-    def finish(self) -> None:
-        """Record the outcome; end an owned span. A second call does nothing. Never raises."""
-        if self._stopwatch is not None:
-            self._measure()
-        if not self.span.is_recording():
-            return
-        try:
-            self._count()
-            if self.owned:
-                self._name_span()
-                self._judge()
-                self._add_older_names()
-        except Exception:  # noqa: BLE001 - telemetry's failure is not the request's
-            log_failure("finishing a request's span")
-        if self.owned:
-            call_contained("ending a request's span", self.span.end, self._ended_ns)
-
-    def _measure(self) -> None:
-        stopwatch, self._stopwatch = self._stopwatch, None
-        if stopwatch is not None:
-            route = call_contained("finding a request's route", self._route)
-            stopwatch.attributes = metric_attributes(
-                self._scope, route, self.status, self._error_type()
-            )
-            stopwatch.stop()
-
-    def _add_older_names(self) -> None:
-        if self._options.older_names:
-            client = self._scope.get("client") or (None, None)
-            more = {"http.response.status_code": self.status, "client.port": client[1]}
-            add_older_names(self.span, self._options.older_names, more)
-
-    def _count(self) -> None:
-        if self._scope["type"] == "websocket":
-            counts = {
-                "obs.websocket.messages.received": self._received,
-                "obs.websocket.messages.sent": self._sent,
-            }
-            self.span.set_attributes(counts)
-        if self._disconnected:
-            self.span.set_attribute("obs.disconnected", True)
-
-    def _route(self) -> str | None:
-        first = {"path": self._path, "root_path": self._root_path, "path_params": {}}
-        route = route_template(self._scope, {**self._scope, **first})
-        if route and (native := self._scope.get("fastapi.telemetry")) is not None:
-            native.route = route  # FastAPI does not know routes below another framework's mount
-        return route
-
-    def _name_span(self) -> None:
-        route = self._route()
-        if route is not None:
-            self.span.set_attribute("http.route", route)
-        method = span_method(self._scope)
-        self.span.update_name(f"{method} {route}" if route else method)
-
-    def _error_type(self) -> str | None:
-        """Return ``error.type`` for the span and the measurement."""
-        if self._failed is not None or self.status is None or self.status < 500:
-            return self._failed
-        return None if self._is_left() else str(self.status)
-
-    def _judge(self) -> None:
-        if self.status is not None:
-            self.span.set_attribute("http.response.status_code", self.status)
-        if self._failed is None and (failure := self._error_type()) is not None:
-            fail(self.span, failure)

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from obs_core import CorrelationConfig, TracingManager, get_correlation_id
-from obs_core.integration import (
-    attach_correlation,
-    call_contained,
-    current_manager,
-    is_suppressed,
-    package_tracer,
-)
-from opentelemetry import baggage, context, trace
-from opentelemetry.context import Context
+from obs_core import CorrelationConfig, TracingManager
+from obs_core.integration import call_contained, current_manager, is_suppressed, package_tracer
+from opentelemetry import context, trace
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Link, Span, SpanKind
 
 from obs_http._edge import Edge, stand_at_edge
-from obs_http._exchange import Exchange
-from obs_http._headers import by_name, first_by_name
-from obs_http._identity import Identify, without_identity
+from obs_http._identity import Identify
 from obs_http._lifespan import run_lifespan
-from obs_http._metrics import SERVER, Durations, Stopwatch
+from obs_http._metrics import SERVER, Durations
+from obs_http._opening import Opening
 from obs_http._options import ServerOptions
-from obs_http._remote import Carrier, propagation_fields, remote_context
-from obs_http._request import RequestAttributes, span_method
-from obs_http._server_span import (
-    claim,
-    keep_to_ourselves,
-    native_span,
-    present_span,
-    unsampled_context,
-)
+from obs_http._server_span import keep_to_ourselves, present_span, unsampled_context
 from obs_http._types import EDGE, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
 
@@ -125,12 +108,7 @@ class RequestTracingMiddleware:
         """Read the options, with defaults of the set-up of `manager`."""
         self._options = self._build()
         self._manager = manager
-        self._names = {
-            name.lower().encode(): name.lower()
-            for name in (*self._options.correlation.headers, "host", "user-agent")
-        }
-        self._fields: dict[bytes, str] = {}
-        self._wanted = self._names
+        self._opening = Opening(self._options, self._tracer, self._durations)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI scope."""
@@ -192,16 +170,16 @@ class RequestTracingMiddleware:
             context.detach(token)
 
     async def _trace(self, scope: Scope, receive: Receive, send: Send) -> None:
-        opened = call_contained("opening a request's span", self._open, scope, receive, send)
+        opened = call_contained("opening a request's span", self._opening, scope, receive, send)
         if opened is None:
             await self.app(scope, receive, send)
             return
         exchange, inner = opened
+        if exchange.span.is_recording():
+            receive = exchange.receive
         token = context.attach(inner)
         try:
-            await self.app(
-                scope, exchange.receive if exchange.span.is_recording() else receive, exchange.send
-            )
+            await self.app(scope, receive, exchange.send)
         except BaseException as error:
             exchange.failed(error, self._tracer)
             raise
@@ -209,81 +187,3 @@ class RequestTracingMiddleware:
             await exchange.conclude()
             exchange.close()
             context.detach(token)
-
-    def _open(self, scope: Scope, receive: Receive, send: Send) -> tuple[Exchange, Context]:
-        edge: Edge | None = scope.get(EDGE)
-        if edge is not None:
-            edge.show_headers()
-        fields = propagation_fields()
-        if fields is not self._fields:
-            self._fields, self._wanted = fields, {**fields, **self._names}
-        headers = by_name(scope.get("headers", ()), self._wanted)
-        present = present_span(scope)
-        base, links = self._surroundings(
-            {name: headers[name] for name in fields.values() if name in headers}, present
-        )
-        inner = attach_correlation(_first_of(headers), base, self._options.correlation)
-        span = present or self._start(scope, headers, inner, links)
-        foreign = present is not None and native_span(scope) is not present
-        exchange = Exchange(
-            self._options, scope, receive, send, span,
-            owned=present is None, records_errors=not foreign, correlation_id=get_correlation_id(inner),
-            stopwatch=self._stopwatch(scope) if present is None else None,
-        )  # fmt: skip
-        scope[MARK] = exchange
-        keep_to_ourselves(scope)
-        if present is not None and edge is not None:
-            _add_links(span, edge.links)
-        if span.is_recording():
-            exchange.enrich()
-        return exchange, claim(span, self._with_identity(span, scope, inner))
-
-    def _surroundings(self, carrier: Carrier, present: Span | None) -> tuple[Context, list[Link]]:
-        trusted = self._options.trust_remote_context
-        if present is not None:
-            return (context.get_current() if trusted else baggage.clear()), []
-        return remote_context(carrier, trusted=trusted)
-
-    def _start(self, scope: Scope, headers: Carrier, inner: Context, links: list[Link]) -> Span:
-        attributes = RequestAttributes(scope, headers, self._options.redactor())
-        return self._tracer.start_span(
-            span_method(scope), inner, SpanKind.SERVER, attributes, links
-        )
-
-    def _stopwatch(self, scope: Scope) -> Stopwatch | None:
-        histogram = self._durations.histogram()
-        # FastAPI measures even with tracing switched off
-        measured = scope.get("fastapi.telemetry") is not None
-        if histogram is None or measured or scope["type"] != "http":
-            return None
-        return Stopwatch(histogram, {})
-
-    def _with_identity(self, span: Span, scope: Scope, inner: Context) -> Context:
-        reader = self._options.identity
-        if reader is None:
-            return inner
-        if not reader.from_baggage:
-            # a service that identifies users does not pass a caller's identity on
-            inner = without_identity(inner)
-        if not (span.is_recording() or self._options.identity_in_baggage):
-            return inner
-        headers = first_by_name(scope.get("headers", ()))
-        identity = call_contained("identify", reader.attributes, headers, inner) or {}
-        span.set_attributes(identity)
-        if self._options.identity_in_baggage:
-            for name, value in identity.items():
-                inner = baggage.set_baggage(name, value, inner)
-        return inner
-
-
-def _first_of(headers: Carrier) -> Callable[[str], str | None]:
-    def first(name: str) -> str | None:
-        values = headers.get(name.lower())
-        return values[0] if values else None
-
-    return first
-
-
-def _add_links(span: Span, links: list[Link]) -> None:
-    for link in links:
-        span.add_link(link.context)
