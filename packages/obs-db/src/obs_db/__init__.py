@@ -1,4 +1,4 @@
-"""SQLAlchemy and Redis tracing on OpenTelemetry: one span a statement or command, no values, no noise."""
+"""SQLAlchemy and Redis tracing on OpenTelemetry: a span a statement or command, no values, no noise."""
 
 from obs_db._redis import instrument_redis, uninstrument_redis
 from obs_db._sqlalchemy import instrument_sqlalchemy, uninstrument_sqlalchemy

@@ -1,4 +1,4 @@
-"""What ``opentelemetry-instrument`` calls: both instrumentations with their defaults."""
+"""The classes that ``opentelemetry-instrument`` calls: both instrumentations with their defaults."""
 
 from __future__ import annotations
 
@@ -17,36 +17,42 @@ _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 
 class SQLAlchemyInstrumentor:
-    """`instrument_sqlalchemy` for every engine; steps aside, with one warning, where contrib's would run as well."""
+    """`instrument_sqlalchemy` for every engine.
+
+    Does nothing, and warns once, where contrib's instrumentation would run as well.
+    """
 
     def instrument(self, **_: object) -> None:
-        """Switch it on; the options that ``opentelemetry-instrument`` passes concern its own checks."""
+        """Instrument; options are ignored: those of ``opentelemetry-instrument`` concern its own checks."""
         if not _contrib_comes_too("sqlalchemy"):
-            # either library is enough, and an exception here would end the launcher's round
+            # either library is enough, and an exception here would stop the launcher
             with suppress(MissingDependencyError):
                 instrument_sqlalchemy()
 
     def uninstrument(self, **_: object) -> None:
-        """Switch it off."""
+        """Uninstrument."""
         uninstrument_sqlalchemy()
 
 
 class RedisInstrumentor:
-    """`instrument_redis` for every client; steps aside, with one warning, where contrib's would run as well."""
+    """`instrument_redis` for every client.
+
+    Does nothing, and warns once, where contrib's instrumentation would run as well.
+    """
 
     def instrument(self, **_: object) -> None:
-        """Switch it on; the options that ``opentelemetry-instrument`` passes concern its own checks."""
+        """Instrument; options are ignored: those of ``opentelemetry-instrument`` concern its own checks."""
         if not _contrib_comes_too("redis"):
             with suppress(MissingDependencyError):
                 instrument_redis()
 
     def uninstrument(self, **_: object) -> None:
-        """Switch it off."""
+        """Uninstrument."""
         uninstrument_redis()
 
 
 def _contrib_comes_too(name: str) -> bool:
-    """Whether ``opentelemetry-instrument`` runs contrib's instrumentation of that name, before us or after."""
+    """Whether ``opentelemetry-instrument`` runs contrib's instrumentation `name`, before us or after."""
     contrib = f"opentelemetry-instrumentation-{name}"
     installed = any(
         found.dist and found.dist.name == contrib for found in entry_points(group=_GROUP, name=name)

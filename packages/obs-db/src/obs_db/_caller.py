@@ -1,4 +1,4 @@
-"""Who called: the nearest frame that is neither SQLAlchemy's nor ours."""
+"""The caller of a statement: the nearest frame outside SQLAlchemy and this package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _INNER = ("sqlalchemy", "obs_db", "obs_core", "opentelemetry")
 
 
 def caller_attributes() -> dict[str, str | int]:
-    """Return ``code.*`` of the line that ran the statement, also through SQLAlchemy's greenlets; empty when there is none."""
+    """Return ``code.*`` of the line that ran the statement, or an empty mapping if unknown.
+
+    Works through SQLAlchemy's greenlets too.
+    """
     for frame in _frames():
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package not in _INNER:

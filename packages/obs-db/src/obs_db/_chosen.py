@@ -1,4 +1,4 @@
-"""Which options are in force for which engine or client."""
+"""The options in force for each engine or client."""
 
 from __future__ import annotations
 
@@ -18,26 +18,29 @@ class Chosen(Generic[K, C]):
         self._for_one: WeakKeyDictionary[K, C] = WeakKeyDictionary()
 
     def set(self, key: K | None, choice: C) -> None:
-        """Choose for `key`; None: for all."""
+        """Choose for `key`; None: for all keys."""
         if key is None:
             self._for_all = choice
         else:
             self._for_one[key] = choice
 
     def take_back(self, key: K | None) -> C | None:
-        """Undo `set` and return what was chosen."""
+        """Undo `set` and return the former choice."""
         if key is not None:
             return self._for_one.pop(key, None)
         choice, self._for_all = self._for_all, None
         return choice
 
     def of(self, key: K) -> C | None:
-        """Return what is in force for `key`."""
+        """Return the choice in force for `key`."""
         return self._for_one.get(key, self._for_all)
 
 
 def forgetting(forget: Callable[[K | None], None], key: K | None) -> Callable[[], None]:
-    """Return what calls ``forget(key)``, unless `key` is gone by then; `key` is held weakly."""
+    """Return a function that calls ``forget(key)`` if `key` is still alive.
+
+    `key` is held weakly.
+    """
     if key is None:
         return lambda: forget(None)
     alive = ref(key)

@@ -17,7 +17,7 @@ _LIBRARY = frozenset({"redis"})
 
 
 class TracedClient(Origin):
-    """A client's options and everything about its spans that does not change."""
+    """A client's options, and the parts of spans that never change."""
 
     __slots__ = ("_attributes",)
 
@@ -28,7 +28,7 @@ class TracedClient(Origin):
         )
 
     def attributes(self, key: Any) -> dict[str, AttributeValue]:
-        """Return the attributes of each span; a cluster's are those of the node it asks first, just now."""
+        """Return the attributes of each span; for a cluster, those of the node asked first at present."""
         node = getattr(getattr(key, "nodes_manager", key), "default_node", None)
         return (
             self._attributes
@@ -57,14 +57,17 @@ def _address(host: object, port: object) -> dict[str, AttributeValue]:
 
 
 class TracedClients:
-    """Clients by what they share with their pipelines: connection pool or nodes manager. Held weakly. Thread-safe."""
+    """Clients by the object that they share with their pipelines: connection pool or nodes manager.
+
+    Held weakly. Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._chosen: Chosen[Any, Options] = Chosen()
         self._found: WeakKeyDictionary[Any, TracedClient | None] = WeakKeyDictionary()
 
     def choose(self, key: Any | None, options: Options) -> None:
-        """Trace the client of `key` with `options`; None: every client that has no options of its own."""
+        """Trace the client of `key` with `options`; None: every client without options of its own."""
         self._chosen.set(key, options)
         self._found = WeakKeyDictionary()
 
@@ -74,7 +77,7 @@ class TracedClients:
         self._found = WeakKeyDictionary()
 
     def get(self, key: Any) -> TracedClient | None:
-        """Return how the client of `key` is traced; None: not at all."""
+        """Return the tracing of the client of `key`, or None if the client is not traced."""
         try:
             return self._found[key]
         except KeyError:
@@ -84,10 +87,10 @@ class TracedClients:
 
 
 def key_of(client: Any) -> Any:
-    """Return what `client` shares with its pipelines.
+    """Return the object that `client` shares with its pipelines.
 
     Raises:
-        ConfigurationError: It is no redis-py client.
+        ConfigurationError: `client` is no redis-py client.
     """
     pool = getattr(client, "connection_pool", None)
     if pool is not None:

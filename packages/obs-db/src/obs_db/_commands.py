@@ -1,4 +1,4 @@
-"""What a Redis command or pipeline is called and what may be told of it: never an argument."""
+"""Name and text of a Redis command or pipeline, as exported: never an argument."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CONTAINERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command's name, in upper case, its text with a ``?`` for each argument, and both as attributes."""
+    """A command's name, in upper case, the text with a ``?`` for each argument, and both as attributes."""
 
     name: str
     text: str
@@ -47,7 +47,7 @@ class Command:
 
 
 def describe_command(args: tuple[Any, ...], *, former_names: bool = False) -> Command:
-    """Return what may be exported of the command `args`, with `former_names` under both names.
+    """Return the exported form of the command `args`; with `former_names`, under both sets of names.
 
     Thread-safe; the last 1,024 shapes are remembered.
     """
@@ -63,7 +63,7 @@ def describe_command(args: tuple[Any, ...], *, former_names: bool = False) -> Co
 
 @lru_cache(maxsize=1024)
 def _described(first: str, length: int, former_names: bool) -> Command:
-    # redis-py splits the first argument at blanks, so that it may hold more than the name
+    # the first argument may hold more than the name: redis-py splits the argument at blanks
     words = first.upper().split()
     taken = 2 if words[:1] and words[0] in _CONTAINERS else 1
     name = " ".join(word if _NAME.fullmatch(word) else "?" for word in words[:taken]) or "?"
@@ -74,9 +74,9 @@ def _described(first: str, length: int, former_names: bool) -> Command:
 
 
 def queued_commands(pipeline: Any) -> list[Any]:
-    """Return the list in which `pipeline` keeps its commands; it stays as it is when the pipeline is reset.
+    """Return the list in which `pipeline` keeps commands; resetting the pipeline leaves the list as is.
 
-    In a cluster's pipeline it has no public name before redis-py 8, and none in asyncio.
+    A cluster's pipeline has no public name for the list before redis-py 8, and in asyncio in no version.
     """
     holder = getattr(pipeline, "_execution_strategy", pipeline)
     for name in ("command_queue", "_command_queue", "command_stack", "_command_stack"):
@@ -87,7 +87,10 @@ def queued_commands(pipeline: Any) -> list[Any]:
 
 
 def pipeline_attributes(commands: list[Any]) -> dict[str, AttributeValue]:
-    """Return operation, size and text of a pipeline of `commands`; the text is cut at 2 KiB, whatever the size."""
+    """Return operation, size and text of a pipeline of `commands`.
+
+    The text is cut at 2 KiB, for any number of commands.
+    """
     attributes: dict[str, AttributeValue] = {
         "db.operation.name": PIPELINE,
         "db.query.text": _pipeline_text(commands),

@@ -6,9 +6,10 @@ from opentelemetry import trace
 
 
 def add_comment(statement: str) -> str:
-    """Append the current span's ``traceparent`` to `statement`; without a span, or beside a comment, leave it as it is.
+    """Append the current span's ``traceparent`` to `statement` as a comment.
 
-    The comment has no ``%``, ``?``, ``:`` or ``$``, so no paramstyle takes any of it for a placeholder.
+    Without a span, or beside another comment, return `statement` unchanged. The comment has no ``%``,
+    ``?``, ``:`` or ``$``: in no paramstyle does the comment hold a placeholder.
     """
     context = trace.get_current_span().get_span_context()
     if not context.is_valid or "/*" in statement:

@@ -1,7 +1,7 @@
-"""The address, port and database of an open connection, of which the engine's URL may say nothing.
+"""Address, port and database of an open connection, which the engine's URL may not tell.
 
-The URL is not used where an engine has ``creator=``, ``async_creator=``, a pool of its own or a
-``do_connect`` listener, and tells no server where libpq takes it from its environment.
+An engine with ``creator=``, ``async_creator=``, a pool of its own or a ``do_connect`` listener does
+not use the URL, and libpq may take the server from the environment.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 _KEY = "obs_db.attributes"
 _SERVER = ("server.address", "network.transport")
-# the names that drivers give to the same thing: pymysql, mysqlclient, aiomysql; mysql-connector
+# the attribute names of drivers: pymysql, mysqlclient, aiomysql; mysql-connector
 _HOST, _PORT = ("host", "server_host"), ("port", "server_port")
 _DATABASE = ("db", "database")
 
 
 def url_is_enough(engine: Engine) -> bool:
-    """Whether the connections of `engine` lead where its URL says."""
+    """Whether the connections of `engine` lead to the server of the URL."""
     if not has_url_creator(engine) or getattr(engine.dialect.dispatch, "do_connect", None):
         return False
     return engine.dialect.name == "sqlite" or not {*_SERVER}.isdisjoint(url_attributes(engine))
 
 
 def connection_attributes(connection: Connection, *, may_ask: bool) -> dict[str, AttributeValue]:
-    """Return what the driver says about `connection`; found once for each, and kept with it.
+    """Return the driver's information about `connection`; looked up once a connection, and kept there.
 
     Args:
         connection: Of SQLAlchemy.
@@ -70,7 +70,7 @@ def _read(connection: Connection) -> dict[str, AttributeValue]:
 
 
 def _place(driver: Any) -> tuple[Any, Any, Any]:
-    """Return host (a path where it is a socket), port and database, None for what is not known."""
+    """Return host (or the path of a socket), port and database; None for each unknown part."""
     info: Any = getattr(driver, "info", None)
     if hasattr(info, "dbname"):  # libpq: psycopg2, psycopg
         return info.host, info.port, info.dbname

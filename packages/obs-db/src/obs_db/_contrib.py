@@ -1,4 +1,4 @@
-"""Contrib's instrumentation of a library, which may be switched on after ours: a call is told once all the same."""
+"""Contrib's instrumentation of a library, perhaps switched on after ours: a call has a single span."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from obs_core.integration import warn_if_contrib_is_active
 
 
 class Contrib:
-    """Contrib's instrumentor of one library.
+    """Contrib's instrumentor of a library.
 
     Args:
         instrumentor: ``"module:Class"``.
@@ -21,7 +21,10 @@ class Contrib:
         self._instrumentor: Any = None
 
     def is_active(self) -> bool:
-        """Whether it is switched on; asked at each recorded call, so it imports nothing and costs next to nothing."""
+        """Whether contrib's instrumentation is switched on.
+
+        Asked at each recorded call, hence without imports and nearly free.
+        """
         if self._instrumentor is None:
             cls = getattr(sys.modules.get(self.module), self._class, None)
             if cls is None:
@@ -30,5 +33,5 @@ class Contrib:
         return bool(self._instrumentor.is_instrumented_by_opentelemetry)
 
     def takes_over(self) -> bool:
-        """Whether it is switched on, so that the spans are its own; says so once."""
+        """Whether contrib's instrumentation is switched on and records the spans; warns once."""
         return self.is_active() and warn_if_contrib_is_active(self._path, package="obs-db")

@@ -1,4 +1,4 @@
-"""What every span of an engine says: which database, where."""
+"""The attributes common to all spans of an engine: the database and the server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DEFAULT_PORTS = {
 }
 
 
-#: What the connections of an engine said, where its URL does not: what its pool is called after.
+#: What the connections of an engine said, if the URL does not: the pool is named after that.
 _found: WeakKeyDictionary[Dialect, Mapping[str, AttributeValue]] = WeakKeyDictionary()
 
 
@@ -45,7 +45,7 @@ def url_attributes(engine: Engine) -> dict[str, AttributeValue]:
 def server_attributes(dialect: str, host: str, port: int | None) -> dict[str, AttributeValue]:
     """Return address and port of a server.
 
-    Of `host` that is a socket's path the transport alone, of an empty one nothing.
+    For a socket's path as `host`, only the transport; for an empty `host`, nothing.
     """
     if host.startswith("/"):
         return {"network.transport": "unix"}
@@ -56,18 +56,18 @@ def server_attributes(dialect: str, host: str, port: int | None) -> dict[str, At
 
 
 def has_url_creator(engine: Engine) -> bool:
-    """Whether `engine` connects as its URL says, without ``creator=`` or a pool made elsewhere."""
+    """Whether `engine` connects by the URL, without ``creator=`` or a pool made elsewhere."""
     creator = getattr(engine.pool, "_creator", None)
     return creator is None or getattr(creator, "__module__", None) == "sqlalchemy.engine.create"
 
 
 def remember(engine: Engine, attributes: Mapping[str, AttributeValue]) -> None:
-    """Keep what a connection of `engine` said, for as long as the engine lives."""
+    """Keep the information of a connection of `engine`, for as long as the engine lives."""
     _found[engine.dialect] = attributes
 
 
 def pool_name(engine: Engine) -> str:
-    """Return the name of the engine's pool: what the user gave it, else ``host:port/database``."""
+    """Return the name of the engine's pool: the user's name, else ``host:port/database``."""
     given = getattr(engine.pool, "logging_name", None)
     if given:
         return str(given)
@@ -78,7 +78,7 @@ def pool_name(engine: Engine) -> str:
 
 
 def file_name(path: str) -> str | None:
-    """Return the name of SQLite's file `path`, which may be a URI, without its folder."""
+    """Return the name of SQLite's file `path` (may be a URI), without the folder."""
     if not path or ":memory:" in path:
         return ":memory:"
     plain = path.removeprefix("file:").partition("?")[0].replace("\\", "/")

@@ -1,4 +1,4 @@
-"""SQLAlchemy's engine events: a span a statement, and one below it where fetching rows failed."""
+"""SQLAlchemy's engine events: a span a statement, and a span below if fetching rows failed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Running(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """A statement that has its span, whose rows may still be fetched."""
+    """A statement whose span is recorded, and whose rows may still be fetched."""
 
     traced: TracedEngine
     statement: Statement
@@ -111,7 +111,7 @@ listeners = Shared(_listen, _unlisten)
 
 
 def _take(context: Any, kind: type[T]) -> T | None:
-    """Return what is kept with `context`, if it is of that kind, and remove it."""
+    """Remove and return the value kept with `context`, if the value is of type `kind`."""
     kept = getattr(context, "_obs_db", None)
     if not isinstance(kept, kind):
         return None
@@ -146,7 +146,7 @@ def _record(
 
 
 def _contrib_traces(engine: Engine) -> bool:
-    """Whether contrib, switched on after us, listens to this engine: not to every one."""
+    """Whether contrib, switched on after us, listens to this engine: contrib may skip some engines."""
     listeners = engine.dispatch.before_cursor_execute
     listens = any(
         str(getattr(each, "__module__", "")).startswith(contrib.module) for each in listeners
@@ -182,7 +182,10 @@ def _is_loader_batch(context: Any) -> bool:
 
 
 def _record_failed_fetch(done: _Done, error: BaseException) -> None:
-    """Make a span below the statement's, from the end of that one on: rows were fetched since."""
+    """Make a span below the statement's span, for fetching rows.
+
+    The span begins at the end of the statement's span.
+    """
     traced, statement = done.traced, done.statement
     call = Call(below=done.span)
     if call.is_left_out(traced):

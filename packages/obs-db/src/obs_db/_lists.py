@@ -1,4 +1,4 @@
-"""Lists of values in SQL text, folded: a statement has one text for any number of values."""
+"""Lists of values in SQL text, folded: the text is the same for any number of values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 _PLACEHOLDER = r"%s|%\(\w+\)s|[:@$](?:\w+|\?)|(?:[a-z_]\w{0,31}\s?)?\?"
 _KEYWORD = r"(?:NULL|DEFAULT|TRUE|FALSE|CURRENT_\w+)\b"
-# a statement of which only the beginning is read may end inside of its list
+# a statement of which only the beginning is read may end inside a list
 _CUT = r"[^()]*(?:\([^()]*)?\Z"
 _NUMBERED = re.compile(r"(?<![:\w?])[:$](?:\d+|\?)")
 
@@ -14,7 +14,7 @@ _NUMBERED = re.compile(r"(?<![:\w?])[:$](?:\d+|\?)")
 def _nested(plain: str, other: str, levels: int) -> str:
     """Return a pattern of `plain` characters, `other` tokens, and parentheses up to `levels` deep.
 
-    Each alternative begins with another character, so that matching takes linear time.
+    Each alternative begins with a different character: matching takes linear time.
     """
     alternatives = other
     if levels:
@@ -23,7 +23,7 @@ def _nested(plain: str, other: str, levels: int) -> str:
 
 
 def _list_pattern(plain: str, other: str) -> re.Pattern[str]:
-    """Return the pattern of an ``IN`` or ``VALUES`` and its list.
+    """Return the pattern of an ``IN`` or ``VALUES`` and the list behind.
 
     The first item is a value, and no query or column.
     """
@@ -38,14 +38,14 @@ def _list_pattern(plain: str, other: str) -> re.Pattern[str]:
 
 
 _MASKED = _list_pattern("[^()]", "(?!)")
-# what opens, closes or escapes a literal or a comment must not go before literals are masked
+# quotes, comment signs and escapes must stay until literals are masked
 _RAW = _list_pattern(r"""[^()'"`\\/#$-]""", r'\$\d+|-(?=\d)|(?<=::)"\w+"')
 
 
 def fold_lists(text: str) -> str:
     """Write ``(?)`` for each list of an ``IN`` and for all rows of a ``VALUES`` in masked text.
 
-    Numbered placeholders become ``?`` then as well: the numbers behind a list depend on its length.
+    Numbered placeholders then become ``?`` too: the numbers behind a list depend on the list's length.
     """
     folded, count = _MASKED.subn(_folded, text)
     return _NUMBERED.sub("?", folded) if count else text

@@ -1,7 +1,8 @@
-"""The names that attributes had before OpenTelemetry's database conventions were stable, beside the stable ones.
+"""Former attribute names, in addition to the stable names of OpenTelemetry's database conventions.
 
-Ours are the stable names. ``OTEL_SEMCONV_STABILITY_OPT_IN`` with ``database/dup`` asks for the former ones as well, so that
-dashboards made for them live on: https://opentelemetry.io/docs/specs/semconv/non-normative/db-migration/.
+obs-db records the stable names. With ``OTEL_SEMCONV_STABILITY_OPT_IN=database/dup`` the former names
+are recorded in addition, and older dashboards keep working:
+https://opentelemetry.io/docs/specs/semconv/non-normative/db-migration/.
 """
 
 from __future__ import annotations
@@ -32,14 +33,19 @@ _FORMER_SYSTEMS: dict[AttributeValue, AttributeValue] = {
 
 
 def wants_former_names() -> bool:
-    """Whether the environment asks for the former names as well, just now."""
+    """Whether the environment requests the former names too; read at each call."""
     return "database/dup" in {word.strip() for word in os.environ.get(_VARIABLE, "").split(",")}
 
 
 def with_former_names(
     attributes: Mapping[str, AttributeValue], names: Mapping[str, str]
 ) -> dict[str, AttributeValue]:
-    """Return `attributes`, and once more under their former names those that had one in `names` (`SQL` or `REDIS`)."""
+    """Return `attributes`, with the former names in addition.
+
+    Args:
+        attributes: Under the stable names.
+        names: Stable name → former name: `SQL` or `REDIS`.
+    """
     former = {
         names[key]: _former_value(names[key], value)
         for key, value in attributes.items()

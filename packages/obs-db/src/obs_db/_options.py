@@ -1,4 +1,4 @@
-"""What the user asks for, checked at set-up."""
+"""The options of the user, checked at set-up."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Roots = Literal["auto"] | bool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What SQLAlchemy and Redis have in common.
+    """The options common to SQLAlchemy and Redis.
 
     Raises:
-        ConfigurationError: `roots` is none of ``"auto"``, True and False, or `service_name` is empty.
+        ConfigurationError: `roots` is not ``"auto"``, True or False, or `service_name` is empty.
     """
 
     service_name: str | None = None
@@ -36,13 +36,13 @@ class Options:
             )
 
     def by_name(self) -> dict[str, object]:
-        """Return the options as they are compared with a later call's."""
+        """Return the options in a form to compare with a later call's."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlOptions(Options):
-    """What `instrument_sqlalchemy` was asked for.
+    """The options of a call of `instrument_sqlalchemy`.
 
     Raises:
         ConfigurationError: A threshold is negative, or `n_plus_one_threshold` is below 2.

@@ -1,4 +1,4 @@
-"""How a statement went: rows, batch, error code, and, where the user wants them, parameters."""
+"""The outcome of a statement: rows, batch, error code, and, if requested, parameters."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from obs_core.integration import redactor, truncate
 from opentelemetry.util.types import AttributeValue
 
-# other drivers say -1 or 0 until rows are fetched
+# drivers not listed say -1 or 0 until rows are fetched
 _KNOWS_RESULT_ROWS = frozenset({"postgresql", "mysql", "mariadb"})
-# MySQL's drivers say 2**64 - 1 where they mean -1
+# MySQL's drivers say 2**64 - 1 for -1
 _MAX_ROWS = 2**63 - 1
 _MAX_PARAMETER_BYTES = 256
 _MAX_PARAMETERS = 64
-# SQLAlchemy names the parameter of a column after it, with a number or two behind
+# SQLAlchemy names a parameter after the column, followed by one or two numbers
 _BIND_NUMBER = re.compile(r"(?:_\d+)+$")
 
 
 def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
-    """Return how many rows came back or were changed, where the driver knows."""
+    """Return the number of rows sent in a batch, if more than 1."""
     rows = getattr(cursor, "rowcount", -1)
     if isinstance(rows, int) and 0 <= rows <= _MAX_ROWS:
         if cursor.description is None:
@@ -31,7 +31,7 @@ def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
 
 
 def batch_attributes(context: Any, parameters: Any) -> dict[str, AttributeValue]:
-    """Return how many rows were sent in a batch, if more than one."""
+    """Return the number of rows sent in a batch, if more than 1."""
     size = _batch_size(context, parameters) if parameters else 0
     return {"db.operation.batch.size": size} if size > 1 else {}
 
@@ -45,7 +45,7 @@ def _batch_size(context: Any, parameters: Any) -> int:
 
 
 def _parameters_of_a_row(context: Any, parameters: Any) -> tuple[int, int]:
-    """Return how many parameters the rows of an "insertmanyvalues" share, and each has alone."""
+    """Return the number of rows sent in a batch, if more than 1."""
     row = context.parameters[0]
     if isinstance(parameters, Mapping):
         shared = len(row.keys() & parameters.keys())
@@ -55,7 +55,7 @@ def _parameters_of_a_row(context: Any, parameters: Any) -> tuple[int, int]:
 
 
 def error_code(error: BaseException) -> str | None:
-    """Return what the database calls the error: MySQL's number, the SQLSTATE, or SQLite's name."""
+    """Return the database's code for the error: MySQL's number, the SQLSTATE, or SQLite's name."""
     first = error.args[0] if error.args else None
     if type(first) is int:
         return str(first)
@@ -67,10 +67,11 @@ def error_code(error: BaseException) -> str | None:
 
 
 def parameter_attributes(context: Any, parameters: Any) -> dict[str, AttributeValue]:
-    """Return ``db.query.parameter.<key>`` of the first 64 parameters that have a name.
+    """Return ``db.query.parameter.<key>`` of the first 64 named parameters.
 
-    A positional parameter's key is its index; the name that SQLAlchemy has for it says whether its
-    value is a secret. One of the driver's own SQL (``exec_driver_sql``) has none and is left out.
+    A positional parameter's key is the index; SQLAlchemy's name for the parameter tells whether the
+    value is a secret. Parameters of the driver's own SQL (``exec_driver_sql``) have no name and are
+    left out.
     """
     if isinstance(parameters, Mapping):
         named = [(str(name), str(name), value) for name, value in parameters.items()]
@@ -92,7 +93,7 @@ def _shown(name: str, value: object) -> str:
 
 
 def _positional_names(context: Any) -> list[str]:
-    """Return the names of positional parameters, each value of an ``IN`` list under its own."""
+    """Return the names of positional parameters; each value of an ``IN`` list has a name of its own."""
     compiled = context.compiled
     if not getattr(compiled, "positiontup", None):
         return []

@@ -1,4 +1,4 @@
-"""What is put in place on a library, and taken back exactly."""
+"""Replace parts of a library, and put the originals back exactly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Shared:
-    """Something that is in place while anyone asks for it; each asker releases once. Thread-safe."""
+    """A replacement that is in place while anyone uses the replacement; each user releases once.
+
+    Thread-safe.
+    """
 
     def __init__(self, put: Callable[[], None], take_back: Callable[[], None]) -> None:
         self._put = put
@@ -20,14 +23,14 @@ class Shared:
         self._lock = Lock()
 
     def acquire(self) -> None:
-        """Put it in place, unless it is."""
+        """Count a user; the first puts the replacement in place."""
         with self._lock:
             if not self._askers:
                 self._put()
             self._askers += 1
 
     def release(self) -> None:
-        """Take it back when nobody asks for it any more."""
+        """Release a user; the last takes the replacement back."""
         with self._lock:
             self._askers -= 1
             if not self._askers:
@@ -35,13 +38,13 @@ class Shared:
 
 
 class Patches:
-    """Methods wrapped on their classes, and put back as they were.
+    """Methods wrapped on their classes, and put back as before.
 
-    Where somebody has wrapped ours meanwhile, ours stays below theirs, and is not put in place a
-    second time. What this version of the library does not have is left out.
+    A wrapper of ours that another library has wrapped meanwhile stays below that wrapper, and is not
+    put in place twice. Methods that this version of the library lacks are left out.
 
     Args:
-        table: ``"module:Class"``, the method's name, and what wraps the method.
+        table: ``"module:Class"``, the method's name, and the function that wraps the method.
     """
 
     def __init__(self, table: Iterable[tuple[str, str, Wrap]]) -> None:
@@ -66,7 +69,7 @@ class Patches:
 
 
 def _class(path: str) -> type:
-    """Return the class of that path; where it cannot be imported, one without methods."""
+    """Return the class of that path; if the import fails, a class without methods."""
     module, _, name = path.partition(":")
     try:
         cls: type = getattr(import_module(module), name)

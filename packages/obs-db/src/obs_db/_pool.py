@@ -1,6 +1,7 @@
-"""Pool gauges that cannot drift: they read the pool when they are read.
+"""Pool gauges that cannot drift: each observation reads the pool.
 
-Contrib counts events, and misses detach, invalidate and dispose: https://github.com/open-telemetry/opentelemetry-python-contrib/issues/1158.
+Contrib counts events, and misses detach, invalidate and dispose:
+https://github.com/open-telemetry/opentelemetry-python-contrib/issues/1158.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _FORMER = ("db.client.connections.usage", "pool.name", "state")
 
 
 class PoolGauges:
-    """Observes ``db.client.connection.count`` (idle and used) of the engines added; they are held weakly. Thread-safe.
+    """Observes ``db.client.connection.count`` (idle and used) of the engines added.
 
-    In a forked child it tells of the child's own pools.
+    Engines are held weakly. Thread-safe. A forked child observes the child's own pools.
     """
 
     def __init__(self, provider: MeterProvider | None) -> None:
@@ -74,7 +75,10 @@ _global: list[PoolGauges] = []
 
 
 def pool_gauges(provider: MeterProvider | None) -> PoolGauges:
-    """Return the gauges of `provider` (None: the global one), always the same: an instrument cannot be taken back."""
+    """Return the gauges of `provider` (None: the global provider).
+
+    Always the same gauges: an instrument cannot be taken back.
+    """
     if provider is None:
         if not _global:
             _global.append(PoolGauges(None))

@@ -1,7 +1,8 @@
-"""redis-py: one span a command or pipeline, on the methods that every command goes through.
+"""redis-py: a span a command or pipeline, on the methods that every command passes through.
 
-Contrib's wrappers name a pipeline by all its commands, record FT.SEARCH's query and documents, have no server in a cluster
-(https://github.com/open-telemetry/opentelemetry-python-contrib/issues/2505) and take a script-cache miss for an error.
+Contrib's wrappers name a pipeline by all commands, record FT.SEARCH's query and documents, have no
+server in a cluster (https://github.com/open-telemetry/opentelemetry-python-contrib/issues/2505) and
+take a script-cache miss for an error.
 """
 
 from __future__ import annotations
@@ -57,21 +58,25 @@ def instrument_redis(
     roots: Roots = "auto",
     tracer_provider: TracerProvider | None = None,
 ) -> InstrumentationHandle:
-    """Give each command of redis-py one span named as the command, and each pipeline one named ``PIPELINE``.
+    """Record a span for each command of redis-py, named as the command; for a pipeline, ``PIPELINE``.
 
     Args:
-        client: The client to trace, sync or asyncio, standalone or cluster, its pipelines included; None: every client of
-            this process, made before or after. What a client was told of its own wins over what all clients were told.
-        service_name: What your team calls the server; recorded as ``service.peer.name`` and ``peer.service``.
-        roots: Whether a command outside any span gets one: True, False, or ``"auto"`` (default): in ordinary processes
-            yes; in a process that takes its work from a queue no, where such commands are the queue's own.
-        tracer_provider: Default: the global one.
+        client: The client to trace, sync or asyncio, standalone or cluster, pipelines included; None:
+            every client of this process, made before or after. The options of a single client win over
+            the options for all clients.
+        service_name: Your team's name of the server; recorded as ``service.peer.name`` and
+            ``peer.service``.
+        roots: Whether a command outside any span is recorded: True, False, or ``"auto"`` (default): in
+            ordinary processes yes; in a process that takes work from a queue no, where these commands
+            are the queue's own.
+        tracer_provider: Default: the global provider.
 
     Returns:
-        A handle; its ``uninstrument()`` takes this call back. A second call for the same client changes nothing.
+        A handle; ``uninstrument()`` takes this call back. A second call for the same client changes
+        nothing.
 
     Raises:
-        ConfigurationError: An option or `client` is not what it should be.
+        ConfigurationError: An option or `client` is of a wrong type or value.
         AlreadyConfiguredError: The client is instrumented already, with other options.
         MissingDependencyError: redis-py is not installed.
 
@@ -91,7 +96,7 @@ def instrument_redis(
 
 
 def uninstrument_redis(client: Client | None = None) -> None:
-    """Undo `instrument_redis` of the same `client`; what was told of other clients stays."""
+    """Undo `instrument_redis` of the same `client`; all else stays instrumented."""
     uninstrument("redis", target=key_of(client) if client is not None else None)
 
 

@@ -1,7 +1,7 @@
-"""Recurring work of redis-py's own: it belongs to nobody's request, so it has no spans.
+"""redis-py's own recurring work, which has no spans: the work is no part of a request.
 
-`MultiDBClient` checks its databases every few seconds for as long as it lives, in asyncio in the
-context of the request that was the first to use it. A cluster's client asks for the layout when a
+As long as a `MultiDBClient` lives, its databases are checked every few seconds, in asyncio in the
+context of the request that used the client first. A cluster's client requests the layout when a
 node has moved, within any command.
 """
 

@@ -1,4 +1,4 @@
-"""What Redis calls its errors, without a word of their messages, which quote arguments."""
+"""Redis' codes for errors, without the messages, which quote arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def is_expected(error: BaseException) -> bool:
 
 
 def error_code(error: BaseException) -> str | None:
-    """Return the server's code for `error` (``WRONGTYPE``, ``NOSCRIPT``, ``ERR``), None where no server has answered."""
+    """Return the server's code for `error` (``WRONGTYPE``, ``NOSCRIPT``, ``ERR``).
+
+    None where no server has answered.
+    """
     names = [cls.__name__ for cls in type(error).__mro__]
     known = next((_CODES[name] for name in names if name in _CODES), None)
     if known or "ResponseError" not in names:

@@ -1,4 +1,4 @@
-"""N+1: the same statement again and again under one span."""
+"""N+1: the same statement again and again under the same span."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ _MAX_SHAPES = 128
 
 
 class Repeats:
-    """Counts shapes under each parent, for as long as the parent span lives; at most 128 shapes a parent. Thread-safe.
+    """Counts shapes under each parent, as long as the parent span lives; at most 128 shapes a parent.
+
+    Thread-safe.
 
     Args:
-        threshold: At how many statements of one shape the parent gets its event.
+        threshold: The number of statements of the same shape at which the parent gets the event.
     """
 
     def __init__(self, threshold: int) -> None:
@@ -28,12 +30,12 @@ class Repeats:
     def note(
         self, parent: Span, statement: Statement, *, is_batch: Callable[[], bool] = lambda: False
     ) -> None:
-        """Count `statement` under `parent`, which gets its event when the threshold is reached.
+        """Count `statement` under `parent`, which gets the event when the threshold is reached.
 
         Args:
-            parent: The span that the statement was run under.
-            statement: What was run.
-            is_batch: Whether SQLAlchemy has cut it out of a batch; asked at the threshold alone.
+            parent: The span under which the statement ran.
+            statement: The statement that ran.
+            is_batch: Whether SQLAlchemy has cut the statement out of a batch; asked at the threshold only.
         """
         shapes = self._shapes.get(parent)
         if shapes is None:

@@ -1,8 +1,8 @@
-"""The span of one call, made when the call is over.
+"""The span of a call, made when the call is over.
 
-A span made at the end with the times of the call cannot stay open, whatever happens in between (a cancelled task, a listener
-that raises, a killed greenlet), and costs nothing until then. Its parent is the span that is current where the call returns,
-which is the one it was made under.
+A span made at the end with the times of the call cannot stay open, not even after a cancelled task,
+a listener that raises or a killed greenlet, and costs nothing until then. The parent is the span
+that is current where the call returns, which is also the span under which the call was made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_db._options import Options
 
-# the two keys under which opentelemetry-instrumentation's suppress_instrumentation() leaves its wish
+# the two context keys that opentelemetry-instrumentation's suppress_instrumentation() sets
 _SUPPRESSED = ("suppress_instrumentation", otel_context._SUPPRESS_INSTRUMENTATION_KEY)
 
 
@@ -61,16 +61,16 @@ def no_spans() -> Iterator[None]:
 
 
 def peer_attributes(options: Options) -> dict[str, AttributeValue]:
-    """Return what names the database as the user calls it."""
+    """Return the attributes with the user's name of the database."""
     name = options.service_name
     return {"service.peer.name": name, "peer.service": name} if name else {}
 
 
 class Call:
-    """The place of a call that has just ended: the context it was made in and the span it was made under.
+    """The place of a call that has just ended: the context of the call, and the parent span.
 
     Args:
-        below: The span it was made under, where that is not the current one.
+        below: The parent span, if not the current span.
     """
 
     __slots__ = ("_context", "parent")
@@ -82,7 +82,10 @@ class Call:
         self.parent = trace.get_current_span(self._context)
 
     def is_left_out(self, origin: Origin) -> bool:
-        """Whether the call gets no span: it is suppressed, could not be recorded, or would be a root that nobody wants."""
+        """Whether the call gets no span.
+
+        True if suppressed, if no span could be recorded, or if the span would be an unwanted root.
+        """
         return not origin.policy.wants_span(self._context)
 
     def start_span(
@@ -97,13 +100,13 @@ class Call:
 def record_failure(
     span: Span, error: BaseException, code: str | None, *, expected: bool = False
 ) -> None:
-    """Mark `span` as failed or cancelled, without a word of the error's message: databases quote values in it.
+    """Mark `span` as failed or cancelled, without the error's message: databases quote values there.
 
     Args:
         span: Still open.
-        error: What the call raised.
-        code: What the database calls it.
-        expected: It is part of how the database is used, and no failure.
+        error: The exception of the call.
+        code: The database's code for the error.
+        expected: The error is a normal answer of the database, and no failure.
     """
     if code:
         span.set_attribute("db.response.status_code", code)

@@ -1,7 +1,8 @@
 """SQL text into tokens, with every literal masked, without knowing the dialect's grammar.
 
-Where dialects disagree about where a literal ends (a backslash before a quote, a quote in a nested or odd comment, Oracle's
-``q'``), the rest of the statement is masked: a shorter text is better than a leaked one.
+Where dialects disagree about the end of a literal (a backslash before a quote, a quote in a nested
+or odd comment, Oracle's ``q'``), the rest of the statement is masked: better a short text than a
+leaked value.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ class Token(NamedTuple):
 
 
 def tokens(sql: str, dialect: str) -> Iterator[Token]:
-    """Yield the tokens of `sql` with comments left out and literals masked; `dialect` is SQLAlchemy's name of it."""
+    """Yield the tokens of `sql` with comments left out and literals masked.
+
+    `dialect` is SQLAlchemy's name of the dialect.
+    """
     before, position = "", 0
     while match := _TOKEN.match(sql, position):
         kind, text, position = match.lastgroup or "other", match.group(), match.end()
@@ -67,7 +71,7 @@ def tokens(sql: str, dialect: str) -> Iterator[Token]:
 
 
 def _judge(kind: str, text: str, before: str, sql: str, end: int, dialect: str) -> Token | None:
-    """Return what may be shown of this token; None: from here on, nothing is certain."""
+    """Return the text to show for this token; None: from here on, nothing is certain."""
     if kind == "space":
         return Token("space", " ")
     if kind == "comment":

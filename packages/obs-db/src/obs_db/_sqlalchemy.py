@@ -1,4 +1,4 @@
-"""SQLAlchemy, on its public events: one span a statement."""
+"""SQLAlchemy, on public events: a span a statement."""
 
 from __future__ import annotations
 
@@ -37,29 +37,32 @@ def instrument_sqlalchemy(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
-    """Give each statement that SQLAlchemy runs one span, named ``{OPERATION} {table}``.
+    """Record a span for each statement that SQLAlchemy runs, named ``{OPERATION} {table}``.
 
     Args:
-        engine: The engine to trace; None: every engine of this process, made before or after. What an engine was told of
-            its own wins over what all engines were told.
-        service_name: What your team calls the database; recorded as ``service.peer.name`` and ``peer.service``.
-        roots: Whether a statement outside any span gets one: True, False, or ``"auto"`` (default): in ordinary processes
-            yes, in a process that takes its work from a queue no.
-        slow_threshold_s: Seconds from which a statement's span gets an event ``obs.db.slow_statement`` with the line that
-            ran it; default 0.5, None never.
-        n_plus_one_threshold: At how many statements of one shape under one span that span gets an event
-            ``obs.db.n_plus_one``; default 10, None never.
-        capture_parameters: Record parameters, each up to 256 bytes, names that look secret masked. Default False.
-        trace_comments: Send the current span's ``traceparent`` to the database in a comment. Default False: each
-            statement is a text of its own then, which prepared-statement caches do not like.
-        tracer_provider: Default: the global one.
-        meter_provider: For the pool gauges; default: the global one.
+        engine: The engine to trace; None: every engine of this process, made before or after. The
+            options of a single engine win over the options for all engines.
+        service_name: Your team's name of the database; recorded as ``service.peer.name`` and
+            ``peer.service``.
+        roots: Whether a statement outside any span is recorded: True, False, or ``"auto"`` (default):
+            in ordinary processes yes, in a process that takes work from a queue no.
+        slow_threshold_s: Seconds from which a statement's span gets an event
+            ``obs.db.slow_statement`` with the line that ran the statement; default 0.5, None never.
+        n_plus_one_threshold: The number of statements of the same shape under a span at which that span
+            gets an event ``obs.db.n_plus_one``; default 10, None never.
+        capture_parameters: Record parameters, each up to 256 bytes, names that look secret masked.
+            Default False.
+        trace_comments: Send the current span's ``traceparent`` to the database in a comment. Default
+            False: each statement then has a different text, which fills prepared-statement caches.
+        tracer_provider: Default: the global provider.
+        meter_provider: For the pool gauges; default: the global provider.
 
     Returns:
-        A handle; its ``uninstrument()`` takes this call back. A second call for the same engine changes nothing.
+        A handle; ``uninstrument()`` takes this call back. A second call for the same engine changes
+        nothing.
 
     Raises:
-        ConfigurationError: An option or `engine` is not what it should be.
+        ConfigurationError: An option or `engine` is of a wrong type or value.
         AlreadyConfiguredError: The engine is instrumented already, with other options.
         MissingDependencyError: SQLAlchemy is not installed.
 
@@ -88,7 +91,7 @@ def instrument_sqlalchemy(
 
 
 def uninstrument_sqlalchemy(engine: Engine | AsyncEngine | None = None) -> None:
-    """Undo `instrument_sqlalchemy` of the same `engine`; what was told of other engines stays."""
+    """Undo `instrument_sqlalchemy` of the same `engine`; all else stays instrumented."""
     uninstrument("sqlalchemy", target=_sync_engine(engine))
 
 

@@ -1,4 +1,4 @@
-"""What a statement is called and what may be told of it: operation, table, summary, masked text."""
+"""The exported form of a SQL statement: operation, table, summary, masked text."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _NO_TABLE = frozenset({"SELECT", "SET", "VALUES", "WHERE", "ON", "AS", "OUTFILE"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is exported of a SQL statement; None or empty where it has none.
+    """The exported form of a SQL statement; each part is None or empty if absent.
 
     Attributes:
-        operation: The first word that says what is done, in upper case.
-        table: The table it is done to, as written, without quotes.
-        summary: Each operation and its tables, at most 255 bytes.
+        operation: The first word that says the action, in upper case.
+        table: The table of the operation, as written, without quotes.
+        summary: Each operation and the tables, at most 255 bytes.
         text: The statement without comments, every literal a ``?``, at most 2 KiB.
-        name: The span's name: ``{OPERATION} {table}``, as much of it as there is.
+        name: The span's name: ``{OPERATION} {table}``, without absent parts.
         attributes: Operation, table, summary and text under their names in the semantic conventions.
     """
 
@@ -54,10 +54,11 @@ class Statement:
 
 
 def describe(sql: object, dialect: str, *, former_names: bool = False) -> Statement:
-    """Return what may be exported of `sql`, with `former_names` under both names. Never raises; what is no text has none.
+    """Return the exported form of `sql`; with `former_names`, under both sets of names.
 
-    The last 512 statements of up to 8 KiB are remembered; only the first 16 KiB of a statement are
-    read, lists of placeholders and numbers not counted. Thread-safe.
+    Never raises; for anything but text, the form is empty. The last 512 statements of up to 8 KiB are
+    remembered; only the first 16 KiB of a statement are read, lists of placeholders and numbers not
+    counted. Thread-safe.
     """
     if not isinstance(sql, str):
         if not isinstance(sql, bytes):
@@ -106,7 +107,7 @@ def _text(found: list[Token]) -> str:
 
 
 class _Reader:
-    """Walks over the tokens once and collects operations and tables with the depth of parentheses they stand at."""
+    """Walks over the tokens once; collects operations and tables with their depth in parentheses."""
 
     def __init__(self) -> None:
         self._found: list[tuple[int, str, str]] = []
@@ -128,7 +129,7 @@ class _Reader:
         self._before = word
 
     def _continue_name(self, token: Token, word: str) -> bool:
-        """Take the token into the table's name, if it belongs there."""
+        """Take the token into the table's name, if part of the name."""
         assert self._name is not None
         expected = not self._name or self._name[-1] == "."
         if expected and token.kind in ("word", "name") and word not in _NO_TABLE:
@@ -178,13 +179,13 @@ class _Reader:
 
     @property
     def operation(self) -> str | None:
-        """The statement's own operation, or None."""
+        """The statement's own operation, if any."""
         operations = [(depth, text) for depth, kind, text in self._found if kind == "operation"]
         return min(operations, key=lambda found: found[0])[1] if operations else self._first or None
 
     @property
     def table(self) -> str | None:
-        """The table that the operation is about: one outside parentheses first, a CTE's name never."""
+        """The table of the operation: preferably outside parentheses, never the name of a CTE."""
         tables = [
             (depth, text)
             for depth, kind, text in self._found
@@ -197,7 +198,7 @@ class _Reader:
 
     @property
     def summary(self) -> str:
-        """Operations and tables in the order in which they stand."""
+        """Operations and tables in the order of the text."""
         shown = [
             text for _, kind, text in self._found if kind == "operation" or not self._is_local(text)
         ]

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect
 
 
-# greenlets run the drivers of asyncio
+# asyncio drivers run in greenlets
 _LIBRARY = frozenset({"sqlalchemy", "greenlet"})
 
 
 class TracedEngine(Origin):
-    """An engine's options and everything about its spans that does not change."""
+    """An engine's options, and the parts of spans that never change."""
 
     __slots__ = (
         "_anywhere",
@@ -74,7 +74,7 @@ class TracedEngine(Origin):
 
 
 class _Choice:
-    """One call of `instrument_sqlalchemy`: its options and what its engines share."""
+    """A call of `instrument_sqlalchemy`: the options, and the state that the engines share."""
 
     def __init__(self, options: SqlOptions) -> None:
         self.options = options
@@ -86,9 +86,10 @@ class _Choice:
 
 
 class TracedEngines:
-    """Engines by their dialect, which is each engine's own and shared with its ``execution_options()`` copies; held weakly.
+    """Engines by their dialect, which each engine shares with its ``execution_options()`` copies.
 
-    Thread-safe: each change replaces or clears as a whole, and what is cleared is found again.
+    Held weakly. Thread-safe: each change replaces or clears as a whole, and cleared values are found
+    again.
     """
 
     def __init__(self) -> None:
@@ -96,7 +97,7 @@ class TracedEngines:
         self._found: WeakKeyDictionary[Dialect, TracedEngine | None] = WeakKeyDictionary()
 
     def choose(self, engine: Engine | None, options: SqlOptions) -> None:
-        """Trace `engine` with `options`; None: every engine that has no options of its own."""
+        """Trace `engine` with `options`; None: every engine without options of its own."""
         self._chosen.set(engine.dialect if engine is not None else None, _Choice(options))
         self._found = WeakKeyDictionary()
         if engine is not None:
@@ -112,7 +113,7 @@ class TracedEngines:
                 self._find(engine)
 
     def get(self, engine: Engine) -> TracedEngine | None:
-        """Return how `engine` is traced; None: not at all. Never raises."""
+        """Return the tracing of `engine`, or None if not traced. Never raises."""
         try:
             return self._found[engine.dialect]
         except KeyError:
