@@ -18,10 +18,10 @@ def missing(extra: str) -> MissingDependencyError:
 
 
 def optional(target: str, extra: str) -> Callable[..., Any]:
-    """Return a function that calls `target` (``"package:function"``), which comes with `extra`; imported with the first call.
+    """Return a function that imports and calls ``"package:function"`` (`target`), which `extra` installs.
 
-    The function raises `MissingDependencyError`, with the command that installs `extra`, where the package or the library
-    that it instruments is absent.
+    The import is made with the first call. The function raises `MissingDependencyError`, with the
+    command that installs `extra`, where the package or the instrumented library is absent.
     """
     module, _, name = target.partition(":")
 

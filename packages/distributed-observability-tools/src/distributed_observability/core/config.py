@@ -1,4 +1,4 @@
-"""The configuration classes of 1.0: tracing and correlation are obs-core's, the others feed obs-http's options."""
+"""The configuration classes of 1.0: tracing and correlation are obs-core's, the rest is for obs-http."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _redactor = Redactor()
 
 
 def match_header_pattern(header_name: str, patterns: Sequence[str]) -> bool:
-    """Whether `header_name` matches one of the globs, without regard to case."""
+    """Whether `header_name` matches any of the globs, without regard to case."""
     return any(fnmatch(header_name.lower(), pattern.lower()) for pattern in patterns or ())
 
 
@@ -33,7 +33,7 @@ def _redacts(header_name: str, listed: Sequence[str]) -> bool:
 
 @dataclass(kw_only=True)
 class FastAPIConfig:
-    """What the middleware captures of a request.
+    """The parts of a request that the middleware captures.
 
     Attributes:
         enable_middleware: False: requests pass through untouched. Default True.
@@ -67,11 +67,11 @@ class FastAPIConfig:
 
 @dataclass(kw_only=True)
 class HTTPClientConfig:
-    """What the HTTP client captures of a request.
+    """The parts of a request that the HTTP client captures.
 
     Attributes:
         enable_httpx: False: `CorrelatedClient` adds nothing. Default True.
-        instrument_requests: Kept for 1.0's callers; `obs_http.instrument_requests` does it.
+        instrument_requests: Kept for 1.0's callers; use `obs_http.instrument_requests`.
         capture_headers: Request headers to put on the span.
         redact_headers: Headers whose values are masked, beside obs-core's own list, which nothing overrides.
         header_patterns: Globs of more headers to capture.
@@ -99,7 +99,7 @@ class HTTPClientConfig:
 
 @dataclass(kw_only=True)
 class ObservabilityConfig:
-    """All of it together.
+    """The complete configuration.
 
     Attributes:
         tracing: For `setup_tracing`.

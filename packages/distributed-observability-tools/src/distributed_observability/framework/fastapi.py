@@ -42,7 +42,7 @@ class RequestTracingMiddleware:
     Args:
         app: The application to wrap.
         tracing_config: The settings, or the mapping that ``add_middleware(*middleware_config)`` hands over.
-        fastapi_config: What to capture.
+        fastapi_config: The parts of requests to capture.
         custom_span_attributes: Set on each request's span.
 
     Raises:
@@ -72,12 +72,15 @@ class RequestTracingMiddleware:
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle one ASGI scope."""
+        """Handle an ASGI scope."""
         await self.app(scope, receive, send)
 
 
 def request_tracing_middleware(*given: Any, **more: Any) -> RequestTracingMiddleware:
-    """Make the middleware however Starlette hands it over: before 0.45 with ``app`` by name, so that the options come first."""
+    """Make the middleware from Starlette's arguments.
+
+    Before Starlette 0.45 ``app`` is passed by name, and the options come first.
+    """
     first = (more.pop("app"),) if "app" in more else ()
     return RequestTracingMiddleware(*first, *given, **more)
 

@@ -21,7 +21,7 @@ __all__ = ["TracingConfig", "TracingManager", "instrument_fastapi_app", "setup_t
 
 
 class LegacySetup(NamedTuple):
-    """What `setup_tracing` returns: the manager, and the middleware in any form that ``add_middleware`` takes."""
+    """The result of `setup_tracing`: manager, and middleware in any form that ``add_middleware`` takes."""
 
     manager: TracingManager
     middleware_config: Any
@@ -30,12 +30,12 @@ class LegacySetup(NamedTuple):
 def setup_tracing(
     config: TracingConfig, app: FastAPI | None = None, fastapi_config: FastAPIConfig | None = None
 ) -> LegacySetup:
-    """Set up tracing and trace `app` when it is given: see `obs_core.setup_tracing`.
+    """Set up tracing and trace `app`, if given: see `obs_core.setup_tracing`.
 
     Args:
         config: The settings.
-        app: A FastAPI application to trace; the middleware may be added all the same, a request has one span.
-        fastapi_config: What to capture of its requests.
+        app: A FastAPI application to trace; the middleware may be added too, a request has a single span.
+        fastapi_config: The parts of requests to capture.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -50,7 +50,7 @@ def setup_tracing(
 def instrument_fastapi_app(
     app: FastAPI, config: TracingConfig | None = None, fastapi_config: FastAPIConfig | None = None
 ) -> bool:
-    """Trace the requests of `app`; deprecated, `obs_http.instrument_fastapi` is its successor.
+    """Trace the requests of `app`; deprecated, use `obs_http.instrument_fastapi`.
 
     Returns:
         True.

@@ -20,7 +20,7 @@ class CorrelatedClient:
 
     Args:
         correlation_manager: Kept for 1.0's callers; a `CorrelationConfig` is used, anything else has no effect.
-        client_config: What to capture of the requests.
+        client_config: The parts of requests to capture.
         httpx_client: The client to use; None: a new ``httpx.AsyncClient``.
 
     Raises:
@@ -64,7 +64,7 @@ def _options(correlation: object, config: HTTPClientConfig) -> dict[str, Any]:
 def instrument_httpx_client(
     client: httpx.AsyncClient | None = None, correlation_config: CorrelationConfig | None = None
 ) -> CorrelatedClient:
-    """Return `client`, or a new one, as a `CorrelatedClient`.
+    """Return `client`, or a new client, as a `CorrelatedClient`.
 
     Raises:
         MissingDependencyError: The extra ``httpx`` is not installed.
@@ -73,7 +73,7 @@ def instrument_httpx_client(
 
 
 def patch_httpx() -> None:
-    """Trace every httpx client; deprecated, `obs_http.instrument_httpx` is its successor.
+    """Trace every httpx client; deprecated, use `obs_http.instrument_httpx`.
 
     Raises:
         MissingDependencyError: The extra ``httpx`` is not installed.
