@@ -146,7 +146,7 @@ def test_n_plus_one_is_counted_for_a_bounded_number_of_shapes(
     spans: SpanRecorder, engine: Engine
 ) -> None:
     """A parent that runs ever new statements does not make us remember them all; nor a parent that is gone."""
-    from obs_db._repeats import _MAX_SHAPES, Repeats
+    from obs_db._n_plus_one import _MAX_SHAPES, Repeats
     from obs_db._statement import describe
 
     repeats = Repeats(2)

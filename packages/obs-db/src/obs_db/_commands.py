@@ -11,7 +11,7 @@ from typing import Any
 from obs_core.integration import truncate
 from opentelemetry.util.types import AttributeValue
 
-from obs_db._names import REDIS, with_former_names
+from obs_db._semconv import REDIS, with_former_names
 
 MAX_TEXT_BYTES = 2048
 PIPELINE = "PIPELINE"

@@ -9,7 +9,7 @@ from obs_core.exceptions import ConfigurationError
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from obs_db._names import wants_former_names
+from obs_db._semconv import wants_former_names
 
 Roots = Literal["auto"] | bool
 

@@ -16,7 +16,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from obs_db._engine import pool_name
-from obs_db._names import wants_former_names
+from obs_db._semconv import wants_former_names
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

@@ -8,7 +8,7 @@ import pytest
 import redis
 from obs_core.testing import SpanRecorder
 from obs_db import instrument_redis, instrument_sqlalchemy
-from obs_db._names import SQL, with_former_names
+from obs_db._semconv import SQL, with_former_names
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from redis.cluster import RedisCluster
