@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.utf8 import export_encodable
+from obs_core._export.wakeup import start_thread, wait_until
 from obs_core._safety.containment import log_failure
 
 BuildExporter = Callable[[], SpanExporter]
@@ -32,6 +32,7 @@ class Sender:
         self._build = build
         self._outage = outage
         self._exporter = exporter
+        self._is_closed = False
 
     def offer(self, batch: list[ReadableSpan]) -> bool:
         """Export `batch`; return whether the batch was taken."""
@@ -55,13 +56,13 @@ class Sender:
                 exporter.shutdown()
             except Exception:  # noqa: BLE001 - any exporter's any error
                 log_failure("span exporter's shutdown")
+        self._is_closed = True
 
     def close_elsewhere(self, deadline: float) -> None:
         """Close on a thread that may be left behind; the close also ends an export that waits to retry."""
         if self._exporter is None:
             return
-        closing = threading.Thread(target=self.close, name="obs-core-close", daemon=True)
         # no thread can start while the interpreter (3.12 and later) shuts down: the sockets go with the process
         with suppress(RuntimeError):
-            closing.start()
-            closing.join(max(0.0, deadline - time.monotonic()))
+            start_thread(self.close, "obs-core-close")
+            wait_until(lambda: self._is_closed, deadline - time.monotonic())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from itertools import count
+
+from obs_core._export.wakeup import original
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Tally:
     def __init__(self) -> None:
         self.add_one = count().__next__
         self._reads = 0
-        self._lock = threading.RLock()
+        self._lock = original("_thread", "RLock")()
 
     @property
     def value(self) -> int:

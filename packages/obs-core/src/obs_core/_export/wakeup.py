@@ -1,19 +1,31 @@
-"""Waiting in native threads and in greenlets of gevent or eventlet.
+"""Threads that export, and waiting for them, also where gevent or eventlet patch, early or late.
 
-gevent and eventlet replace `threading`'s primitives when patching, possibly after the set-up. Therefore a primitive is
-made by, or just before, the waiting thread. If a greenlet and a native thread wake each other, eventlet's locks do not
-notice: the waiting thread looks again every `LOOK_AGAIN_S`.
+Under gevent the threads are real ones, so that nothing that they do (gRPC blocks) holds up a greenlet.
+Under eventlet, whose locks real threads cannot share, they are greenlets. A signal is made just before
+the thread that waits for it, since patching in between would change the kind of the thread.
 """
 
 from __future__ import annotations
 
+import _thread
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
+from typing import Any
 
-#: Seconds after which a waiting thread looks whether it has missed its signal.
-LOOK_AGAIN_S = 0.05
+#: The longest pause between two looks at a condition, in seconds.
+_LONGEST_PAUSE_S = 0.05
+
+
+def original(module: str, name: str) -> Any:
+    """Return `module.name` as it was before gevent patched it."""
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is None:
+        return getattr(import_module(module), name)
+    return gevent.get_original(module, name)
 
 
 class Signal:
@@ -25,7 +37,7 @@ class Signal:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = original("_thread", "allocate_lock")()
         self._lock.acquire()
 
     def send(self) -> None:
@@ -34,9 +46,34 @@ class Signal:
             with suppress(RuntimeError):  # sent already
                 self._lock.release()
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float = threading.TIMEOUT_MAX) -> bool:
         """Wait for `send`, and clear the flag; False after `timeout_s` without `send`."""
-        return self._lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX))
+        taken: bool = self._lock.acquire(timeout=min(timeout_s, threading.TIMEOUT_MAX))
+        return taken
+
+
+def start_thread(run: Callable[[], None], name: str) -> None:
+    """Run `run` on a daemon thread: a real one under gevent too, a greenlet under eventlet.
+
+    Raises:
+        RuntimeError: No thread can be started any more: the interpreter shuts down.
+    """
+    if _is_patched_by_gevent():
+        original("_thread", "start_new_thread")(run, ())
+    else:
+        threading.Thread(target=_run_until_forgotten, args=(run,), name=name, daemon=True).start()
+
+
+def _run_until_forgotten(run: Callable[[], None]) -> None:
+    ident, never = threading.get_ident(), Signal()
+    run()
+    if threading.get_ident() != ident:
+        # patched meanwhile: `threading` no longer finds this thread, and would print so at its end
+        never.wait()
+
+
+def _is_patched_by_gevent() -> bool:
+    return original("_thread", "start_new_thread") is not _thread.start_new_thread
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -45,8 +82,19 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     pause_s = 0.001
     while not condition():
         left_s = deadline - time.monotonic()
-        if left_s <= 0:
+        if left_s <= 0 or not _sleep(min(pause_s, left_s)):
             return False
-        time.sleep(min(pause_s, left_s))
-        pause_s = min(2 * pause_s, LOOK_AGAIN_S)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    return True
+
+
+def _sleep(seconds: float) -> bool:
+    """Sleep; False where the export thread could not go on meanwhile."""
+    try:
+        time.sleep(seconds)
+    except (AssertionError, RuntimeError):
+        # gevent and eventlet run signal handlers in their event loops, which may not wait for themselves
+        if not _is_patched_by_gevent():
+            return False
+        original("time", "sleep")(seconds)
     return True

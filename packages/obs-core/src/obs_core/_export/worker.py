@@ -16,7 +16,7 @@ from obs_core._export.outage import OutageLog
 from obs_core._export.queue import SpanQueue
 from obs_core._export.sender import Sender
 from obs_core._export.stats import Counts
-from obs_core._export.wakeup import Signal, wait_until
+from obs_core._export.wakeup import Signal, start_thread, wait_until
 
 if TYPE_CHECKING:
     from obs_core._export.spool.replay import Replay
@@ -40,8 +40,8 @@ class ExportWorker:
     """The queue and export thread of a process; the thread starts with the first span, or with spans to replay.
 
     `put` never waits: a span that finds the queue full is dropped and counted, or left to the spool. A batch that the
-    collector does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. The thread may
-    be a greenlet of gevent or eventlet: see `obs_core._export.wakeup`.
+    collector does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. Under eventlet
+    the thread is a greenlet: see `obs_core._export.wakeup`.
 
     Attributes:
         counts: Counts the end of each span.
@@ -63,7 +63,7 @@ class ExportWorker:
         self._attempts = 0
         self._abandoned = False
         self._disowned = False
-        self._thread: threading.Thread | None = None
+        self._has_thread = False
         self._start_lock = threading.Lock()
         self._is_finished = False
 
@@ -97,7 +97,7 @@ class ExportWorker:
             span, is_open=not self.is_stopping, is_outage=self._outage.is_suspected
         ):
             return
-        if self._thread is None:
+        if not self._has_thread:
             self._start()
         if len(self._queue) >= self._options.max_export_batch_size and not self._outage.is_down:
             self._wake.send()
@@ -108,11 +108,10 @@ class ExportWorker:
         if not self._start_lock.acquire(blocking=False):
             return
         try:
-            if self._thread is None:
+            if not self._has_thread:
                 self._wake = Signal()
-                thread = threading.Thread(target=self._run, name="obs-core-export", daemon=True)
-                thread.start()
-                self._thread = thread
+                start_thread(self._run, "obs-core-export")
+                self._has_thread = True
         except RuntimeError:
             pass  # no thread can start while the interpreter shuts down: `stop` counts what is left
         finally:
@@ -201,7 +200,7 @@ class ExportWorker:
 
     def flush(self, timeout_s: float) -> bool:
         """Export all queued spans; False if not all were taken within `timeout_s`."""
-        if self._thread is None:
+        if not self._has_thread:
             return not self._queue
         if self.is_stopping:
             return wait_until(lambda: self._is_finished, timeout_s) and not (
@@ -219,7 +218,7 @@ class ExportWorker:
         deadline = time.monotonic() + timeout_s
         self.is_stopping = True
         self._wake.send()
-        if self._thread is None:
+        if not self._has_thread:
             self._sender.close_elsewhere(deadline)
         elif not wait_until(lambda: self._is_finished, timeout_s - _CLOSE_RESERVE_S):
             self._abandon()

@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import os
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent import futures
 from functools import partial
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from obs_core._export.wakeup import wait_until
+from obs_core._export.wakeup import Signal, start_thread, wait_until
 from obs_core._safety.containment import log_failure
 
-_Job = tuple["futures.Future[bool]", Callable[[], bool]]
+
+class Job:
+    """A call on the thread of an `Aside`: done, with its answer, or still under way."""
+
+    __slots__ = ("_call", "answer", "is_done")
+
+    def __init__(self, call: Callable[[], bool]) -> None:
+        self._call = call
+        self.answer = True
+        self.is_done = False
+
+    def run(self) -> None:
+        """Make the call; an exception counts as the answer False."""
+        try:
+            self.answer = self._call()
+        except BaseException:  # noqa: BLE001 - a SystemExit too ends this call alone
+            self.answer = False
+            log_failure("a call of a span processor")
+        self.is_done = True
+
+
+class _Line:
+    """Jobs for one thread, which waits for them."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job | None] = deque()
+        self._wake = Signal()
+
+    def put(self, job: Job | None) -> None:
+        """Append `job`; None ends the thread."""
+        self._jobs.append(job)
+        self._wake.send()
+
+    def serve(self) -> None:
+        """Run the jobs, one after the other."""
+        while True:
+            self._wake.wait()
+            while self._jobs:
+                if (job := self._jobs.popleft()) is None:
+                    return
+                job.run()
 
 
 class Aside:
-    """A daemon thread for calls that may hang; callers wait for the future with a timeout.
+    """A daemon thread for calls that may hang; callers wait for the job with a timeout.
 
     Started ahead by `be_ready`: no thread can start while the interpreter (3.12 and later) shuts down, and that is when
     processors are shut down. Takes no lock, so signal handlers may use this class; a forked child has a new thread.
@@ -27,43 +65,34 @@ class Aside:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs_of: dict[int, queue.SimpleQueue[_Job | None]] = {}
+        self._lines: dict[int, _Line] = {}
 
     def be_ready(self) -> None:
         """Start the thread of this process, if missing and if threads can still start."""
-        if (pid := os.getpid()) not in self._jobs_of:
-            jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-            if self._jobs_of.setdefault(pid, jobs) is jobs:
-                self._start(pid, jobs)
+        if (pid := os.getpid()) not in self._lines:
+            line = _Line()
+            if self._lines.setdefault(pid, line) is line:
+                self._start(pid, line)
 
-    def _start(self, pid: int, jobs: queue.SimpleQueue[_Job | None]) -> None:
+    def _start(self, pid: int, line: _Line) -> None:
         try:
-            threading.Thread(target=_serve, args=(jobs,), name=self._name, daemon=True).start()
+            start_thread(line.serve, self._name)
         except RuntimeError:
-            del self._jobs_of[pid]
+            del self._lines[pid]
 
-    def begin(self, job: Callable[[], bool], *, is_last: bool = False) -> futures.Future[bool]:
-        """Run `job` on the thread, which ends after the job that `is_last`; skip the job without a thread."""
+    def begin(self, call: Callable[[], bool], *, is_last: bool = False) -> Job:
+        """Run `call` on the thread, which ends after the call that `is_last`; skip the call without a thread."""
         self.be_ready()
-        future: futures.Future[bool] = futures.Future()
-        jobs = self._jobs_of.get(os.getpid())
-        if jobs is None:
-            future.set_result(True)
-            return future
-        jobs.put((future, job))
+        job = Job(call)
+        line = self._lines.get(os.getpid())
+        if line is None:
+            job.is_done = True
+            return job
+        line.put(job)
         if is_last:
-            self._jobs_of.clear()
-            jobs.put(None)
-        return future
-
-
-def _serve(jobs: queue.SimpleQueue[_Job | None]) -> None:
-    while found := jobs.get():
-        future, job = found
-        try:
-            future.set_result(job())
-        except BaseException as error:  # noqa: BLE001 - is for the one who waits
-            future.set_exception(error)
+            self._lines.clear()
+            line.put(None)
+        return job
 
 
 class FencedProcessor(SpanProcessor):
@@ -112,11 +141,11 @@ class FencedProcessor(SpanProcessor):
         """Flush within `timeout_millis`; False if not finished by then."""
         return outcome(self.begin_flush(timeout_millis), timeout_millis / 1000)
 
-    def begin_shutdown(self) -> futures.Future[bool]:
+    def begin_shutdown(self) -> Job:
         """Shut down, aside."""
         return self._aside.begin(partial(self._end, "shutdown"), is_last=True)
 
-    def begin_flush(self, timeout_millis: int) -> futures.Future[bool]:
+    def begin_flush(self, timeout_millis: int) -> Job:
         """Flush, aside."""
         return self._aside.begin(partial(self._end, "force_flush", timeout_millis))
 
@@ -142,6 +171,6 @@ def _is_inherited(processor: SpanProcessor, name: str) -> bool:
         return False
 
 
-def outcome(begun: futures.Future[bool], timeout_s: float) -> bool:
+def outcome(begun: Job, timeout_s: float) -> bool:
     """Return the result, or False if unknown after `timeout_s`."""
-    return wait_until(begun.done, timeout_s) and begun.result()
+    return wait_until(lambda: begun.is_done, timeout_s) and begun.answer
