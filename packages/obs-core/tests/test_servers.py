@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 from obs_core._export.wakeup import wait_until
-from obs_core.testing import OtlpSink, SinkSpan
+from obs_core.testing import OtlpSink
 
 from tests.services import free_port
 
@@ -26,6 +27,7 @@ from opentelemetry import trace
 config = TracingConfig(
     service_name="web",
     collector_url=os.environ["SINK"],
+    collector_protocol=os.environ["PROTOCOL"],
     schedule_delay_s=0.3,
     exit_timeout_s=20,
 )
@@ -116,11 +118,27 @@ SERVERS = {
     "gunicorn eventlet": lambda port, *more: gunicorn(port, "-k", "eventlet_worker.Worker", *more),
     "uWSGI": uwsgi,
     "uWSGI threads": lambda port, *more: uwsgi(port, "--enable-threads", *more),
+    "uWSGI gevent": lambda port, *more: uwsgi(port, "--gevent=10", "--gevent-monkey-patch", *more),
 }
 
 
 LOADED = ["by the master", "by the master, which ends a span", "by each worker"]
 OPTIONS = {("gunicorn", True): ["--preload"], ("uWSGI", False): ["--lazy-apps"]}
+
+
+def serve_requests(
+    folder: Path, server: str, loaded: str, is_arrived: Callable[[], bool], **env: str
+) -> int:
+    """Start a server, send requests, and stop it when `is_arrived`; return how many were answered."""
+    port, is_masters = free_port(), loaded.startswith("by the master")
+    command = SERVERS[server](port, *OPTIONS.get((server.split()[0], is_masters), []))
+    with serving(command, folder, BOOT="1" if "ends a span" in loaded else "", **env) as process:
+        answered = requested(process, port)
+        assert wait_until(is_arrived, 30), _log(folder)
+        if server.startswith("uWSGI") and not is_masters:
+            # a worker that is loading when SIGTERM comes to uWSGI 2.0.31 goes on for a minute
+            assert wait_until(lambda: _log(folder).count("WSGI app 0") == 2, 30)
+    return answered
 
 
 @pytest.mark.promise("CORE-23", "CORE-25")
@@ -130,25 +148,34 @@ def test_each_request_is_answered_and_exported(
     tmp_path: Path, otlp_sink: OtlpSink, server: str, loaded: str
 ) -> None:
     """Whether the set-up, or the first span, comes before the fork and the patching or after it."""
-    port, is_masters = free_port(), loaded.startswith("by the master")
-    command = SERVERS[server](port, *OPTIONS.get((server.split()[0], is_masters), []))
-    boot = "1" if "ends a span" in loaded else ""
-    with serving(command, tmp_path, SINK=otlp_sink.url, BOOT=boot) as process:
-        answered = requested(process, port)
-        otlp_sink.wait_for(lambda spans: len(_requests(spans)) >= REQUESTS)
-        if server.startswith("uWSGI") and not is_masters:
-            # a worker that is loading when SIGTERM comes to uWSGI 2.0.31 goes on for a minute
-            assert wait_until(lambda: _log(tmp_path).count("WSGI app 0") == 2, 30)
+    answered = serve_requests(
+        tmp_path, server, loaded, lambda: len(otlp_sink.named("request")) >= REQUESTS,
+        SINK=otlp_sink.url, PROTOCOL="http",
+    )  # fmt: skip
     requests = otlp_sink.named("request")
+    print(f"| {server} | {loaded} | http | {answered} | {len(requests)} |")
     assert answered == len(requests) == REQUESTS, _log(tmp_path)
     assert len({span.trace_id for span in requests}) == REQUESTS
     processes = {span.resource["process.pid"] for span in requests}
     assert len({span.resource["service.instance.id"] for span in requests}) == len(processes)
-    assert len(otlp_sink.named("boot")) == len(boot), _log(tmp_path)
+    assert len(otlp_sink.named("boot")) == ("ends a span" in loaded), _log(tmp_path)
 
 
-def _requests(spans: list[SinkSpan]) -> list[SinkSpan]:
-    return [span for span in spans if span.name == "request"]
+@pytest.mark.promise("CORE-23", "CORE-25")
+@pytest.mark.parametrize("loaded", LOADED)
+@pytest.mark.parametrize("server", SERVERS)
+def test_each_request_is_answered_and_exported_by_grpc(
+    tmp_path: Path, grpc_sink: Any, server: str, loaded: str
+) -> None:
+    """Its threads and its channel are the parent's too."""
+    answered = serve_requests(
+        tmp_path, server, loaded, lambda: grpc_sink.names.count("request") >= REQUESTS,
+        SINK=grpc_sink.url, PROTOCOL="grpc",
+    )  # fmt: skip
+    exported = grpc_sink.names.count("request")
+    print(f"| {server} | {loaded} | grpc | {answered} | {exported} |")
+    assert answered == exported == REQUESTS, _log(tmp_path)
+    assert grpc_sink.names.count("boot") == ("ends a span" in loaded), _log(tmp_path)
 
 
 def _log(folder: Path) -> str:
