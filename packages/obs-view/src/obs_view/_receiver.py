@@ -112,7 +112,8 @@ class Receiver:
         return self
 
     def _serve(self, listener: socket.socket) -> None:
-        routes = Starlette(routes=[*otlp_routes(self.store), *web_routes(self.store)])
+        pages = web_routes(self.store, lambda: self.grpc_port)
+        routes = Starlette(routes=[*otlp_routes(self.store), *pages])
         app = HostCheck(Cors(routes, self._origins), self._allowed)
         config = uvicorn.Config(
             app,

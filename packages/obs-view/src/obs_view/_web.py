@@ -23,12 +23,17 @@ Find = Callable[[Store, Mapping[str, str]], dict[str, Any]]
 _STATIC = Path(__file__).parent / "static"
 
 
-def web_routes(store: Store) -> list[BaseRoute]:
-    """Return the routes of the page: its files, and ``/api/traces``."""
+def web_routes(store: Store, grpc_port: Callable[[], int]) -> list[BaseRoute]:
+    """Return the routes of the page: its files, and ``/api``; `grpc_port` is what the page tells its reader."""
     api = _Api(store)
+
+    async def receiver(request: Request) -> Response:
+        return _json({"grpc_port": grpc_port()})
+
     return [
         Route("/api/traces", api.traces, methods=["GET"]),
         Route("/api/traces", api.clear, methods=["DELETE"]),
+        Route("/api/receiver", receiver, methods=["GET"]),
         Route("/api/operations", api.operations, methods=["GET"]),
         Route("/api/logs", api.logs, methods=["GET"]),
         Route("/api/traces/{trace_id}", api.trace, methods=["GET"]),

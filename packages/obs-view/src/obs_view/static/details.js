@@ -1,38 +1,87 @@
-// Everything known of one span.
+// Everything known of one span, in a panel that can be resized.
 
-import { dot, duration, el } from "./dom.js";
+import { copyButton, curl } from "./copy.js";
+import { clock, dot, duration, el } from "./dom.js";
+import { valueOf } from "./format.js";
+import { logLine } from "./logs.js";
+import { remember, remembered } from "./settings.js";
+import { exception } from "./stack.js";
+
+const NARROWEST = 260, STEP = 24;
 
 export class Details {
   constructor(jump, close) {
     this.jump = jump;
     this.close = close;
-    this.element = el("aside", { className: "details", hidden: true, ariaLabel: "Span" });
+    this.body = el("div", { className: "body" });
+    this.grip = el("div", { className: "grip", role: "separator", tabIndex: 0, ariaLabel: "Width of the panel", title: "Drag, or ← →, to resize", onpointerdown: (event) => this.drag(event), onkeydown: (event) => this.nudge(event) });
+    this.element = el("aside", { className: "details", hidden: true, ariaLabel: "Span" }, this.grip, this.body);
+    this.resize(remembered("panel", 440));
   }
 
+  resize(size) {
+    this.size = Math.max(NARROWEST, Math.min(size, innerWidth - 320));
+    this.element.style.setProperty("--panel", `${this.size}px`);
+  }
+
+  nudge(event) {
+    const step = { ArrowLeft: STEP, ArrowRight: -STEP }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.resize(this.size + step);
+    remember("panel", this.size);
+  }
+
+  drag(event) {
+    event.preventDefault();
+    const { clientX, pointerId } = event, before = this.size;
+    this.grip.setPointerCapture(pointerId);
+    const move = (moved) => this.resize(before + clientX - moved.clientX);
+    this.grip.addEventListener("pointermove", move);
+    this.grip.addEventListener("pointerup", () => {
+      this.grip.removeEventListener("pointermove", move);
+      remember("panel", this.size);
+    }, { once: true });
+  }
+
+  // A span that is shown already, and has not changed, is left as it is: where the reader has scrolled to, what he has opened.
   show(row, trace) {
+    const facts = row ? JSON.stringify([{ ...row, above: null, repeats: null }, trace.linked.length]) : "";
+    if (facts === this.facts && this.element.hidden === !row) return;
+    const same = row && this.row?.id === row.id;
+    Object.assign(this, { facts, row });
     this.element.hidden = !row;
     if (!row) return;
-    const exceptions = (row.events || []).filter((event) => event.name === "exception");
-    const others = (row.events || []).filter((event) => event.name !== "exception");
-    this.element.replaceChildren(
-      el("button", { className: "close", title: "Close (Esc)", ariaLabel: "Close", onclick: this.close }, "×"),
-      el("h2", {}, row.name || "(no name)"),
-      el("p", {}, dot(row.service), row.service, row.kind === "INTERNAL" ? "" : ` · ${row.kind}`, row.attempt ? ` · attempt ${row.attempt}` : ""),
-      el("p", {}, el("b", {}, duration(row.duration)), ` from ${duration(row.start)} on`, row.path ? ` · on the critical path for ${duration(row.path.reduce((sum, [from, to]) => sum + to - from, 0))}` : ""),
-      row.status === "UNSET" && !row.description ? "" : el("p", { className: row.status === "ERROR" ? "cross" : "" }, row.status, row.description ? `: ${row.description}` : ""),
-      row.early ? el("p", { className: "attempt" }, `Starts ${duration(row.early)} before its parent: the clocks of the two differ.`) : "",
-      ...exceptions.map((event) => this.exception(event)),
-      ...this.links(row),
-      this.table("Attributes", row.attributes, true),
-      ...(others.length ? [el("h3", {}, "Events"), ...others.map((event) => el("div", { className: "happening" }, el("p", {}, el("b", {}, event.name), ` at ${duration(event.time)}`), this.table("", event.attributes)))] : []),
-      this.table("Resource", trace.resources[row.resource]),
-      this.table("Identity", { trace: row.trace, span: row.id, parent: row.parent || "none", scope: row.scope || "" }));
-    this.element.scrollTop = 0;
+    const { scrollTop } = this.body;
+    this.body.replaceChildren(...this.parts(row, trace));
+    this.body.scrollTop = same ? scrollTop : 0;
   }
 
-  exception(event) {
-    const { "exception.type": type, "exception.message": message, "exception.stacktrace": stack } = event.attributes;
-    return el("div", { className: "exception" }, el("b", {}, type || "exception"), message ? `: ${message}` : "", stack ? el("details", { open: true }, el("summary", {}, "Stack"), el("pre", {}, stack)) : "");
+  parts(row, trace) {
+    const events = row.events || [];
+    const logs = trace.logsBySpan.get(row.id) || [];
+    const command = curl(row.attributes);
+    return [
+      el("button", { className: "close quiet", title: "Close (Esc)", ariaLabel: "Close", onclick: this.close }, "×"),
+      el("h2", {}, row.name || "(no name)"),
+      el("p", { className: "facts" }, dot(row.service), row.service, row.kind === "INTERNAL" ? "" : ` · ${row.kind}`, row.attempt ? ` · attempt ${row.attempt}` : "", " · ", el("b", {}, duration(row.duration)), ` from ${duration(row.start)} on`,
+        row.path ? ` · on the critical path for ${duration(row.path.reduce((sum, [from, to]) => sum + to - from, 0))}` : ""),
+      row.status === "UNSET" && !row.description ? "" : el("p", { className: row.status === "ERROR" ? "cross" : "facts" }, row.status, row.description ? `: ${row.description}` : ""),
+      row.early ? el("p", { className: "attempt" }, `Starts ${duration(row.early)} before its parent: the clocks of the two differ.`) : "",
+      el("p", { className: "actions" }, copyButton(row.id.slice(0, 16), "Copy span id"), command ? copyButton(command, "Copy as curl", command) : ""),
+      ...events.filter((event) => event.name === "exception").map(exception),
+      ...this.links(row),
+      this.table("Attributes", row.attributes, true),
+      ...(logs.length ? [el("h3", {}, `Logs, ${logs.length}`), ...logs.map((log) => logLine(log, duration(Math.max(0, log.time))))] : []),
+      ...this.events(events.filter((event) => event.name !== "exception")),
+      this.table("Resource", trace.resources[row.resource]),
+      this.table("Identity", { trace: row.trace, span: row.id.slice(0, 16), parent: row.parent || "none", scope: row.scope || "", start: new Date(trace.start + row.start / 1e6).toLocaleDateString() + " " + clock(trace.start + row.start / 1e6) })];
+  }
+
+  events(events) {
+    if (!events.length) return [];
+    return [el("h3", {}, "Events"), ...events.map((event) => el("div", { className: "happening" }, el("p", {}, el("b", {}, event.name), ` at ${duration(Math.max(0, event.time))}`), this.table("", event.attributes)))];
   }
 
   links(row) {
@@ -45,8 +94,7 @@ export class Details {
   table(title, values, always = false) {
     const entries = Object.entries(values || {}).sort(([one], [other]) => (one < other ? -1 : 1));
     if (!entries.length && !always) return "";
-    const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
     return el("section", {}, title ? el("h3", {}, title) : "",
-      entries.length ? el("dl", {}, ...entries.flatMap(([key, value]) => [el("dt", {}, key), el("dd", { className: typeof value === "string" ? "" : "typed" }, text(value))])) : el("p", { className: "note" }, "none"));
+      entries.length ? el("dl", {}, ...entries.flatMap(([key, value]) => [el("dt", {}, key), valueOf(key, value)])) : el("p", { className: "note" }, "none"));
   }
 }

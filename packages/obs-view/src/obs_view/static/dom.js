@@ -36,6 +36,10 @@ export function plural(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+export function tab(text, chosen, title, onclick) {
+  return el("button", { role: "tab", ariaSelected: String(chosen), title, onclick }, text);
+}
+
 export function clock(milliseconds) {
   const date = new Date(milliseconds);
   return Number.isNaN(date.getTime()) ? "?" : date.toLocaleTimeString([], { hour12: false }) + "." + String(date.getMilliseconds()).padStart(3, "0");
@@ -60,4 +64,9 @@ export async function fetchJson(path) {
   const body = await answer.json();
   if (!answer.ok) throw new Error(body.error || `${answer.status}`);
   return body;
+}
+
+// Three decades of a logarithmic scale, as a percentage: a duration a thousandth of the longest still has a bar.
+export function logarithmic(value, longest) {
+  return (100 * Math.log10(1 + (999 * value) / Math.max(1, longest))) / 3;
 }

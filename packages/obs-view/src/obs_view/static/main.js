@@ -1,19 +1,47 @@
-// Which view is shown: the address says so after the #.
+// Which view is shown: the address says so after the #. Lists stay as they were while a trace is open.
 
+import { CompareView } from "./compare.js";
+import { plural } from "./dom.js";
 import { ListView } from "./list.js";
+import { LogsView } from "./logs.js";
+import { OperationsView } from "./operations.js";
 import { TraceView } from "./trace.js";
 
 const main = document.getElementById("main");
 const keys = document.getElementById("keys");
 const state = document.getElementById("state");
-let view = null;
+const LISTS = { "": ListView, operations: OperationsView, logs: LogsView };
+const kept = new Map();
+let view = null, last = "";
 
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [place, id, span] = path.split("/").map(decodeURIComponent);
+  const wanted = new URLSearchParams(query);
+  if (view?.isHere?.(place, id, span, wanted)) return;
   view?.close();
   state.textContent = "";
-  view = place === "trace" && id ? new TraceView(main, id.toLowerCase(), span, new URLSearchParams(query)) : new ListView(main, new URLSearchParams(query));
+  for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.dataset.place === (place in LISTS ? place : "") ? "page" : null;
+  if (place === "trace" && id) view = new TraceView(id.toLowerCase(), span, wanted, () => { location.hash = last || "#/"; });
+  else if (place === "compare" && id && span) view = new CompareView(id, span, () => { location.hash = last || "#/"; });
+  else view = list(place in LISTS ? place : "", wanted);
+  main.replaceChildren(view.element);
+  view.shown?.();
+}
+
+// The same address again is the same list, where the reader left it.
+function list(place, query) {
+  last = location.hash || "#/";
+  const before = kept.get(place);
+  if (before && (before.address() === last || !query.size)) {
+    before.open();
+    last = before.address();
+    history.replaceState(null, "", last);
+    return before;
+  }
+  const made = new LISTS[place](query, (address) => { last = address; history.replaceState(null, "", address); });
+  kept.set(place, made);
+  return made;
 }
 
 function pressed(event) {
@@ -34,14 +62,20 @@ async function load(files) {
     const lines = text.split("\n");
     const documents = lines.every((line) => line.startsWith("{") && line.trimEnd().endsWith("}")) ? lines : [text];
     for (const document of documents) {
-      const answer = await fetch("/v1/traces", { method: "POST", headers: { "Content-Type": "application/json" }, body: document });
-      if (!answer.ok) {
-        state.textContent = `${file.name}: ${(await answer.json()).message}`;
+      const problem = await post("traces", document) || (document.includes('"resourceLogs"') && await post("logs", document));
+      if (problem) {
+        state.textContent = `${file.name}: ${problem}`;
         return;
       }
     }
-    state.textContent = `${file.name} is imported`;
+    state.textContent = `${file.name} is imported, ${plural(documents.length, "document")}`;
   }
+}
+
+async function post(signal, body) {
+  const answer = await fetch(`/v1/${signal}`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  const told = await answer.json();
+  return answer.ok ? told.partialSuccess?.errorMessage : told.message;
 }
 
 window.addEventListener("hashchange", route);
