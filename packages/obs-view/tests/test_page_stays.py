@@ -84,8 +84,8 @@ def test_a_late_span_moves_neither_focus_nor_scroll(receiver: Receiver, page: Pa
     page.names()
     tab.fill(".find input", "s200")
     tab.wait_for_selector(".row.selected >> text=s200")
-    tab.evaluate("document.querySelector('.details .body').scrollTop = 40")
-    inner = tab.evaluate("document.querySelector('.details .body').scrollTop")
+    tab.evaluate("document.querySelector('.details .content').scrollTop = 40")
+    inner = tab.evaluate("document.querySelector('.details .content').scrollTop")
     place = top(tab, ".row.selected")
     send(receiver, *(timed(n, 1, 1 + n / 1e4, 6, name="late") for n in range(1000, 1030)))
     tab.wait_for_selector(".heading >> text=429 spans")
@@ -93,7 +93,7 @@ def test_a_late_span_moves_neither_focus_nor_scroll(receiver: Receiver, page: Pa
     assert tab.locator(".row.selected .name").inner_text() == "s200"
     assert tab.evaluate("document.activeElement.ariaLabel") == "Find in trace"
     assert tab.input_value(".find input") == "s200"
-    assert tab.evaluate("document.querySelector('.details .body').scrollTop") == inner
+    assert tab.evaluate("document.querySelector('.details .content').scrollTop") == inner
 
 
 @pytest.mark.promise("VIEW-12")

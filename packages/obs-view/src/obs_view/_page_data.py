@@ -177,10 +177,10 @@ def _link(link: Link, trace: Trace) -> dict[str, Any]:
 
 def _safe(value: Any) -> Any:
     """Return `value` with integers that JavaScript cannot hold as strings."""
-    if isinstance(value, str):
-        return value
     if isinstance(value, dict):
         return {key: item if type(item) is str else _safe(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_safe(item) for item in value]
-    return str(value) if isinstance(value, int) and abs(value) > _SAFE_INTEGER else value
+    if type(value) is int and not -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
+        return str(value)
+    return value

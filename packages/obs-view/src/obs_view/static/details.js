@@ -13,9 +13,9 @@ export class Details {
   constructor(jump, close) {
     this.jump = jump;
     this.close = close;
-    this.body = el("div", { className: "body" });
+    this.content = el("div", { className: "content" });
     this.grip = el("div", { className: "grip", role: "separator", tabIndex: 0, ariaLabel: "Width of the panel", title: "Drag, or ← →, to resize", onpointerdown: (event) => this.drag(event), onkeydown: (event) => this.nudge(event) });
-    this.element = el("aside", { className: "details", hidden: true, ariaLabel: "Span" }, this.grip, this.body);
+    this.element = el("aside", { className: "details", hidden: true, ariaLabel: "Span" }, this.grip, this.content);
     this.resize(remembered("panel", 440));
   }
 
@@ -45,7 +45,7 @@ export class Details {
     }, { once: true });
   }
 
-  // A span that is shown already, and has not changed, is left as it is: where the reader has scrolled to, what he has opened.
+  // A span that is shown already, and has not changed, is left as it is: its scroll position and what was opened in it.
   show(row, trace) {
     const facts = row ? JSON.stringify([{ ...row, above: null, repeats: null }, trace.linked.length]) : "";
     if (facts === this.facts && this.element.hidden === !row) return;
@@ -53,9 +53,9 @@ export class Details {
     Object.assign(this, { facts, row });
     this.element.hidden = !row;
     if (!row) return;
-    const { scrollTop } = this.body;
-    this.body.replaceChildren(...this.parts(row, trace));
-    this.body.scrollTop = same ? scrollTop : 0;
+    const { scrollTop } = this.content;
+    this.content.replaceChildren(...this.parts(row, trace));
+    this.content.scrollTop = same ? scrollTop : 0;
   }
 
   parts(row, trace) {

@@ -8,7 +8,7 @@ const WITHIN = [["", "any time"], ["60000", "last minute"], ["600000", "last 10 
 export class Filters {
   // `controls` maps the names of fields to elements; `load` takes what was found, `fail` a message.
   constructor(place, path, query, address, controls, { load, fail }) {
-    Object.assign(this, { place, path, query, setAddress: address, controls, load, fail, after: null, asked: 0 });
+    Object.assign(this, { place, path, query, setAddress: address, controls, load, fail, after: null, asked: 0, answered: 0 });
     this.within = el("select", { ariaLabel: "Time", onchange: () => this.changed() }, ...WITHIN.map(([value, text]) => el("option", { value }, text)));
     this.since = this.moment("From", "since");
     this.until = this.moment("To", "until");
@@ -36,7 +36,8 @@ export class Filters {
   open() {
     clearInterval(this.timer);
     this.closed = false;
-    this.timer = setInterval(() => this.refresh(), EVERY_MS);
+    // where answers take longer than that, they must not overtake each other for ever
+    this.timer = setInterval(() => this.answered === this.asked && this.refresh(), EVERY_MS);
     this.refresh();
   }
 
@@ -89,6 +90,8 @@ export class Filters {
       this.load(found, fresh);
     } catch (error) {
       if (!this.closed && asked === this.asked) this.fail(error instanceof TypeError ? "obs-view has stopped." : error.message);
+    } finally {
+      this.answered = Math.max(this.answered, asked);
     }
   }
 

@@ -28,6 +28,7 @@ export class ListView {
       el("div", { className: "bar-of-filters" }, this.search, service, status, within, since, until, min, max, el("button", { title: "Forget all traces and logs", onclick: () => this.forget() }, "Clear")),
       el("p", { className: "note" }, this.note, this.news, el("span", { className: "space" }), this.pages), this.head, this.rows);
     this.comparing = sessionStorage.getItem("compare");
+    this.banner();
   }
 
   address() { return this.filters.address(); }

@@ -102,8 +102,8 @@ export class TraceView {
     this.tabs.replaceChildren(...PLACES.map((place, index) => tab(names[place], place === this.place, `Key: ${index + 1}`, () => this.go(place))));
     this.toggles.replaceChildren(...[
       trace.errors ? el("button", { className: "quiet", title: "Next error (e)", onclick: () => this.next() }, "Next error") : "",
-      toggle("Critical path", this.path, "p", () => this.toggle("path")),
-      this.tree.rows.some((row) => row.repeats) ? toggle("Fold repeats", this.folding, "r", () => this.toggle("folding")) : "",
+      this.place !== "waterfall" ? "" : toggle("Critical path", this.path, "p", () => this.toggle("path")),
+      this.place === "waterfall" && this.tree.rows.some((row) => row.repeats) ? toggle("Fold repeats", this.folding, "r", () => this.toggle("folding")) : "",
       trace.linked.length ? toggle(this.merged ? "Linked as one" : `${plural(trace.linked.length, "linked trace")} as one`, this.merged, "l", () => this.toggleLinked()) : ""].filter(Boolean));
     const item = (text, onclick) => el("button", { onclick }, text);
     this.menu.replaceChildren(
@@ -184,7 +184,8 @@ export class TraceView {
     cancelAnimationFrame(this.frame);
     // keys that are held down ask for more than a frame can show
     this.frame = requestAnimationFrame(() => {
-      if (this.closed) return;
+      // the address may lead elsewhere by now
+      if (this.closed || !location.hash.startsWith("#/trace/")) return;
       this.details.show(this.shownRow(), this.trace);
       history.replaceState(null, "", `#/trace/${this.id}${row ? "/" + row.id : ""}${this.merged ? "?linked=true" : ""}`);
     });
