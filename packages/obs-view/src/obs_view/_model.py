@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 _MAX_GUIDES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened during a span; `time` is nanoseconds since the epoch."""
 
     name: str
@@ -19,8 +17,7 @@ class Event:
     attributes: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A pointer from one span to another, often in another trace; ids are lower-case hex."""
 
     trace_id: str
@@ -28,8 +25,7 @@ class Link:
     attributes: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A span as it arrived; ids are lower-case hex, `parent_id` is empty for a root, times are nanoseconds since the epoch."""
 
     name: str
@@ -61,11 +57,10 @@ class Span:
     @property
     def attempt(self) -> int:
         """Which attempt this is, from 1: ``celery.retries`` or ``http.request.resend_count`` plus one."""
-        for key in ("celery.retries", "http.request.resend_count"):
-            retries = self.attributes.get(key)
-            if isinstance(retries, int):
-                return retries + 1
-        return 1
+        retries = self.attributes.get("celery.retries")
+        if retries is None:
+            retries = self.attributes.get("http.request.resend_count")
+        return retries + 1 if isinstance(retries, int) else 1
 
     @property
     def exceptions(self) -> list[tuple[str, str]]:
@@ -80,8 +75,7 @@ class Span:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """A log record; `severity` is OpenTelemetry's number, from 1 (TRACE) to 24 (FATAL), 0 where none was given."""
 
     time: int
@@ -94,8 +88,7 @@ class Log:
     attributes: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A span's place in the tree; `depth` is 0 for a root.
 
     `guides` tells for each of the innermost levels, 32 at most, whether its branch ends there.
@@ -214,9 +207,9 @@ def _client_first(span: Span) -> tuple[bool, int]:
 def _parted(span: Span, owners: Mapping[tuple[str, str], str]) -> Span:
     own = owners[span.span_id, span.service]
     if own != span.span_id:
-        return replace(span, span_id=own, parent_id=span.span_id)
+        return span._replace(span_id=own, parent_id=span.span_id)
     parent = owners.get((span.parent_id, span.service), span.parent_id)
-    return replace(span, parent_id=parent)
+    return span._replace(parent_id=parent)
 
 
 def _rows(spans: Iterable[Span], known: Mapping[str, Span]) -> Iterable[Row]:

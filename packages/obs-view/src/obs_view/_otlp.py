@@ -117,29 +117,32 @@ def valid_ids(span: ProtoSpan) -> bool:
 def to_span(raw: bytes, resource: Mapping[str, Any], scope: str) -> Span:
     """Decode a stored span; `resource` are its resource's attributes, `scope` is the instrumentation's name."""
     span = ProtoSpan.FromString(raw)
+    parent, kind, status = span.parent_span_id.hex(), span.kind, span.status.code
     return Span(
         name=span.name,
         service=str(resource.get("service.name", "unknown_service")),
-        kind=KINDS[span.kind] if 0 <= span.kind < len(KINDS) else "UNSPECIFIED",
-        status=_STATUS[span.status.code] if 0 <= span.status.code < len(_STATUS) else "UNSET",
+        kind=KINDS[kind] if 0 <= kind < len(KINDS) else "UNSPECIFIED",
+        status=_STATUS[status] if 0 <= status < len(_STATUS) else "UNSET",
         description=span.status.message,
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
-        parent_id=span.parent_span_id.hex() if any(span.parent_span_id) else "",
+        parent_id=parent if parent.strip("0") else "",
         start_time=span.start_time_unix_nano,
         end_time=span.end_time_unix_nano,
         attributes=_attributes(span.attributes),
         resource=resource,
         scope=scope,
-        events=tuple(
-            Event(event.name, event.time_unix_nano, _attributes(event.attributes))
-            for event in span.events
-        ),
-        links=tuple(
-            Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes))
-            for link in span.links
-        ),
+        events=tuple(map(_event, span.events)) if span.events else (),
+        links=tuple(map(_link, span.links)) if span.links else (),
     )
+
+
+def _event(event: ProtoSpan.Event) -> Event:
+    return Event(event.name, event.time_unix_nano, _attributes(event.attributes))
+
+
+def _link(link: ProtoSpan.Link) -> Link:
+    return Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes))
 
 
 def to_log(raw: bytes, service: str) -> Log:
@@ -175,13 +178,15 @@ def attributes_of(resource: Resource) -> dict[str, Any]:
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs}
+    # most values are text, and asking which one it is costs three times as much
+    return {
+        pair.key: value.string_value or value.int_value or _value(value)
+        for pair in pairs
+        for value in (pair.value,)
+    }
 
 
 def _value(value: Any) -> Any:
-    text = value.string_value
-    if text:  # most are, and asking which one it is costs three times as much
-        return text
     which = value.WhichOneof("value")
     if which == "array_value":
         return [_value(item) for item in value.array_value.values]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from obs_view._critical_path import critical_path
-from obs_view._model import Link, Log, Row, Span, Trace
+from obs_view._model import Event, Link, Log, Row, Span, Trace
 from obs_view._store import Store
 from obs_view._topology import topology
 
@@ -60,7 +59,7 @@ def log_data(log: Log, zero: int = 0) -> dict[str, Any]:
         "service": log.service,
         "trace": log.trace_id,
         "span": log.span_id,
-        "attributes": _safe(log.attributes),
+        "attributes": _safe_attributes(log.attributes),
     }
 
 
@@ -68,7 +67,7 @@ def merge(traces: Iterable[Trace]) -> Trace:
     """Join linked traces: a root that links to a span of another trace hangs below it."""
     spans = {span.span_id: span for trace in traces for span in trace.spans}
     return Trace(
-        replace(span, parent_id=_origin(span, spans)) if not span.parent_id else span
+        span._replace(parent_id=_origin(span, spans)) if not span.parent_id else span
         for span in spans.values()
     )
 
@@ -132,31 +131,38 @@ def _row(
         "status": span.status,
         "start": max(0, span.start_time - zero),
         "duration": span.duration,
-        "attributes": _safe(span.attributes),
+        "attributes": _safe_attributes(span.attributes),
         "resource": resources[id(span.resource)],
     }
-    optional = {
-        **_details(span, trace),
-        "path": [(start - zero, end - zero) for start, end in path.get(span.span_id, ())],
-        "linked_from": back.get(span.span_id),
-    }
-    return fields | {key: value for key, value in optional.items() if value}
+    _add_optional(fields, span, trace)
+    segments, linked_from = path.get(span.span_id), back.get(span.span_id)
+    if segments:
+        fields["path"] = [(start - zero, end - zero) for start, end in segments]
+    if linked_from:
+        fields["linked_from"] = linked_from
+    return fields
 
 
-def _details(span: Span, trace: Trace) -> dict[str, Any]:
-    """Return what most spans do not have."""
+def _add_optional(fields: dict[str, Any], span: Span, trace: Trace) -> None:
+    """Add what most spans do not have."""
     zero = trace.start_time
-    return {
-        "description": span.description,
-        "scope": span.scope,
-        "attempt": span.attempt if span.attempt > 1 else 0,
-        "early": _early(span, trace),
-        "events": [
-            {"name": event.name, "time": event.time - zero, "attributes": _safe(event.attributes)}
-            for event in span.events
-        ],
-        "links": [_link(link, trace) for link in span.links],
-    }
+    if span.description:
+        fields["description"] = span.description
+    if span.scope:
+        fields["scope"] = span.scope
+    if span.attempt > 1:
+        fields["attempt"] = span.attempt
+    if early := _early(span, trace):
+        fields["early"] = early
+    if span.events:
+        fields["events"] = [_event(event, zero) for event in span.events]
+    if span.links:
+        fields["links"] = [_link(link, trace) for link in span.links]
+
+
+def _event(event: Event, zero: int) -> dict[str, Any]:
+    attributes = _safe_attributes(event.attributes)
+    return {"name": event.name, "time": event.time - zero, "attributes": attributes}
 
 
 def _early(span: Span, trace: Trace) -> int:
@@ -171,16 +177,26 @@ def _link(link: Link, trace: Trace) -> dict[str, Any]:
         "trace": link.trace_id,
         "span": link.span_id,
         "name": here.name if here else "",
-        "attributes": _safe(link.attributes),
+        "attributes": _safe_attributes(link.attributes),
     }
 
 
 def _safe(value: Any) -> Any:
     """Return `value` with integers that JavaScript cannot hold as strings."""
     if isinstance(value, dict):
-        return {key: item if type(item) is str else _safe(item) for key, item in value.items()}
+        return {key: _safe(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_safe(item) for item in value]
-    if type(value) is int and not -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
-        return str(value)
-    return value
+    return value if _is_safe(value) else str(value)
+
+
+def _is_safe(value: Any) -> bool:
+    return type(value) is not int or -_SAFE_INTEGER <= value <= _SAFE_INTEGER
+
+
+def _safe_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `attributes` as they are where all of them are safe, which a copy of each span's would double the time of."""
+    for value in attributes.values():
+        if type(value) is not str and (isinstance(value, (dict, list)) or not _is_safe(value)):
+            return {key: _safe(item) for key, item in attributes.items()}
+    return attributes

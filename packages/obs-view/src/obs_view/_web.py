@@ -20,6 +20,9 @@ from obs_view._search import find
 from obs_view._store import Store
 
 Find = Callable[[Store, Mapping[str, str]], dict[str, Any]]
+_ENCODER = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False, check_circular=False, ensure_ascii=False
+)
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -98,5 +101,4 @@ def _not_here() -> Response:
 
 
 def _json(value: Any, status: int = 200) -> Response:
-    content = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return Response(content, status, media_type="application/json")
+    return Response(_ENCODER.encode(value), status, media_type="application/json")
