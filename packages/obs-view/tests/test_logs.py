@@ -133,6 +133,9 @@ def test_what_is_not_understood_is_said(receiver: Receiver) -> None:
     assert get(receiver, "/api/logs?level=loud", 400) == {
         "error": "'LOUD' is no level: TRACE, DEBUG, INFO, WARN, ERROR, FATAL"
     }
+    assert get(receiver, "/api/logs?offset=-2", 400) == {
+        "error": "'-2' is no offset: write how many to leave out"
+    }
 
 
 @pytest.mark.promise("VIEW-09", "VIEW-11")

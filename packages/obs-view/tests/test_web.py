@@ -172,7 +172,7 @@ def test_search(receiver: Receiver, query: str, expected: list[str]) -> None:
         ("since=inf", "'inf' is no time: write milliseconds since the epoch"),
         ("until=now", "'now' is no time: write milliseconds since the epoch"),
         ("sort=name", "cannot sort by 'name': start, duration, spans, errors"),
-        ("offset=-1", "'-1' is no offset: write how many traces to leave out"),
+        ("offset=-1", "'-1' is no offset: write how many to leave out"),
     ],
 )
 def test_what_the_search_does_not_understand_is_said(

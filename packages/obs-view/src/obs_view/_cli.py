@@ -9,9 +9,10 @@ import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from obs_view._demo import run_demo
 from obs_view._fold import Folder
@@ -21,9 +22,16 @@ from obs_view._options import parse_options
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
 from obs_view._render import print_line, render_trace
-from obs_view._request import LOGS, SPANS, BadRequestError
+from obs_view._request import LOGS, SPANS, BadRequestError, Parsed
 from obs_view._store import Store
 from obs_view._text import plural
+
+
+class Document(NamedTuple):
+    """What an OTLP-JSON document holds."""
+
+    spans: Parsed
+    logs: Parsed
 
 
 class NothingReadableError(OSError):
@@ -51,20 +59,12 @@ def _say(text: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    _check(options.files)
+    documents = [document for file in options.files for document in _read(file)]
     with _receiver(options) as (receiver, stop):
-        for file in options.files:
-            _read(file, receiver.store)
+        _take(documents, receiver.store)
         # a signal's handler runs between two waits
         while not stop.wait(0.5):
             pass
-
-
-def _check(files: list[Path]) -> None:
-    """Refuse a file that cannot be read before anything is bound."""
-    store = Store(max_spans=sys.maxsize)
-    for file in files:
-        _read(file, store)
 
 
 def _tail(options: argparse.Namespace) -> None:
@@ -103,7 +103,7 @@ def _receiver(options: argparse.Namespace) -> Iterator[tuple[Receiver, threading
 
 def _show(options: argparse.Namespace) -> None:
     store = Store(max_spans=sys.maxsize)
-    _read(options.file, store)
+    _take(_read(options.file), store)
     if not store.count:
         raise NothingReadableError(f"{options.file} holds no span that can be read")
     for trace in store.traces():
@@ -111,20 +111,27 @@ def _show(options: argparse.Namespace) -> None:
             _print(Finished(trace, 0), store, options)
 
 
-def _read(file: Path, store: Store) -> None:
-    """Take in OTLP-JSON, spans and logs: one document a line, or else one in all."""
+def _read(file: Path) -> list[Document]:
+    """Read OTLP-JSON, spans and logs: one document a line, or else one in all; say what cannot be read."""
     content = file.read_bytes()
     lines = content.strip().splitlines()
     one_a_line = all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
-    for document in lines if lines and one_a_line else [content]:
-        spans, logs = (parse_json(document, signal) for signal in (SPANS, LOGS))
-        store.add(spans.request)
-        store.logs.add(logs.request)
-        for parsed, noun in ((spans, "span"), (logs, "log record")):
+    found = []
+    for text in lines if lines and one_a_line else [content]:
+        document = Document(parse_json(text, SPANS), parse_json(text, LOGS))
+        for parsed, noun in zip(document, ("span", "log record"), strict=True):
             if parsed.rejected:
                 _say(
                     f"{file}: {plural(parsed.rejected, noun)} cannot be read: {parsed.reason:.300}"
                 )
+        found.append(document)
+    return found
+
+
+def _take(documents: Iterable[Document], store: Store) -> None:
+    for document in documents:
+        store.add(document.spans.request)
+        store.logs.add(document.logs.request)
 
 
 def _print(item: Finished | str, store: Store, options: argparse.Namespace) -> None:

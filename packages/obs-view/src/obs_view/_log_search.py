@@ -11,7 +11,7 @@ from obs_view._logs import StoredLog
 from obs_view._otlp import LEVELS
 from obs_view._page_data import log_data
 from obs_view._query import Term, terms
-from obs_view._search import moment
+from obs_view._search import moment, offset_of
 from obs_view._store import Store
 
 LIMIT = 200
@@ -30,7 +30,7 @@ def find_logs(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
         ValueError: A part of the query cannot be understood; the message says which.
     """
     sequence, tests = store.logs.sequence, _tests(query)
-    offset = int(query.get("offset") or 0)
+    offset = offset_of(query.get("offset") or "0")
     found = store.logs.read(lambda logs: _find(logs, tests, offset))
     return {"sequence": sequence, "count": store.logs.count, **found}
 

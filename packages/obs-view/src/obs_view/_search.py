@@ -39,7 +39,7 @@ def find(store: Store, query: Query) -> dict[str, Any]:
     sort = _SORTS.get(query.get("sort") or "start")
     if sort is None:
         raise ValueError(f"cannot sort by {query['sort']!r}: {', '.join(_SORTS)}")
-    offset = _count(query.get("offset") or "0")
+    offset = offset_of(query.get("offset") or "0")
     found = store.read(lambda entries: _find(entries, tests, sort, offset))
     return {"sequence": sequence, "count": store.count, "evicted": store.evicted, **found}
 
@@ -114,7 +114,12 @@ def moment(text: str) -> int:
         raise ValueError(f"{text!r} is no time: write milliseconds since the epoch") from error
 
 
-def _count(text: str) -> int:
+def offset_of(text: str) -> int:
+    """Return how many to leave out.
+
+    Raises:
+        ValueError: `text` is no whole number.
+    """
     if not text.isdecimal():
-        raise ValueError(f"{text!r} is no offset: write how many traces to leave out")
+        raise ValueError(f"{text!r} is no offset: write how many to leave out")
     return int(text)
