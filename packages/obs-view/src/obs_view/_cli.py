@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from obs_view._console import print_line
 from obs_view._demo import run_demo
 from obs_view._fold import Folder
 from obs_view._follow import Finished, Follower
@@ -21,7 +22,7 @@ from obs_view._model import Trace
 from obs_view._options import parse_options
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
-from obs_view._render import print_line, render_trace
+from obs_view._render import render_trace
 from obs_view._request import LOGS, SPANS, BadRequestError, Parsed
 from obs_view._store import Store
 from obs_view._text import plural

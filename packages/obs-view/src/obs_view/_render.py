@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import starmap
-from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from obs_view._console import ASCII, UNICODE, is_ascii, print_text, standard_output
 from obs_view._model import Link, Row, Span, Trace
 from obs_view._otlp import LEVELS
 from obs_view._text import clean, duration, plural, remark
@@ -36,23 +34,6 @@ def severity_of(level: str) -> int:
     return _OFF if level.upper() == "OFF" else 1 + 4 * LEVELS.index(level.upper())
 
 
-class _Glyphs(NamedTuple):
-    pipe: str
-    blank: str
-    tee: str
-    elbow: str
-    bar: str
-    tick: str
-    error: str
-    link: str
-    dot: str
-    cut: str
-
-
-_UNICODE = _Glyphs("│  ", "   ", "├─ ", "└─ ", "━", "╸", "✗ ", "↪ ", " · ", "…")
-_ASCII = _Glyphs("|  ", "   ", "|- ", "`- ", "=", "-", "x ", "-> ", " - ", "~")
-
-
 def render_trace(
     trace: Trace,
     console: Console | None = None,
@@ -70,30 +51,9 @@ def render_trace(
         log_level: The least level of log records that are shown with their span, ``TRACE`` to ``FATAL``, or ``OFF``.
         linked: Traces that links lead to from this one, or from which they lead here: each gets a line below the tree.
     """
-    console = console or _standard_output()
+    console = console or standard_output()
     for line in _Tree(trace, console, note, linked, log_level).lines():
-        _print(line, console)
-
-
-def print_line(text: str) -> None:
-    """Print a line of text to standard output, as `render_trace` prints its lines."""
-    _print(Text(text + "\n", style="dim"), _standard_output())
-
-
-def _print(line: Text, console: Console) -> None:
-    if _is_ascii(console):
-        # the same length, so that the colours stay where they are
-        plain = (
-            line.plain.replace("µ", "u").replace("\N{MULTIPLICATION SIGN}", "x").replace("·", "-")
-        )
-        line.plain = plain.encode("ascii", "replace").decode()
-    console.print(line, no_wrap=True, overflow="crop", highlight=False)
-
-
-def _standard_output() -> Console:
-    # rich takes 80 columns for a file or a pipe, which is narrow for a log
-    plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=100 if plain else None)
+        print_text(line, console)
 
 
 def trace_text(trace: Trace, width: int = 100) -> str:
@@ -101,10 +61,6 @@ def trace_text(trace: Trace, width: int = 100) -> str:
     file = io.StringIO()
     render_trace(trace, Console(file=file, width=width, color_system=None, force_terminal=False))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
-
-
-def _is_ascii(console: Console) -> bool:
-    return bool(console.options.ascii_only)
 
 
 class _Tree:
@@ -115,7 +71,7 @@ class _Tree:
     ) -> None:
         self.trace, self.console, self.note, self.linked = trace, console, note, linked
         self.least_severity = severity_of(log_level)
-        self.glyphs = _ASCII if _is_ascii(console) else _UNICODE
+        self.glyphs = ASCII if is_ascii(console) else UNICODE
         self.colours = {
             name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(trace.services)
         }
