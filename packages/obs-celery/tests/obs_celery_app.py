@@ -143,10 +143,10 @@ def requeues(self: Task) -> str:
 
 
 @app.task(bind=True, max_retries=50)
-def retries(self: Task, times: int = 2, fail: bool = False) -> int:
+def retries(self: Task, times: int = 2, fail: bool = False, countdown: float = 0) -> int:
     touch()
     if self.request.retries < times:
-        raise self.retry(countdown=0, exc=ValueError("not yet"))
+        raise self.retry(countdown=countdown, exc=ValueError("not yet"))
     if fail:
         raise ValueError("never")
     return self.request.retries

@@ -20,7 +20,7 @@ from obs_celery_worker import (
     running_worker,
     story,
 )
-from obs_core.testing import OtlpSink, SpanRecorder
+from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder
 
 from tests.services import free_port, wait_for_port
 
@@ -160,7 +160,7 @@ def test_the_broker_is_described_without_connecting() -> None:
         return describe_broker(Celery("app", broker=url, set_as_current=False))
 
     assert of("amqp://user:secret@rabbit.example:5673/v") == Broker(
-        "rabbitmq", "rabbit.example", 5673, {"celery": "celery"}
+        "rabbitmq", "rabbit.example", 5673, (("celery", "celery"),)
     )
     assert of("redis://:secret@cache.example/1") == Broker("redis", "cache.example", 6379)
     assert of("memory://host") == Broker("memory")
@@ -178,12 +178,15 @@ def test_the_broker_is_described_without_connecting() -> None:
     "exchange", ["celery_delayed_27", "us_celery_delayed_delivery", "celery_delayed_0"]
 )
 def test_native_delayed_delivery_keeps_the_users_place(exchange: str) -> None:
-    """The queue's exchange and routing key, wherever in Celery's machinery the message is."""
-    broker = Broker("rabbitmq", exchanges={"orders.new": "shop"})
-    digits = "0." * 26 + "1.0."
-    assert broker.place(exchange, f"{digits}orders.new") == ("shop", "orders.new")
-    assert broker.place(exchange, f"{digits}other") == ("other", "other")
-    assert broker.place("shop", f"{digits}orders.new") == ("shop", f"{digits}orders.new")
+    """The queue's exchange and routing key, wherever in Celery's machinery the message is, and however often delayed."""
+    topics = (("orders.new", "shop"), ("reports.*", "back-office"))
+    broker = Broker("rabbitmq", topics=topics)
+    delay = "0." * 26 + "1.0."
+    assert broker.place(exchange, f"{delay}orders.new") == ("shop", "orders.new")
+    assert broker.place(exchange, f"{delay}{delay}orders.new") == ("shop", "orders.new")
+    assert broker.place(exchange, f"{delay}reports.may") == ("back-office", "reports.may")
+    assert broker.place(exchange, f"{delay}other") == ("other", "other")
+    assert broker.place("shop", f"{delay}orders.new") == ("shop", f"{delay}orders.new")
 
 
 @pytest.mark.promise("CEL-47")
@@ -192,27 +195,46 @@ def test_native_delayed_delivery_keeps_the_users_place(exchange: str) -> None:
 def test_a_delayed_task_on_a_quorum_queue_has_one_place_on_both_sides(
     amqp_url: str, tmp_path: Path, otlp_sink: OtlpSink, traced: SpanRecorder
 ) -> None:
-    """A real quorum queue on RabbitMQ: the place of a task with a countdown is that of a task without."""
+    """Of a real quorum queue on RabbitMQ: with and without countdown, by a topic, retried, revoked in its delay."""
     name = f"obs-quorum-{uuid.uuid4().hex[:8]}"
     conf = (
         f"dict(task_queues=[__import__('kombu').Queue({name!r}, __import__('kombu').Exchange('{name}-x', type='topic'),"
-        f" routing_key='{name}-key', queue_arguments={{'x-queue-type': 'quorum'}})], task_default_queue={name!r},"
-        f" task_default_exchange='{name}-x', task_default_exchange_type='topic', task_default_routing_key='{name}-key',"
-        " task_default_queue_type='quorum', worker_detect_quorum_queues=True)"
+        f" routing_key='{name}.*', queue_arguments={{'x-queue-type': 'quorum'}})], task_default_queue={name!r},"
+        f" task_default_exchange='{name}-x', task_default_exchange_type='topic', task_default_routing_key='{name}.*',"
+        " task_default_queue_type='quorum', worker_detect_quorum_queues=True,"
+        f" task_routes={{'obs_celery_app.add': dict(exchange='{name}-x', exchange_type='topic', routing_key='{name}.add')}})"
     )
     with running_worker(otlp_sink, amqp_url, "", tmp_path, TEST_CONF=conf) as worker:
         worker.app.conf.update(eval(conf))
         with root() as trace_id:
             worker.send("ok")
             worker.send("ok", countdown=1)
-        received = worker.spans(trace_id, 4)
-    sides = [span.attributes for span in received if span.kind == "CONSUMER"]
-    sides += [span.attributes for span in traced.finished if span.kind.name == "PRODUCER"]
-    places = {
-        (
-            side["messaging.destination.name"],
-            side["messaging.rabbitmq.destination.routing_key"],
-        )
-        for side in sides
+            worker.send("add", 1, 1, countdown=1)
+            worker.send("retries", 2, False, 1)
+            revoked = worker.send("ok", countdown=3)
+            worker.app.control.revoke(revoked.id)
+        received = worker.spans(trace_id, lambda found: len(executed(found)) >= 7)
+        with worker.app.connection_for_write() as connection:
+            worker.app.amqp.queues[name](connection.default_channel).delete()
+    sides = [(span.name, span.attributes) for span in received if span.kind != "INTERNAL"]
+    sides += [
+        (span.name, span.attributes or {})
+        for span in traced.finished
+        if span.kind.name == "PRODUCER"
+    ]
+    keys = {}
+    for title, attributes in sides:
+        assert attributes["messaging.destination.name"] == f"{name}-x", title
+        key = attributes["messaging.rabbitmq.destination.routing_key"]
+        keys.setdefault(attributes["celery.task.id"], []).append(key)
+    # the publishes and executions of each task; the retried one has three
+    assert sorted(len(of_task) for of_task in keys.values()) == [2, 2, 2, 2, 6]
+    assert {frozenset(of_task) for of_task in keys.values()} == {
+        frozenset({f"{name}.*"}),
+        frozenset({f"{name}.add"}),
     }
-    assert (len(sides), places) == (4, {(f"{name}-x", f"{name}-key")})
+
+
+def executed(spans: list[SinkSpan]) -> list[SinkSpan]:
+    """The executions among `spans`."""
+    return [span for span in spans if span.kind == "CONSUMER"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.util.types import AttributeValue
@@ -21,17 +20,21 @@ _SYSTEMS = {
 _LOCAL = frozenset({"memory", "filesystem"})
 # Celery's machinery for an ETA on quorum queues: the exchange, perhaps with a prefix, and the delay in binary digits
 _DELAY_EXCHANGE = re.compile(r"(?:.*_)?celery_delayed_(?:delivery|\d+)")
-_DELAY_DIGITS = re.compile(r"(?:[01]\.){28}")
+_DELAY_DIGITS = re.compile(r"\A(?:(?:[01]\.){28})+")
 
 
 @dataclass(frozen=True)
 class Broker:
-    """The broker's part of a span's attributes."""
+    """The broker's part of a span's attributes.
+
+    Attributes:
+        topics: Routing key and exchange of each queue on RabbitMQ; a key may hold ``*`` and ``#``.
+    """
 
     system: str = "celery"
     address: str | None = None
     port: int | None = None
-    exchanges: Mapping[str, str] = field(default_factory=dict)
+    topics: tuple[tuple[str, str], ...] = ()
 
     def place(self, exchange: object, routing_key: object) -> tuple[str | None, str | None]:
         """Return destination and routing key of a message: the queue, or the exchange where the message has one.
@@ -40,9 +43,14 @@ class Broker:
         """
         name, key = str(getattr(exchange, "name", exchange) or ""), str(routing_key or "")
         if name and _DELAY_EXCHANGE.fullmatch(name):
-            key = _DELAY_DIGITS.sub("", key, count=1)
-            name = self.exchanges.get(key, "")
+            key = _DELAY_DIGITS.sub("", key)
+            name = self._exchange_of(key)
         return name or key or None, key or None
+
+    def _exchange_of(self, routing_key: str) -> str:
+        exact = dict(self.topics).get(routing_key)
+        matching = (name for topic, name in self.topics if _matches(topic, routing_key))
+        return exact or next(matching, "")
 
     def attributes(self) -> dict[str, AttributeValue]:
         """``messaging.system``, ``server.address`` and ``server.port``; never user or password."""
@@ -63,7 +71,6 @@ def describe_broker(app: Any) -> Broker:
     finally:
         connection.release()
     system = _SYSTEMS.get(driver.lower(), driver.lower())
-    queues = app.amqp.queues.values() if system == "rabbitmq" else ()
     if system in _LOCAL:
         return Broker(system)
     address, port = info.get("hostname"), info.get("port")
@@ -71,5 +78,15 @@ def describe_broker(app: Any) -> Broker:
         system,
         str(address) if address else None,
         port if isinstance(port, int) else None,
-        {queue.routing_key: queue.exchange.name for queue in queues if queue.exchange},
+        _topics(app) if system == "rabbitmq" else (),
     )
+
+
+def _topics(app: Any) -> tuple[tuple[str, str], ...]:
+    queues = [queue for queue in app.amqp.queues.values() if queue.exchange]
+    return tuple((str(queue.routing_key or ""), str(queue.exchange.name)) for queue in queues)
+
+
+def _matches(topic: str, routing_key: str) -> bool:
+    pattern = re.escape(topic).replace(r"\*", "[^.]+").replace(r"\#", ".*")
+    return re.fullmatch(pattern, routing_key) is not None
