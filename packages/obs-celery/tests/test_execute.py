@@ -7,11 +7,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from celery import VERSION
-from obs_celery_worker import MODULE, Worker, as_sink_span, root, story
+from obs_celery_worker import MODULE, StartWorker, Worker, as_sink_span, root, story
 from obs_core.testing import SinkSpan, SpanRecorder
 from opentelemetry import baggage, context, trace
 
-#: By whom a task that exits is told: see `obs_celery._execute._is_being_killed`.
+#: By whom a task that exits is told: see `obs_celery._execution._is_being_killed`.
 EXITED = "billiard.exceptions.WorkerLostError" if VERSION >= (5, 7) else "SystemExit"
 
 
@@ -218,6 +218,22 @@ def test_an_unsampled_producer_leaves_no_span(worker: Worker) -> None:
         worker.send("ok")
     worker.spans(trace_id, 2)
     assert [span for span in worker.sink.spans if span.trace_id == parent.trace_id] == []
+
+
+@pytest.mark.promise("CEL-04")
+def test_a_workers_sampler_that_does_not_follow_the_producer_is_asked(
+    start_worker: StartWorker,
+) -> None:
+    """Of an execution that ends by itself, and of a killed one, which the main process records."""
+    parent = trace.SpanContext(0xABC0DE << 80 | 2, 0xF00, True, trace.TraceFlags(0))
+    with start_worker(OTEL_TRACES_SAMPLER="always_on", TEST_FOREIGN_PROVIDER="1") as worker:
+        with trace.use_span(trace.NonRecordingSpan(parent)):
+            worker.send("ok")
+            worker.send("killed")
+        received = worker.spans(parent.trace_id, 4)
+    attempts = [span for span in received if span.kind == "CONSUMER"]
+    assert [span.parent_id for span in attempts] == [parent.span_id] * 2
+    assert sorted(span.attributes["celery.state"] for span in attempts) == ["FAILURE", "SUCCESS"]
 
 
 @pytest.mark.promise("CEL-04")

@@ -15,7 +15,12 @@ from obs_celery._publish import _publishing
 from obs_celery_worker import root
 from obs_core.testing import SpanRecorder
 from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 
 @pytest.fixture
@@ -141,6 +146,31 @@ def test_an_unsampled_parent_makes_no_span(app: Celery, spans: SpanRecorder) -> 
         app.send_task("work")
     assert str(received(app)["traceparent"]) == f"00-{7:032x}-{8:016x}-00"
     assert spans.finished == []
+
+
+@pytest.mark.promise("CEL-04")
+def test_a_suppressed_publish_passes_the_context_through(app: Celery, spans: SpanRecorder) -> None:
+    """``suppress_instrumentation()``: no span of ours, and the task belongs to the caller's trace all the same."""
+    with root(), suppress_instrumentation():
+        app.send_task("work")
+    (caller,) = spans.finished
+    assert f"{caller.context.span_id:016x}" in str(received(app)["traceparent"])
+
+
+@pytest.mark.promise("CEL-04")
+def test_a_sampler_that_does_not_follow_the_parent_is_asked(app: Celery) -> None:
+    """Below an unsampled parent it may sample the publish, and then the task is below that."""
+    provider, exporter = TracerProvider(sampler=ALWAYS_ON), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    handle = instrument_celery(app, tracer_provider=provider)
+    parent = trace.SpanContext(7, 8, True, trace.TraceFlags(0))
+    with trace.use_span(trace.NonRecordingSpan(parent)):
+        app.send_task("work")
+    handle.uninstrument()
+    (span,) = exporter.get_finished_spans()
+    assert (span.name, span.context.trace_id) == ("publish work", 7)
+    prefix, _, flags = str(received(app)["traceparent"]).rpartition("-")
+    assert (prefix, int(flags, 16) & 1) == (f"00-{7:032x}-{span.context.span_id:016x}", 1)
 
 
 @pytest.mark.promise("CEL-19")
