@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from celery import Celery, signals
+from celery.beat import Service
 from celery.canvas import Signature
 from obs_celery import CeleryInstrumentor, instrument_celery, uninstrument_celery
 from obs_core.exceptions import ConfigurationError
@@ -100,6 +101,17 @@ def test_the_process_is_marked_while_it_is_a_worker() -> None:
     assert not is_worker_process()
     signals.celeryd_init.send(sender="w@h")
     signals.worker_init.send(sender=None)
+    assert is_worker_process()
+    handle.uninstrument()
+    assert not is_worker_process()
+
+
+@pytest.mark.promise("CEL-49")
+def test_the_process_is_marked_while_it_is_a_beat() -> None:
+    """A schedule kept in Redis or a database is looked at all the time, and in nobody's trace."""
+    handle = instrument_celery()
+    service = Service(Celery("beat", set_as_current=False))
+    signals.beat_init.send(sender=service)
     assert is_worker_process()
     handle.uninstrument()
     assert not is_worker_process()

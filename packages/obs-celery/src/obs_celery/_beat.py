@@ -17,9 +17,8 @@ class Ticks:
     def __init__(self) -> None:
         self._wrapped: list[Any] = []
 
-    def started(self, sender: Any, **_: Any) -> None:
-        """On ``beat_init``: wrap the scheduler of this service."""
-        scheduler = sender.scheduler
+    def wrap(self, scheduler: Any) -> None:
+        """Wrap the scheduler of a service that begins."""
         scheduler.apply_async = _rooted(scheduler.apply_async)
         self._wrapped.append(scheduler)
 

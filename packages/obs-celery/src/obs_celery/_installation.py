@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +55,7 @@ class Installation:
             (signals.task_postrun, executions.finished),
             (signals.worker_process_shutdown, self._on_child_shutdown),
             # beat
-            (signals.beat_init, self._ticks.started),
+            (signals.beat_init, self._on_beat),
         ]
 
     def add(self, app: Any | None, options: Options) -> None:
@@ -117,6 +118,12 @@ class Installation:
         # Celery's worker for tests runs inside this process and ends without `worker_shutdown`
         if (stopped := _test_worker_stopped()) is not None:
             stopped.connect(self._on_worker_shutdown, weak=False)
+
+    def _on_beat(self, sender: Any, **_: Any) -> None:
+        # a schedule in Redis or a database is read at each tick; a beat in a thread is in somebody else's process
+        if threading.current_thread() is threading.main_thread():
+            self._mark_worker(True)
+        self._ticks.wrap(sender.scheduler)
 
     def _on_worker_shutdown(self, **_: Any) -> None:
         self._flush()
