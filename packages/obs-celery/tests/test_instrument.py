@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Callable
 
 import pytest
-from celery import Celery, signals
+from celery import Celery, chain, signals
 from celery.beat import Service
 from celery.canvas import Signature
 from obs_celery import CeleryInstrumentor, instrument_celery, uninstrument_celery
@@ -48,6 +50,48 @@ def test_twice_is_once_and_back_is_back(spans: SpanRecorder) -> None:
     assert footprint() == before
     app.tasks["once"].apply()
     assert len(spans.finished) == 1
+
+
+def passes_on(original: Callable[..., object]) -> Callable[..., object]:
+    """What another library puts around a method."""
+
+    @functools.wraps(original)
+    def passing(*args: object, **kwargs: object) -> object:
+        return original(*args, **kwargs)
+
+    return passing
+
+
+@pytest.mark.promise("CEL-41")
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Celery, "send_task"), (Signature.TYPES["chain"], "apply")]
+)
+def test_what_others_have_put_around_ours_stays(
+    monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder, owner: type, name: str
+) -> None:
+    """Theirs is what is there in the end, and calls on without a span."""
+    monkeypatch.setattr(owner, name, getattr(owner, name))  # put back by the fixture
+    app = eager("wrapped")
+    handle = instrument_celery(app)
+    theirs = passes_on(getattr(owner, name))
+    setattr(owner, name, theirs)
+    handle.uninstrument()
+    assert getattr(owner, name) is theirs
+    app.send_task("wrapped")
+    chain(app.tasks["wrapped"].si(), app=app).apply()
+    assert spans.finished == []
+
+
+@pytest.mark.promise("CEL-41")
+def test_a_scheduler_gets_back_what_it_had() -> None:
+    """Also where somebody had given it an `apply_async` of its own."""
+    handle = instrument_celery()
+    service = Service(Celery("beat", set_as_current=False))
+    own = service.scheduler.apply_async = passes_on(service.scheduler.apply_async)
+    signals.beat_init.send(sender=service)
+    assert service.scheduler.apply_async is not own
+    handle.uninstrument()
+    assert service.scheduler.apply_async is own
 
 
 @pytest.mark.promise("CEL-41")

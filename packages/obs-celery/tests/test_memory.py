@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from celery import Celery
-from obs_celery._setup import TaskFacts
+from obs_celery._state import TaskFacts
 from obs_celery_worker import HERE
 from obs_core.testing import SpanRecorder
 

@@ -6,7 +6,6 @@ without an exception. So the call of the task is wrapped.
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from obs_core.integration import Patches
 from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
-from obs_celery._consumer import Attempt
+from obs_celery._attempt import Attempt
 from obs_celery._message import extract, span_context_of, waits_s
-from obs_celery._setup import Setup
+from obs_celery._state import Setup
 
 #: The exception that the batch executed last in this context has raised.
 _raised: ContextVar[BaseException | None] = ContextVar("obs_celery_batch_raised", default=None)
@@ -59,20 +58,16 @@ def watch_batches(patches: Patches) -> None:
     """Keep the exceptions of batch tasks; a second call does nothing."""
     batches = sys.modules["celery_batches"].Batches
     if "__call__" not in vars(batches):
-        patches.replace(batches, "__call__", _watched(batches.__call__))
+        patches.wrap(batches, "__call__", _keep_exception)
 
 
-def _watched(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(task: Any, *args: Any, **kwargs: Any) -> Any:
-        _raised.set(None)
-        try:
-            return original(task, *args, **kwargs)
-        except Exception as error:
-            _raised.set(error)
-            raise
-
-    return call
+def _keep_exception(original: Callable[..., Any], task: Any, *args: Any, **kwargs: Any) -> Any:
+    _raised.set(None)
+    try:
+        return original(task, *args, **kwargs)
+    except Exception as error:
+        _raised.set(error)
+        raise
 
 
 def take_raised() -> BaseException | None:

@@ -10,12 +10,12 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import Span
 
 from obs_celery._arguments import MAPS, captured_arguments, items_of
+from obs_celery._attempt import Attempt, attempt_of, is_passage
 from obs_celery._batches import batch_attempt, batch_of, batch_request, watch_batches
-from obs_celery._consumer import Attempt, attempt_of, is_passage
 from obs_celery._execution import Execution, Passage, current_execution
 from obs_celery._message import PREVIOUS, drawn_span_id, extract, told_attempt
 from obs_celery._options import Options
-from obs_celery._setup import Setup, Setups
+from obs_celery._state import Setup, Setups
 
 
 def _begin(setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwargs: Any) -> Passage:
@@ -68,11 +68,11 @@ def _describe(options: Options, span: Span, task: Any, args: Any, kwargs: Any) -
 class Executions:
     """The receivers of ``task_prerun`` and ``task_postrun``, and what is being executed now. Thread-safe."""
 
-    def __init__(self, setups: Setups) -> None:
+    def __init__(self, setups: Setups, patches: Patches) -> None:
         self._setups = setups
+        self._patches = patches
         self._running: set[Passage] = set()
         self._then: Callable[[], None] | None = None
-        self._patches = Patches()
 
     def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
         """On ``task_prerun``: begin."""
@@ -104,10 +104,6 @@ class Executions:
         """End what is being executed under `setup`; each one's context is restored when its task is done."""
         for execution in [running for running in self._running if running.setup is setup]:
             execution.abandon()
-
-    def restore(self) -> None:
-        """Take back the changes to celery-batches."""
-        self._patches.undo()
 
     def when_idle(self, then: Callable[[], None]) -> None:
         """Call `then` as soon as nothing is being executed, which may be now."""

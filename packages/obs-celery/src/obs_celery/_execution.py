@@ -14,8 +14,8 @@ from obs_core.integration import call_contained
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Span, set_span_in_context
 
+from obs_celery._attempt import Attempt
 from obs_celery._batches import take_raised
-from obs_celery._consumer import Attempt
 from obs_celery._message import (
     drawn_span_id,
     repeat_context,
@@ -24,7 +24,7 @@ from obs_celery._message import (
     without_context,
 )
 from obs_celery._outcome import Outcome, outcome_of
-from obs_celery._setup import Setup
+from obs_celery._state import Setup
 
 _CELERY = VERSION[:2]
 _terminate_handler_fired: Callable[[], bool] | None = getattr(

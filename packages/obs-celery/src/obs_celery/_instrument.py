@@ -18,7 +18,7 @@ from obs_celery._options import EndHook, ErrorState, Options, PublishHook, Relat
 if TYPE_CHECKING:
     from celery import Celery
 
-    from obs_celery._installation import Installation
+    from obs_celery._patches import Installation
 
 _NAME = "celery"
 _PACKAGE = "obs-celery"
@@ -119,25 +119,19 @@ def uninstrument_celery(app: Celery | None = None) -> None:
 
 
 def _install(app: Any, options: Options) -> Callable[[], None]:
-    installation = _the_installation()
+    from obs_celery._patches import Installation
+
+    global _installation
     with _lock:
-        installation.add(app, options)
-    return partial(_uninstall, installation, app)
+        if _installation is None or not _installation.setups:
+            _installation = Installation()
+        _installation.add(app, options)
+        return partial(_uninstall, _installation, app)
 
 
 def _uninstall(installation: Installation, app: Any) -> None:
     with _lock:
         installation.remove(app)
-
-
-def _the_installation() -> Installation:
-    global _installation
-    with _lock:
-        if _installation is None:
-            from obs_celery._installation import Installation
-
-            _installation = Installation()
-        return _installation
 
 
 def _evaluated(app: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar, Token
@@ -21,7 +20,7 @@ from obs_celery._message import (
     span_context_of,
     write_headers,
 )
-from obs_celery._setup import Setup, Setups
+from obs_celery._state import Setup, Setups
 
 #: Key of an OpenTelemetry context: the name of the beat entry that is due.
 BEAT_ENTRY = "obs-celery-beat-entry"
@@ -105,28 +104,25 @@ class _Publication:
 _publishing: ContextVar[_Publication | None] = ContextVar("obs_celery_publishing", default=None)
 
 
-def traced_send_task(original: SendTask, setups: Setups) -> SendTask:
-    """Return `Celery.send_task` with a span around it.
+def send_task(
+    setups: Setups, original: SendTask, app: Any, name: str, *args: Any, **kwargs: Any
+) -> Any:
+    """Call `Celery.send_task` with a span around it.
 
     Everything that is sent comes through it (apply_async, canvas, retries, beat), registered here or not; unlike the
     signals around a publish it also sees those that fail, wherever they do.
     """
-
-    @functools.wraps(original)
-    def send_task(app: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        setup = setups.find(app)
-        if setup is None:
-            return original(app, name, *args, **kwargs)
-        publication = _Publication(setup, app, name, kwargs.get("headers"))
-        try:
-            return original(app, name, *args, **kwargs)
-        except BaseException as error:
-            publication.fail(error)
-            raise
-        finally:
-            publication.end()
-
-    return send_task
+    setup = setups.find(app)
+    if setup is None:
+        return original(app, name, *args, **kwargs)
+    publication = _Publication(setup, app, name, kwargs.get("headers"))
+    try:
+        return original(app, name, *args, **kwargs)
+    except BaseException as error:
+        publication.fail(error)
+        raise
+    finally:
+        publication.end()
 
 
 def write_message(

@@ -7,7 +7,6 @@ stays where it belongs: the main process draws the id and puts it into the reque
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable
@@ -33,11 +32,11 @@ from obs_core.integration import (
 )
 from opentelemetry.trace import Span
 
-from obs_celery._consumer import attempt_of
+from obs_celery._attempt import attempt_of
 from obs_celery._message import ATTEMPT, drawn_span_id, extract
 from obs_celery._options import Options
 from obs_celery._outcome import fail, unwrapped
-from obs_celery._setup import Setup, Setups
+from obs_celery._state import Setup, Setups
 
 RequestMethod = Callable[..., Any]
 
@@ -63,29 +62,13 @@ class _Verdict:
             fail(span, self.cause, self.reason)
 
 
-def named_request(original: RequestMethod) -> RequestMethod:
-    """Return `Request.on_failure` or `Request.on_timeout`, whose signals then tell which request they are about."""
-
-    @functools.wraps(original)
-    def method(request: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _handled.set(request)
-        try:
-            return original(request, *args, **kwargs)
-        finally:
-            _handled.reset(token)
-
-    return method
-
-
-def watched_cancel(original: RequestMethod, supervisor: Supervisor) -> RequestMethod:
-    """Return `Request.cancel` with a word to the supervisor: of what comes again, Celery 5.6 and later send no signal."""
-
-    @functools.wraps(original)
-    def cancel(request: Any, *args: Any, **kwargs: Any) -> None:
-        original(request, *args, **kwargs)
-        call_contained("cancelled span", supervisor.cancelled, request)
-
-    return cancel
+def with_current_request(original: RequestMethod, request: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call `Request.on_failure` or `Request.on_timeout`; their signals are then about `request`."""
+    token = _handled.set(request)
+    try:
+        return original(request, *args, **kwargs)
+    finally:
+        _handled.reset(token)
 
 
 class Supervisor:
@@ -123,15 +106,20 @@ class Supervisor:
             verdict = _Verdict("RETRY", error_message(cause), cause, is_error=False)
             self._tell_running(sender, self._take(request), verdict)
 
-    def cancelled(self, request: Any) -> None:
-        """After ``Request.cancel``: Celery has killed the child, for a cold stop or a lost broker.
+    def cancel(self, original: RequestMethod, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Call `Request.cancel`, which kills the child for a cold stop or a lost broker.
 
-        Unless the message is acknowledged late, and so comes again, that was its end.
+        Celery 5.6 and later send no signal of an attempt whose message comes again.
         """
+        original(request, *args, **kwargs)
         if request.time_start:
-            killed = Terminated("cancelled by the worker")
-            verdict = _Verdict("RETRY", str(killed), killed, not request.task.acks_late)
-            self._tell_running(request.task, self._running.pop(_attempt(request), None), verdict)
+            call_contained("cancelled span", self._cancelled, request)
+
+    def _cancelled(self, request: Any) -> None:
+        # unless the message is acknowledged late, and so comes again, that was its end
+        killed = Terminated("cancelled by the worker")
+        verdict = _Verdict("RETRY", str(killed), killed, not request.task.acks_late)
+        self._tell_running(request.task, self._running.pop(_attempt(request), None), verdict)
 
     def revoked(
         self, sender: Any, request: Any, terminated: bool, signum: Any, expired: bool, **_: Any

@@ -5,20 +5,21 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery, signals
 from celery.worker.request import Request
-from obs_core.integration import mark_worker_process
+from obs_core.integration import Patches, mark_worker_process
 
-from obs_celery._beat import Ticks
-from obs_celery._eager import EagerCanvas
+from obs_celery._beat import apply_entry
+from obs_celery._eager import CANVAS, apply_canvas
 from obs_celery._execute import Executions
 from obs_celery._flush import flush
 from obs_celery._options import Options
-from obs_celery._publish import traced_send_task, write_message
-from obs_celery._setup import Setup, Setups
-from obs_celery._supervise import Supervisor, named_request, watched_cancel
+from obs_celery._publish import send_task, write_message
+from obs_celery._state import Setup, Setups
+from obs_celery._supervise import Supervisor, with_current_request
 
 Receiver = Callable[..., Any]
 
@@ -28,11 +29,9 @@ class Installation:
 
     def __init__(self) -> None:
         self.setups = Setups()
-        self._executions = Executions(self.setups)
+        self._patches = Patches()
+        self._executions = Executions(self.setups, self._patches)
         self._supervisor = Supervisor(self.setups)
-        self._ticks = Ticks()
-        self._eager = EagerCanvas(self.setups)
-        self._replaced: list[tuple[type, str, Any]] = []
         self._marked = False
 
     def _signals(self) -> list[tuple[Any, Receiver]]:
@@ -65,11 +64,17 @@ class Installation:
         if first:
             for signal, receiver in self._signals():
                 signal.connect(receiver, weak=False)
-            self._replace(Celery, "send_task", traced_send_task(Celery.send_task, self.setups))
-            self._replace(Request, "cancel", watched_cancel(Request.cancel, self._supervisor))
-            for name in ("on_failure", "on_timeout"):
-                self._replace(Request, name, named_request(getattr(Request, name)))
-            self._eager.wrap()
+            self._patch()
+
+    def _patch(self) -> None:
+        """Replace what no signal tells: failed publishes, eager canvas, the request behind a worker's signals."""
+        wrap = self._patches.wrap
+        wrap(Celery, "send_task", partial(send_task, self.setups))
+        wrap(Request, "cancel", self._supervisor.cancel)
+        for name in ("on_failure", "on_timeout"):
+            wrap(Request, name, with_current_request)
+        for kind in CANVAS:
+            wrap(kind, "apply", partial(apply_canvas, self.setups))
 
     def remove(self, app: Any | None) -> None:
         """Take back what `add` did for `app`; live spans end; the last one disconnects everything."""
@@ -85,24 +90,10 @@ class Installation:
                 signal.disconnect(receiver)
         # an execution under way restores its thread's context when it is done
         self._executions.when_idle(self._disconnect_last)
-        self._put_back()
-        self._executions.restore()
-        self._ticks.restore()
-        self._eager.restore()
+        self._patches.undo()
         self._mark_worker(False)
         if (stopped := _test_worker_stopped()) is not None:
             stopped.disconnect(self._on_worker_shutdown)
-
-    def _replace(self, owner: type, name: str, wrapper: Any) -> None:
-        setattr(owner, name, wrapper)
-        self._replaced.append((owner, name, wrapper))
-
-    def _put_back(self) -> None:
-        """Unless someone has wrapped ours since."""
-        while self._replaced:
-            owner, name, wrapper = self._replaced.pop()
-            if getattr(owner, name) is wrapper:
-                setattr(owner, name, wrapper.__wrapped__)
 
     def _disconnect_last(self) -> None:
         if not self.setups:
@@ -123,7 +114,7 @@ class Installation:
         # a schedule in Redis or a database is read at each tick; a beat in a thread is in somebody else's process
         if threading.current_thread() is threading.main_thread():
             self._mark_worker(True)
-        self._ticks.wrap(sender.scheduler)
+        self._patches.wrap(sender.scheduler, "apply_async", apply_entry)
 
     def _on_worker_shutdown(self, **_: Any) -> None:
         self._flush()

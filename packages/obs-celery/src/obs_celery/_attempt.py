@@ -21,7 +21,7 @@ from obs_celery._message import (
     waits_s,
 )
 from obs_celery._options import Options
-from obs_celery._setup import Setup, TaskFacts
+from obs_celery._state import Setup, TaskFacts
 
 
 @dataclass(slots=True)
