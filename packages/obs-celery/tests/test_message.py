@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from celery.app.task import Context
-from obs_celery._message import ATTEMPT, drawn_span_id, extract
+from obs_celery._message import ATTEMPT, drawn_span_id
+from obs_celery._propagation import extract
 from opentelemetry import trace
 
 

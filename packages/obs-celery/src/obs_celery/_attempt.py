@@ -13,14 +13,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
-from obs_celery._message import (
-    RELATION_HEADER,
-    header,
-    previous_attempt,
-    span_context_of,
-    waits_s,
-)
+from obs_celery._message import RELATION_HEADER, header, previous_attempt, waits_s
 from obs_celery._options import Options
+from obs_celery._propagation import span_context_of
 from obs_celery._state import Setup, TaskFacts
 
 

@@ -18,7 +18,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
 from obs_celery._attempt import Attempt
-from obs_celery._message import extract, span_context_of, waits_s
+from obs_celery._message import waits_s
+from obs_celery._propagation import extract, span_context_of
 from obs_celery._state import Setup
 
 #: The exception that the batch executed last in this context has raised.

@@ -13,8 +13,9 @@ from obs_celery._arguments import MAPS, captured_arguments, items_of
 from obs_celery._attempt import Attempt, attempt_of, is_passage
 from obs_celery._batches import batch_attempt, batch_of, batch_request, watch_batches
 from obs_celery._execution import Execution, Passage, current_execution
-from obs_celery._message import PREVIOUS, drawn_span_id, extract, told_attempt
+from obs_celery._message import PREVIOUS, drawn_span_id, told_attempt
 from obs_celery._options import Options
+from obs_celery._propagation import extract
 from obs_celery._state import Setup, Setups
 
 

@@ -16,14 +16,9 @@ from opentelemetry.trace import Span, set_span_in_context
 
 from obs_celery._attempt import Attempt
 from obs_celery._batches import take_raised
-from obs_celery._message import (
-    drawn_span_id,
-    repeat_context,
-    span_context_of,
-    told_attempt,
-    without_context,
-)
+from obs_celery._message import drawn_span_id, told_attempt
 from obs_celery._outcome import Outcome, outcome_of
+from obs_celery._propagation import repeat_context, span_context_of, without_context
 from obs_celery._state import Setup
 
 _CELERY = VERSION[:2]

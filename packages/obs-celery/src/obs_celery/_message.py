@@ -1,25 +1,13 @@
-"""The headers of a message: what the producer writes, what whoever executes or supervises the task reads."""
+"""A message's headers and fields: their names, and what they say of an attempt."""
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from functools import lru_cache
 from typing import Any
 
-from obs_core.integration import call_contained, outgoing_context
-from opentelemetry import baggage, propagate
-from opentelemetry.context import Context, get_current
-from opentelemetry.propagators.textmap import Getter, TextMapPropagator
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    NonRecordingSpan,
-    SpanContext,
-    TraceFlags,
-    set_span_in_context,
-)
+from opentelemetry.trace import SpanContext, TraceFlags
 
 #: Epoch seconds, stamped just before sending.
 SENT_AT = "obs-sent-at"
@@ -29,172 +17,20 @@ PREVIOUS = "obs-previous"
 RELATION_HEADER = "obs-relation"
 #: Never on the wire: the main process gives it to the child within the request, see `obs_celery._supervise`.
 ATTEMPT = "obs-attempt"
+TRACEPARENT = "traceparent"
 
-_TRACEPARENT = "traceparent"
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
-_TRACEPARENT_FORMAT = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
-_FLAGS = tuple(f"{flags:02x}" for flags in range(256))
-_W3C = frozenset({"traceparent", "tracestate", "baggage"})
-# under which keys a context keeps its span and its baggage: one look instead of the four calls of the public getters
-(_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
-(_BAGGAGE_KEY,) = baggage.set_baggage("", "", Context())
-
-
-class _RequestGetter(Getter[Any]):
-    """Reads a task's request: headers stand at its top level (protocol 2), or nested (protocol 1, Sentry, eager)."""
-
-    def get(self, carrier: Any, key: str) -> list[str] | None:
-        value = header(carrier, key)
-        return [value] if isinstance(value, str) else None
-
-    def keys(self, carrier: Any) -> list[str]:
-        return [*vars(carrier), *(carrier.headers or ())]
-
-
-_getter = _RequestGetter()
 
 
 def header(request: Any, key: str) -> Any:
     """Return the header `key` of a task's request, or None; a ``tracestate`` only from where its ``traceparent`` stands."""
     fields = vars(request)
     value = fields.get(key)
-    if value is None and key == "tracestate" and _TRACEPARENT in fields:
+    if value is None and key == "tracestate" and TRACEPARENT in fields:
         return None
     if value is None and isinstance(nested := fields.get("headers"), dict):
         value = nested.get(key)
     return value
-
-
-def extract(request: Any) -> Context:
-    """Return the producer's context, by the global propagator; an empty one when there is none or it is malformed.
-
-    Nothing of the context that happens to be current in a pool's thread gets in.
-    """
-    return (
-        _extract_alone(request)
-        or call_contained("propagator", propagate.extract, request, Context(), _getter)
-        or Context()
-    )
-
-
-@lru_cache(maxsize=8)
-def _fields(propagator: TextMapPropagator) -> frozenset[str]:
-    return frozenset(propagator.fields)
-
-
-@lru_cache(maxsize=8)
-def _speaks_w3c(propagator: TextMapPropagator) -> bool:
-    return _fields(propagator) == _W3C
-
-
-def _extract_alone(request: Any) -> Context | None:
-    """Read a ``traceparent`` that comes alone, the usual case, at a tenth of what two propagators take."""
-    fields = vars(request)
-    nested = fields.get("headers") or ()
-    if "baggage" in fields or "tracestate" in fields or "baggage" in nested:
-        return None
-    found = _TRACEPARENT_FORMAT.fullmatch(str(fields.get(_TRACEPARENT)))
-    if found is None or not _speaks_w3c(propagate.get_global_textmap()):
-        return None
-    span = (
-        NonRecordingSpan(_span_context(found))
-        if int(found[3], 16) & TraceFlags.SAMPLED
-        else _Unsampled(found)
-    )
-    return Context({_SPAN_KEY: span})
-
-
-def _span_context(traceparent: re.Match[str]) -> SpanContext:
-    trace_id, span_id, flags = traceparent.groups()
-    return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))
-
-
-class _Unsampled(NonRecordingSpan):
-    """A producer that is not recorded, as its ``traceparent`` tells; most tasks never ask for more."""
-
-    def __init__(self, traceparent: re.Match[str]) -> None:
-        self._traceparent = traceparent
-
-    def get_span_context(self) -> SpanContext:
-        return _span_context(self._traceparent)
-
-    def __repr__(self) -> str:
-        return f"NonRecordingSpan({self.get_span_context()!r})"
-
-
-def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str | None) -> None:
-    """Write the current context and the time into a message's `headers`, in place.
-
-    A retry keeps the context of the message it repeats, so that attempts are siblings, and tells its previous attempt:
-    `previous` where it is known, else by the span id that the main process had drawn for it.
-    """
-    drawn = headers.pop(ATTEMPT, None)
-    headers.pop(PREVIOUS, None)
-    if retries and (previous or drawn) and _has_context(headers):
-        previous = previous or _drawn_attempt(headers, str(drawn))
-        if previous:
-            headers[PREVIOUS] = previous
-    elif not _write_alone(headers, context := outgoing_context(get_current())):
-        without_context(headers)
-        call_contained("propagator", propagate.inject, headers, context)
-    headers[SENT_AT] = time.time()
-
-
-def _write_alone(headers: MutableMapping[str, Any], context: Context) -> bool:
-    """Write a span that comes alone, the usual case, by hand; False where that is not for us to do."""
-    span = span_context_of(context)
-    if (
-        span is None
-        or span.trace_state
-        or _BAGGAGE_KEY in context
-        or not _speaks_w3c(propagate.get_global_textmap())
-    ):
-        return False
-    headers.pop("tracestate", None)
-    headers.pop("baggage", None)
-    headers[_TRACEPARENT] = (
-        f"00-{span.trace_id:032x}-{span.span_id:016x}-{_FLAGS[span.trace_flags]}"
-    )
-    return True
-
-
-def without_context(headers: MutableMapping[str, Any]) -> None:
-    """Take the propagator's own keys out of `headers`, in place."""
-    for key in _fields(propagate.get_global_textmap()):
-        headers.pop(key, None)
-
-
-def repeat_context(request: Any, headers: MutableMapping[str, Any]) -> None:
-    """Put what `request` has come with into the `headers` of its retry, in place.
-
-    Celery does so by itself, unless Sentry or ddtrace has written into the headers' own ``headers``: then only those are.
-    """
-    for key in (*_fields(propagate.get_global_textmap()), RELATION_HEADER):
-        value = header(request, key)
-        if value is not None:
-            headers[key] = value
-
-
-def _has_context(headers: Mapping[str, Any]) -> bool:
-    return any(key in headers for key in _fields(propagate.get_global_textmap()))
-
-
-def _drawn_attempt(headers: Mapping[str, Any], drawn: str) -> str | None:
-    parent = _TRACEPARENT_FORMAT.fullmatch(str(headers.get(_TRACEPARENT)))
-    return f"{parent[1]}-{drawn}" if parent and len(drawn) == 16 else None
-
-
-def lost_attempt(headers: object) -> Context | None:
-    """Return a context in the attempt that the main process sends again since its child was lost; else None."""
-    if not isinstance(headers, Mapping) or ATTEMPT not in headers:
-        return None
-    parent = _TRACEPARENT_FORMAT.fullmatch(str(headers.get(_TRACEPARENT)))
-    if parent is None:
-        return None
-    lost = SpanContext(
-        int(parent[1], 16), int(headers[ATTEMPT], 16), True, TraceFlags(int(parent[3], 16))
-    )
-    return set_span_in_context(NonRecordingSpan(lost))
 
 
 def told_attempt(span: SpanContext) -> str:
@@ -249,19 +85,3 @@ def chord_id(chord: Any) -> str | None:
     options = chord.get("options") if isinstance(chord, Mapping) else None
     found = options.get("task_id") if isinstance(options, Mapping) else None
     return str(found) if found else None
-
-
-def span_context_of(context: Context) -> SpanContext | None:
-    """Return the span that `context` is in, or None when it is in none."""
-    span: Any = context.get(_SPAN_KEY)
-    found: SpanContext | None = span.get_span_context() if span is not None else None
-    return found if found is not None and found.is_valid else None
-
-
-def is_unsampled(context: Context) -> bool:
-    """Whether `context` belongs to a trace that is not recorded: a span in it would not be either (parent-based sampling)."""
-    span: Any = context.get(_SPAN_KEY)
-    if span is None or type(span) is _Unsampled:
-        return span is not None
-    parent = span.get_span_context()
-    return parent.is_valid and not parent.trace_flags & TraceFlags.SAMPLED

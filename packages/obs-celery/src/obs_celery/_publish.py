@@ -13,13 +13,8 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
 from obs_celery._execution import tell_retry
-from obs_celery._message import (
-    RELATION_HEADER,
-    chord_id,
-    lost_attempt,
-    span_context_of,
-    write_headers,
-)
+from obs_celery._message import RELATION_HEADER, chord_id
+from obs_celery._propagation import lost_attempt, span_context_of, write_headers
 from obs_celery._state import Setup, Setups
 
 #: Key of an OpenTelemetry context: the name of the beat entry that is due.

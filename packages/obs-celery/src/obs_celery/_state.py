@@ -18,9 +18,9 @@ from opentelemetry.context import Context
 
 from obs_celery._arguments import MAPS
 from obs_celery._broker import Broker, describe_broker
-from obs_celery._message import is_unsampled
 from obs_celery._metrics import Labels, Metrics
 from obs_celery._options import Options
+from obs_celery._propagation import is_unsampled
 
 _contrib = Contrib("opentelemetry.instrumentation.celery:CeleryInstrumentor", package="obs-celery")
 #: Names beyond this many are forgotten and worked out again: `send_task` takes any string.

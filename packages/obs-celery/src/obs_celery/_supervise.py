@@ -33,9 +33,10 @@ from obs_core.integration import (
 from opentelemetry.trace import Span
 
 from obs_celery._attempt import attempt_of
-from obs_celery._message import ATTEMPT, drawn_span_id, extract
+from obs_celery._message import ATTEMPT, drawn_span_id
 from obs_celery._options import Options
 from obs_celery._outcome import fail, unwrapped
+from obs_celery._propagation import extract
 from obs_celery._state import Setup, Setups
 
 RequestMethod = Callable[..., Any]
