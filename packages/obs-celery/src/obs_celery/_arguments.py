@@ -1,4 +1,4 @@
-"""A task's arguments as attributes: only those asked for, never what is secret, never too long."""
+"""A task's arguments as attributes: the requested ones, with secrets masked and long values cut."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MAPS = frozenset({"celery.map", "celery.starmap"})
 
 
 def items_of(kwargs: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    """Return what one of `MAPS` runs over: the inner task and the number of items."""
+    """Return the inner task and the number of items of a task in `MAPS`."""
     inner, items = kwargs.get("task"), kwargs.get("it")
     found: dict[str, AttributeValue] = {}
     if isinstance(inner, Mapping):

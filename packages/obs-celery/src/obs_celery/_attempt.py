@@ -1,6 +1,6 @@
-"""What one attempt of a task looks like as a span: its parent, links and attributes.
+"""An attempt of a task as a span: parent, links and attributes.
 
-Used by the child, which executes the attempt, and by the main process, which tells of it when the child cannot.
+Used by the child, which executes the attempt, and by the main process, which records the attempt where the child cannot.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from obs_celery._state import Setup, TaskFacts
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt, before it has a span.
+    """An attempt without a span yet.
 
     Attributes:
-        facts: What is known of the task.
-        context: What the attempt runs in: the producer's context, or a new root with its baggage.
+        facts: The task's names and attributes.
+        context: The producer's context, or a new root with the producer's baggage.
         links: The producer in link mode, and the attempt before a retry.
         traced: Whether the attempt gets a span; else the context passes through.
         wait_s: Time in the queue, in seconds; None when the producer left no stamp.
@@ -75,14 +75,14 @@ def attempt_of(
     context: Context,
     started_s: float | None = None,
 ) -> Attempt:
-    """Work out where the attempt of `request` stands.
+    """Return the attempt of `request`: its parent or links, and how long it has waited.
 
     Args:
         setup: The app's setup.
         app: The app.
         name: The task's name.
         request: The task's request (`celery.app.task.Context`).
-        context: What the message carries; for an eager task that of its caller, inside which it runs.
+        context: The message's context; for an eager task the caller's.
         started_s: When the attempt started, in seconds since the epoch; None: now.
     """
     facts = setup.facts(app, name)
@@ -98,7 +98,7 @@ def attempt_of(
 
 
 def is_passage(setup: Setup, request: Any, context: Context) -> bool:
-    """Whether nothing at all is to be told of `request`, which has come with `context`: known before anything else is."""
+    """Whether `request`, which has come with `context`, gets neither span nor metrics; asked before all else."""
     if not setup.leaves_out(context) or setup.metrics.are_recorded:
         return False
     return request.is_eager or (
@@ -119,7 +119,7 @@ def _related(
     links: list[Link],
     delay_s: float,
 ) -> Context:
-    """Return `context`, or, in link mode, a root with its baggage; the producer then goes to the front of `links`."""
+    """Return `context`, or, in link mode, a root with the same baggage and the producer as the first of `links`."""
     asked = header(request, RELATION_HEADER)
     if asked == "parent" or (
         asked != "link" and not _is_linked(setup.options, facts, request, delay_s)
@@ -133,7 +133,7 @@ def _related(
 
 
 def _is_linked(options: Options, facts: TaskFacts, request: Any, delay_s: float) -> bool:
-    """Whether the attempt starts a trace of its own when the message does not say: canvas goes first, then ETA, options."""
+    """Whether the attempt starts a new trace where the message does not say: canvas goes first, then ETA, then options."""
     if facts.relation == "parent" and options.link_after_s is None:
         return False
     if request.group or request.chord:

@@ -1,4 +1,4 @@
-"""What a message tells of its task, as attributes: the same on the span that publishes it and on the one that executes it."""
+"""A message's attributes, the same on the spans of publish and execution."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def message_attributes(
     chord: object,
     place: tuple[str | None, str | None],
 ) -> Attributes:
-    """Return a copy of `known` with what the message's `fields`, its `chord` and its place tell.
+    """Return a copy of `known` with the attributes of the message's `fields`, `chord` and `place`.
 
-    `place` is the message's destination and its routing key: see `Broker.place`.
+    `place` is destination and routing key: see `Broker.place`.
     """
     attributes = known.copy()
     for name, key in _FIELDS:

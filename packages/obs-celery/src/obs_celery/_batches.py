@@ -1,7 +1,7 @@
 """celery-batches: a single execution for many messages, with a link to each producer.
 
-The library (0.11) catches what the task raises and sends no ``task_failure``; ``task_postrun`` says FAILURE
-without an exception. So the call of the task is wrapped.
+The library (0.11) catches the task's exception and sends no ``task_failure``; ``task_postrun`` says FAILURE
+without an exception. Hence the call of the task is wrapped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _raised: ContextVar[BaseException | None] = ContextVar("obs_celery_batch_raised"
 
 
 def batch_of(task: Any, args: Any) -> Sequence[Any] | None:
-    """Return the requests that a batch task is executed with; None for any other task."""
+    """Return the requests that a batch task is executed with; None for ordinary tasks."""
     module = sys.modules.get("celery_batches")
     if module is None or not isinstance(task, module.Batches):
         return None
@@ -35,22 +35,28 @@ def batch_of(task: Any, args: Any) -> Sequence[Any] | None:
 
 
 def batch_attempt(setup: Setup, task: Any, requests: Sequence[Any]) -> Attempt:
-    """Return the attempt of a batch: a root, linked to the producer of each message; its wait is the longest.
+    """Return the attempt of a batch: a root with a link to each producer, and the longest wait.
 
-    Left out where producers are known and all of them are unsampled.
+    Left out where producers are known and all are unsampled.
     """
-    messages = [TaskRequest(request.request_dict or {}) for request in requests]
-    producers = [found for message in messages if (found := span_context_of(extract(message)))]
-    waits = [waits_s(message, time.time())[0] for message in messages]
+    producers, waits = [], []
+    for request in requests:
+        message = TaskRequest(request.request_dict or {})
+        producer = span_context_of(extract(message))
+        wait_s, _ = waits_s(message, time.time())
+        if producer is not None:
+            producers.append(producer)
+        if wait_s is not None:
+            waits.append(wait_s)
     facts = setup.facts(task.app, task.name)
     wanted = not producers or any(producer.trace_flags.sampled for producer in producers)
     traced = wanted and not facts.hidden and not setup.leaves_out(Context())
-    wait_s = max((wait for wait in waits if wait is not None), default=None)
-    return Attempt(facts, Context(), [Link(found) for found in producers], traced, wait_s, 0.0)
+    links = [Link(producer) for producer in producers]
+    return Attempt(facts, Context(), links, traced, max(waits, default=None), 0.0)
 
 
 def batch_request(requests: Sequence[Any]) -> TaskRequest:
-    """Return what all messages of a batch share; Celery's own request of a batch is empty."""
+    """Return a request with the batch's destination and host; Celery's own request of a batch is empty."""
     first = requests[0]
     return TaskRequest(delivery_info=first.delivery_info, hostname=first.hostname)
 

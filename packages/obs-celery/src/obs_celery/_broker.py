@@ -1,4 +1,4 @@
-"""Which broker an app talks to, and what its places are called; asked for once an app, never connecting."""
+"""The broker of an app and the names of destinations; looked up once an app, without a connection."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Broker:
     topics: tuple[tuple[str, str], ...] = ()
 
     def place(self, exchange: object, routing_key: object) -> tuple[str | None, str | None]:
-        """Return destination and routing key of a message: the queue, or the exchange where the message has one.
+        """Return a message's destination (the exchange, or else the queue) and routing key.
 
-        A message on its way through RabbitMQ's native delayed delivery has the place that it is sent to in the end.
+        In RabbitMQ's native delayed delivery these are the final ones.
         """
         name, key = str(getattr(exchange, "name", exchange) or ""), str(routing_key or "")
         if name and _DELAY_EXCHANGE.fullmatch(name):
@@ -63,7 +63,7 @@ class Broker:
 
 
 def describe_broker(app: Any) -> Broker:
-    """Tell from `app`'s configuration which broker its tasks are published to. Opens no connection."""
+    """Read `app`'s broker from the configuration. Opens no connection."""
     connection = app.connection_for_write()
     try:
         driver = str(connection.transport.driver_type)
@@ -84,7 +84,11 @@ def describe_broker(app: Any) -> Broker:
 
 def _topics(app: Any) -> tuple[tuple[str, str], ...]:
     queues = [queue for queue in app.amqp.queues.values() if queue.exchange]
-    return tuple((str(queue.routing_key or ""), str(queue.exchange.name)) for queue in queues)
+    return tuple(_topic(queue) for queue in queues)
+
+
+def _topic(queue: Any) -> tuple[str, str]:
+    return str(queue.routing_key or ""), str(queue.exchange.name)
 
 
 def _matches(topic: str, routing_key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Eager canvas in the caller's process: one span around it, without which each of its tasks would begin a trace."""
+"""A span around eager canvas in the caller's process, without which each task would begin a trace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CANVAS = [
 def apply_canvas(
     setups: Setups, apply: Callable[..., Any], canvas: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """Call the `apply` of a chain, group or chord, in a span where there is none around it yet."""
+    """Call the `apply` of a chain, group or chord, in a new span unless a span is current."""
     setup = setups.find(canvas.app)
     has_span = trace.get_current_span().get_span_context().is_valid
     if setup is None or has_span or setup.leaves_out(get_current()):

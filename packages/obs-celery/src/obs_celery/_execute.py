@@ -1,4 +1,4 @@
-"""The execution: a span around the task's body. Runs in the process that executes: a prefork child, or the only one."""
+"""A span around the task's body. Runs in the process that executes: a prefork child, or the worker itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from obs_celery._arguments import MAPS, captured_arguments, items_of
 from obs_celery._attempt import Attempt, attempt_of, is_passage
 from obs_celery._batches import batch_attempt, batch_of, batch_request, watch_batches
 from obs_celery._execution import Execution, Passage, current_execution
-from obs_celery._message import PREVIOUS, drawn_span_id, told_attempt
+from obs_celery._message import PREVIOUS, attempt_name, drawn_span_id
 from obs_celery._options import Options
 from obs_celery._propagation import extract
 from obs_celery._state import Setup, Setups
@@ -47,7 +47,7 @@ def _start_span(setup: Setup, task: Any, request: Any, attempt: Attempt) -> Span
         # an eager retry is no message: it is given the headers of the request as they are
         request.headers = {
             **(request.headers or {}),
-            PREVIOUS: told_attempt(span.get_span_context()),
+            PREVIOUS: attempt_name(span.get_span_context()),
         }
         return span
     drawn = drawn_span_id(request)
@@ -67,7 +67,7 @@ def _describe(options: Options, span: Span, task: Any, args: Any, kwargs: Any) -
 
 
 class Executions:
-    """The receivers of ``task_prerun`` and ``task_postrun``, and what is being executed now. Thread-safe."""
+    """The receivers of ``task_prerun`` and ``task_postrun``, with the current executions. Thread-safe."""
 
     def __init__(self, setups: Setups, patches: Patches) -> None:
         self._setups = setups
@@ -92,7 +92,7 @@ class Executions:
     def finished(
         self, task_id: str, retval: Any = None, state: str | None = None, **_: Any
     ) -> None:
-        """On ``task_postrun``: end. It follows every ``task_prerun`` unless the process is gone."""
+        """On ``task_postrun``, which follows every ``task_prerun`` unless the process is gone: end."""
         execution = current_execution()
         # one of an app that is not instrumented may be running inside
         if execution is not None and execution.task_id == task_id:
@@ -102,7 +102,7 @@ class Executions:
                 self._run_then()
 
     def abandon(self, setup: Setup) -> None:
-        """End what is being executed under `setup`; each one's context is restored when its task is done."""
+        """End the spans of current executions under `setup`; their contexts are restored when the tasks are done."""
         for execution in [running for running in self._running if running.setup is setup]:
             execution.abandon()
 

@@ -1,4 +1,4 @@
-"""An attempt being executed, from ``task_prerun`` to ``task_postrun``: its context, its span, its numbers."""
+"""The context, span and metrics of an attempt from ``task_prerun`` to ``task_postrun``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, set_span_in_context
 
 from obs_celery._attempt import Attempt
 from obs_celery._batches import take_raised
-from obs_celery._message import drawn_span_id, told_attempt
+from obs_celery._message import attempt_name, drawn_span_id
 from obs_celery._outcome import Outcome, outcome_of
 from obs_celery._propagation import repeat_context, span_context_of, without_context
 from obs_celery._state import Setup
@@ -28,7 +28,7 @@ _terminate_handler_fired: Callable[[], bool] | None = getattr(
 
 
 class Passage:
-    """An attempt of which nothing is recorded, from ``task_prerun`` to ``task_postrun``: it only has its producer's context."""
+    """An attempt that is not recorded, only executed in the producer's context."""
 
     __slots__ = ("_context_token", "_outer", "setup", "span", "task_id")
 
@@ -44,12 +44,12 @@ class Passage:
         )
 
     def finish(self, state: str | None, result: object) -> None:
-        """Restore what was there before."""
+        """Restore the context before."""
         detach(self._context_token)
         _executing.reset(self._outer)
 
     def abandon(self) -> None:
-        """End the span of an execution that goes on after its instrumentation has been taken away."""
+        """End the span of an execution that goes on without instrumentation."""
         if self.span is not None and self.span.is_recording():
             self.span.set_attribute("celery.state", "STARTED")
             self.span.end()
@@ -65,9 +65,9 @@ def current_execution() -> Passage | None:
 
 
 class Execution(Passage):
-    """An attempt that is told of, as a span or in numbers; both signals come in the same thread and context.
+    """An attempt that is recorded, as a span or in metrics; both signals come in the same thread and context.
 
-    `supervised` means that the main process tells of the attempt when this process is killed in it.
+    `supervised` means that the main process records the attempt when this process is killed in the middle.
     """
 
     __slots__ = ("_handling", "_started", "attempt", "supervised", "task")
@@ -90,7 +90,7 @@ class Execution(Passage):
         self._started = time.perf_counter()
 
     def finish(self, state: str | None, result: object) -> None:
-        """End the attempt as Celery says, or leave it to the main process when this one is being killed in it."""
+        """End the attempt as Celery says, or leave that to the main process when this process is being killed."""
         super().finish(state, result)
         raised = sys.exc_info()[1]
         if raised is self._handling:
@@ -111,7 +111,7 @@ class Execution(Passage):
         try:
             if span.is_recording():
                 options = self.setup.options
-                outcome.tell(span, options)
+                outcome.write_on(span, options)
                 if options.end_hook is not None:
                     call_contained("end_hook", options.end_hook, span, self.task, outcome.state)
         finally:
@@ -119,10 +119,10 @@ class Execution(Passage):
 
 
 def _is_being_killed(state: str | None, raised: BaseException | None) -> bool:
-    """Whether this child goes down with the attempt, so that the main process is the one to tell of it.
+    """Whether this child ends with the attempt, and the main process records it.
 
-    A task that exits by itself takes the child with it as well; but Celery before 5.7 loses what billiard 4.3 and later
-    report of that (https://github.com/celery/billiard/issues/427), and then it is told here.
+    A task that exits ends the child as well; but Celery before 5.7 loses billiard's report of that, 4.3 and later
+    (https://github.com/celery/billiard/issues/427), and then the child records the attempt.
     """
     if _terminate_handler_fired is not None and _terminate_handler_fired():
         return state != "SUCCESS" or raised is not None
@@ -130,10 +130,10 @@ def _is_being_killed(state: str | None, raised: BaseException | None) -> bool:
     return leaves and (_terminate_handler_fired is None or _CELERY >= (5, 7))
 
 
-def tell_retry(request: Any, headers: MutableMapping[str, Any]) -> str | None:
-    """Return how a retry of what `request` executes is to name this attempt, given the `headers` that it repeats.
+def previous_of_retry(request: Any, headers: MutableMapping[str, Any]) -> str | None:
+    """Return the name of this attempt for the retry of `request`, whose `headers` are changed in place.
 
-    Headers that gave no producer are taken out, so that retries of an attempt that began its trace stay in that trace.
+    Headers without a producer are removed: retries of an attempt that began a trace stay in that trace.
     """
     execution = _executing.get()
     if (
@@ -147,4 +147,4 @@ def tell_retry(request: Any, headers: MutableMapping[str, Any]) -> str | None:
         without_context(headers)
     else:
         repeat_context(request, headers)
-    return told_attempt(execution.span.get_span_context())
+    return attempt_name(execution.span.get_span_context())

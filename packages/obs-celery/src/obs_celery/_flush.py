@@ -1,4 +1,4 @@
-"""Export what is finished before a process goes, within a bound."""
+"""Export finished spans and metrics before a process ends, within a bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry import metrics, trace
 
 
 def flush(timeout_s: float) -> None:
-    """Flush spans and metrics; return after `timeout_s` seconds at the latest, whatever the provider and the collector do."""
+    """Flush spans and metrics; return after `timeout_s` seconds at the latest, even if provider or collector hang."""
     flushing = threading.Thread(
         target=_flush, args=(timeout_s,), name="obs-celery-flush", daemon=True
     )

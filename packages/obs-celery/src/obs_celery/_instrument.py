@@ -46,37 +46,37 @@ def instrument_celery(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
-    """Trace what `app` publishes and executes: in services, workers (every pool) and beat, from this one call.
+    """Trace the tasks that `app` publishes and executes, in services, workers (every pool) and beat.
 
-    Call it where the app is made, at import time, so that every process that imports the app is covered; before or after
+    Call this where the app is made, at import time: then every process that imports the app is covered. Before or after
     `setup_tracing`, before or after a fork. A second call for the same app with the same options changes nothing.
 
     Args:
-        app: The app; None: every app that is not instrumented by itself, with these options.
-        relation: ``"parent"``: an execution belongs to its producer's trace. ``"link"``: it starts its own trace, linked
-            to the producer's span, and keeps the baggage. Groups and chords stay in one trace. One call chooses for itself
+        app: The app. Default: every app without a call for that app alone.
+        relation: ``"parent"``: an execution belongs to the producer's trace. ``"link"``: an execution starts a trace, linked
+            to the producer's span, and keeps the baggage. Groups and chords stay together. A single message may choose
             by ``headers={RELATION_HEADER: "link"}``. Default ``"parent"``.
         task_relations: The relation by the task's name or glob, before `relation`; the first match counts.
         link_after_s: Link instead when the ETA or countdown is further away than this, in seconds. Default: never.
-        exclude: Names or globs of tasks that get no span on either side; the context passes through them.
+        exclude: Names or globs of tasks without spans on either side; the context passes through.
         show_internal: Show ``celery.chord_unlock``, ``celery.accumulate`` and ``celery.backend_cleanup``. Default False.
-        error_states: Which of ``"REVOKED"`` (before it started), ``"EXPIRED"`` and ``"REJECTED"`` (without requeue) are
+        error_states: Which of ``"REVOKED"`` (before the start), ``"EXPIRED"`` and ``"REJECTED"`` (without requeue) are
             errors. Default: none.
         capture_args: Names or globs of arguments to record as ``celery.args.<name>``. Default: none.
         max_value_bytes: Longest recorded argument or reason, in bytes of UTF-8. Default 1,024.
         redact: More name globs whose values are never recorded, beside obs-core's.
-        publish_hook: Called with ``(span, task_name, headers)`` before a message is sent; it may change both.
-        start_hook: Called with ``(span, task)`` before the task's body; ``task.request`` is there.
-        end_hook: Called with ``(span, task, state)`` after it. A hook that raises is logged and changes nothing.
+        publish_hook: Called with ``(span, task_name, headers)`` before a message is sent; may change span and headers.
+        start_hook: Called with ``(span, task)`` before the task's body; ``task.request`` is set.
+        end_hook: Called with ``(span, task, state)`` after the body. A hook that raises is logged and changes nothing.
         flush_timeout_s: Longest time that a stopping child or worker waits for the collector, in seconds. Default 2.
-        tracer_provider: Default: the global one, also when it is set later.
-        meter_provider: Default: the global one.
+        tracer_provider: Default: the global provider, also if set later.
+        meter_provider: Default: the global provider.
 
     Returns:
-        A handle whose ``uninstrument()`` takes all of it back.
+        A handle whose ``uninstrument()`` undoes this call.
 
     Raises:
-        ConfigurationError: An option is wrong; the message says what, the value and the fix.
+        ConfigurationError: An option is wrong; the message names the option, the value and the fix.
         AlreadyConfiguredError: The app is instrumented already, with other options.
         MissingDependencyError: Celery is not installed.
     """
@@ -97,9 +97,12 @@ def instrument_celery(
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )
+    return _instrument(_evaluated(app), options)
+
+
+def _instrument(app: Any, options: Options) -> InstrumentationHandle:
     require("celery", package=_PACKAGE)
     integration.warn_unsupported_version(_PACKAGE, "celery")
-    app = _evaluated(app)
     return instrument_once(
         _NAME,
         partial(_install, app, options),
@@ -114,7 +117,7 @@ def _by_name(options: Options) -> dict[str, object]:
 
 
 def uninstrument_celery(app: Celery | None = None) -> None:
-    """Take back what `instrument_celery` did for `app` (None: for all apps); live spans end, nothing stays behind."""
+    """Undo `instrument_celery` for `app` (default: all apps); live spans end, and Celery is as before."""
     integration.uninstrument(_NAME, target=_evaluated(app))
 
 

@@ -1,4 +1,4 @@
-"""A message's headers and fields: their names, and what they say of an attempt."""
+"""The headers of a message: names, previous attempt, agreed span id, waiting times, chord."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SPAN_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def header(request: Any, key: str) -> Any:
-    """Return the header `key` of a task's request, or None; a ``tracestate`` only from where its ``traceparent`` stands."""
+    """Return the header `key` of a task's request, or None; a ``tracestate`` only from beside the ``traceparent``."""
     fields = vars(request)
     value = fields.get(key)
     if value is None and key == "tracestate" and TRACEPARENT in fields:
@@ -33,7 +33,7 @@ def header(request: Any, key: str) -> Any:
     return value
 
 
-def told_attempt(span: SpanContext) -> str:
+def attempt_name(span: SpanContext) -> str:
     """Return how `PREVIOUS` names `span`."""
     return f"{span.trace_id:032x}-{span.span_id:016x}"
 
@@ -53,7 +53,7 @@ def previous_attempt(request: Any) -> SpanContext | None:
 
 
 def drawn_span_id(request: Any) -> int | None:
-    """Return the span id that the main process drew for this attempt, or None where it draws none."""
+    """Return the span id that the main process drew for this attempt, or None."""
     value = vars(request).get(ATTEMPT)
     # a stranger's message may say anything under our key
     return int(value, 16) or None if isinstance(value, str) and _SPAN_ID.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""Metrics, through the API alone: without a MeterProvider they cost next to nothing. No task id is ever a label."""
+"""Metrics through OpenTelemetry's API, nearly free without a MeterProvider. Task ids are never labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BUCKETS = (
 
 
 class Metrics:
-    """The instruments of one instrumentation. Thread-safe; a forked child goes on with streams of its own."""
+    """The instruments of an instrumentation. Thread-safe; a forked child continues with separate streams."""
 
     def __init__(self, provider: MeterProvider | None, version: str) -> None:
         meter = metrics.get_meter("obs_celery", version, provider)
@@ -54,11 +54,11 @@ class Metrics:
 
     @property
     def are_recorded(self) -> bool:
-        """Whether there is a MeterProvider: until then the API's instruments are proxies with nothing behind them."""
+        """Whether a MeterProvider is set: until then the API's instruments are empty proxies."""
         return getattr(self.active, "_real_instrument", self.active) is not None
 
     def started(self, labels: Labels, wait_s: float | None) -> None:
-        """Count one more that is being executed, and how long it has waited for that, where this is known."""
+        """Count an execution that starts, and record the queue wait where known."""
         self.active.add(1, labels)
         if wait_s is not None:
             self.queue_wait.record(wait_s, labels)
@@ -66,7 +66,7 @@ class Metrics:
     def ended(
         self, labels: Labels, state: str, error: str | None, duration_s: float | None
     ) -> None:
-        """Count one outcome and, when the task did run, its duration."""
+        """Count an outcome, and record the duration of a task that ran."""
         outcome = {**labels, "celery.state": state}
         if error:
             outcome["error.type"] = error

@@ -1,4 +1,4 @@
-"""What the user chose, checked when it is said; the same in every process."""
+"""The options of `instrument_celery`, checked at set-up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INTERNAL = frozenset({"celery.chord_unlock", "celery.accumulate", "celery.backen
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of `instrument_celery`, described there. Immutable, so one may be shared by all threads."""
+    """The options, described in `instrument_celery`. Immutable, hence safe to share between threads."""
 
     relation: Relation = "parent"
     task_relations: Mapping[str, Relation] = field(default_factory=dict)
@@ -64,13 +64,13 @@ class Options:
         return redactor(tuple(self.redact))
 
     def hides(self, name: str) -> bool:
-        """Whether the task `name` gets no span on either side; the context passes through it all the same."""
+        """Whether the task `name` gets no span on either side; the context passes through."""
         return (name in INTERNAL and not self.show_internal) or any(
             fnmatchcase(name, glob) for glob in self.exclude
         )
 
     def relation_of(self, name: str) -> Relation:
-        """The relation of task `name` to its producer, when neither the message nor its ETA says otherwise."""
+        """The relation of task `name` to the producer, unless message or ETA say otherwise."""
         found = (
             relation for glob, relation in self.task_relations.items() if fnmatchcase(name, glob)
         )
@@ -78,14 +78,14 @@ class Options:
 
     @cached_property
     def links_nothing(self) -> bool:
-        """Whether every task is a child of its producer, unless its message says otherwise."""
+        """Whether every task is a child of the producer, unless the message says otherwise."""
         return self.link_after_s is None and "link" not in {
             self.relation,
             *self.task_relations.values(),
         }
 
     def captures(self, argument: str) -> bool:
-        """Whether the value of `argument` may be recorded (if it is not secret by its name)."""
+        """Whether the value of `argument` is recorded (masked, if the name is secret)."""
         return any(fnmatchcase(argument, glob) for glob in self.capture_args)
 
 

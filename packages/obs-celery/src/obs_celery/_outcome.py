@@ -1,4 +1,4 @@
-"""How an attempt's end is told: Celery's final state → status, attributes, error."""
+"""The outcome of an attempt: from Celery's final state to status, attributes and error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ASKED_FOR = {Retry: "RETRY", Reject: "REJECTED", Ignore: "IGNORED"}
 
 
 class Outcome:
-    """The final `state`, and the exception behind it: `error` is set for a failure alone."""
+    """The final `state` and the exception that caused the state; `error` is set for failures alone."""
 
     __slots__ = ("cause", "error", "state")
 
@@ -32,15 +32,15 @@ class Outcome:
         """``error.type`` of a failure."""
         return error_type(self.error) if self.error is not None else None
 
-    def tell(self, span: Span, options: Options) -> None:
+    def write_on(self, span: Span, options: Options) -> None:
         """Write the outcome on `span`."""
         span.set_attribute("celery.state", self.state)
         if self.error is not None:
             record_error(span, self.error)
         elif self.state in ("RETRY", "REJECTED", "IGNORED", "FAILURE"):
-            self._tell_reason(span, options)
+            self._write_reason(span, options)
 
-    def _tell_reason(self, span: Span, options: Options) -> None:
+    def _write_reason(self, span: Span, options: Options) -> None:
         assert self.cause is not None
         reason = getattr(self.cause, "reason", None) if isinstance(self.cause, Reject) else None
         text = str(reason) if reason is not None else error_message(self.cause)
@@ -64,11 +64,11 @@ def fail(span: Span, cause: BaseException | type[BaseException], reason: str) ->
 def outcome_of(
     task: Any, state: str | None, result: object, raised: BaseException | None
 ) -> Outcome:
-    """Tell how an execution ended.
+    """Return the outcome of an execution.
 
     Args:
         task: The task, for the exceptions that it declares as expected (`throws`).
-        state: What ``task_postrun`` says; None when the execution was left by an exception.
+        state: From ``task_postrun``; None when the execution was left by an exception.
         result: The return value, or the exception behind `state`.
         raised: The exception that is leaving the execution right now.
     """
@@ -100,7 +100,7 @@ def _stateless(state: str | None) -> Outcome:
 
 
 def unwrapped(result: object) -> BaseException | None:
-    """Return the exception in `result`, out of the ExceptionWithTraceback that a pool wraps it in; None for a value."""
+    """Return the exception in `result`, unwrapped from a pool's ExceptionWithTraceback; None for a value."""
     inner = (
         getattr(result, "exc", None)
         if type(result).__name__ == "ExceptionWithTraceback"

@@ -1,4 +1,4 @@
-"""Everything that is put into Celery, and taken out again: one table of signals, one method."""
+"""All changes to Celery, and their inverse: a table of signals, and the replaced methods."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Installation:
         self._marked = False
 
     def _signals(self) -> list[tuple[Any, Receiver]]:
-        """Who listens to what, by the process it happens in."""
+        """Each signal with the receiver, by process."""
         executions, supervisor = self._executions, self._supervisor
         return [
             # wherever a task is sent
@@ -58,7 +58,7 @@ class Installation:
         ]
 
     def add(self, app: Any | None, options: Options) -> None:
-        """Instrument `app` (None: all); the first one connects everything."""
+        """Instrument `app` (None: all apps); the first call connects everything."""
         first = not self.setups
         self.setups.put(app, Setup(options))
         if first:
@@ -67,7 +67,7 @@ class Installation:
             self._patch()
 
     def _patch(self) -> None:
-        """Replace what no signal tells: failed publishes, eager canvas, the request behind a worker's signals."""
+        """Wrap methods where no signal is enough: failed publishes, eager canvas, the request behind a signal."""
         wrap = self._patches.wrap
         wrap(Celery, "send_task", partial(send_task, self.setups))
         wrap(Request, "cancel", self._supervisor.cancel)
@@ -77,7 +77,7 @@ class Installation:
             wrap(kind, "apply", partial(apply_canvas, self.setups))
 
     def remove(self, app: Any | None) -> None:
-        """Take back what `add` did for `app`; live spans end; the last one disconnects everything."""
+        """Undo `add` for `app`; live spans end; the last call disconnects everything."""
         setup = self.setups.take(app)
         if setup is not None:
             self._executions.abandon(setup)

@@ -1,4 +1,4 @@
-"""The trace context in a message: written by the producer, read by whoever executes or supervises the task."""
+"""The trace context in a message: written by the producer, read by a worker's child and main process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _W3C = frozenset({"traceparent", "tracestate", "baggage"})
 
 
 class _RequestGetter(Getter[Any]):
-    """Reads a task's request: headers stand at its top level (protocol 2), or nested (protocol 1, Sentry, eager)."""
+    """Reads the headers of a task's request: top level (protocol 2), or nested (protocol 1, Sentry, eager)."""
 
     def get(self, carrier: Any, key: str) -> list[str] | None:
         value = header(carrier, key)
@@ -45,9 +45,9 @@ _getter = _RequestGetter()
 
 
 def extract(request: Any) -> Context:
-    """Return the producer's context, by the global propagator; an empty one when there is none or it is malformed.
+    """Return the producer's context, by the global propagator; empty where headers are missing or malformed.
 
-    Nothing of the context that happens to be current in a pool's thread gets in.
+    Independent of the context that is current in the pool's thread.
     """
     return (
         _extract_alone(request)
@@ -67,7 +67,7 @@ def _speaks_w3c(propagator: TextMapPropagator) -> bool:
 
 
 def _extract_alone(request: Any) -> Context | None:
-    """Read a ``traceparent`` that comes alone, the usual case, at a tenth of what two propagators take."""
+    """Read a ``traceparent`` that comes alone, the usual case, at a tenth of the propagators' cost."""
     fields = vars(request)
     nested = fields.get("headers") or ()
     if "baggage" in fields or "tracestate" in fields or "baggage" in nested:
@@ -89,7 +89,7 @@ def _span_context(traceparent: re.Match[str]) -> SpanContext:
 
 
 class _Unsampled(NonRecordingSpan):
-    """A producer that is not recorded, as its ``traceparent`` tells; most tasks never ask for more."""
+    """An unsampled producer; most tasks never need the parsed ``traceparent``."""
 
     def __init__(self, traceparent: re.Match[str]) -> None:
         self._traceparent = traceparent
@@ -104,8 +104,8 @@ class _Unsampled(NonRecordingSpan):
 def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str | None) -> None:
     """Write the current context and the time into a message's `headers`, in place.
 
-    A retry keeps the context of the message it repeats, so that attempts are siblings, and tells its previous attempt:
-    `previous` where it is known, else by the span id that the main process had drawn for it.
+    A retry keeps the context of the repeated message: attempts are siblings. The previous attempt is named by `previous`,
+    or else by the span id that the main process had drawn.
     """
     drawn = headers.pop(ATTEMPT, None)
     headers.pop(PREVIOUS, None)
@@ -142,9 +142,9 @@ def without_context(headers: MutableMapping[str, Any]) -> None:
 
 
 def repeat_context(request: Any, headers: MutableMapping[str, Any]) -> None:
-    """Put what `request` has come with into the `headers` of its retry, in place.
+    """Copy the context that `request` came with into the `headers` of a retry, in place.
 
-    Celery does so by itself, unless Sentry or ddtrace has written into the headers' own ``headers``: then only those are.
+    Celery repeats all headers, unless Sentry or ddtrace has written nested ``headers``: then the nested ones alone.
     """
     for key in (*_fields(propagate.get_global_textmap()), RELATION_HEADER):
         value = header(request, key)
@@ -158,11 +158,13 @@ def _has_context(headers: Mapping[str, Any]) -> bool:
 
 def _drawn_attempt(headers: Mapping[str, Any], drawn: str) -> str | None:
     parent = _TRACEPARENT_FORMAT.fullmatch(str(headers.get(TRACEPARENT)))
-    return f"{parent[1]}-{drawn}" if parent and len(drawn) == 16 else None
+    if parent is None or len(drawn) != 16:
+        return None
+    return f"{parent[1]}-{drawn}"
 
 
 def lost_attempt(headers: object) -> Context | None:
-    """Return a context in the attempt that the main process sends again since its child was lost; else None."""
+    """Return a context in the attempt that the main process sends again after losing the child; else None."""
     if not isinstance(headers, Mapping) or ATTEMPT not in headers:
         return None
     parent = _TRACEPARENT_FORMAT.fullmatch(str(headers.get(TRACEPARENT)))
@@ -175,14 +177,14 @@ def lost_attempt(headers: object) -> Context | None:
 
 
 def span_context_of(context: Context) -> SpanContext | None:
-    """Return the span that `context` is in, or None when it is in none."""
+    """Return the valid span context of `context`, or None."""
     span: Any = context.get(_SPAN_KEY)
     found: SpanContext | None = span.get_span_context() if span is not None else None
     return found if found is not None and found.is_valid else None
 
 
 def is_unsampled(context: Context) -> bool:
-    """Whether `context` belongs to a trace that is not recorded: a span in it would not be either (parent-based sampling)."""
+    """Whether the span of `context` is unsampled."""
     span: Any = context.get(_SPAN_KEY)
     if span is None or type(span) is _Unsampled:
         return span is not None

@@ -12,7 +12,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
-from obs_celery._execution import tell_retry
+from obs_celery._execution import previous_of_retry
 from obs_celery._message import RELATION_HEADER, chord_id
 from obs_celery._propagation import lost_attempt, span_context_of, write_headers
 from obs_celery._state import Setup, Setups
@@ -25,9 +25,9 @@ SendTask = Callable[..., Any]
 
 
 class _Publication:
-    """One call of ``app.send_task``, from its begin to its end; `span` is None where none is to be recorded.
+    """A call of ``app.send_task``; `span` is None where the call is not recorded.
 
-    The span is made when the message is known, so that it has all its attributes at once, or when the call fails before.
+    The span is started with all attributes when the message is known, or without when the call fails before.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class _Publication:
         exchange: object = None,
         key: object = None,
     ) -> None:
-        """Start the span with what the message tells, and make it current; none where the trace or the task is not recorded."""
+        """Start the span with the message's attributes as the current span, unless trace or task are not recorded."""
         self._is_started = True
         context = get_current()
         if self._headers and span_context_of(context) is None:
@@ -104,8 +104,8 @@ def send_task(
 ) -> Any:
     """Call `Celery.send_task` with a span around it.
 
-    Everything that is sent comes through it (apply_async, canvas, retries, beat), registered here or not; unlike the
-    signals around a publish it also sees those that fail, wherever they do.
+    All ways to send come through this method (apply_async, canvas, retries, beat), also for unregistered tasks; the signals
+    around a publish do not report failures.
     """
     setup = setups.find(app)
     if setup is None:
@@ -128,7 +128,7 @@ def write_message(
     routing_key: Any = None,
     **_: Any,
 ) -> None:
-    """On ``before_task_publish``: tell the message that is about to leave, and put context and time into it."""
+    """On ``before_task_publish``: start the span of the message, and write context and time into the headers."""
     publication = _publishing.get()
     if publication is None:
         return
@@ -145,7 +145,7 @@ def write_message(
     if task is not None:
         _keep_chord_together(task, fields, headers)
         if retries and task.request.id == fields.get("id"):
-            previous = tell_retry(task.request, headers)
+            previous = previous_of_retry(task.request, headers)
     write_headers(headers, retries, previous)
     hook = publication.setup.options.publish_hook
     if hook is not None and publication.span is not None and publication.span.is_recording():
@@ -155,9 +155,9 @@ def write_message(
 def _keep_chord_together(
     task: Any, fields: Mapping[str, Any], headers: MutableMapping[str, Any]
 ) -> None:
-    """Let a chord's body join the trace of the header that completed it, whatever relation the consumer prefers.
+    """Let a chord's body join the trace of the header that completed the chord, also where the consumer prefers links.
 
-    `task` is the one that is sending: that header, or the task of Celery's own which has waited for all of them.
+    `task` is sending: that header, or Celery's own task that has waited for all headers.
     """
     if RELATION_HEADER in headers:
         return

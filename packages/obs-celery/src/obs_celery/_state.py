@@ -1,4 +1,4 @@
-"""Which app is instrumented with what; the one piece of state that publish, execute and supervise share."""
+"""The instrumented apps with their options, shared by publish, execute and supervise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_TASKS = 1024
 
 
 class TaskFacts:
-    """What is the same for every message of a task: worked out once, since it is needed several times a message."""
+    """The names and attributes that all messages of a task share, computed once."""
 
     __slots__ = (
         "broker",
@@ -66,7 +66,7 @@ class TaskFacts:
 
 
 class Setup:
-    """One `instrument_celery`: its options, tracer and instruments. Thread-safe, fork-safe."""
+    """Options, tracer and instruments of a call of `instrument_celery`. Thread-safe, fork-safe."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -82,7 +82,7 @@ class Setup:
         return is_suppressed() or (is_unsampled(context) and self._policy.follows_parent)
 
     def facts(self, app: Any, name: str) -> TaskFacts:
-        """What is known of the task `name` of `app`."""
+        """The facts of the task `name` of `app`."""
         broker, tasks = self._apps.get(app) or self._describe(app)
         found = tasks.get(name)
         if found is None:
@@ -97,7 +97,7 @@ class Setup:
 
 
 class Setups:
-    """The setups in force: one for all apps, and one for each app that was named; the latter go first."""
+    """The current setups: a setup for all apps, and setups for single apps, which go first."""
 
     def __init__(self) -> None:
         self._of_app: WeakKeyDictionary[Any, Setup] = WeakKeyDictionary()
@@ -105,12 +105,16 @@ class Setups:
         self._has_own = False  # the truth of a WeakKeyDictionary costs as much as a look-up
 
     def find(self, app: Any) -> Setup | None:
-        """The setup for `app`, or None when it is not instrumented, or by contrib."""
-        found = self._of_app.get(app, self._of_all) if self._has_own else self._of_all
-        return None if found is None or _contrib.takes_over() else found
+        """The setup for `app`; None where `app` is not instrumented, or contrib takes over."""
+        found = self._of_all
+        if self._has_own:
+            found = self._of_app.get(app, found)
+        if found is None or _contrib.takes_over():
+            return None
+        return found
 
     def put(self, app: Any | None, setup: Setup) -> None:
-        """Instrument `app` (None: every app without a setup of its own) with `setup`."""
+        """Instrument `app` (None: every app without a separate setup) with `setup`."""
         if app is None:
             self._of_all = setup
         else:
@@ -118,7 +122,7 @@ class Setups:
             self._has_own = True
 
     def take(self, app: Any | None) -> Setup | None:
-        """Stop instrumenting `app`; return the setup that it had."""
+        """Remove and return the setup of `app`."""
         if app is not None:
             setup = self._of_app.pop(app, None)
             self._has_own = bool(self._of_app)

@@ -1,8 +1,8 @@
-"""The main process of a prefork worker: it tells of the attempts that a child cannot tell of itself.
+"""The main process of a prefork worker records the attempts that no child can record.
 
-Lost, killed and timed out ones, and those that never reach a child: revoked, expired, unknown. The child that executes an
-attempt and the main process agree on the attempt's span id beforehand, so that whatever the child did export under it
-stays where it belongs: the main process draws the id and puts it into the request, which reaches the child with the task.
+These are lost, killed and timed out attempts, and messages that never reach a child: revoked, expired, unknown. Child and
+main process agree on the attempt's span id beforehand, hence the child's exported spans keep their parent: the main
+process draws the id and puts it into the request, which reaches the child with the task.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _handled: ContextVar[Any] = ContextVar("obs_celery_handled", default=None)
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What became of an attempt: `state` as Celery has it, the reason in words, and whether that is an error."""
+    """The end of an attempt: Celery's `state`, the reason in words, and whether that is an error."""
 
     state: str
     reason: str
     cause: BaseException
     is_error: bool = True
 
-    def tell(self, span: Span) -> None:
+    def write_on(self, span: Span) -> None:
         span.set_attribute("celery.state", self.state)
         span.set_attribute("celery.reason", self.reason)
         if self.is_error and self.cause.__traceback__ is not None:
@@ -73,10 +73,10 @@ def with_current_request(original: RequestMethod, request: Any, *args: Any, **kw
 
 
 class Supervisor:
-    """The receivers of the main process. Each attempt is told at most once; requests are held weakly.
+    """The receivers of the main process. Each attempt is recorded at most once; requests are held weakly.
 
-    Attempts go by the span id that was drawn for each: a message that is delivered again while its first delivery runs
-    has the same task id. In a forked child the receivers do nothing.
+    The key of an attempt is the drawn span id: two deliveries of a message may run at the same time under the same
+    task id. In a forked child the receivers do nothing.
     """
 
     def __init__(self, setups: Setups) -> None:
@@ -94,18 +94,18 @@ class Supervisor:
         request.request_dict[ATTEMPT] = attempt
 
     def failed(self, sender: Any, exception: object, **_: Any) -> None:
-        """On ``task_failure``: a lost or timed out child; any other failure has been told by the child itself."""
+        """On ``task_failure``: record a lost or timed out child; the child records ordinary failures."""
         cause = unwrapped(exception)
         if isinstance(cause, (WorkerLostError, TimeLimitExceeded)):
             verdict = _Verdict("FAILURE", error_message(cause), cause)
-            self._tell_running(sender, self._take_handled(), verdict)
+            self._record_running(sender, self._take_handled(), verdict)
 
     def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         """On ``task_retry``: with ``retry_on_worker_lost`` a lost child is a retry, not the last failure."""
         cause = unwrapped(getattr(reason, "exc", None))
         if isinstance(cause, WorkerLostError):
             verdict = _Verdict("RETRY", error_message(cause), cause, is_error=False)
-            self._tell_running(sender, self._take(request), verdict)
+            self._record_running(sender, self._take(request), verdict)
 
     def cancel(self, original: RequestMethod, request: Any, *args: Any, **kwargs: Any) -> None:
         """Call `Request.cancel`, which kills the child for a cold stop or a lost broker.
@@ -120,12 +120,12 @@ class Supervisor:
         # unless the message is acknowledged late, and so comes again, that was its end
         killed = Terminated("cancelled by the worker")
         verdict = _Verdict("RETRY", str(killed), killed, not request.task.acks_late)
-        self._tell_running(request.task, self._running.pop(_attempt(request), None), verdict)
+        self._record_running(request.task, self._running.pop(_attempt(request), None), verdict)
 
     def revoked(
         self, sender: Any, request: Any, terminated: bool, signum: Any, expired: bool, **_: Any
     ) -> None:
-        """On ``task_revoked``: killed while it ran, or never started because it was revoked or came too late."""
+        """On ``task_revoked``: record an attempt that was killed, or a message that was revoked or came too late."""
         setup = self._setups.find(sender.app)
         if setup is None:
             return
@@ -134,10 +134,10 @@ class Supervisor:
             return  # a greenlet records its own end; any other attempt has been recorded already
         started_s = running.time_start if terminated else None
         verdict = _revocation(setup.options, terminated, signum, expired)
-        _tell(setup, sender.app, sender.name, request, verdict, started_s)
+        _record(setup, sender.app, sender.name, request, verdict, started_s)
 
     def unknown(self, sender: Any, message: Any, name: str, id: str, **_: Any) -> None:  # noqa: A002 - Celery's name
-        """On ``task_unknown``: no task of that name is registered here, so the message was thrown away."""
+        """On ``task_unknown``: record a message that was thrown away, without a registered task."""
         setup = self._setups.find(sender.app)
         if setup is not None:
             request = TaskRequest(
@@ -146,7 +146,7 @@ class Supervisor:
                 delivery_info=message.delivery_info,
                 hostname=sender.hostname,
             )
-            _tell(
+            _record(
                 setup,
                 sender.app,
                 name,
@@ -163,11 +163,11 @@ class Supervisor:
         handled = _handled.get()
         return self._running.pop(_attempt(handled), None) if handled is not None else None
 
-    def _tell_running(self, task: Any, running: Any, verdict: _Verdict) -> None:
+    def _record_running(self, task: Any, running: Any, verdict: _Verdict) -> None:
         setup = self._setups.find(task.app)
         if running is not None and setup is not None and os.getpid() == self._pid:
             request = TaskRequest(running.request_dict, chord=running.chord)
-            _tell(setup, task.app, task.name, request, verdict, running.time_start)
+            _record(setup, task.app, task.name, request, verdict, running.time_start)
 
 
 def _revocation(options: Options, terminated: bool, signum: Any, expired: bool) -> _Verdict:
@@ -183,7 +183,7 @@ def _attempt(request: Any) -> str:
     return str(request.request_dict.get(ATTEMPT))
 
 
-def _tell(
+def _record(
     setup: Setup,
     app: Celery,
     name: str,
@@ -191,7 +191,7 @@ def _tell(
     verdict: _Verdict,
     started_s: float | None = None,
 ) -> None:
-    """Export the attempt's span, from `started_s` (epoch; None: it never started) until now."""
+    """Export the attempt's span, from `started_s` (epoch; None: never started) until now."""
     attempt = attempt_of(setup, app, name, request, extract(request), started_s)
     error = error_type(verdict.cause) if verdict.is_error else None
     duration_s = time.time() - started_s if started_s else None
@@ -204,7 +204,7 @@ def _tell(
         span = attempt.start_span(setup, request, int(started_s * 1e9) if started_s else None)
     if started_s and not agreed:
         span.set_attribute("celery.lost", True)
-    verdict.tell(span)
+    verdict.write_on(span)
     span.end()
 
 
