@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from celery import Celery, chain, signals
-from celery.beat import Service
+from celery.beat import Scheduler, Service
 from celery.canvas import Signature
 from obs_celery import CeleryInstrumentor, instrument_celery, uninstrument_celery
 from obs_core.exceptions import ConfigurationError
@@ -86,7 +86,7 @@ def test_what_others_have_put_around_ours_stays(
 def test_a_scheduler_gets_back_what_it_had() -> None:
     """Also where somebody had given it an `apply_async` of its own."""
     handle = instrument_celery()
-    service = Service(Celery("beat", set_as_current=False))
+    service = Service(Celery("beat", set_as_current=False), scheduler_cls=Scheduler)
     own = service.scheduler.apply_async = passes_on(service.scheduler.apply_async)
     signals.beat_init.send(sender=service)
     assert service.scheduler.apply_async is not own
@@ -154,7 +154,7 @@ def test_the_process_is_marked_while_it_is_a_worker() -> None:
 def test_the_process_is_marked_while_it_is_a_beat() -> None:
     """A schedule kept in Redis or a database is looked at all the time, and in nobody's trace."""
     handle = instrument_celery()
-    service = Service(Celery("beat", set_as_current=False))
+    service = Service(Celery("beat", set_as_current=False), scheduler_cls=Scheduler)
     signals.beat_init.send(sender=service)
     assert is_worker_process()
     handle.uninstrument()
