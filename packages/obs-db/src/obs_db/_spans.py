@@ -67,19 +67,23 @@ def peer_attributes(options: Options) -> dict[str, AttributeValue]:
 
 
 class Call:
-    """The place of a call that has just ended: the context of the call, and the parent span.
+    """The place of a call that has just ended: the context and the parent span.
 
     Args:
         below: The parent span, if not the current span.
     """
 
-    __slots__ = ("_context", "parent")
+    __slots__ = ("_context",)
 
     def __init__(self, below: SpanContext | None = None) -> None:
         self._context = otel_context.get_current()
         if below is not None:
             self._context = trace.set_span_in_context(NonRecordingSpan(below), self._context)
-        self.parent = trace.get_current_span(self._context)
+
+    @property
+    def parent(self) -> Span:
+        """The span under which the call was made; invalid outside any trace."""
+        return trace.get_current_span(self._context)
 
     def is_left_out(self, origin: Origin) -> bool:
         """Whether the call gets no span.
