@@ -27,7 +27,9 @@ def provider(sampler: Sampler) -> TracerProvider:
     return TracerProvider(sampler=sampler, shutdown_on_exit=False)
 
 
-@pytest.mark.parametrize("key", [_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"])
+@pytest.mark.parametrize(
+    "key", [_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"], ids=["api", "contrib"]
+)
 @pytest.mark.parametrize("context", [ROOT, below(sampled=True)], ids=["root", "child"])
 def test_nothing_where_instrumentation_is_suppressed(key: str, context: Context) -> None:
     """Under both keys that contrib's suppress_instrumentation() sets."""

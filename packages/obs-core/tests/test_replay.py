@@ -131,6 +131,7 @@ def test_the_only_file_goes_out_when_nothing_new_comes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_an_outage_under_live_traffic_costs_nothing(

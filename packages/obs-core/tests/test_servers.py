@@ -161,6 +161,7 @@ def test_each_request_is_answered_and_exported(
     assert len(otlp_sink.named("boot")) == ("ends a span" in loaded), _log(tmp_path)
 
 
+@pytest.mark.soak
 @pytest.mark.promise("CORE-23", "CORE-25")
 @pytest.mark.parametrize("loaded", LOADED)
 @pytest.mark.parametrize("server", SERVERS)
