@@ -26,6 +26,7 @@ from obs_core._integrations.registry import (
 from obs_core._integrations.requirements import require, version_conflicts, warn_unsupported_version
 from obs_core._integrations.semconv import stable_semconv
 from obs_core._integrations.shaping import ShapingTracerProvider, SpanShape
+from obs_core._integrations.targets import Targets
 from obs_core._integrations.worker_process import is_worker_process, mark_worker_process
 from obs_core._safety.containment import call_contained, log_failure, warn_once
 from obs_core._safety.redaction import REDACTED, Redactor
@@ -45,6 +46,7 @@ __all__ = [
     "ShapingTracerProvider",
     "SpanPolicy",
     "SpanShape",
+    "Targets",
     "active_instrumentations",
     "attach_correlation",
     "call_contained",
