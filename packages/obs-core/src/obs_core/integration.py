@@ -15,6 +15,13 @@ from obs_core._integrations.contrib import (
     contrib_is_active,
     warn_if_contrib_is_active,
 )
+from obs_core._integrations.options import (
+    check_callable,
+    check_choice,
+    check_names,
+    check_number,
+    option_error,
+)
 from obs_core._integrations.patches import Patches
 from obs_core._integrations.policy import Roots, SpanPolicy, is_suppressed
 from obs_core._integrations.registry import (
@@ -50,6 +57,10 @@ __all__ = [
     "active_instrumentations",
     "attach_correlation",
     "call_contained",
+    "check_callable",
+    "check_choice",
+    "check_names",
+    "check_number",
     "contrib_is_active",
     "correlation_headers",
     "current_manager",
@@ -63,6 +74,7 @@ __all__ = [
     "is_worker_process",
     "log_failure",
     "mark_worker_process",
+    "option_error",
     "outgoing_context",
     "package_tracer",
     "record_error",
