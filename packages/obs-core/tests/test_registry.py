@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 from obs_core.exceptions import AlreadyConfiguredError
@@ -31,3 +32,23 @@ def test_a_second_call_with_other_options_says_so() -> None:
         instrument(exclude=["b"], roots=True, hook=print)
     handle.uninstrument()
     assert instrument(exclude=["b"]).is_active
+
+
+@dataclass(frozen=True)
+class Options:
+    roots: str = "auto"
+    exclude: tuple[str, ...] = ()
+    former_names: bool = field(default=False, compare=False)
+
+
+def test_options_may_be_a_dataclass() -> None:
+    """Fields that are not compared, such as what the environment said, contradict nothing."""
+
+    def instrument(options: Options) -> InstrumentationHandle:
+        return instrument_once("library", lambda: lambda: None, options=options, defaults=Options())
+
+    handle = instrument(Options(exclude=("a",)))
+    assert instrument(Options(former_names=True)) is handle
+    with pytest.raises(AlreadyConfiguredError, match=r"with another exclude:"):
+        instrument(Options(exclude=("b",)))
+    handle.uninstrument()

@@ -6,6 +6,8 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
+from dataclasses import fields
+from typing import Any
 
 from obs_core.exceptions import AlreadyConfiguredError
 
@@ -114,8 +116,8 @@ def instrument_once(
     install: Callable[[], Undo],
     *,
     target: object | None = None,
-    options: Options = _NO_OPTIONS,
-    defaults: Options | None = None,
+    options: object = _NO_OPTIONS,
+    defaults: object = _NO_OPTIONS,
 ) -> InstrumentationHandle:
     """Run `install` unless `name` is already instrumented for `target`; return the handle.
 
@@ -124,14 +126,21 @@ def instrument_once(
         install: Patches or connects, and returns a callable that undoes exactly that. An exception passes through and
             leaves nothing registered.
         target: The instrumented object (an engine, a client), which is not kept alive. Default: all of the library.
-        options: The caller's options by name, to compare with those of an earlier call.
-        defaults: The options of a call without any: left at its default, an option contradicts no earlier call. For
-            instance ``instrument_x.__kwdefaults__``.
+        options: The caller's options, to compare with those of an earlier call: a mapping by name, or a dataclass, of whose
+            fields those with ``compare=False`` are left out.
+        defaults: The options of a call without any, in the same form: left at its default, an option contradicts no earlier
+            call. For instance ``instrument_x.__kwdefaults__``, or ``Options()``.
 
     Raises:
         AlreadyConfiguredError: The target is instrumented already, with other `options`.
     """
-    return _registry.instrument(name, target, install, options, defaults or _NO_OPTIONS)
+    return _registry.instrument(name, target, install, _by_name(options), _by_name(defaults))
+
+
+def _by_name(options: Any) -> Options:
+    if isinstance(options, Mapping):
+        return options
+    return {each.name: getattr(options, each.name) for each in fields(options) if each.compare}
 
 
 def uninstrument(name: str, *, target: object | None = None) -> None:
