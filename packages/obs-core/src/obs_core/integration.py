@@ -15,6 +15,7 @@ from obs_core._integrations.contrib import (
     contrib_is_active,
     warn_if_contrib_is_active,
 )
+from obs_core._integrations.globs import Globs
 from obs_core._integrations.options import (
     check_callable,
     check_choice,
@@ -31,7 +32,12 @@ from obs_core._integrations.registry import (
     uninstrument,
 )
 from obs_core._integrations.requirements import require, version_conflicts, warn_unsupported_version
-from obs_core._integrations.semconv import stable_semconv
+from obs_core._integrations.semconv import (
+    NO_FORMER_NAMES,
+    FormerNames,
+    semconv_opt_in,
+    stable_semconv,
+)
 from obs_core._integrations.shaping import ShapingTracerProvider, SpanShape
 from obs_core._integrations.targets import Targets
 from obs_core._integrations.worker_process import is_worker_process, mark_worker_process
@@ -45,7 +51,10 @@ from obs_core._spans.tracer import package_tracer
 
 __all__ = [
     "Contrib",
+    "FormerNames",
+    "Globs",
     "InstrumentationHandle",
+    "NO_FORMER_NAMES",
     "Patches",
     "REDACTED",
     "Redactor",
@@ -80,6 +89,7 @@ __all__ = [
     "record_error",
     "redactor",
     "require",
+    "semconv_opt_in",
     "span_ids_can_be_set",
     "stable_semconv",
     "truncate",
