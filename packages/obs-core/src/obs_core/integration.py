@@ -23,6 +23,7 @@ from obs_core._integrations.options import (
     check_number,
     option_error,
 )
+from obs_core._integrations.otel import OtelInstrumentor, otel_instrumentor
 from obs_core._integrations.patches import Patches
 from obs_core._integrations.policy import Roots, SpanPolicy, is_suppressed
 from obs_core._integrations.registry import (
@@ -55,6 +56,7 @@ __all__ = [
     "Globs",
     "InstrumentationHandle",
     "NO_FORMER_NAMES",
+    "OtelInstrumentor",
     "Patches",
     "REDACTED",
     "Redactor",
@@ -84,6 +86,7 @@ __all__ = [
     "log_failure",
     "mark_worker_process",
     "option_error",
+    "otel_instrumentor",
     "outgoing_context",
     "package_tracer",
     "record_error",
