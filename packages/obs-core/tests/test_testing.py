@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from obs_core import TracingConfig, setup_tracing
-from obs_core.testing import OtlpSink, SpanRecorder, record_spans
+from obs_core.testing import OtlpSink, SpanRecorder, record_spans, wait_until
 from opentelemetry import trace
 
 TREE = """
@@ -95,3 +96,80 @@ def test_a_sink_that_waits_in_vain_shows_what_has_come(otlp_sink: OtlpSink) -> N
     """The message is the tree."""
     with pytest.raises(AssertionError, match=r"after 0 s only 0 spans have come"):
         otlp_sink.wait_for(1, timeout_s=0)
+
+
+def make_sent() -> None:
+    tracer = trace.get_tracer("test")
+    with tracer.start_as_current_span("outer") as outer:
+        link = trace.Link(outer.get_span_context())
+        sent = tracer.start_span("sent", kind=trace.SpanKind.PRODUCER, links=[link])
+        sent.set_attributes({"size": 7, "to": ["a", "b"], "id": "x4711"})
+        sent.add_event("kept")
+        sent.set_status(trace.StatusCode.ERROR, "refused")
+        sent.end()
+
+
+@pytest.mark.promise("CORE-70")
+def test_a_span_is_compared_as_a_whole(spans: SpanRecorder) -> None:
+    """The attribute value ``...`` stands for any; the rest is equal, and the span is returned."""
+    make_sent()
+    found = spans.assert_span(
+        "sent",
+        kind="PRODUCER",
+        status="ERROR: refused",
+        parent="outer",
+        links=[spans.one("outer")],
+        events=["kept"],
+        attributes={"size": 7, "to": ["a", "b"], "id": ...},
+    )
+    assert found is spans.one("sent")
+    spans.assert_span("outer", attributes={})
+
+
+@pytest.mark.promise("CORE-70")
+def test_each_part_of_a_span_counts(spans: SpanRecorder) -> None:
+    """What is left out is expected at its default; the message shows expected and recorded lines."""
+    make_sent()
+    with pytest.raises(AssertionError) as failure:
+        spans.assert_span("sent", attributes={"size": 8, "to": ("a", "b"), "from": ...})
+    lines = str(failure.value).splitlines()
+    assert sorted(line for line in lines if line.startswith(("- ", "+ "))) == [
+        "+ events: ['kept']",
+        "+ id = 'x4711'",
+        "+ kind: 'PRODUCER'",
+        f"+ links: [{spans.one('outer').context.span_id}]",
+        "+ parent: 'outer'",
+        "+ size = 7",
+        "+ status: 'ERROR: refused'",
+        "- events: []",
+        "- from = ...",
+        "- kind: 'INTERNAL'",
+        "- links: []",
+        "- parent: None",
+        "- size = 8",
+        "- status: 'UNSET'",
+    ]
+
+
+@pytest.mark.promise("CORE-70")
+def test_the_id_of_a_remote_parent(spans: SpanRecorder) -> None:
+    """A parent of another process has no name here."""
+    remote = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
+    with trace.use_span(trace.NonRecordingSpan(remote)):
+        make_tree()
+    spans.assert_span("outer", kind="SERVER", parent=2, attributes={})
+
+
+@pytest.mark.promise("CORE-70")
+def test_waiting_ends_as_soon_as_the_condition_holds() -> None:
+    """The value that the condition returned comes back."""
+    values = iter([None, 0, "", "ready"])
+    assert wait_until(lambda: next(values)) == "ready"
+
+
+@pytest.mark.promise("CORE-70")
+@pytest.mark.parametrize("message", ["2 spans, not 3", lambda: "2 spans, not 3"])
+def test_waiting_in_vain_says_what_for(message: str | Callable[[], str]) -> None:
+    """At the deadline, not later."""
+    with pytest.raises(AssertionError, match=r"^after 0\.01 s: 2 spans, not 3$"):
+        wait_until(lambda: False, 0.01, message=message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import dedent
@@ -18,6 +18,7 @@ from obs_core._correlation.ids import CorrelationSpanProcessor
 from obs_core._provider.provider import SwitchableProvider
 from obs_core._provider.resource import ProcessResource
 from obs_core._setup.manager import current_manager, set_current_manager
+from obs_core.testing._expected import compare, span_ids
 from obs_core.testing._tree import render_tree
 
 
@@ -72,7 +73,7 @@ class SpanRecorder:
         return list(self._exporter.get_finished_spans())
 
     def named(self, name: str) -> list[ReadableSpan]:
-        """The finished spans of a test, in the order of their ends. Thread-safe."""
+        """The finished spans of that name."""
         return [span for span in self.finished if span.name == name]
 
     def one(self, name: str) -> ReadableSpan:
@@ -105,6 +106,42 @@ class SpanRecorder:
             raise AssertionError(
                 "the spans differ:\n" + "\n".join(ndiff(wanted.splitlines(), actual.splitlines()))
             )
+
+    def assert_span(
+        self,
+        name: str,
+        *,
+        kind: str = "INTERNAL",
+        status: str = "UNSET",
+        parent: str | int | None = None,
+        links: Collection[ReadableSpan | int] = (),
+        events: Collection[str] = (),
+        attributes: Mapping[str, Any],
+    ) -> ReadableSpan:
+        """Compare the only span of that name, as a whole, with what is expected; return the span.
+
+        Args:
+            name: The span's name.
+            kind: ``"CLIENT"``, ``"PRODUCER"``, … Default ``"INTERNAL"``.
+            status: The status code, with the description if any: ``"ERROR: timeout"``. Default ``"UNSET"``.
+            parent: The parent's name; its span id if the parent is not recorded here; None for a root (default).
+            links: The linked spans, or their span ids. Default: none.
+            events: The names of the events. Default: none.
+            attributes: All attributes; the value ``...`` stands for any value.
+
+        Raises:
+            AssertionError: No span, several, or another one; the message is a line-by-line difference.
+        """
+        span = self.one(name)
+        expected = {
+            "kind": kind,
+            "status": status,
+            "parent": parent,
+            "links": span_ids(links),
+            "events": list(events),
+        }
+        compare(span, self.finished, expected, attributes)
+        return span
 
     def clear(self) -> None:
         """Forget the finished spans."""
