@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +19,7 @@ from typing import IO, Any
 import httpx
 import psutil
 import pytest
+from obs_core.testing import wait_until
 
 DEMO = Path(__file__).parent.parent / "examples" / "services" / "demo.py"
 ENVIRONMENT = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "PYTHONUTF8": "1"}
@@ -151,10 +151,13 @@ class Kept:
 
     def wait_until_nothing_is_left(self) -> None:
         """Neither a process nor one of its folders, in time."""
-        deadline = time.monotonic() + 100
-        while left := [*self.left(), *map(str, Path(self._folder).glob("obs-demo-*"))]:
-            assert time.monotonic() < deadline, left
-            time.sleep(0.2)
+        wait_until(lambda: not self._everything_left(), 100, message=self._describe_left)
+
+    def _everything_left(self) -> list[object]:
+        return [*self.left(), *map(str, Path(self._folder).glob("obs-demo-*"))]
+
+    def _describe_left(self) -> str:
+        return f"left: {self._everything_left()}"
 
     def remember(self) -> None:
         """Note what runs now, as a process that has lost its parent is found no more."""

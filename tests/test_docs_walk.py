@@ -10,13 +10,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from obs_core.testing import wait_until
 
 from scripts.matrix import read_packages
 from tests.services import free_port
@@ -55,12 +55,9 @@ def terminal(
         shell.wait(30)
 
 
-def wait_until(ready: Callable[[], bool], *logs: Path) -> None:
+def wait_for(ready: Callable[[], bool], *logs: Path) -> None:
     """Wait for `ready`; fail with what the terminals show."""
-    deadline = time.monotonic() + 60
-    while not ready():
-        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in logs)
-        time.sleep(0.05)
+    wait_until(ready, 60, message=lambda: "\n".join(log.read_text() for log in logs))
 
 
 def answers(url: str) -> bool:
@@ -109,14 +106,14 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with ExitStack() as stack:
         view = f"{view.strip()} --port {http} --grpc-port {grpc}"
         stack.enter_context(terminal(view, environment, first, project))
-        wait_until(lambda: answers(f"http://127.0.0.1:{http}/"), first)
+        wait_for(lambda: answers(f"http://127.0.0.1:{http}/"), first)
         stack.enter_context(terminal(serve.replace("8000", str(port)), environment, second, home))
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/docs"), second)
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/docs"), second)
         command = ["bash", "-ec", request.replace("8000", str(port))]
         answer = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=True, timeout=60
         )
-        wait_until(lambda: "app.find_greeting" in first.read_text(), first, second)
+        wait_for(lambda: "app.find_greeting" in first.read_text(), first, second)
     return {
         "asked for": (home / "asked-for").read_text(),
         "answer": answer.stdout,

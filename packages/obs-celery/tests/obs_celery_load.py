@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from kombu.exceptions import EncodeError
 from obs_celery import instrument_celery, uninstrument_celery
 from obs_celery_worker import Worker, footprint, root, running_worker
 from obs_core import TracingConfig, setup_tracing
-from obs_core.testing import OtlpSink
+from obs_core.testing import OtlpSink, wait_until
 
 from tests.services import embedded_redis
 
@@ -93,8 +92,8 @@ def collector() -> Iterator[str]:
 def wait_for_all(worker: Worker) -> None:
     """Wait until the queue is empty and nothing runs."""
     with worker.app.connection_for_read() as connection:
-        while connection.default_channel.client.llen(worker.queue):
-            time.sleep(0.01)
+        queue = connection.default_channel.client
+        wait_until(lambda: queue.llen(worker.queue) == 0, 600)
 
 
 def footprints(worker: Worker) -> Footprints:

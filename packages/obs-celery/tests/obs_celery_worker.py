@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,7 +19,7 @@ from celery.backends.asynchronous import AsyncBackendMixin
 from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from obs_core.integration import current_manager
-from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder, render_tree
+from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder, render_tree, wait_until
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -79,11 +78,11 @@ class Worker:
         self._wait_ready()
 
     def _wait_ready(self, timeout_s: float = 60) -> None:
-        deadline = time.monotonic() + timeout_s
-        while " ready." not in self.log.read_text():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the worker did not start:\n{self.log.read_text()}")
-            time.sleep(0.05)
+        wait_until(self._is_ready, timeout_s, message=self.log.read_text)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, f"the worker has ended:\n{self.log.read_text()}"
+        return " ready." in self.log.read_text()
 
     def signature(self, name: str, *args: object, **kwargs: object) -> Signature:
         """A signature of one of the app's tasks."""
@@ -95,11 +94,8 @@ class Worker:
 
     def wait_idle(self, timeout_s: float = 30) -> None:
         """Wait until no task is active: a result is out before its task is over."""
-        deadline = time.monotonic() + timeout_s
-        while self.app.control.inspect(destination=[self.hostname], timeout=5).active() != {
-            self.hostname: []
-        }:
-            assert time.monotonic() < deadline
+        inspect = self.app.control.inspect(destination=[self.hostname], timeout=5)
+        wait_until(lambda: inspect.active() == {self.hostname: []}, timeout_s)
 
     def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 40) -> None:
         """Send `signum` and wait for the end."""

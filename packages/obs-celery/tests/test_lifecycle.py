@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,7 +15,7 @@ import pytest
 from celery import signals
 from obs_celery import instrument_celery
 from obs_celery_worker import StartWorker, root
-from obs_core.testing import SinkSpan, SpanRecorder
+from obs_core.testing import SinkSpan, SpanRecorder, wait_until
 from opentelemetry import trace
 
 NEVER = {"TEST_SCHEDULE_DELAY_S": "300"}
@@ -25,14 +24,6 @@ NEVER = {"TEST_SCHEDULE_DELAY_S": "300"}
 def finished(spans: list[SinkSpan]) -> list[SinkSpan]:
     """The successful executions."""
     return [span for span in spans if span.attributes.get("celery.state") == "SUCCESS"]
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 40) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.promise("CEL-40")
@@ -89,10 +80,7 @@ def test_shrinking_the_pool_loses_no_span(start_worker: StartWorker) -> None:
             results = [worker.send("pid") for _ in range(20)]
         children = {result.get(timeout=30) for result in results}
         worker.app.control.pool_shrink(3, destination=[worker.hostname], reply=True, timeout=10)
-        deadline = time.monotonic() + 30
-        while sum(Path(f"/proc/{pid}").exists() for pid in children) > 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: sum(Path(f"/proc/{pid}").exists() for pid in children) <= 1)
         worker.stop()
         assert len(finished(worker.sink.spans)) == 20
 
@@ -124,9 +112,8 @@ def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker, late: bool)
     with start_worker(TEST_CONF=repr({"task_acks_late": late}), **NEVER) as worker:
         with root() as trace_id:
             worker.send("sleeps")
-        deadline = time.monotonic() + 20
-        while not any(worker.app.control.inspect([worker.hostname]).active().values()):
-            assert time.monotonic() < deadline
+        inspect = worker.app.control.inspect([worker.hostname])
+        wait_until(lambda: any(inspect.active().values()))
         worker.stop(signal.SIGQUIT)
         told = [span for span in worker.sink.spans if span.kind == "CONSUMER"]
         assert [span.trace_id for span in told] == [trace_id]
@@ -190,9 +177,7 @@ def test_every_pool(start_worker: StartWorker, pool: str) -> None:
         [result.get(timeout=30) for result in results]
         assert retried.get(timeout=30) == 2
         assert isinstance(failed.get(timeout=30, propagate=False), ValueError)
-        deadline = time.monotonic() + 20
-        while not revoked.ready():
-            assert time.monotonic() < deadline
+        wait_until(revoked.ready)
         worker.stop()
         spans = [span for span in worker.sink.spans if span.trace_id == trace_id]
         naps = {span.span_id for span in spans if "naps" in span.name}

@@ -14,6 +14,7 @@ from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.stats import ExportStats, Tally
 from obs_core._export.wakeup import Signal
+from obs_core.testing import wait_until
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -75,13 +76,6 @@ def start(
     collector.gate.set()
     for processor in made:
         processor.shutdown(0)
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 FAILURE = SpanExportResult.FAILURE

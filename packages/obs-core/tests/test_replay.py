@@ -13,6 +13,7 @@ import pytest
 from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.spool.spool import Spool
+from obs_core.testing import wait_until
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -26,13 +27,6 @@ def ended(name: str) -> ReadableSpan:
     span.end()
     assert isinstance(span, ReadableSpan)
     return span
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def left_behind(directory: Path, names: Sequence[str], files: int = 1) -> None:

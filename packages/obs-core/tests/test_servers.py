@@ -14,8 +14,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from obs_core._export.wakeup import wait_until
-from obs_core.testing import OtlpSink
+from obs_core.testing import OtlpSink, wait_until
 
 from tests.services import free_port
 

@@ -35,7 +35,7 @@ from obs_core._export.spool.records import (
 from obs_core._export.spool.segment import Segment
 from obs_core._export.spool.spool import Spool
 from obs_core.exceptions import ConfigurationError
-from obs_core.testing import OtlpSink
+from obs_core.testing import OtlpSink, wait_until
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -145,13 +145,6 @@ def names(sink: OtlpSink) -> Counter[str]:
 
 def once(count: int, name: str = "span") -> Counter[str]:
     return Counter(f"{name} {number}" for number in range(count))
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from obs_core.testing import wait_until
 from obs_db import (
     _events,
     _redis,
@@ -241,10 +241,10 @@ def _run(client: redis.Redis, *command: object) -> Any:
     return client.execute_command(*command)  # type: ignore[no-untyped-call] # untyped in redis-py
 
 
-def _wait_until_whole(clients: list[redis.Redis], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not all(
-        "ok" in str(_run(client, "CLUSTER INFO")["cluster_state"]) for client in clients
-    ) or any(len(_run(client, "CLUSTER SLOTS")) != len(clients) for client in clients):
-        assert time.monotonic() < deadline, f"the cluster did not come together in {timeout_s:g} s"
-        time.sleep(0.05)
+def _wait_until_whole(clients: list[redis.Redis]) -> None:
+    def is_whole() -> bool:
+        states = [str(_run(client, "CLUSTER INFO")["cluster_state"]) for client in clients]
+        sizes = {len(_run(client, "CLUSTER SLOTS")) for client in clients}
+        return all("ok" in state for state in states) and sizes == {len(clients)}
+
+    wait_until(is_whole, message="the cluster did not come together")
