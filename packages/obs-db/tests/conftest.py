@@ -21,13 +21,13 @@ import pytest
 import redis
 from obs_core.testing import wait_until
 from obs_db import (
-    _events,
-    _redis,
     instrument_redis,
     instrument_sqlalchemy,
     uninstrument_redis,
     uninstrument_sqlalchemy,
 )
+from obs_db.redis import _instrument as _redis
+from obs_db.sqlalchemy import _events
 from sqlalchemy import __version__ as sqlalchemy_version
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, Engine

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from obs_db._commands import MAX_TEXT_BYTES, describe_command
+from obs_db.redis._attributes import MAX_TEXT_BYTES, describe_command
 
 
 @pytest.mark.promise("DB-21")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from obs_core.testing import SpanRecorder
 from obs_db import instrument_sqlalchemy
-from obs_db._comment import add_comment
+from obs_db.sqlalchemy._comment import add_comment
 from opentelemetry import trace
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from obs_core.testing import SpanRecorder
 from obs_db import instrument_sqlalchemy
-from obs_db._engine import pool_name
+from obs_db.sqlalchemy._attributes import pool_name
 from sqlalchemy import __version__ as sqlalchemy_version
 from sqlalchemy import create_engine, event, exc, text
 from sqlalchemy.engine import Engine

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from obs_db import instrument_sqlalchemy
-from obs_db._engine import pool_name, system_name, url_attributes
+from obs_db.sqlalchemy._attributes import pool_name, system_name, url_attributes
 from sqlalchemy.engine.url import make_url
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from obs_db._statement import describe
+from obs_db.sqlalchemy._statement import describe
 
 PLACEHOLDERS: dict[str, Callable[[int], str]] = {
     "qmark": lambda _: "?",

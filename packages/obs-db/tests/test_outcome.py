@@ -146,8 +146,8 @@ def test_n_plus_one_is_counted_for_a_bounded_number_of_shapes(
     spans: SpanRecorder, engine: Engine
 ) -> None:
     """A parent that runs ever new statements does not make us remember them all; nor a parent that is gone."""
-    from obs_db._n_plus_one import _MAX_SHAPES, Repeats
-    from obs_db._statement import describe
+    from obs_db.sqlalchemy._n_plus_one import _MAX_SHAPES, Repeats
+    from obs_db.sqlalchemy._statement import describe
 
     repeats = Repeats(2)
     parent = tracer.start_span("script")
@@ -171,7 +171,7 @@ def test_parameters_are_opt_in(spans: SpanRecorder, engine: Engine) -> None:
     told = attributes(spans, "SELECT")
     assert told["db.query.parameter.0"] == "5"
     assert len(str(told["db.query.parameter.1"]).encode()) == 256
-    from obs_db._outcome import parameter_attributes
+    from obs_db.sqlalchemy._outcome import parameter_attributes
 
     assert parameter_attributes(None, {"api_token": "t", "id": 1}) == {
         "db.query.parameter.api_token": "[REDACTED]",

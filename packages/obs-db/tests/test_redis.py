@@ -319,7 +319,7 @@ def test_a_failing_instrumentation_is_not_felt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever breaks in us, the command runs."""
-    monkeypatch.setattr("obs_db._redis.describe_command", None)
+    monkeypatch.setattr("obs_db.redis._instrument.describe_command", None)
 
     with caplog.at_level(logging.ERROR):
         assert client.set("a", 1) is True

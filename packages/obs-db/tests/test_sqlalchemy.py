@@ -15,7 +15,7 @@ import pytest
 from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_db import instrument_sqlalchemy, uninstrument_sqlalchemy
-from obs_db._events import _LISTENERS
+from obs_db.sqlalchemy._events import _LISTENERS
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
@@ -429,7 +429,7 @@ def test_a_failing_instrumentation_is_not_felt(
     def broken(*_: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr("obs_db._events.describe", broken)
+    monkeypatch.setattr("obs_db.sqlalchemy._events.describe", broken)
 
     with caplog.at_level(logging.ERROR), engine.connect() as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obs_core.testing import record_spans
 from obs_db import instrument_sqlalchemy
-from obs_db._statement import MAX_TEXT_BYTES, describe
+from obs_db.sqlalchemy._statement import MAX_TEXT_BYTES, describe
 from opentelemetry import trace
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError

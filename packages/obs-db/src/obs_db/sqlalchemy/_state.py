@@ -9,14 +9,14 @@ from weakref import WeakKeyDictionary, WeakSet
 from obs_core.integration import call_contained
 from opentelemetry.util.types import AttributeValue
 
+from obs_db._call import Origin, peer_attributes
 from obs_db._chosen import Chosen
-from obs_db._connection import connection_attributes, url_is_enough
-from obs_db._engine import system_name, url_attributes
-from obs_db._n_plus_one import Repeats
 from obs_db._options import SqlOptions
-from obs_db._pool import PoolGauges, pool_gauges
 from obs_db._semconv import SQL, with_former_names
-from obs_db._spans import Origin, peer_attributes
+from obs_db.sqlalchemy._attributes import system_name, url_attributes
+from obs_db.sqlalchemy._connection import connection_attributes, url_is_enough
+from obs_db.sqlalchemy._metrics import PoolGauges, pool_gauges
+from obs_db.sqlalchemy._n_plus_one import Repeats
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine

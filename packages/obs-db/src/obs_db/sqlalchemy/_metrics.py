@@ -15,8 +15,8 @@ from obs_core.integration import call_contained
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from obs_db._engine import pool_name
 from obs_db._semconv import wants_former_names
+from obs_db.sqlalchemy._attributes import pool_name
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

@@ -9,8 +9,8 @@ from importlib.metadata import entry_points
 from obs_core.exceptions import MissingDependencyError
 from obs_core.integration import version_conflicts, warn_once
 
-from obs_db._redis import instrument_redis, uninstrument_redis
-from obs_db._sqlalchemy import instrument_sqlalchemy, uninstrument_sqlalchemy
+from obs_db.redis._instrument import instrument_redis, uninstrument_redis
+from obs_db.sqlalchemy._instrument import instrument_sqlalchemy, uninstrument_sqlalchemy
 
 _GROUP = "opentelemetry_instrumentor"
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"

@@ -10,9 +10,9 @@ from itertools import islice
 from obs_core.integration import truncate
 from opentelemetry.util.types import AttributeValue
 
-from obs_db._lists import fold_lists, shorten_lists
 from obs_db._semconv import SQL, with_former_names
-from obs_db._tokens import Token, tokens
+from obs_db.sqlalchemy._lists import fold_lists, shorten_lists
+from obs_db.sqlalchemy._tokens import Token, tokens
 
 MAX_TEXT_BYTES = 2048
 _MAX_SUMMARY_BYTES = 255

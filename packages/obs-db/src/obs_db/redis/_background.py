@@ -12,8 +12,8 @@ from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
+from obs_db._call import no_spans
 from obs_db._patches import Wrap
-from obs_db._spans import no_spans
 
 R = TypeVar("R")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from obs_core.integration import call_contained
 from opentelemetry.util.types import AttributeValue
 
-from obs_db._engine import (
+from obs_db.sqlalchemy._attributes import (
     file_name,
     has_url_creator,
     remember,

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
-from obs_db._statement import Statement
+from obs_db.sqlalchemy._statement import Statement
 
 _MAX_SHAPES = 128
 

@@ -10,14 +10,19 @@ from obs_core.integration import call_contained
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
-from obs_db._caller import caller_attributes
-from obs_db._comment import add_comment
+from obs_db._call import Call, record_failure
 from obs_db._contrib import Contrib
-from obs_db._outcome import batch_attributes, error_code, parameter_attributes, row_attributes
 from obs_db._patches import Shared
-from obs_db._spans import Call, record_failure
-from obs_db._statement import Statement, describe
-from obs_db._traced import TracedEngine, TracedEngines
+from obs_db.sqlalchemy._caller import caller_attributes
+from obs_db.sqlalchemy._comment import add_comment
+from obs_db.sqlalchemy._outcome import (
+    batch_attributes,
+    error_code,
+    parameter_attributes,
+    row_attributes,
+)
+from obs_db.sqlalchemy._state import TracedEngine, TracedEngines
+from obs_db.sqlalchemy._statement import Statement, describe
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, ExceptionContext

@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 from obs_core.exceptions import ConfigurationError
 from opentelemetry.util.types import AttributeValue
 
+from obs_db._call import Origin, peer_attributes
 from obs_db._chosen import Chosen
 from obs_db._options import Options
 from obs_db._semconv import REDIS, with_former_names
-from obs_db._spans import Origin, peer_attributes
 
 _LIBRARY = frozenset({"redis"})
 

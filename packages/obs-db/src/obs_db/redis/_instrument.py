@@ -22,16 +22,21 @@ from obs_core.integration import (
 )
 from opentelemetry.trace import Span, TracerProvider
 
+from obs_db._call import Call, record_failure
 from obs_db._chosen import forgetting
-from obs_db._clients import TracedClient, TracedClients, key_of
-from obs_db._commands import PIPELINE, describe_command, pipeline_attributes, queued_commands
 from obs_db._contrib import Contrib
 from obs_db._options import Options, Roots
 from obs_db._patches import Patches, Shared
-from obs_db._redis_background import BACKGROUND_WORK
-from obs_db._redis_errors import error_code, is_expected
 from obs_db._semconv import REDIS, with_former_names
-from obs_db._spans import Call, record_failure
+from obs_db.redis._attributes import (
+    PIPELINE,
+    describe_command,
+    pipeline_attributes,
+    queued_commands,
+)
+from obs_db.redis._background import BACKGROUND_WORK
+from obs_db.redis._outcome import error_code, is_expected
+from obs_db.redis._state import TracedClient, TracedClients, key_of
 
 if TYPE_CHECKING:
     import redis

@@ -17,8 +17,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from obs_db._chosen import forgetting
-from obs_db._events import contrib, engines, listeners
 from obs_db._options import Roots, SqlOptions
+from obs_db.sqlalchemy._events import contrib, engines, listeners
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

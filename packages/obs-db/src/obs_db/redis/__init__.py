@@ -1,0 +1,1 @@
+"""redis-py: a span a command or pipeline."""

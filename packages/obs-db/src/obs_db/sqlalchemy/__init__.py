@@ -1,0 +1,1 @@
+"""SQLAlchemy: a span a statement, on engine events."""
