@@ -1,7 +1,7 @@
 """Paths match whole."""
 
 import pytest
-from obs_http._exclusion import Exclusion
+from obs_http.server._exclusion import Exclusion
 
 
 @pytest.mark.promise("HTTP-05")

@@ -14,7 +14,7 @@ from obs_core import CorrelationConfig, TracingConfig, setup_tracing
 from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_http import RequestTracingMiddleware, instrument_fastapi, uninstrument_fastapi
-from obs_http._edge import _guarded
+from obs_http.server._entry import _guarded
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from obs_http import Identity
-from obs_http._identity import IdentityReader, aws_alb_identity
+from obs_http.server._identity import IdentityReader, aws_alb_identity
 
 
 def token(claims: object, *, header: object = None) -> str:

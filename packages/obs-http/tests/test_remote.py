@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obs_core.testing import SpanRecorder
 from obs_http import RequestTracingMiddleware
-from obs_http._remote import bounded_tracestate
+from obs_http.server._propagation import bounded_tracestate
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind
 

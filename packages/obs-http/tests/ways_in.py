@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import BackgroundTasks, FastAPI, HTTPException
 from obs_core import TracingConfig, setup_tracing
 from obs_http import RequestTracingMiddleware, instrument_fastapi, uninstrument_fastapi
-from obs_http._instrumentor import ApplicationInstrumentor
+from obs_http._otel import ApplicationInstrumentor
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.convertors import UUIDConvertor

@@ -1,11 +1,11 @@
 """Trace FastAPI, Starlette and any ASGI application, and the HTTP clients httpx and requests, on OpenTelemetry."""
 
-from obs_http._exclusion import DEFAULT_EXCLUDED_PATHS
-from obs_http._fastapi import instrument_fastapi, uninstrument_fastapi
-from obs_http._httpx import instrument_httpx, uninstrument_httpx
-from obs_http._identity import Identity
-from obs_http._middleware import RequestTracingMiddleware
-from obs_http._requests import instrument_requests, uninstrument_requests
+from obs_http.client._httpx import instrument_httpx, uninstrument_httpx
+from obs_http.client._requests import instrument_requests, uninstrument_requests
+from obs_http.server._exclusion import DEFAULT_EXCLUDED_PATHS
+from obs_http.server._identity import Identity
+from obs_http.server._instrument import instrument_fastapi, uninstrument_fastapi
+from obs_http.server._middleware import RequestTracingMiddleware
 
 __all__ = [
     "DEFAULT_EXCLUDED_PATHS",

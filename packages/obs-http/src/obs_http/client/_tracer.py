@@ -32,13 +32,13 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_http import _environment as environment
 from obs_http._headers import HeaderCapture, RawHeaders
-from obs_http._hooks import Hook, RequestHook, ResponseHook
-from obs_http._hop import Call, Hop, Target, current_call
 from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
 from obs_http._patterns import any_of
-from obs_http._request import KNOWN_METHODS, bounded_method
 from obs_http._semconv import CLIENT, older_names
+from obs_http.client._hooks import Hook, RequestHook, ResponseHook
+from obs_http.client._request import Call, Hop, Target, current_call
+from obs_http.server._attributes import KNOWN_METHODS, bounded_method
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _USERINFO = re.compile(r"//[^/\s@'\"]+@")

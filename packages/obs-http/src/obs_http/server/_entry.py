@@ -18,9 +18,9 @@ from obs_core.integration import Patches, call_contained, instrument_once, unins
 from opentelemetry.trace import Link
 
 from obs_http._headers import by_name
-from obs_http._native import complete_native_tracing, is_native, leave_native_tracing
-from obs_http._remote import propagation_fields, put_right, remote_context
-from obs_http._types import EDGE, MARK, TRACED, Message, Receive, Scope, Send
+from obs_http.server._native import complete_native_tracing, is_native, leave_native_tracing
+from obs_http.server._propagation import propagation_fields, put_right, remote_context
+from obs_http.server._types import EDGE, MARK, TRACED, Message, Receive, Scope, Send
 
 _NAME = "asgi-edge"
 Headers = Iterable[tuple[bytes, bytes]]

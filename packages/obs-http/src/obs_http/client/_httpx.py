@@ -27,9 +27,9 @@ from obs_core.integration import (
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._client import ClientTracer
-from obs_http._hooks import RequestHook, ResponseHook
-from obs_http._hop import Call, Hop, Target, current_call
+from obs_http.client._hooks import RequestHook, ResponseHook
+from obs_http.client._request import Call, Hop, Target, current_call
+from obs_http.client._tracer import ClientTracer
 
 if TYPE_CHECKING:
     import httpx

@@ -11,7 +11,7 @@ from obs_core.exceptions import ConfigurationError
 from obs_http._environment import excluded_urls
 from obs_http._headers import text
 from obs_http._patterns import any_of
-from obs_http._types import Scope
+from obs_http.server._types import Scope
 
 DEFAULT_EXCLUDED_PATHS = (
     "/health", "/health/live", "/health/ready", "/healthcheck", "/healthz", "/live", "/liveness", "/livez", "/metrics",

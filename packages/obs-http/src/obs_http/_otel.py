@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from obs_http._fastapi import instrument_fastapi, uninstrument_fastapi
-from obs_http._httpx import instrument_httpx, uninstrument_httpx
-from obs_http._requests import instrument_requests, uninstrument_requests
+from obs_http.client._httpx import instrument_httpx, uninstrument_httpx
+from obs_http.client._requests import instrument_requests, uninstrument_requests
+from obs_http.server._instrument import instrument_fastapi, uninstrument_fastapi
 
 
 class HttpxInstrumentor:

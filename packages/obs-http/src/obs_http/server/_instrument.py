@@ -21,7 +21,7 @@ from obs_core.integration import (
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._edge import (
+from obs_http.server._entry import (
     Guard,
     guard_of,
     leave_edge,
@@ -29,9 +29,9 @@ from obs_http._edge import (
     stand_at_edge,
     stand_at_every_edge,
 )
-from obs_http._identity import Identify
-from obs_http._middleware import RequestTracingMiddleware
-from obs_http._types import Receive, Scope, Send
+from obs_http.server._identity import Identify
+from obs_http.server._middleware import RequestTracingMiddleware
+from obs_http.server._types import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -12,11 +12,11 @@ from obs_core.integration import Redactor, current_manager, redactor
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
-from obs_http._exclusion import Exclusion
 from obs_http._headers import HeaderCapture, RawHeaders
-from obs_http._identity import Identify, IdentityReader
 from obs_http._semconv import SERVER, older_names
-from obs_http._types import Message
+from obs_http.server._exclusion import Exclusion
+from obs_http.server._identity import Identify, IdentityReader
+from obs_http.server._types import Message
 
 
 class ServerOptions:

@@ -10,16 +10,16 @@ from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind
 
-from obs_http._edge import Edge
-from obs_http._exchange import Exchange
 from obs_http._headers import by_name, first_by_name
-from obs_http._identity import without_identity
 from obs_http._metrics import Durations, Stopwatch
-from obs_http._options import ServerOptions
-from obs_http._remote import Carrier, propagation_fields, remote_context
-from obs_http._request import RequestAttributes, span_method
-from obs_http._server_span import claim, keep_to_ourselves, native_span, present_span
-from obs_http._types import EDGE, MARK, Receive, Scope, Send
+from obs_http.server._attributes import RequestAttributes, span_method
+from obs_http.server._entry import Edge
+from obs_http.server._identity import without_identity
+from obs_http.server._options import ServerOptions
+from obs_http.server._propagation import Carrier, propagation_fields, remote_context
+from obs_http.server._request import Exchange
+from obs_http.server._server_span import claim, keep_to_ourselves, native_span, present_span
+from obs_http.server._types import EDGE, MARK, Receive, Scope, Send
 
 
 class Opening:

@@ -8,13 +8,13 @@ from obs_core.integration import call_contained, log_failure
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
-from obs_http._enrich import enrich
 from obs_http._metrics import Stopwatch
-from obs_http._native import is_on_task_span, note_natively
-from obs_http._options import ServerOptions
-from obs_http._outcome import error_being_answered, raised_in_background, record_late
-from obs_http._record import RequestRecord
-from obs_http._types import EDGE, Message, Receive, Scope, Send, is_last
+from obs_http.server._enrich import enrich
+from obs_http.server._exceptions import error_being_answered, raised_in_background, record_late
+from obs_http.server._native import is_on_task_span, note_natively
+from obs_http.server._options import ServerOptions
+from obs_http.server._outcome import RequestRecord
+from obs_http.server._types import EDGE, Message, Receive, Scope, Send, is_last
 
 
 class Exchange(RequestRecord):

@@ -12,7 +12,7 @@ from obs_core.integration import Redactor
 from opentelemetry.util.types import AttributeValue
 
 from obs_http._headers import text
-from obs_http._types import Scope
+from obs_http.server._types import Scope
 
 KNOWN_METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}

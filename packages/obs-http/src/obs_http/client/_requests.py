@@ -27,9 +27,9 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._client import ClientTracer, raw_headers
-from obs_http._hooks import RequestHook, ResponseHook
-from obs_http._hop import Call, Hop, Target, current_call
+from obs_http.client._hooks import RequestHook, ResponseHook
+from obs_http.client._request import Call, Hop, Target, current_call
+from obs_http.client._tracer import ClientTracer, raw_headers
 
 if TYPE_CHECKING:
     import requests

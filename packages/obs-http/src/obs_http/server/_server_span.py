@@ -7,7 +7,7 @@ from opentelemetry.context import Context, create_key, get_value, set_value
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 
-from obs_http._types import Scope
+from obs_http.server._types import Scope
 
 _CLAIMED = create_key("obs_http.claimed_span")
 

@@ -15,8 +15,8 @@ from typing import Any
 from obs_core.integration import Patches, instrument_once, record_error, uninstrument
 from opentelemetry import trace
 
-from obs_http._outcome import frames, has_left
-from obs_http._types import Scope
+from obs_http.server._exceptions import frames, has_left
+from obs_http.server._types import Scope
 
 TRACING = "fastapi.telemetry"
 _NAME = "fastapi-tracing"

@@ -8,12 +8,12 @@ from obs_core.integration import call_contained, error_type, fail, log_failure, 
 from opentelemetry.trace import Span
 
 from obs_http._metrics import Stopwatch
-from obs_http._options import ServerOptions
-from obs_http._outcome import has_left
-from obs_http._request import metric_attributes, span_method
-from obs_http._route import route_template
 from obs_http._semconv import add_older_names
-from obs_http._types import Scope
+from obs_http.server._attributes import metric_attributes, span_method
+from obs_http.server._exceptions import has_left
+from obs_http.server._options import ServerOptions
+from obs_http.server._route import route_template
+from obs_http.server._types import Scope
 
 
 class RequestRecord:

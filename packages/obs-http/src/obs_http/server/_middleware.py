@@ -11,14 +11,14 @@ from obs_core.integration import call_contained, current_manager, is_suppressed,
 from opentelemetry import context, trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._edge import Edge, stand_at_edge
-from obs_http._identity import Identify
-from obs_http._lifespan import run_lifespan
 from obs_http._metrics import SERVER, Durations
-from obs_http._opening import Opening
-from obs_http._options import ServerOptions
-from obs_http._server_span import keep_to_ourselves, present_span, unsampled_context
-from obs_http._types import EDGE, MARK, TRACED, ASGIApp, Receive, Scope, Send
+from obs_http.server._entry import Edge, stand_at_edge
+from obs_http.server._identity import Identify
+from obs_http.server._lifespan import run_lifespan
+from obs_http.server._opening import Opening
+from obs_http.server._options import ServerOptions
+from obs_http.server._server_span import keep_to_ourselves, present_span, unsampled_context
+from obs_http.server._types import EDGE, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
 
 class RequestTracingMiddleware:

@@ -10,7 +10,7 @@ import logging
 
 from obs_core.integration import call_contained, current_manager
 
-from obs_http._types import ASGIApp, Message, Receive, Scope, Send
+from obs_http.server._types import ASGIApp, Message, Receive, Scope, Send
 
 _logger = logging.getLogger("obs_http")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from obs_http._types import Scope
+from obs_http.server._types import Scope
 
 _BELOW_A_MOUNT = "/{path}"
 

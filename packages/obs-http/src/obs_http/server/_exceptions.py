@@ -14,7 +14,7 @@ from types import FrameType
 from obs_core.integration import record_error
 from opentelemetry.trace import Span, Tracer, set_span_in_context
 
-from obs_http._types import Scope
+from obs_http.server._types import Scope
 
 #: Names of exceptions for a client that has left: Starlette's and uvicorn's.
 _LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from obs_core.integration import Redactor
 from opentelemetry.trace import Span
 
-from obs_http._options import ServerOptions
-from obs_http._types import Scope
+from obs_http.server._options import ServerOptions
+from obs_http.server._types import Scope
 
 _MASKED_URLS = ("url.full", "http.url", "http.target")
 

@@ -1,0 +1,1 @@
+"""HTTP clients: httpx and requests."""

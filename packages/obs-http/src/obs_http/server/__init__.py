@@ -1,0 +1,1 @@
+"""Servers: FastAPI, Starlette and any ASGI application."""
