@@ -14,7 +14,7 @@ from obs_http import RequestTracingMiddleware
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from .ways_in import HAS_NATIVE, WAYS, Client
+from .server.ways_in import HAS_NATIVE, WAYS, Client
 
 CAPTURE = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
 TRACING = pytest.mark.parametrize("native", [True, False] if HAS_NATIVE else [False])

@@ -1,6 +1,6 @@
 """Print, for each FastAPI version and each arrangement of instrumentations, how many SERVER spans and traces a request is.
 
-    python packages/obs-http/tests/server_spans_table.py
+    python packages/obs-http/tests/server/server_spans_table.py
 
 Each version is installed into an environment of its own, in a temporary folder, by uv. Exit status 1 where one is not 1.
 """
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 VERSIONS = ("==0.110.1", "==0.141.*", "==0.142.*", "")
-PACKAGES = Path(__file__).parents[2]
+PACKAGES = Path(__file__).parents[3]
 COUNT = """
 import json, runpy
 import fastapi
@@ -41,7 +41,7 @@ def count(version: str) -> tuple[str, dict[str, list[int]]]:
             f"fastapi{version}",
         ]
         subprocess.run(["uv", "pip", "install", "-q", *wanted], check=True, env=environment)
-        code = COUNT.format(path=str(Path(__file__).with_name("test_server_spans.py")))
+        code = COUNT.format(path=str(Path(__file__).with_name("test_server_span.py")))
         printed = subprocess.run(
             [Path(folder) / "bin" / "python", "-c", code],
             check=True,
