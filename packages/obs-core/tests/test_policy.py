@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from obs_core.integration import SpanPolicy, is_suppressed
+from obs_core.integration import SpanPolicy, is_suppressed, suppress_http
 from opentelemetry import trace
-from opentelemetry.context import (
-    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
-    _SUPPRESS_INSTRUMENTATION_KEY,
-    Context,
-    set_value,
-)
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, set_value
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
@@ -40,7 +35,7 @@ def test_nothing_where_instrumentation_is_suppressed(key: str, context: Context)
 
 def test_suppressed_http_is_for_http_clients_alone() -> None:
     """An SDK above HTTP, which is traced itself, silences the requests below it."""
-    context = set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, ROOT)
+    context = suppress_http(ROOT)
     assert SpanPolicy().wants_span(context)
     assert not SpanPolicy(http=True).wants_span(context)
 

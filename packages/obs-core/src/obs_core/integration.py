@@ -25,7 +25,7 @@ from obs_core._integrations.options import (
 )
 from obs_core._integrations.otel import OtelInstrumentor, otel_instrumentor
 from obs_core._integrations.patches import Patches
-from obs_core._integrations.policy import Roots, SpanPolicy, is_suppressed
+from obs_core._integrations.policy import Roots, SpanPolicy, is_suppressed, suppress_http
 from obs_core._integrations.registry import (
     InstrumentationHandle,
     active_instrumentations,
@@ -95,6 +95,7 @@ __all__ = [
     "semconv_opt_in",
     "span_ids_can_be_set",
     "stable_semconv",
+    "suppress_http",
     "truncate",
     "uninstrument",
     "use_span_id",

@@ -10,6 +10,7 @@ from opentelemetry.context import (
     _SUPPRESS_INSTRUMENTATION_KEY,
     Context,
     get_current,
+    set_value,
 )
 from opentelemetry.trace import TracerProvider
 
@@ -35,6 +36,14 @@ def is_suppressed(context: Context | None = None, *, http: bool = False) -> bool
     if found.get(_SUPPRESSED[0]) or found.get(_SUPPRESSED[1]):
         return True
     return http and bool(found.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY))
+
+
+def suppress_http(context: Context | None = None) -> Context:
+    """Return `context` (default: the current context) with instrumentations of HTTP clients suppressed.
+
+    For the calls of a traced client to the HTTP library below.
+    """
+    return set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context)
 
 
 class SpanPolicy:
