@@ -42,6 +42,26 @@ def test_the_entry_points_load() -> None:
         assert all(callable(found.load()) for found in ours)
 
 
+def test_opentelemetry_instrumentation_need_not_be_installed() -> None:
+    """Everything works on the API alone; the entry points of the tool as well."""
+    code = """
+import sys
+sys.modules["opentelemetry.instrumentation"] = None
+import requests
+from obs_core.testing import record_spans
+from obs_http import instrument_fastapi, instrument_httpx
+from obs_http._otel import RequestsInstrumentor
+instrument_fastapi(), instrument_httpx(), RequestsInstrumentor().instrument()
+with record_spans() as spans:
+    try:
+        requests.get("http://127.0.0.1:9/")
+    except requests.ConnectionError:
+        pass
+    assert [span.name for span in spans] == ["GET"], spans
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
 @pytest.mark.timeout(300)  # the tool imports every instrumentation there is, twice over
 @pytest.mark.promise("HTTP-01", "HTTP-08")
 def test_opentelemetry_instrument_needs_no_code(otlp_sink: OtlpSink) -> None:

@@ -15,6 +15,7 @@ from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_http import instrument_requests, uninstrument_requests
 from opentelemetry import trace
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.trace import SpanKind, StatusCode
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
@@ -203,6 +204,25 @@ def test_one_session_alone_and_any_adapter(spans: SpanRecorder) -> None:
         assert vars(mine) == before
         get(mine)
         assert len(spans) == 2
+
+
+@pytest.mark.promise("HTTP-08")
+def test_an_instrumentation_of_urllib3_makes_no_second_span(
+    server: Server, spans: SpanRecorder
+) -> None:
+    """Below the adapter contrib's HTTP clients are suppressed, and after the call no longer."""
+    asked: list[bool] = []
+
+    class Asking(HTTPAdapter):
+        def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+            asked.append(is_http_instrumentation_enabled())
+            return super().send(*args, **kwargs)
+
+    with requests.Session() as session:
+        session.mount("http://", Asking())
+        instrument_requests(session)
+        session.get(server.url)
+    assert (asked, is_http_instrumentation_enabled(), len(spans)) == ([False], True, 1)
 
 
 @pytest.mark.promise("HTTP-08")

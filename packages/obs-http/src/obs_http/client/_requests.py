@@ -19,12 +19,12 @@ from obs_core.integration import (
     call_contained,
     instrument_once,
     require,
+    suppress_http,
     uninstrument,
     warn_if_contrib_is_active,
     warn_unsupported_version,
 )
-from opentelemetry import trace
-from opentelemetry.instrumentation.utils import suppress_http_instrumentation
+from opentelemetry import context, trace
 from opentelemetry.metrics import MeterProvider
 
 from obs_http.client._hooks import RequestHook, ResponseHook
@@ -172,8 +172,7 @@ class _TracingAdapter:
             return self._adapter.send(request, **kwargs)
         try:
             self._tracer.request_hook.call(hop.span, request)
-            with suppress_http_instrumentation():
-                response = self._adapter.send(request, **kwargs)
+            response = self._send(request, **kwargs)
             call_contained("tracing a response of requests", _succeed, self._tracer, hop, response)
             self._tracer.response_hook.call(hop.span, request, response)
             return response
@@ -182,6 +181,14 @@ class _TracingAdapter:
             raise
         finally:
             hop.end()
+
+    def _send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send `request` without spans of an instrumented urllib3 below."""
+        token = context.attach(suppress_http())
+        try:
+            return self._adapter.send(request, **kwargs)
+        finally:
+            context.detach(token)
 
 
 def _begin(tracer: ClientTracer, request: requests.PreparedRequest) -> Hop | None:
