@@ -96,7 +96,7 @@ def test_what_the_code_says_goes_first(
     """Also where it says nothing is to be captured or left out."""
     monkeypatch.setenv(CAPTURE + "SERVER_REQUEST", ".*")
     monkeypatch.setenv("OTEL_PYTHON_EXCLUDED_URLS", "inner")
-    ask("add_middleware", False, "/inner", capture_request_headers=[], excluded_paths=[])
+    ask("add_middleware", False, "/inner", capture_request_headers=[], exclude=[])
     (span,) = asked_for(spans)
     assert not [name for name in span.attributes if ".header." in name]
 

@@ -2,13 +2,13 @@
 
 from obs_http.client._httpx import instrument_httpx, uninstrument_httpx
 from obs_http.client._requests import instrument_requests, uninstrument_requests
-from obs_http.server._exclusion import DEFAULT_EXCLUDED_PATHS
+from obs_http.server._exclusion import DEFAULT_EXCLUDE
 from obs_http.server._identity import Identity
 from obs_http.server._instrument import instrument_fastapi, uninstrument_fastapi
 from obs_http.server._middleware import RequestTracingMiddleware
 
 __all__ = [
-    "DEFAULT_EXCLUDED_PATHS",
+    "DEFAULT_EXCLUDE",
     "Identity",
     "RequestTracingMiddleware",
     "instrument_fastapi",

@@ -315,7 +315,7 @@ def test_a_raising_hook_is_not_felt(
     def broken(span: Any, request: httpx.Request) -> None:
         raise RuntimeError("hook")
 
-    instrument_httpx(request_hook=broken, response_hook=note)
+    instrument_httpx(on_start=broken, on_end=note)
     with caplog.at_level(logging.ERROR, logger="obs_core"):
         assert fetch("http://shop/", kind, transport=Own()).status_code == 200
     assert seen == [("GET", 200)]
@@ -374,7 +374,7 @@ def test_headers_exclusions_and_where_the_trace_goes(spans: SpanRecorder) -> Non
     instrument_httpx(
         capture_request_headers=["*"],
         capture_response_headers=["content-*"],
-        excluded_urls=["http://search/*"],
+        exclude=["http://search/*"],
         propagate_to=["*.internal"],
         correlation=CorrelationConfig(headers=["X-Req"]),
     )
@@ -489,7 +489,7 @@ def elsewhere() -> Iterator[None]:
 
 def test_what_is_no_client_is_refused() -> None:
     """With what was given; so is a string where a list is wanted."""
-    with pytest.raises(ConfigurationError, match="excluded_urls"):
-        instrument_httpx(excluded_urls="http://search/*")
+    with pytest.raises(ConfigurationError, match="exclude"):
+        instrument_httpx(exclude="http://search/*")
     with pytest.raises(ConfigurationError, match="'client'"):
         instrument_httpx("client")  # type: ignore[arg-type]

@@ -127,7 +127,7 @@ def test_what_the_code_says_goes_before_the_standard_variables(
     """Also where it says that there is nothing to capture or to leave out."""
     monkeypatch.setenv(CAPTURE + "CLIENT_REQUEST", ".*")
     monkeypatch.setenv("OTEL_PYTHON_EXCLUDED_URLS", "shop")
-    instrument(kind, capture_request_headers=[], excluded_urls=[])
+    instrument(kind, capture_request_headers=[], exclude=[])
     ask(kind, "http://shop/", **{"X-Mine": "1"})
     (span,) = spans
     assert not [name for name in span.attributes or () if ".header." in name]
@@ -159,7 +159,7 @@ def test_a_coroutine_function_is_run_as_a_hook(kind: str, spans: SpanRecorder) -
         await asyncio.sleep(0)
         span.set_attribute("hook", response.status_code)
 
-    instrument_httpx(request_hook=before, response_hook=after)
+    instrument_httpx(on_start=before, on_end=after)
     (sent,) = ask(kind, "http://shop/")
     (span,) = spans
     runs = kind == "async"
@@ -177,7 +177,7 @@ def test_an_asynchronous_hook_that_raises_is_logged(
         await asyncio.sleep(0)
         raise RuntimeError("hook")
 
-    instrument_httpx(request_hook=broken, response_hook=broken)
+    instrument_httpx(on_start=broken, on_end=broken)
     with caplog.at_level(logging.ERROR, logger="obs_core"):
         ask("async", "http://shop/")
     assert [span.status.is_unset for span in spans] == [True]
@@ -193,7 +193,7 @@ class CallableHook:
 
 @pytest.mark.promise("HTTP-08")
 @pytest.mark.parametrize("hook", [coroutine_hook, CallableHook(), "hook"])
-@pytest.mark.parametrize("option", ["request_hook", "response_hook"])
+@pytest.mark.parametrize("option", ["on_start", "on_end"])
 @pytest.mark.parametrize(
     "into",
     [instrument_requests, lambda **options: instrument_httpx(httpx.Client(), **options)],
@@ -336,8 +336,8 @@ def test_a_second_call_with_other_options_says_so(kind: str) -> None:
     handle = instrument(kind, propagate_to=["*.internal"])
     assert instrument(kind, propagate_to=["*.internal"]) is handle
     assert instrument(kind) is handle
-    with pytest.raises(AlreadyConfiguredError, match="another excluded_urls:"):
-        instrument(kind, excluded_urls=["*"])
+    with pytest.raises(AlreadyConfiguredError, match="another exclude:"):
+        instrument(kind, exclude=["*"])
     handle.uninstrument()
     instrument(kind)
     with pytest.raises(AlreadyConfiguredError, match="propagate_to"):

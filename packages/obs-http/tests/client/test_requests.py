@@ -167,7 +167,7 @@ def test_a_raising_hook_is_not_felt(
     def broken(span: Any, request: Any) -> None:
         raise RuntimeError("hook")
 
-    instrument_requests(request_hook=broken, response_hook=note)
+    instrument_requests(on_start=broken, on_end=note)
     with caplog.at_level(logging.ERROR, logger="obs_core"):
         assert requests.get(server.url, timeout=10).status_code == 200
     assert seen == [("GET", 200)]
@@ -226,7 +226,7 @@ def test_an_instrumentation_of_urllib3_makes_no_second_span(
 
 
 @pytest.mark.promise("HTTP-08")
-def test_a_request_made_by_a_response_hook_is_a_call_of_its_own(
+def test_a_request_made_by_on_end_is_a_call_of_its_own(
     server: Server, spans: SpanRecorder
 ) -> None:
     """It is not taken for a redirect of the first."""

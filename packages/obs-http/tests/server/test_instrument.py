@@ -186,8 +186,8 @@ def test_all_applications(spans: SpanRecorder) -> None:
 def test_a_second_call_with_other_options_says_so() -> None:
     """The first options stay, and the message names what differs; a call without any option takes what is there."""
     app = application()
-    handle = instrument_fastapi(app, excluded_paths=["/"])
-    assert instrument_fastapi(app, excluded_paths=["/"]) is handle
+    handle = instrument_fastapi(app, exclude=["/"])
+    assert instrument_fastapi(app, exclude=["/"]) is handle
     assert instrument_fastapi(app) is handle
     with pytest.raises(AlreadyConfiguredError, match="another traceresponse:"):
         instrument_fastapi(app, traceresponse=True)
@@ -240,5 +240,5 @@ def test_only_applications_are_taken() -> None:
         instrument_fastapi("app")  # type: ignore[arg-type]
     app = Starlette()
     with pytest.raises(ConfigurationError):
-        instrument_fastapi(app, excluded_paths=["health"])
+        instrument_fastapi(app, exclude=["health"])
     assert "build_middleware_stack" not in vars(app)

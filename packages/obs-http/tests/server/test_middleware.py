@@ -864,7 +864,7 @@ def test_what_could_forge_a_log_line_is_no_identity_in_baggage_either(
     "options",
     [
         {"identity_from_baggage": True, "trust_remote_context": False},
-        {"excluded_paths": ["health"]}, {"excluded_paths": "/health"}, {"identify": "aws"},
+        {"exclude": ["health"]}, {"exclude": "/health"}, {"identify": "aws"},
         {"identity_hash_key": "", "identify": "aws_alb"},
         {"capture_request_headers": "x-*"}, {"capture_response_headers": [""]}, {"correlation": "X-Id"},
     ],

@@ -10,15 +10,15 @@ from obs_core.exceptions import ConfigurationError
 from obs_core.integration import call_contained, log_failure
 from opentelemetry.trace import Span
 
-RequestHook = Callable[[Span, Any], Awaitable[None] | None]
-ResponseHook = Callable[[Span, Any, Any], Awaitable[None] | None]
+OnStart = Callable[[Span, Any], Awaitable[None] | None]
+OnEnd = Callable[[Span, Any, Any], Awaitable[None] | None]
 
 
 class Hook:
     """A hook of the user; exceptions are logged and never reach the application.
 
     Args:
-        name: For messages, for instance ``"httpx request_hook"``.
+        name: For messages, for instance ``"httpx on_start"``.
         function: The user's function; None: no hook.
         awaits: Whether any of the clients can await a coroutine.
 

@@ -27,7 +27,7 @@ from obs_core.integration import (
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http.client._hooks import RequestHook, ResponseHook
+from obs_http.client._hooks import OnEnd, OnStart
 from obs_http.client._request import Call, Hop, Target, current_call
 from obs_http.client._tracer import ClientTracer
 
@@ -42,11 +42,11 @@ _CONTRIB = "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor"
 def instrument_httpx(
     client: httpx.Client | httpx.AsyncClient | None = None,
     *,
-    request_hook: RequestHook | None = None,
-    response_hook: ResponseHook | None = None,
+    on_start: OnStart | None = None,
+    on_end: OnEnd | None = None,
     capture_request_headers: Sequence[str] | None = None,
     capture_response_headers: Sequence[str] | None = None,
-    excluded_urls: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
     propagate_to: Sequence[str] = (),
     redact: Sequence[str] = (),
     correlation: CorrelationConfig | None = None,
@@ -57,13 +57,13 @@ def instrument_httpx(
 
     Args:
         client: The client; None: all, sync and async.
-        request_hook: Called with the recording span and the request before sending; exceptions are logged. A
+        on_start: Called with the recording span and the request before sending; exceptions are logged. A
             coroutine function is awaited for asynchronous clients, and not called for synchronous clients.
-        response_hook: Called with the recording span, the request and the response; otherwise the same.
+        on_end: Called with the recording span, the request and the response; otherwise the same.
         capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
             Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_urls: Globs of whole URLs (``"http://localhost:9200/*"``) that are not traced and get no headers.
+        exclude: Globs of whole URLs (``"http://localhost:9200/*"``) that are not traced and get no headers.
             Default: ``OTEL_PYTHON_HTTPX_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
         propagate_to: Globs of host names that receive the trace's headers. Default: all.
         redact: More name globs whose values are masked, in addition to the built-in globs and the set-up's.
@@ -89,11 +89,11 @@ def instrument_httpx(
             f"instrument_httpx takes an httpx client, not {client!r}; without one, all are traced"
         )
     options: dict[str, Any] = {
-        "request_hook": request_hook,
-        "response_hook": response_hook,
+        "on_start": on_start,
+        "on_end": on_end,
         "capture_request_headers": capture_request_headers,
         "capture_response_headers": capture_response_headers,
-        "excluded_urls": excluded_urls,
+        "exclude": exclude,
         "propagate_to": propagate_to,
         "redact": redact,
         "correlation": correlation,
@@ -183,10 +183,10 @@ def _hop(tracer: ClientTracer, send: Callable[..., Any], *args: Any) -> Any:
     if hop is None:
         return send(*args)
     try:
-        tracer.request_hook.call(hop.span, args[-1])
+        tracer.on_start.call(hop.span, args[-1])
         response = send(*args)
         call_contained("tracing a response of httpx", _succeed, tracer, hop, response)
-        tracer.response_hook.call(hop.span, args[-1], response)
+        tracer.on_end.call(hop.span, args[-1], response)
         return response
     except BaseException as error:
         tracer.fail(hop, error)
@@ -200,10 +200,10 @@ async def _hop_async(tracer: ClientTracer, send: Callable[..., Awaitable[Any]], 
     if hop is None:
         return await send(*args)
     try:
-        await tracer.request_hook.call_async(hop.span, args[-1])
+        await tracer.on_start.call_async(hop.span, args[-1])
         response = await send(*args)
         call_contained("tracing a response of httpx", _succeed, tracer, hop, response)
-        await tracer.response_hook.call_async(hop.span, args[-1], response)
+        await tracer.on_end.call_async(hop.span, args[-1], response)
         return response
     except BaseException as error:
         tracer.fail(hop, error)

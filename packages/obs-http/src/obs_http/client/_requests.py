@@ -27,7 +27,7 @@ from obs_core.integration import (
 from opentelemetry import context, trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http.client._hooks import RequestHook, ResponseHook
+from obs_http.client._hooks import OnEnd, OnStart
 from obs_http.client._request import Call, Hop, Target, current_call
 from obs_http.client._tracer import ClientTracer, raw_headers
 
@@ -43,11 +43,11 @@ _CONTRIB = "opentelemetry.instrumentation.requests:RequestsInstrumentor"
 def instrument_requests(
     session: requests.Session | None = None,
     *,
-    request_hook: RequestHook | None = None,
-    response_hook: ResponseHook | None = None,
+    on_start: OnStart | None = None,
+    on_end: OnEnd | None = None,
     capture_request_headers: Sequence[str] | None = None,
     capture_response_headers: Sequence[str] | None = None,
-    excluded_urls: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
     propagate_to: Sequence[str] = (),
     redact: Sequence[str] = (),
     correlation: CorrelationConfig | None = None,
@@ -61,12 +61,12 @@ def instrument_requests(
 
     Args:
         session: The session; None: all.
-        request_hook: Called with the recording span and the ``PreparedRequest``; exceptions are logged.
-        response_hook: Called with the recording span, the request and the ``Response``; exceptions are logged.
+        on_start: Called with the recording span and the ``PreparedRequest``; exceptions are logged.
+        on_end: Called with the recording span, the request and the ``Response``; exceptions are logged.
         capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
             Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_urls: Globs of whole URLs that are not traced and get no headers.
+        exclude: Globs of whole URLs that are not traced and get no headers.
             Default: ``OTEL_PYTHON_REQUESTS_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
         propagate_to: Globs of host names that receive the trace's headers. Default: all.
         redact: More name globs whose values are masked, in addition to the built-in globs and the set-up's.
@@ -92,11 +92,11 @@ def instrument_requests(
             f"instrument_requests takes a requests.Session, not {session!r}; without one, all are traced"
         )
     options: dict[str, Any] = {
-        "request_hook": request_hook,
-        "response_hook": response_hook,
+        "on_start": on_start,
+        "on_end": on_end,
         "capture_request_headers": capture_request_headers,
         "capture_response_headers": capture_response_headers,
-        "excluded_urls": excluded_urls,
+        "exclude": exclude,
         "propagate_to": propagate_to,
         "redact": redact,
         "correlation": correlation,
@@ -171,10 +171,10 @@ class _TracingAdapter:
         if hop is None:
             return self._adapter.send(request, **kwargs)
         try:
-            self._tracer.request_hook.call(hop.span, request)
+            self._tracer.on_start.call(hop.span, request)
             response = self._send(request, **kwargs)
             call_contained("tracing a response of requests", _succeed, self._tracer, hop, response)
-            self._tracer.response_hook.call(hop.span, request, response)
+            self._tracer.on_end.call(hop.span, request, response)
             return response
         except BaseException as error:
             self._tracer.fail(hop, error)

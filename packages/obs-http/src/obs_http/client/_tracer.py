@@ -36,7 +36,7 @@ from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
 from obs_http._patterns import any_of
 from obs_http._semconv import CLIENT, older_names
-from obs_http.client._hooks import Hook, RequestHook, ResponseHook
+from obs_http.client._hooks import Hook, OnEnd, OnStart
 from obs_http.client._request import Call, Hop, Target, current_call
 from obs_http.server._attributes import KNOWN_METHODS, bounded_method
 
@@ -62,11 +62,11 @@ class ClientTracer:
         *,
         awaits: bool,
         contrib: str,
-        request_hook: RequestHook | None,
-        response_hook: ResponseHook | None,
+        on_start: OnStart | None,
+        on_end: OnEnd | None,
         capture_request_headers: Sequence[str] | None,
         capture_response_headers: Sequence[str] | None,
-        excluded_urls: Sequence[str] | None,
+        exclude: Sequence[str] | None,
         propagate_to: Sequence[str],
         redact: Sequence[str],
         correlation: CorrelationConfig | None,
@@ -75,8 +75,8 @@ class ClientTracer:
     ) -> None:
         self._library = library
         self._contrib = contrib
-        self.request_hook = Hook(f"{library} request_hook", request_hook, awaits=awaits)
-        self.response_hook = Hook(f"{library} response_hook", response_hook, awaits=awaits)
+        self.on_start = Hook(f"{library} on_start", on_start, awaits=awaits)
+        self.on_end = Hook(f"{library} on_end", on_end, awaits=awaits)
         self._redact = tuple(redact)
         self._request_capture = HeaderCapture(
             "client", "request", capture_request_headers, self._redact
@@ -84,9 +84,9 @@ class ClientTracer:
         self._response_capture = HeaderCapture(
             "client", "response", capture_response_headers, self._redact
         )
-        self._excluded = _any_glob("excluded_urls", excluded_urls or ())
+        self._excluded = _any_glob("exclude", exclude or ())
         self._excluded_anywhere = None
-        if excluded_urls is None:
+        if exclude is None:
             self._excluded_anywhere = environment.excluded_urls(library.upper())
         self._propagate_to = _any_glob("propagate_to", propagate_to)
         self._correlation = correlation

@@ -13,7 +13,7 @@ from obs_http._headers import text
 from obs_http._patterns import any_of
 from obs_http.server._types import Scope
 
-DEFAULT_EXCLUDED_PATHS = (
+DEFAULT_EXCLUDE = (
     "/health", "/health/live", "/health/ready", "/healthcheck", "/healthz", "/live", "/liveness", "/livez", "/metrics",
     "/ready", "/readiness", "/readyz",
 )  # fmt: skip
@@ -36,7 +36,7 @@ class Exclusion:
         self._urls = None
         if paths is None:
             self._urls = excluded_urls("FASTAPI", "STARLETTE")
-            paths = DEFAULT_EXCLUDED_PATHS
+            paths = DEFAULT_EXCLUDE
         self._paths = _any_path(paths)
 
     def __call__(self, scope: Scope) -> bool:
@@ -48,11 +48,11 @@ class Exclusion:
 
 def _any_path(paths: Sequence[str]) -> re.Pattern[str] | None:
     if isinstance(paths, str):
-        raise ConfigurationError(f"excluded_paths={paths!r} is not a list: write [{paths!r}]")
+        raise ConfigurationError(f"exclude={paths!r} is not a list: write [{paths!r}]")
     for path in paths:
         if path[:1] not in ("/", "*"):
             raise ConfigurationError(
-                f"excluded_paths: {path!r} is not a path or glob: let it start with '/', or '*/'"
+                f"exclude: {path!r} is not a path or glob: let it start with '/', or '*/'"
             )
     return any_of([translate(path.rstrip("/") or "/") for path in paths])
 

@@ -36,7 +36,7 @@ class RequestTracingMiddleware:
         capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
             Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST``.
         capture_response_headers: The same for response headers.
-        excluded_paths: Whole paths and globs that are not traced. Default: the usual health, readiness and
+        exclude: Whole paths and globs that are not traced. Default: the usual health, readiness and
             metrics paths, and the URLs of ``OTEL_PYTHON_FASTAPI_EXCLUDED_URLS`` or
             ``OTEL_PYTHON_EXCLUDED_URLS``.
         identify: Names the user of a request, given its headers (lower-case names): an `Identity`, a user id or
@@ -69,7 +69,7 @@ class RequestTracingMiddleware:
         redact: Sequence[str] = (),
         capture_request_headers: Sequence[str] | None = None,
         capture_response_headers: Sequence[str] | None = None,
-        excluded_paths: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
         identify: Identify | Literal["aws_alb"] | None = None,
         identity_hash_key: str | None = None,
         identity_in_baggage: bool = False,
@@ -89,7 +89,7 @@ class RequestTracingMiddleware:
             redact=redact,
             capture_request_headers=capture_request_headers,
             capture_response_headers=capture_response_headers,
-            excluded_paths=excluded_paths,
+            exclude=exclude,
             identify=identify,
             identity_hash_key=identity_hash_key,
             identity_in_baggage=identity_in_baggage,

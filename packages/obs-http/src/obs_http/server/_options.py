@@ -36,7 +36,7 @@ class ServerOptions:
         redact: Sequence[str],
         capture_request_headers: Sequence[str] | None,
         capture_response_headers: Sequence[str] | None,
-        excluded_paths: Sequence[str] | None,
+        exclude: Sequence[str] | None,
         identify: Identify | Literal["aws_alb"] | None,
         identity_hash_key: str | None,
         identity_in_baggage: bool,
@@ -51,7 +51,7 @@ class ServerOptions:
         set_up_correlation, set_up_name = _set_up()
         self._redact = tuple(redact)
         self.correlation = correlation or set_up_correlation
-        self.excluded = Exclusion(excluded_paths)
+        self.excluded = Exclusion(exclude)
         self.request_capture = HeaderCapture(
             "server", "request", capture_request_headers, self._redact
         )
