@@ -1,7 +1,11 @@
 """Trace FastAPI, Starlette and any ASGI application, and the HTTP clients httpx and requests, on OpenTelemetry."""
 
-from obs_http.client._httpx import instrument_httpx, uninstrument_httpx
-from obs_http.client._requests import instrument_requests, uninstrument_requests
+from obs_http.client._instrument import (
+    instrument_httpx,
+    instrument_requests,
+    uninstrument_httpx,
+    uninstrument_requests,
+)
 from obs_http.server._exclusion import DEFAULT_EXCLUDE
 from obs_http.server._identity import Identity
 from obs_http.server._instrument import instrument_fastapi, uninstrument_fastapi

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from obs_http.client._httpx import instrument_httpx, uninstrument_httpx
-from obs_http.client._requests import instrument_requests, uninstrument_requests
+from obs_http.client._instrument import (
+    instrument_httpx,
+    instrument_requests,
+    uninstrument_httpx,
+    uninstrument_requests,
+)
 from obs_http.server._instrument import instrument_fastapi, uninstrument_fastapi
 
 

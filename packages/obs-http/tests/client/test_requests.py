@@ -226,9 +226,7 @@ def test_an_instrumentation_of_urllib3_makes_no_second_span(
 
 
 @pytest.mark.promise("HTTP-08")
-def test_a_request_made_by_on_end_is_a_call_of_its_own(
-    server: Server, spans: SpanRecorder
-) -> None:
+def test_a_request_made_by_on_end_is_a_call_of_its_own(server: Server, spans: SpanRecorder) -> None:
     """It is not taken for a redirect of the first."""
     instrument_requests()
 

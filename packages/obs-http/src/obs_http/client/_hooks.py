@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import call_contained, log_failure
 from opentelemetry.trace import Span
-
-OnStart = Callable[[Span, Any], Awaitable[None] | None]
-OnEnd = Callable[[Span, Any, Any], Awaitable[None] | None]
 
 
 class Hook:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from obs_core.integration import call_contained
 from opentelemetry import context
@@ -13,7 +14,9 @@ from opentelemetry.trace import Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from obs_http._metrics import Stopwatch
-from obs_http._semconv import OlderNames, add_older_names
+
+if TYPE_CHECKING:
+    from obs_http.client._tracer import ClientTracer
 
 
 @dataclass(slots=True)
@@ -29,60 +32,101 @@ class Call:
 
     sent: int = 0
     first: SpanContext | None = None
-    busy: bool = field(default=False)
+    busy: bool = False
 
 
 current_call: ContextVar[Call | None] = ContextVar("obs_http_call", default=None)
 
 
-class Target(NamedTuple):
-    """The destination of a request."""
-
-    method: str
-    url: str
-    host: str
-    port: int | None
+def is_between_requests() -> bool:
+    """Whether a call is under way that has sent a request, and is not sending one now."""
+    call = current_call.get()
+    return call is not None and call.sent > 0 and not call.busy
 
 
-class Hop:
-    """A request being sent: its span is current until the response's headers arrive."""
+class ClientRequest:
+    """A request being sent: a context manager whose span is current until the response's headers arrive."""
 
-    __slots__ = ("_call", "_older_names", "_stopwatch", "_token", "span")
+    __slots__ = ("_call", "_token", "_tracer", "span", "stopwatch")
 
     def __init__(
         self,
+        tracer: ClientTracer,
+        call: Call,
         span: Span,
         inner: Context,
-        call: Call,
         stopwatch: Stopwatch | None,
-        older_names: OlderNames,
     ) -> None:
-        self.span = span
+        self._tracer = tracer
         self._call = call
-        self._stopwatch = stopwatch
-        self._older_names = older_names
+        self.span = span
+        self.stopwatch = stopwatch
         self._token: Token[Context] = context.attach(inner)
         call.busy = True
-
-    @property
-    def is_observed(self) -> bool:
-        """Whether the outcome is recorded, by the span or the metric."""
-        return self._stopwatch is not None or self.span.is_recording()
 
     def note(self, name: str, value: AttributeValue) -> None:
         """Record an attribute on the span and the measurement."""
         self.span.set_attribute(name, value)
-        if self._stopwatch is not None:
-            self._stopwatch.attributes[name] = value
+        if self.stopwatch is not None:
+            self.stopwatch.attributes[name] = value
 
-    def end(self) -> None:
-        """End the span and restore the context."""
+    def __enter__(self) -> ClientRequest:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """End the span, failed if there is an `error`, and restore the context."""
+        if error is not None:
+            self._tracer.failed(self, error)
         self._call.busy = False
-        if self._stopwatch is not None:
-            self._stopwatch.stop()
+        if self.stopwatch is not None:
+            self.stopwatch.stop()
         context.detach(self._token)
-        if self._older_names and self.span.is_recording():
-            call_contained(
-                "adding older names to a span", add_older_names, self.span, self._older_names, {}
-            )
-        call_contained("ending a request's span", self.span.end)
+        self._tracer.end(self.span)
+
+
+def run_call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run `send`, a client's, as a call."""
+    token = current_call.set(Call())
+    try:
+        return send(*args, **kwargs)
+    finally:
+        current_call.reset(token)
+
+
+async def run_call_async(send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    """Run `send`, an asynchronous client's, as a call."""
+    token = current_call.set(Call())
+    try:
+        return await send(*args, **kwargs)
+    finally:
+        current_call.reset(token)
+
+
+def send_traced(tracer: ClientTracer, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Trace a single request, the last of `args` or ``request=``, which `send` sends."""
+    sent = kwargs.get("request") or args[-1]
+    request = call_contained("tracing a request", tracer.start, sent)
+    if request is None:
+        return send(*args, **kwargs)
+    with request:
+        tracer.on_start.call(request.span, sent)
+        response = send(*args, **kwargs)
+        call_contained("tracing a response", tracer.answered, request, response)
+        tracer.on_end.call(request.span, sent, response)
+        return response
+
+
+async def send_traced_async(
+    tracer: ClientTracer, send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+) -> Any:
+    """Trace a single request of an asynchronous client: see `send_traced`."""
+    sent = kwargs.get("request") or args[-1]
+    request = call_contained("tracing a request", tracer.start, sent)
+    if request is None:
+        return await send(*args, **kwargs)
+    with request:
+        await tracer.on_start.call_async(request.span, sent)
+        response = await send(*args, **kwargs)
+        call_contained("tracing a response", tracer.answered, request, response)
+        await tracer.on_end.call_async(request.span, sent, response)
+        return response

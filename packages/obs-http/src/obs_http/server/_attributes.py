@@ -12,17 +12,10 @@ from obs_core.integration import Redactor
 from opentelemetry.util.types import AttributeValue
 
 from obs_http._headers import text
+from obs_http._methods import KNOWN_METHODS, bounded_method
 from obs_http.server._types import Scope
 
-KNOWN_METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-
-
-def bounded_method(method: str, other: str = "_OTHER") -> str:
-    """Return a known `method`, or else `other`."""
-    return method if method in KNOWN_METHODS else other
 
 
 def span_method(scope: Scope) -> str:

@@ -1,0 +1,185 @@
+"""Instrument HTTP clients, all of a library or a single one, and undo that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from obs_core import CorrelationConfig
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import (
+    InstrumentationHandle,
+    Patches,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_unsupported_version,
+)
+from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider
+
+from obs_http.client._httpx import Httpx
+from obs_http.client._options import ClientOptions, OnEnd, OnStart
+from obs_http.client._requests import Requests
+from obs_http.client._tracer import ClientTracer, Library
+
+if TYPE_CHECKING:
+    import httpx
+    import requests
+
+
+def instrument_httpx(
+    client: httpx.Client | httpx.AsyncClient | None = None,
+    *,
+    on_start: OnStart | None = None,
+    on_end: OnEnd | None = None,
+    capture_request_headers: Sequence[str] | None = None,
+    capture_response_headers: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    propagate_to: Sequence[str] = (),
+    redact: Sequence[str] = (),
+    correlation: CorrelationConfig | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> InstrumentationHandle:
+    """Trace the requests of `client`, or of every httpx client of this process, existing clients included.
+
+    Args:
+        client: The client; None: all, sync and async.
+        on_start: Called with the recording span and the request before sending; exceptions are logged. A
+            coroutine function is awaited for asynchronous clients, and not called for synchronous clients.
+        on_end: Called with the recording span, the request and the response; otherwise the same.
+        capture_request_headers: Names and globs of request headers to record on the span; secrets are masked.
+            Default: ``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST``.
+        capture_response_headers: The same for response headers.
+        exclude: Globs of whole URLs (``"http://localhost:9200/*"``) that are not traced and get no headers.
+            Default: ``OTEL_PYTHON_HTTPX_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
+        propagate_to: Globs of host names that receive the trace's headers. Default: all.
+        redact: More name globs whose values are masked, in addition to the built-in globs and the set-up's.
+        correlation: Writing of the correlation id. Default: the set-up's.
+        tracer_provider: Default: the global provider.
+        meter_provider: For ``http.client.request.duration``. Default: the global provider; without a provider,
+            nothing is measured.
+
+    Returns:
+        A handle with ``.uninstrument()``; a second call returns the same handle.
+
+    Raises:
+        MissingDependencyError: httpx is not installed.
+        ConfigurationError: An option is wrong.
+        AlreadyConfiguredError: Already instrumented, with other options.
+    """
+    require("httpx", package="obs-http")
+    import httpx
+
+    if not isinstance(client, httpx.Client | httpx.AsyncClient | None):
+        raise ConfigurationError(
+            f"instrument_httpx takes an httpx client, not {client!r}; without one, all are traced"
+        )
+    options = ClientOptions(
+        on_start=on_start,
+        on_end=on_end,
+        capture_request_headers=capture_request_headers,
+        capture_response_headers=capture_response_headers,
+        exclude=exclude,
+        propagate_to=propagate_to,
+        redact=redact,
+        correlation=correlation,
+        tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
+    )
+    library = Httpx(awaits=not isinstance(client, httpx.Client))
+    return _instrument(library, client, (httpx.Client, httpx.AsyncClient), options)
+
+
+def uninstrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> None:
+    """Undo `instrument_httpx` for the same `client`."""
+    uninstrument("httpx", target=client)
+
+
+def instrument_requests(
+    session: requests.Session | None = None,
+    *,
+    on_start: OnStart | None = None,
+    on_end: OnEnd | None = None,
+    capture_request_headers: Sequence[str] | None = None,
+    capture_response_headers: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    propagate_to: Sequence[str] = (),
+    redact: Sequence[str] = (),
+    correlation: CorrelationConfig | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> InstrumentationHandle:
+    """Trace the requests of `session`, or of every session of this process, ``requests.get`` etc. included.
+
+    Attempts by urllib3 (``HTTPAdapter(max_retries=…)``) are a single span, with the number of attempts as
+    ``http.request.resend_count``; each redirect is a separate span, in the same trace.
+
+    Args:
+        session: The session; None: all.
+        on_start: Called with the recording span and the ``PreparedRequest``; exceptions are logged.
+        on_end: Called with the recording span, the request and the ``Response``; exceptions are logged.
+        capture_request_headers: As the other options: see `instrument_httpx`.
+        capture_response_headers: See `instrument_httpx`.
+        exclude: Globs of whole URLs that are not traced and get no headers.
+            Default: ``OTEL_PYTHON_REQUESTS_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
+        propagate_to: See `instrument_httpx`.
+        redact: See `instrument_httpx`.
+        correlation: See `instrument_httpx`.
+        tracer_provider: See `instrument_httpx`.
+        meter_provider: See `instrument_httpx`.
+
+    Returns:
+        A handle with ``.uninstrument()``; a second call returns the same handle.
+
+    Raises:
+        MissingDependencyError: requests is not installed.
+        ConfigurationError: An option is wrong.
+        AlreadyConfiguredError: Already instrumented, with other options.
+    """
+    require("requests", package="obs-http")
+    import requests
+
+    if not isinstance(session, requests.Session | None):
+        raise ConfigurationError(
+            f"instrument_requests takes a requests.Session, not {session!r}; without one, all are traced"
+        )
+    options = ClientOptions(
+        on_start=on_start,
+        on_end=on_end,
+        capture_request_headers=capture_request_headers,
+        capture_response_headers=capture_response_headers,
+        exclude=exclude,
+        propagate_to=propagate_to,
+        redact=redact,
+        correlation=correlation,
+        tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
+    )
+    return _instrument(Requests(), session, (requests.Session,), options)
+
+
+def uninstrument_requests(session: requests.Session | None = None) -> None:
+    """Undo `instrument_requests` for the same `session`."""
+    uninstrument("requests", target=session)
+
+
+def _instrument(
+    library: Library, client: object, classes: tuple[type[Any], ...], options: ClientOptions
+) -> InstrumentationHandle:
+    """Trace `client`, or all clients of `classes`."""
+    warn_unsupported_version("obs-http", library.name)
+    tracer = ClientTracer(library, options)  # raises now if an option is wrong
+
+    def install() -> Callable[[], None]:
+        patches = Patches()
+        if library.is_left_to_contrib():
+            return patches.undo
+        for owner in classes if client is None else (client,):
+            library.patch(patches, owner, tracer)
+        return patches.undo
+
+    return instrument_once(
+        library.name, install, target=client, options=vars(options), defaults=vars(ClientOptions())
+    )
