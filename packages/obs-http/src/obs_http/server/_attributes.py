@@ -6,15 +6,22 @@ https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from obs_core.integration import Redactor
+from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
 from obs_http._headers import text
 from obs_http._methods import KNOWN_METHODS, bounded_method
 from obs_http.server._types import Scope
 
+if TYPE_CHECKING:
+    from obs_http.server._options import Settings
+    from obs_http.server._outcome import Outcome
+
+_MASKED_URLS = ("url.full", "http.url", "http.target")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -123,3 +130,42 @@ def _authority(host: str, scheme: str) -> tuple[str | None, int | None]:
         return parts.hostname, parts.port or _DEFAULT_PORTS.get(scheme)
     except ValueError:
         return None, None
+
+
+def enrich(outcome: Outcome, scope: Scope, settings: Settings, correlation_id: str | None) -> None:
+    """Record captured headers and the correlation id; mask the secrets of a span that other code has opened."""
+    span = outcome.span
+    if settings.request_capture:
+        span.set_attributes(settings.request_capture.attributes(scope.get("headers", ())))
+    if not outcome.owned:
+        _mask(span, scope, settings.redactor())
+        outcome.add_older_names()
+    if correlation_id is None:
+        return
+    if not outcome.owned:
+        # the span was opened before the id was known, so obs-core's processor could not set it
+        span.set_attribute("correlation_id", correlation_id)
+    if settings.options.legacy_attributes:
+        span.set_attributes(_legacy(correlation_id))
+
+
+def _legacy(correlation_id: str) -> dict[str, AttributeValue]:
+    """Return the attributes of the correlation id in distributed-observability-tools 1.0.0."""
+    return {
+        "correlation.id": correlation_id,
+        "x-correlation-id": correlation_id,
+        "http.request.header.x-correlation-id": [correlation_id],
+    }
+
+
+def _mask(span: Span, scope: Scope, redactor: Redactor) -> None:
+    """Mask the secrets in recorded URLs, in both conventions."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    if not query:
+        return
+    recorded = getattr(span, "attributes", None) or {}
+    if "url.query" in recorded:
+        span.set_attribute("url.query", redactor.query(query))
+    for key in _MASKED_URLS:
+        if "?" in str(recorded.get(key, "")):
+            span.set_attribute(key, redactor.url(str(recorded[key])))

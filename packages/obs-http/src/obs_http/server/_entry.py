@@ -20,14 +20,14 @@ from opentelemetry.trace import Link
 from obs_http._headers import by_name
 from obs_http.server._native import complete_native_tracing, is_native, leave_native_tracing
 from obs_http.server._propagation import propagation_fields, put_right, remote_context
-from obs_http.server._types import EDGE, MARK, TRACED, Message, Receive, Scope, Send
+from obs_http.server._types import ENTRY, MARK, TRACED, Message, Receive, Scope, Send
 
-_NAME = "asgi-edge"
+_NAME = "asgi-entry"
 Headers = Iterable[tuple[bytes, bytes]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Edge:
+class Entry:
     """A request at the entry of its application.
 
     Attributes:
@@ -47,11 +47,9 @@ class Edge:
 
     async def send(self, message: Message) -> None:
         """Forward a message; add the headers to an answer that bypassed our middleware."""
-        if (
-            message["type"] == "http.response.start"
-            and (exchange := self._scope.get(MARK)) is not None
-        ):
-            exchange.response_starts(message)
+        request = self._scope.get(MARK)
+        if request is not None and message["type"] == "http.response.start":
+            request.start_response(message)
         if not self.is_closed:
             await self._send(message)
 
@@ -82,14 +80,14 @@ class Edge:
 
     def close(self) -> None:
         """End the request: the application has returned, or raised."""
-        if (exchange := self._scope.get(MARK)) is not None:
-            exchange.finish()
+        if (request := self._scope.get(MARK)) is not None:
+            request.finish()
 
 
 class Guard(Protocol):
     """Handles requests at the entry of an application."""
 
-    async def at_edge(
+    async def at_entry(
         self, app: Application, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
     ) -> None:
         """Handle a request before `app`; `traces_itself`: `app` may open a span before any middleware."""
@@ -104,7 +102,7 @@ _guarded: WeakSet[Any] = WeakSet()
 _everywhere: list[Adopt] = []
 
 
-def stand_at_edge(app: Any, guard: Guard) -> None:
+def guard_entry(app: Any, guard: Guard) -> None:
     """Let `guard` handle the requests of `app`, an instance of Starlette or FastAPI; the first guard stays."""
     if _GUARD not in vars(app):
         setattr(app, _GUARD, guard)
@@ -118,23 +116,23 @@ def guard_of(app: Any) -> Guard | None:
     return guard
 
 
-def leave_edge(app: Any, guard: Guard) -> None:
-    """Undo `stand_at_edge`; the last application of a class removes the class's wrapper."""
+def leave_entry(app: Any, guard: Guard) -> None:
+    """Undo `guard_entry`; the last application of a class removes the class's wrapper."""
     if vars(app).get(_GUARD) is guard:
         delattr(app, _GUARD)
         _guarded.discard(app)
         _unwrap_unused(type(app))
 
 
-def stand_at_every_edge(classes: Sequence[type[Any]], adopt: Adopt) -> None:
+def guard_every_entry(classes: Sequence[type[Any]], adopt: Adopt) -> None:
     """Call `adopt` for a guard at the first message of each application of `classes` without a guard."""
     _everywhere.append(adopt)
     for cls in classes:
         _wrap_once(cls)
 
 
-def leave_every_edge(classes: Sequence[type[Any]], adopt: Adopt) -> None:
-    """Undo `stand_at_every_edge`."""
+def leave_every_entry(classes: Sequence[type[Any]], adopt: Adopt) -> None:
+    """Undo `guard_every_entry`."""
     _everywhere.remove(adopt)
     for cls in classes:
         _unwrap_unused(cls)
@@ -161,7 +159,7 @@ def _wrap(cls: type[Any]) -> Callable[[], None]:
 
 
 def _guard_for(app: Any, scope: Scope) -> Guard | None:
-    if MARK in scope or EDGE in scope:
+    if MARK in scope or ENTRY in scope:
         return None
     guard = guard_of(app)
     if guard is None and _everywhere:
@@ -183,6 +181,6 @@ def _guarding(
         if guard is None:
             await app(scope, receive, send)
         else:
-            await guard.at_edge(app, scope, receive, send, traces_itself=traces_itself)
+            await guard.at_entry(app, scope, receive, send, traces_itself=traces_itself)
 
     return call

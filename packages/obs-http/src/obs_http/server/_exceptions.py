@@ -1,4 +1,4 @@
-"""The outcome of a request: client left, handler raised, or background task raised.
+"""The meaning of an exception: the client has left, the handler raised, or a background task raised.
 
 Starlette's ServerErrorMiddleware sends its answer to an exception first, then raises the exception. Outside
 that middleware, as for a mounted application, the response is complete, and its span may have ended, before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,13 +11,13 @@ from opentelemetry import context, trace
 from opentelemetry.metrics import MeterProvider
 
 from obs_http._metrics import SERVER, Durations
-from obs_http.server._entry import Edge, stand_at_edge
+from obs_http.server._entry import Entry, guard_entry
 from obs_http.server._identity import Identify
 from obs_http.server._lifespan import run_lifespan
 from obs_http.server._opening import Opening
-from obs_http.server._options import ServerOptions
+from obs_http.server._options import ServerOptions, Settings
 from obs_http.server._server_span import keep_to_ourselves, present_span, unsampled_context
-from obs_http.server._types import EDGE, MARK, TRACED, ASGIApp, Receive, Scope, Send
+from obs_http.server._types import ENTRY, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
 
 class RequestTracingMiddleware:
@@ -82,8 +81,7 @@ class RequestTracingMiddleware:
         meter_provider: MeterProvider | None = None,
     ) -> None:
         self.app = app
-        self._build = functools.partial(
-            ServerOptions,
+        self._options = ServerOptions(
             service_name=service_name,
             correlation=correlation,
             redact=redact,
@@ -98,35 +96,37 @@ class RequestTracingMiddleware:
             response_headers=response_headers,
             traceresponse=traceresponse,
             legacy_attributes=legacy_attributes,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
         )
         self._tracer = package_tracer("obs-http", tracer_provider)
         self._durations = Durations(*SERVER, meter_provider)
         self._is_known = False
-        self._read(current_manager())
+        self._follow(current_manager())
 
-    def _read(self, manager: TracingManager | None) -> None:
-        """Read the options, with defaults of the set-up of `manager`."""
-        self._options = self._build()
+    def _follow(self, manager: TracingManager | None) -> None:
+        """Prepare the options, with defaults of the set-up of `manager`."""
+        self._settings = Settings(self._options, manager)
         self._manager = manager
-        self._opening = Opening(self._options, self._tracer, self._durations)
+        self._open = Opening(self._settings, self._tracer, self._durations)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI scope."""
         app = scope.get("app")
         if app is not None and not self._is_known:
             self._is_known = True
-            call_contained("looking ahead of the application", stand_at_edge, app, self)
+            call_contained("looking ahead of the application", guard_entry, app, self)
         self._follow_set_up()
         if scope["type"] == "lifespan":
             await run_lifespan(self.app, scope, receive, send)
         elif scope["type"] not in TRACED or MARK in scope:
             await self.app(scope, receive, send)
-        elif EDGE not in scope and self._excludes(scope):
+        elif ENTRY not in scope and self._excludes(scope):
             await self._leave_alone(self.app, scope, receive, send)
         else:
             await self._trace(scope, receive, send)
 
-    async def at_edge(
+    async def at_entry(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
     ) -> None:
         """Handle a request before the application `app` of this middleware."""
@@ -134,28 +134,28 @@ class RequestTracingMiddleware:
         if self._excludes(scope):
             await self._leave_alone(app, scope, receive, send)
             return
-        edge = scope[EDGE] = Edge(scope, send)
+        entry = scope[ENTRY] = Entry(scope, send)
         if traces_itself:
-            call_contained("looking ahead of the application", self._look, edge, scope)
+            call_contained("looking ahead of the application", self._look, entry, scope)
         try:
-            await app(scope, receive, edge.send)
+            await app(scope, receive, entry.send)
         finally:
-            edge.close()
+            entry.close()
 
     def _follow_set_up(self) -> None:
         """Read the options again if tracing was set up since."""
         manager = current_manager()
         if manager is not self._manager:
-            call_contained("reading the options of the set-up", self._read, manager)
+            call_contained("reading the options of the set-up", self._follow, manager)
 
-    def _look(self, edge: Edge, scope: Scope) -> None:
+    def _look(self, entry: Entry, scope: Scope) -> None:
         if present_span(scope) is not None:
             keep_to_ourselves(scope)
         else:
-            edge.hide_context(trusted=self._options.trust_remote_context)
+            entry.hide_context(trusted=self._options.trust_remote_context)
 
     def _excludes(self, scope: Scope) -> bool:
-        return is_suppressed() or self._options.excluded(scope)
+        return is_suppressed() or self._settings.excludes(scope)
 
     async def _leave_alone(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         scope[MARK] = None
@@ -170,20 +170,20 @@ class RequestTracingMiddleware:
             context.detach(token)
 
     async def _trace(self, scope: Scope, receive: Receive, send: Send) -> None:
-        opened = call_contained("opening a request's span", self._opening, scope, receive, send)
+        opened = call_contained("opening a request's span", self._open, scope, receive, send)
         if opened is None:
             await self.app(scope, receive, send)
             return
-        exchange, inner = opened
-        if exchange.span.is_recording():
-            receive = exchange.receive
+        request, inner = opened
+        if request.outcome.span.is_recording():
+            receive = request.receive
         token = context.attach(inner)
         try:
-            await self.app(scope, receive, exchange.send)
+            await self.app(scope, receive, request.send)
         except BaseException as error:
-            exchange.failed(error, self._tracer)
+            request.fail(error, self._tracer)
             raise
         finally:
-            await exchange.conclude()
-            exchange.close()
+            await request.conclude()
+            request.close()
             context.detach(token)

@@ -12,10 +12,10 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 TRACED = ("http", "websocket")
-#: The request's `Exchange`, or None if not traced; a middleware that finds the key does nothing.
-MARK = "obs_http.exchange"
-#: The `Edge` of a request, set before the application runs.
-EDGE = "obs_http.edge"
+#: The `ServerRequest`, or None if not traced; a middleware that finds the key does nothing.
+MARK = "obs_http.request"
+#: The `Entry` of a request, set before the application runs.
+ENTRY = "obs_http.entry"
 
 
 def is_last(message: Message, *, trailers: bool) -> bool:
