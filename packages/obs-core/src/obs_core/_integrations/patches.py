@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 _ABSENT = object()
@@ -22,18 +23,39 @@ class Patches:
 
         `owner` is a class, whose arguments begin with ``self``, or an object, whose do not.
         """
-        original = getattr(owner, name)
-        if isinstance(owner, type):
-            self.replace(owner, name, _method(original, functools.partial(self._call, wrapper)))
-        else:
-            call = functools.partial(self._call, wrapper, original)
-            self.replace(owner, name, functools.wraps(original)(call))
+        self.replace(owner, name, self._around(getattr(owner, name), wrapper))
 
-    def _call(
-        self, wrapper: Callable[..., Any], original: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Any:
+    def wrap_if_present(self, path: str, name: str, wrapper: Callable[..., Any]) -> None:
+        """Wrap the method `name` of the class `path`, if this version of the library has both.
+
+        Args:
+            path: ``"module:Class"``; imported here.
+            name: A method that the class itself defines: an inherited method is wrapped where it is defined.
+            wrapper: As for `wrap`.
+        """
+        module, _, class_name = path.partition(":")
+        try:
+            owner = getattr(import_module(module), class_name)
+        except (ImportError, AttributeError):
+            return
+        if name in vars(owner):
+            self.wrap(owner, name, wrapper)
+
+    def _around(
+        self, original: Callable[..., Any], wrapper: Callable[..., Any]
+    ) -> Callable[..., Any]:
         # others may have wrapped our wrapper since, or kept it; after `undo` it only passes calls on
-        return wrapper(original, *args, **kwargs) if self._is_on else original(*args, **kwargs)
+        @functools.wraps(original)
+        def method(*args: Any, **kwargs: Any) -> Any:
+            if self._is_on:
+                return wrapper(original, *args, **kwargs)
+            return original(*args, **kwargs)
+
+        @functools.wraps(original)
+        async def coroutine_method(*args: Any, **kwargs: Any) -> Any:
+            return await method(*args, **kwargs)
+
+        return coroutine_method if inspect.iscoroutinefunction(original) else method
 
     def replace(self, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
         """Put `replacement` in the place of `owner`'s attribute `name`."""
@@ -48,20 +70,8 @@ class Patches:
             self._undo.pop()()
 
 
-def _method(original: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(original, *args, **kwargs)
-
-    @functools.wraps(original)
-    async def coroutine_method(*args: Any, **kwargs: Any) -> Any:
-        return await wrapper(original, *args, **kwargs)
-
-    return coroutine_method if inspect.iscoroutinefunction(original) else method
-
-
 def _restore(owner: Any, name: str, before: object, replacement: object) -> None:
-    # someone who wrapped our wrapper since keeps his: taking ours from under it would take his away, too
+    # a wrapper that others have put around ours since would go with ours
     if vars(owner).get(name) is not replacement:
         return
     if before is _ABSENT:
