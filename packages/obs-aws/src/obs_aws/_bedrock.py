@@ -1,4 +1,4 @@
-"""Bedrock: models are told by the ``gen_ai.*`` attributes, what is said to them only on request."""
+"""Bedrock: calls of models have ``gen_ai.*`` attributes; messages are recorded on request only."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from obs_core.integration import truncate
 from opentelemetry.trace import Span
-from opentelemetry.util.types import AttributeValue
 
-from obs_aws._calls import Attributes, Call, Params
-from obs_aws._plan import Plan
+from obs_aws._api_call import ApiCall
+from obs_aws._attributes import Attributes, Params
 from obs_aws._scrub import mask, scrub
+from obs_aws._state import ClientState
 
 _MAX_CONTENT_BYTES = 8192
 _MAX_BODY_BYTES = 1_048_576
 _OPERATIONS = {"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"}
-#: The settings' names in the models' own requests: Converse, Claude, Titan, Nova, Llama, Mistral, Cohere.
+#: The names of settings in requests: Converse, Claude, Titan, Nova, Llama, Mistral, Cohere.
 _SETTINGS = {
     "gen_ai.request.max_tokens": (
         "maxTokens",
@@ -30,8 +30,8 @@ _SETTINGS = {
     "gen_ai.request.top_p": ("topP", "top_p", "p"),
     "gen_ai.request.top_k": ("topK", "top_k", "k"),
 }
-#: Input, output, input read from the cache, input written to it, by the names in Converse's answers and events, in the
-#: response's headers, and in the last chunk of a model's own stream. None of them counts what another counts:
+#: Tokens of input, of output, of input read from the cache, of input written to the cache: by the names in Converse's
+#: responses and events, in response headers, and in the last chunk of an ``InvokeModel`` stream. No token is counted twice:
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
 _CONVERSE = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 _HEADERS = tuple(
@@ -53,23 +53,21 @@ _USAGE = (
 )
 
 
-def bedrock_call(plan: Plan, operation: str, params: Params) -> Call:
-    """Choose how a Bedrock call is traced."""
-    return (_ModelCall if operation in _OPERATIONS else Call)(plan, operation, params)
+def bedrock_call(client: ClientState, operation: str, params: Params) -> ApiCall:
+    """Return the call of a Bedrock operation."""
+    kind = _ModelCall if operation in _OPERATIONS else ApiCall
+    return kind(client, operation, params)
 
 
-class _ModelCall(Call):
+class _ModelCall(ApiCall):
     """A call of a model."""
 
     def _model(self) -> str:
         return scrub(str(self.params.get("modelId", "unknown")))
 
     def _operation_name(self) -> str:
-        return (
-            "text_completion"
-            if "body" in self.params and "amazon.titan-text" in self._model()
-            else "chat"
-        )
+        is_completion = "body" in self.params and "amazon.titan-text" in self._model()
+        return "text_completion" if is_completion else "chat"
 
     def span_name(self) -> str:
         return f"{self._operation_name()} {self._model()}"
@@ -80,12 +78,10 @@ class _ModelCall(Call):
             "gen_ai.operation.name": self._operation_name(),
             "gen_ai.request.model": self._model(),
         }
-        settings = self.params.get("inferenceConfig") or _settings_in(self.params.get("body"))
-        for attribute, spellings in _SETTINGS.items():
-            value = next((settings[name] for name in spellings if name in settings), None)
-            if isinstance(value, (int, float)):
-                attributes[attribute] = value
-        if self.plan.options.gen_ai_content:
+        attributes |= _setting_attributes(
+            self.params.get("inferenceConfig") or _settings_in(self.params.get("body"))
+        )
+        if self.client.options.gen_ai_content:
             attributes |= _content("gen_ai.input.messages", self.params.get("messages"))
             attributes |= _content("gen_ai.system_instructions", self.params.get("system"))
         return attributes
@@ -94,7 +90,7 @@ class _ModelCall(Call):
         headers = result.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         counts = _usage(headers, _HEADERS)
         self.span.set_attributes({**counts, **_answer_attributes(result)})
-        if self.plan.options.gen_ai_content:
+        if self.client.options.gen_ai_content:
             self.span.set_attributes(
                 _content("gen_ai.output.messages", (result.get("output") or {}).get("message"))
             )
@@ -108,8 +104,17 @@ class _ModelCall(Call):
             span.set_attributes(_usage(_json_object(chunk).get(_METRICS_KEY) or {}, _METRICS))
 
 
+def _setting_attributes(settings: Mapping[str, Any]) -> Attributes:
+    attributes: Attributes = {}
+    for attribute, spellings in _SETTINGS.items():
+        value = next((settings[name] for name in spellings if name in settings), None)
+        if isinstance(value, (int, float)):
+            attributes[attribute] = value
+    return attributes
+
+
 def _settings_in(body: object) -> Mapping[str, Any]:
-    """Return the settings of an ``InvokeModel`` body; an empty mapping for what is no JSON object, or too big to look at."""
+    """Return the settings in an ``InvokeModel`` body; {} if the body is no JSON object, or too big to read."""
     if not isinstance(body, (str, bytes, bytearray)) or len(body) > _MAX_BODY_BYTES:
         return {}
     decoded = _json_object(body)
@@ -125,8 +130,8 @@ def _json_object(text: str | bytes | bytearray) -> dict[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
-def _usage(counts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, AttributeValue]:
-    """Return the attributes of four `counts`; all that went in is input, as the conventions have it."""
+def _usage(counts: Mapping[str, Any], names: tuple[str, ...]) -> Attributes:
+    """Return the attributes of the four token counts; cached tokens count as input, as the conventions say."""
     known = {
         name: int(counts[key])
         for name, key in zip(_USAGE, names, strict=True)
@@ -137,17 +142,15 @@ def _usage(counts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Attri
     return dict(known)
 
 
-def _answer_attributes(answer: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    """Return what an answer, or a stream's event, says of usage and of why the model stopped."""
+def _answer_attributes(answer: Mapping[str, Any]) -> Attributes:
+    """Return usage and finish reason of a response, or of an event in a stream."""
     attributes = _usage(answer.get("usage") or {}, _CONVERSE)
     if reason := answer.get("stopReason"):
         attributes["gen_ai.response.finish_reasons"] = [reason]
     return attributes
 
 
-def _content(name: str, content: object) -> dict[str, AttributeValue]:
-    return (
-        {name: truncate(mask(json.dumps(content, default=repr)), _MAX_CONTENT_BYTES)}
-        if content
-        else {}
-    )
+def _content(name: str, content: object) -> Attributes:
+    if not content:
+        return {}
+    return {name: truncate(mask(json.dumps(content, default=repr)), _MAX_CONTENT_BYTES)}

@@ -1,4 +1,4 @@
-"""DynamoDB: tables, how a query runs, what it consumed; never an item, a key or an expression."""
+"""DynamoDB: tables, settings, counts and consumed capacity; never items, keys or expressions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from obs_aws._calls import Attributes, Call, Params
+from opentelemetry.util.types import AttributeValue
+
+from obs_aws._api_call import ApiCall
+from obs_aws._attributes import Attributes, Params
 from obs_aws._scrub import scrub
 from obs_aws._semconv import with_former_names
 
@@ -20,68 +23,81 @@ _SETTINGS = {
     "Select": "aws.dynamodb.select",
     "TotalSegments": "aws.dynamodb.total_segments",
 }
+_COUNTS = {"Count": "aws.dynamodb.count", "ScannedCount": "aws.dynamodb.scanned_count"}
 
 
-class DynamoDbCall(Call):
+class DynamoDbCall(ApiCall):
     """A call of DynamoDB."""
 
     def attributes(self) -> Attributes:
-        """Tell the tables and the plain settings of the query."""
-        params = self.params
+        """Return operation, tables and batch size."""
         attributes: Attributes = {
             "db.system.name": "aws.dynamodb",
             "db.operation.name": self.operation,
         }
-        tables = _tables(params)
+        tables = _tables(self.params)
         if tables:
             attributes["aws.dynamodb.table_names"] = tables
         if len(tables) == 1:
             attributes["db.collection.name"] = tables[0]
-        if size := _batch_size(params):
+        if size := _batch_size(self.params):
             attributes["db.operation.batch.size"] = size
-        if self.plan.options.former_names:
-            return with_former_names({**self.plan.attributes(self.operation), **attributes})
+        if self.client.options.former_names:
+            return with_former_names({**self.client.attributes(self.operation), **attributes})
         return attributes
 
     def read(self, result: Mapping[str, Any]) -> None:
-        """Record counts, what was throttled out of a batch, and the consumed capacity where it was asked for."""
-        attributes: Attributes = {}
-        for parameter, name in _SETTINGS.items():
-            if isinstance(value := self.params.get(parameter), (str, int)):
-                attributes[name] = scrub(value) if isinstance(value, str) else value
-        for key, name in (("Count", "count"), ("ScannedCount", "scanned_count")):
-            if key in result:
-                attributes[f"aws.dynamodb.{name}"] = result[key]
+        """Record the query's settings, and counts and consumed capacity of the response."""
+        attributes = _settings(self.params)
+        attributes |= {name: result[key] for key, name in _COUNTS.items() if key in result}
         if left := result.get("UnprocessedItems") or result.get("UnprocessedKeys"):
-            attributes["aws.dynamodb.unprocessed_count"] = sum(
-                len(items.get("Keys", ()) if isinstance(items, dict) else items)
-                for items in left.values()
-            )
+            attributes["aws.dynamodb.unprocessed_count"] = _item_count(left)
         if consumed := result.get("ConsumedCapacity"):
-            each = [consumed] if isinstance(consumed, Mapping) else consumed
-            attributes["aws.dynamodb.consumed_capacity"] = [
-                json.dumps(capacity, default=float) for capacity in each
-            ]
+            attributes["aws.dynamodb.consumed_capacity"] = _capacities(consumed)
         if attributes:
             self.span.set_attributes(attributes)
 
 
+def _settings(params: Params) -> Attributes:
+    attributes: Attributes = {}
+    for parameter, name in _SETTINGS.items():
+        value: AttributeValue | None = params.get(parameter)
+        if isinstance(value, str):
+            attributes[name] = scrub(value)
+        elif isinstance(value, int):
+            attributes[name] = value
+    return attributes
+
+
+def _capacities(consumed: Any) -> list[str]:
+    """Return the consumed capacity of each table as JSON: the response of a batch has a list."""
+    if isinstance(consumed, Mapping):
+        consumed = [consumed]
+    return [json.dumps(capacity, default=float) for capacity in consumed]
+
+
 def _tables(params: Params) -> list[str]:
-    """Return the tables' names, sorted, each once; of an ARN the name."""
-    names: Iterable[object] = params.get("RequestItems") or ()
+    """Return the sorted names of the tables in a call; of an ARN the name."""
+    given: Iterable[object] = params.get("RequestItems") or ()
     if "TableName" in params:
-        names = (params["TableName"],)
+        given = (params["TableName"],)
     elif transact := params.get("TransactItems"):
-        names = (action.get("TableName") for item in transact for action in item.values())
-    return sorted(
-        {scrub(name).rpartition(":table/")[2] for name in names if isinstance(name, str)}
-    )[:_MAX_TABLES]
+        given = (action.get("TableName") for item in transact for action in item.values())
+    names = {scrub(name).rpartition(":table/")[2] for name in given if isinstance(name, str)}
+    return sorted(names)[:_MAX_TABLES]
 
 
 def _batch_size(params: Params) -> int:
     if "RequestItems" in params:
-        return sum(
-            len(given.get("Keys", ()) if isinstance(given, Mapping) else given)
-            for given in params["RequestItems"].values()
-        )
+        return _item_count(params["RequestItems"])
     return len(params.get("TransactItems") or ())
+
+
+def _item_count(by_table: Mapping[str, Any]) -> int:
+    """Return the number of items in the writes (lists) or reads (mappings with keys) of a batch."""
+    count = 0
+    for items in by_table.values():
+        if isinstance(items, Mapping):
+            items = items.get("Keys", ())
+        count += len(items)
+    return count

@@ -1,23 +1,12 @@
-"""Put the tracing around every client call, and take it away again.
-
-``_make_api_call`` is the one place that every call of every client passes through, with its outcome whatever that is. Events
-would be the public way, but a client copies its session's handlers when it is made, so clients that exist cannot be reached;
-and no event follows a call that is cancelled or fails validation, so what one event entered another might never leave.
-"""
+"""`instrument_boto3` and `uninstrument_boto3`."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
-from importlib.util import find_spec
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable
 
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
-    call_contained,
     instrument_once,
     require,
     uninstrument,
@@ -25,13 +14,11 @@ from obs_core.integration import (
 )
 from opentelemetry import trace
 
-from obs_aws._calls import Call
 from obs_aws._options import EXPECTED_ERRORS, Options, Propagator, RequestHook, ResponseHook, Roots
-from obs_aws._tracing import Tracing, contrib_traces_too
+from obs_aws._patches import install
+from obs_aws._state import Clients
 
 _NAME = "boto3"
-_SEAM = "_make_api_call"
-ApiCall = Callable[[Any, str, Mapping[str, Any]], Any]
 
 
 def instrument_boto3(
@@ -87,7 +74,7 @@ def instrument_boto3(
     warn_unsupported_version("obs-aws", "botocore")
     return instrument_once(
         _NAME,
-        lambda: _install(Tracing(options), loader),
+        lambda: install(Clients(options), loader),
         target=session,
         options=options.by_name(),
         defaults=Options().by_name(),
@@ -108,113 +95,3 @@ def _loader(session: object) -> object:
         )
     loader: object = get_component("data_loader")
     return loader
-
-
-class _Installed:
-    """Which tracing is in force for which clients, and the seam, patched while there is any."""
-
-    def __init__(self) -> None:
-        self._everywhere: Tracing | None = None
-        self._by_loader: WeakKeyDictionary[object, Tracing] = WeakKeyDictionary()
-        self._unpatch: dict[type, Callable[[], bool]] = {}
-        self._lock = threading.Lock()
-
-    def begin(self, client: Any, operation: str, params: Mapping[str, Any]) -> Call | None:
-        """Return the call, begun; None where it is not traced, or where tracing it failed."""
-        return call_contained("tracing an AWS call", self._begin, client, operation, params)
-
-    def _begin(self, client: Any, operation: str, params: Mapping[str, Any]) -> Call | None:
-        tracing = (
-            self._by_loader.get(client._loader, self._everywhere)
-            if self._by_loader
-            else self._everywhere
-        )
-        return tracing.begin(client, operation, params) if tracing else None
-
-    def add(self, loader: object | None, tracing: Tracing) -> None:
-        with self._lock:
-            for cls, traced in _seams():
-                if cls not in self._unpatch:
-                    self._unpatch[cls] = _patch(cls, traced)
-            if loader is None:
-                self._everywhere = tracing
-            else:
-                self._by_loader[loader] = tracing
-
-    def remove(self, loader: object | None, tracing: Tracing) -> None:
-        with self._lock:
-            tracing.forget_clients()
-            if loader is None:
-                self._everywhere = None
-            else:
-                self._by_loader.pop(loader, None)
-            if self._everywhere is None and not self._by_loader:
-                self._unpatch = {
-                    cls: unpatch for cls, unpatch in self._unpatch.items() if not unpatch()
-                }
-
-
-_installed = _Installed()
-
-
-def _install(tracing: Tracing, loader: object | None) -> Callable[[], None]:
-    if contrib_traces_too():
-        return lambda: None
-    _installed.add(loader, tracing)
-    return lambda: _installed.remove(loader, tracing)
-
-
-def _seams() -> list[tuple[type, Callable[[ApiCall], ApiCall]]]:
-    from botocore.client import BaseClient
-
-    seams: list[tuple[type, Callable[[ApiCall], ApiCall]]] = [(BaseClient, _traced)]
-    if find_spec("aiobotocore") is not None:
-        aio = call_contained("importing aiobotocore", _aio_client)
-        seams += [(aio, _aio_traced)] if aio else []
-    return seams
-
-
-def _aio_client() -> type:
-    from aiobotocore.client import AioBaseClient
-
-    cls: type = AioBaseClient
-    return cls
-
-
-def _patch(cls: type, traced: Callable[[ApiCall], ApiCall]) -> Callable[[], bool]:
-    original: ApiCall = cls.__dict__[_SEAM]
-    ours = traced(original)
-    setattr(cls, _SEAM, ours)
-
-    def unpatch() -> bool:
-        """Restore the original; False where someone has wrapped ours meanwhile, so that it stays, passing calls through."""
-        if cls.__dict__[_SEAM] is not ours:
-            return False
-        setattr(cls, _SEAM, original)
-        return True
-
-    return unpatch
-
-
-def _traced(original: ApiCall) -> ApiCall:
-    @wraps(original)
-    def make_api_call(client: Any, operation_name: str, api_params: Mapping[str, Any]) -> Any:
-        call = _installed.begin(client, operation_name, api_params)
-        if call is None:
-            return original(client, operation_name, api_params)
-        with call:
-            return call.answer(original(client, operation_name, call.params))
-
-    return make_api_call
-
-
-def _aio_traced(original: ApiCall) -> ApiCall:
-    @wraps(original)
-    async def make_api_call(client: Any, operation_name: str, api_params: Mapping[str, Any]) -> Any:
-        call = _installed.begin(client, operation_name, api_params)
-        if call is None:
-            return await original(client, operation_name, api_params)
-        with call:
-            return call.answer(await original(client, operation_name, call.params))
-
-    return make_api_call

@@ -1,4 +1,4 @@
-"""A message as it was received, in whichever of AWS's spellings: boto3 client, boto3 resource, Lambda event, SNS envelope."""
+"""A received message, in each of AWS's formats: boto3 client, boto3 resource, Lambda event, SNS envelope."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from obs_aws._carrier import XRAY_ATTRIBUTE, extract_context
+from obs_aws._propagation import XRAY_ATTRIBUTE, extract_context
 
-#: SNS puts the attributes into the body unless the subscription has raw delivery; a body beyond this is not searched.
+#: SNS puts attributes into the body unless the subscription has raw delivery; longer bodies are not searched.
 _MAX_ENVELOPE_CHARACTERS = 262_144
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """What processing needs of a message; a part that is missing or malformed is None or empty."""
+    """The parts of a message that its processing span needs; a missing or malformed part is None or empty."""
 
     headers: Mapping[str, str]
     xray: str | None
@@ -26,42 +26,36 @@ class ReceivedMessage:
     receive_count: int | None
 
     def context(self) -> Context:
-        """Return the context that the message carries."""
+        """Return the trace context in the message."""
         return extract_context(self.headers, self.xray)
 
 
 def read_message(message: object) -> ReceivedMessage:
-    """Read a message: a mapping as SQS or Lambda deliver it, or a boto3 ``sqs.Message``. Never raises on what AWS delivers."""
-    sns = _get(message, "Sns")
+    """Read a mapping that SQS or Lambda delivered, or a boto3 ``sqs.Message``; malformed parts are left out."""
     system = _mapping(_get(message, "Attributes", "attributes"))
-    headers = _headers(
-        _get(message, "MessageAttributes", "messageAttributes", "message_attributes")
-    )
-    envelope = (
-        sns
-        if isinstance(sns, Mapping)
-        else _envelope(message)
-        if "traceparent" not in headers
-        else {}
-    )
-    receive_count = str(system.get("ApproximateReceiveCount", ""))
+    attributes = _get(message, "MessageAttributes", "messageAttributes", "message_attributes")
+    headers = _headers(attributes)
+    envelope = _mapping(_get(message, "Sns"))
+    if not envelope and "traceparent" not in headers:
+        envelope = _envelope(_get(message, "Body", "body"))
+    message_id = _get(message, "MessageId", "messageId", "message_id")
+    destination = _get(message, "eventSourceARN", "queue_url")
     return ReceivedMessage(
         headers={**_headers(envelope.get("MessageAttributes")), **headers},
         xray=_text(system.get(XRAY_ATTRIBUTE)),
-        message_id=_text(
-            _get(message, "MessageId", "messageId", "message_id") or envelope.get("MessageId")
-        ),
-        destination=_text(_get(message, "eventSourceARN", "queue_url") or envelope.get("TopicArn")),
-        receive_count=int(receive_count) if receive_count.isdecimal() else None,
+        message_id=_text(message_id or envelope.get("MessageId")),
+        destination=_text(destination or envelope.get("TopicArn")),
+        receive_count=_count(system.get("ApproximateReceiveCount")),
     )
 
 
 def _get(message: object, *names: str) -> Any:
-    for name in names:
-        value = message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
-        if value is not None:
-            return value
-    return None
+    """Return the first of the keys, or attributes, `names` that `message` has."""
+    if isinstance(message, Mapping):
+        values = (message.get(name) for name in names)
+    else:
+        values = (getattr(message, name, None) for name in names)
+    return next((value for value in values if value is not None), None)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -72,27 +66,33 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _count(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isdecimal() else None
+
+
 def _headers(attributes: object) -> dict[str, str]:
-    """Return the textual attributes, under their names as sent and in lower case: propagators look for either."""
-    named = _mapping(attributes).items()
-    values = [(str(name), value) for name, attribute in named if (value := _value(attribute))]
-    return {**{name.lower(): value for name, value in values}, **dict(values)}
+    """Return the text attributes, by the names as sent and in lower case: a propagator may look for either."""
+    lower, sent = {}, {}
+    for name, attribute in _mapping(attributes).items():
+        if value := _value(_mapping(attribute)):
+            lower[str(name).lower()] = sent[str(name)] = value
+    return {**lower, **sent}
 
 
-def _value(given: object) -> str | None:
-    attribute = _mapping(given)
+def _value(attribute: Mapping[str, Any]) -> str | None:
     text = attribute.get("StringValue") or attribute.get("stringValue") or attribute.get("Value")
     raw = attribute.get("BinaryValue")
-    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) and not text else _text(text)
+    if isinstance(raw, bytes) and not text:
+        return raw.decode("utf-8", "replace")
+    return _text(text)
 
 
-def _envelope(message: object) -> Mapping[str, Any]:
-    body = _get(message, "Body", "body")
-    if (
-        not isinstance(body, str)
-        or len(body) > _MAX_ENVELOPE_CHARACTERS
-        or '"TopicArn"' not in body
-    ):
+def _envelope(body: object) -> Mapping[str, Any]:
+    """Return the envelope that SNS put around a message; {} if `body` is not an envelope."""
+    if not isinstance(body, str) or len(body) > _MAX_ENVELOPE_CHARACTERS:
+        return {}
+    if '"TopicArn"' not in body:
         return {}
     try:
         return _mapping(json.loads(body))

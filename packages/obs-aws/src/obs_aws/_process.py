@@ -1,4 +1,4 @@
-"""The span of a message's processing: a block of its own, for botocore has no event to end one by."""
+"""`process_message`: a block around the processing of a message, since botocore has no event at the end of it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
+from obs_aws._attributes import Attributes, destination_name
 from obs_aws._message import ReceivedMessage, read_message
-from obs_aws._messaging import destination_name
 from obs_aws._outcome import error_code
 from obs_aws._scrub import mask
 
 Relation = Literal["parent", "link"]
-_SHAPE = SpanShape(
-    attribute=lambda _, value: mask(value) if isinstance(value, str) else value, description=mask
-)
+
+
+def _mask_attribute(_: str, value: AttributeValue) -> AttributeValue:
+    return mask(value) if isinstance(value, str) else value
+
+
+_SHAPE = SpanShape(attribute=_mask_attribute, description=mask)
+_UNREADABLE = ReceivedMessage({}, None, None, None, None)
 
 
 def process_message(
@@ -47,23 +52,23 @@ def process_message(
     attributes: Mapping[str, AttributeValue] | None = None,
     tracer_provider: TracerProvider | None = None,
 ) -> MessageScope:
-    """Return a context manager, for ``with`` and ``async with``, that traces the processing of a message, or of several.
+    """Return a context manager, for ``with`` and ``async with``, that traces the processing of a message or of a batch.
 
     Args:
-        message: A message as ``receive_message`` returns it, a boto3 ``sqs.Message``, a record of a Lambda event, or a
-            sequence of those that is processed as one batch.
-        destination: Name, URL or ARN of the queue, for a message that does not say where it comes from (a client's).
-        relation: "parent": the span is a child of the one that sent the message, in its trace. "link": it is linked to it
-            and belongs to the current trace, or to a new one. A batch is always linked, once for each message.
-        attributes: More attributes of the span.
-        tracer_provider: Where the span goes; None: the global provider.
+        message: A message from ``receive_message``, a boto3 ``sqs.Message``, a record of a Lambda event, or a sequence of
+            these, which is processed as a batch.
+        destination: Name, URL or ARN of the queue: a message from ``receive_message`` does not contain the queue.
+        relation: "parent": the span is a child of the sender's span, in the sender's trace. "link": the span is linked to
+            the sender's span, in the current trace or a new trace. A batch is always linked, to each sender.
+        attributes: Further attributes of the span.
+        tracer_provider: The provider of the span. Default: the global provider.
 
-    The block runs in the message's context, baggage included; entering gives the span. An exception that leaves the block
-    is recorded and goes on. Works with or without `instrument_boto3`, which makes polls ask for the context.
+    The block runs in the message's context, baggage included; entering returns the span. An exception that leaves the block
+    is recorded and propagates. Works with or without `instrument_boto3`, which makes polls ask for the context.
 
     Raises:
-        ConfigurationError: `relation` is none of the two. Nothing else: a malformed message is processed like one without
-            context.
+        ConfigurationError: `relation` is neither "parent" nor "link". A malformed message raises nothing: it is processed
+            like a message without a trace context.
     """
     if relation not in ("parent", "link"):
         raise ConfigurationError(
@@ -71,16 +76,14 @@ def process_message(
         )
     is_batch = isinstance(message, Sequence) and not isinstance(message, (str, bytes))
     messages: Sequence[object] = message if is_batch else [message]  # type: ignore[assignment]
-    read = [call_contained("reading a message", read_message, each) for each in messages]
-    known = [each or _UNREADABLE for each in read]
-    return MessageScope(known, is_batch, destination, relation, attributes or {}, tracer_provider)
-
-
-_UNREADABLE = ReceivedMessage({}, None, None, None, None)
+    read = [
+        call_contained("reading a message", read_message, each) or _UNREADABLE for each in messages
+    ]
+    return MessageScope(read, is_batch, destination, relation, attributes or {}, tracer_provider)
 
 
 class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Span]):
-    """What `process_message` returns: enter it once, in the thread or task that processes."""
+    """The context manager that `process_message` returns: enter it once, in the thread or task that processes."""
 
     def __init__(
         self,
@@ -92,12 +95,12 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
         tracer_provider: TracerProvider | None,
     ) -> None:
         self._messages = messages
-        self._relation = "link" if is_batch else relation
         self._is_batch = is_batch
-        address = destination or next(
-            (each.destination for each in messages if each.destination), None
-        )
-        self._destination = destination_name(address)
+        self._relation: Relation = relation
+        if is_batch:
+            self._relation = "link"
+        known = [destination, *(message.destination for message in messages)]
+        self._destination = destination_name(next(filter(None, known), None))
         self._attributes = attributes
         self._tracer_provider = tracer_provider
         self._span: Span = INVALID_SPAN
@@ -130,64 +133,55 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
         self.__exit__(kind, error, trace)
 
     def _start(self, current: Context) -> Context:
-        ambient = get_current_span(current)
         contexts = [message.context() for message in self._messages]
-        parent = Context({**current, **contexts[0]}) if len(contexts) == 1 else current
-        links = [
-            self._link(message, context)
-            for message, context in zip(self._messages, contexts, strict=True)
-        ]
+        parent = current
+        if len(contexts) == 1:
+            parent = Context({**current, **contexts[0]})
+        ambient = get_current_span(current)
         if self._relation == "link":
             parent = set_span_in_context(ambient, parent)
+            links = list(map(self._link, self._messages, contexts))
         else:
-            # what is linked is the span that is not the parent: of the loop around, if it has one
-            links = (
-                [Link(ambient.get_span_context())]
-                if get_current_span(parent) is not ambient
-                else []
-            )
+            links = _link_unless_parent(ambient, parent)
         tracer = package_tracer("obs-aws", ShapingTracerProvider(_SHAPE, self._tracer_provider))
         valid = [link for link in links if link.context.is_valid]
+        name = f"process {self._destination or ''}".rstrip()
         self._span = tracer.start_span(
-            self._name(), parent, SpanKind.CONSUMER, self._all_attributes(), valid
+            name, parent, SpanKind.CONSUMER, self._all_attributes(), valid
         )
         return set_span_in_context(self._span, parent)
 
     def _link(self, message: ReceivedMessage, context: Context) -> Link:
-        attributes = (
-            {"messaging.message.id": message.message_id}
-            if message.message_id and self._is_batch
-            else None
-        )
+        attributes = None
+        if message.message_id and self._is_batch:
+            attributes = {"messaging.message.id": message.message_id}
         return Link(get_current_span(context).get_span_context(), attributes)
 
-    def _name(self) -> str:
-        return f"process {self._destination}" if self._destination else "process"
-
-    def _all_attributes(self) -> dict[str, AttributeValue]:
-        first = (
-            self._messages[0] if len(self._messages) == 1 and not self._is_batch else _UNREADABLE
-        )
-        optional: dict[str, Any] = {
-            "messaging.destination.name": self._destination,
-            "messaging.message.id": first.message_id,
-            "messaging.batch.message_count": len(self._messages) if self._is_batch else None,
-            "aws.sqs.receive_count": first.receive_count,
-        }
-        system = {
+    def _all_attributes(self) -> Attributes:
+        attributes: dict[str, Any] = {
             "messaging.system": "aws_sqs",
             "messaging.operation.name": "process",
             "messaging.operation.type": "process",
+            "messaging.destination.name": self._destination,
         }
-        return {
-            **system,
-            **{key: value for key, value in optional.items() if value is not None},
-            **self._attributes,
-        }
+        if self._is_batch:
+            attributes["messaging.batch.message_count"] = len(self._messages)
+        else:
+            attributes["messaging.message.id"] = self._messages[0].message_id
+            attributes["aws.sqs.receive_count"] = self._messages[0].receive_count
+        known = {name: value for name, value in attributes.items() if value is not None}
+        return {**known, **self._attributes}
+
+
+def _link_unless_parent(ambient: Span, parent: Context) -> list[Link]:
+    """Return a link to the span around the block, if the span is a child of another span."""
+    if get_current_span(parent) is ambient:
+        return []
+    return [Link(ambient.get_span_context())]
 
 
 def _record(span: Span, error: BaseException) -> None:
-    """Record what left the block; of an error of AWS the code alone, for its message quotes keys and values."""
+    """Record an exception that leaves the block; of AWS's errors the code only, as the message quotes keys and values."""
     code = error_code(error)
     if code is None:
         record_error(span, error)

@@ -1,4 +1,4 @@
-"""One client call and its span, from the caller's parameters to AWS's answer; each service adds to it what it must."""
+"""A client call in progress, from the caller's parameters to AWS's response."""
 
 from __future__ import annotations
 
@@ -16,91 +16,94 @@ from opentelemetry.context import (
     set_value,
 )
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, get_current_span, set_span_in_context
-from opentelemetry.util.types import AttributeValue
 
-from obs_aws._outcome import record_answer, record_failure
-from obs_aws._plan import Plan
+from obs_aws._attributes import Attributes, Params, response_attributes
+from obs_aws._outcome import record_failure
+from obs_aws._state import ClientState
 from obs_aws._streams import Reading, RecordFailure, event_stream, follow
 
-Attributes = dict[str, AttributeValue]
-Params = Mapping[str, Any]
 
-
-class Call:
-    """A call in progress: a context manager around the real one.
+class ApiCall:
+    """A call and its span: a context manager around the original method. Services add to it in subclasses.
 
     Attributes:
-        params: What to call AWS with: the caller's own parameters, or a copy that carries the context.
-        span: The call's span, without effect where the call is not recorded.
+        client: The state that all calls of the client share.
+        params: The parameters to call AWS with: the caller's, or a copy that carries the trace context.
+        span: The span of the call; `INVALID_SPAN` if the call is not recorded.
     """
 
     kind = SpanKind.CLIENT
 
-    def __init__(self, plan: Plan, operation: str, params: Params) -> None:
-        self.plan = plan
+    def __init__(self, client: ClientState, operation: str, params: Params) -> None:
+        self.client = client
         self.operation = operation
         self.params = params
         self.span: Span = INVALID_SPAN
         self._ends_with_stream = False
 
     def span_name(self) -> str:
-        """Name the span."""
-        return f"{self.plan.service_id}.{self.operation}"
+        """Return the name of the span."""
+        return f"{self.client.service_id}.{self.operation}"
 
     def attributes(self) -> Attributes:
-        """Tell what the parameters say, as start attributes."""
+        """Return the start attributes read from the parameters."""
         return {}
 
     def carry(self, context: Context | None) -> Params:
-        """Return the parameters with `context` in them, as a copy; the caller's own where they cannot carry it."""
+        """Return a copy of the parameters that carries `context`, or the parameters if they cannot carry a context."""
         return self.params
 
     def read(self, result: Mapping[str, Any]) -> None:
-        """Record what a successful answer says; called for a recording span only."""
+        """Record attributes of a successful response; called for a recording span only."""
 
     @staticmethod
     def read_event(span: Span, event: Mapping[str, Any]) -> None:
-        """Record what an event of the answer's stream says; called for a recording span only."""
+        """Record attributes of an event in the response's stream; called for a recording span only."""
 
-    def begin(self) -> Call:
-        """Start the span, put the context into the parameters, and make the span the current one."""
+    def begin(self) -> ApiCall:
+        """Start the span, inject the context into the parameters, and make the span current."""
         if self.is_wanted():
             self.start()
-        self.enter(set_span_in_context(self.span) if self.span is not INVALID_SPAN else None)
+            self.enter(set_span_in_context(self.span))
+        else:
+            self.enter(None)
         return self
 
     def is_wanted(self) -> bool:
-        """Whether the options want a span for a call in this context."""
-        return get_current_span().get_span_context().is_valid or self.plan.policy.wants_root()
+        """Whether a call in the current context gets a span."""
+        return get_current_span().get_span_context().is_valid or self.client.policy.wants_root()
 
     def start(self, start_time: int | None = None, context: Context | None = None) -> None:
-        """Start the span below that of `context` (default: the current one), with all that is known so far."""
-        attributes = self.plan.attributes(self.operation)
+        """Start the span as a child of the span in `context` (default: the current context)."""
+        attributes = self.client.attributes(self.operation)
         if special := call_contained("AWS request attributes", self.attributes):
             attributes = {**attributes, **special}
         name = self.span_name()
-        self.span = self.plan.tracer.start_span(
+        self.span = self.client.tracer.start_span(
             name, context, self.kind, attributes, None, start_time
         )
-        if (hook := self.plan.options.request_hook) and self.span.is_recording():
+        if (hook := self.client.options.request_hook) and self.span.is_recording():
             call_contained(
-                "request_hook", hook, self.span, self.plan.service, self.operation, self.params
+                "request_hook", hook, self.span, self.client.service, self.operation, self.params
             )
 
     def enter(self, context: Context | None) -> None:
-        """Run the call in `context` (default: the current one), where AWS's transport makes no spans of its own."""
+        """Attach `context` (default: the current context), with HTTP client spans suppressed, and inject it."""
         self.params = call_contained("carrying context to AWS", self.carry, context) or self.params
         self._token = attach(set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context))
 
     def answer(self, result: Any) -> Any:
-        """Record a successful answer; return what the caller gets."""
+        """Record a successful response and return it."""
         if not self.span.is_recording():
             return result
-        call_contained("AWS response attributes", record_answer, self.span, result)
+        call_contained("AWS response attributes", self._record_response, result)
         call_contained("AWS response attributes", self.read, result)
         self._call_response_hook(result)
         call_contained("AWS stream", self._follow_stream, result)
         return result
+
+    def _record_response(self, result: Mapping[str, Any]) -> None:
+        self.span.set_attributes(response_attributes(result))
 
     def _follow_stream(self, result: Mapping[str, Any]) -> None:
         if (stream := event_stream(result)) is not None:
@@ -108,28 +111,28 @@ class Call:
             self._ends_with_stream = True
 
     def _failure_recorder(self) -> RecordFailure:
-        # without the call itself: its parameters may be large, and a stream may be long
-        operation = f"{self.plan.service_id}.{self.operation}"
-        return partial(record_failure, operation=operation, options=self.plan.options)
+        # no reference to the call: parameters may be large, and a stream may be long
+        operation = f"{self.client.service_id}.{self.operation}"
+        return partial(record_failure, operation=operation, options=self.client.options)
 
     def fail(self, error: BaseException) -> None:
-        """Record that the call came to nothing."""
+        """Record the error that the call raised."""
         if self.span.is_recording():
             call_contained("AWS error", self._failure_recorder(), self.span, error)
             self._call_response_hook(getattr(error, "response", None) or {})
 
     def end(self) -> None:
-        """End the span; that of a call whose answer is a stream of events ends with the stream."""
+        """End the span, unless the response is a stream of events: then the span ends with the stream."""
         if not self._ends_with_stream:
             call_contained("ending an AWS span", self.span.end)
 
     def _call_response_hook(self, response: Mapping[str, Any]) -> None:
-        if hook := self.plan.options.response_hook:
+        if hook := self.client.options.response_hook:
             call_contained(
-                "response_hook", hook, self.span, self.plan.service, self.operation, response
+                "response_hook", hook, self.span, self.client.service, self.operation, response
             )
 
-    def __enter__(self) -> Call:
+    def __enter__(self) -> ApiCall:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""What ``opentelemetry-instrument`` loads."""
+"""The entry point by which ``opentelemetry-instrument`` finds this package."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from obs_aws._instrument import instrument_boto3, uninstrument_boto3
 
 
 class Boto3Instrumentor:
-    """`instrument_boto3` as ``opentelemetry-instrument`` calls it, with the default options."""
+    """Instruments every session with the default options."""
 
     def instrument(self, **_: object) -> None:
-        """Instrument every session."""
+        """Call `instrument_boto3`; the options of contrib's loader have no meaning here."""
         instrument_boto3()
 
     def uninstrument(self, **_: object) -> None:
-        """Take it back."""
+        """Call `uninstrument_boto3`."""
         uninstrument_boto3()

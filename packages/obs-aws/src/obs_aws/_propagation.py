@@ -1,0 +1,122 @@
+"""Inject the trace context into message attributes and AWS's header, and extract it.
+
+Nothing here changes an object of the caller: whatever carries a context is a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from obs_core.integration import call_contained, outgoing_context, warn_once
+from opentelemetry.context import Context, get_current
+from opentelemetry.propagate import extract, get_global_textmap, inject
+from opentelemetry.propagators.aws import AwsXRayPropagator
+from opentelemetry.trace import get_current_span
+
+#: SQS delivers at most ten attributes of an SNS message, and accepts at most ten.
+MAX_ATTRIBUTES = 10
+XRAY_ATTRIBUTE = "AWSTraceHeader"
+#: The size in bytes, attributes included, that AWS limits a message and a batch to: formerly, and now.
+_SIZE_LIMITS = (262_144, 1_048_576)
+_XRAY = AwsXRayPropagator()
+_XRAY_HEADER = "X-Amzn-Trace-Id"
+
+Headers = Mapping[str, str]
+Entry = Mapping[str, Any]
+
+
+def context_headers(context: Context | None) -> dict[str, str]:
+    """Return the headers of the global propagator for `context`; {} and a log record if the propagator raises."""
+    headers: dict[str, str] = {}
+    outgoing = outgoing_context(get_current() if context is None else context)
+    call_contained("propagator", inject, headers, outgoing)
+    return {name: value for name, value in headers.items() if value}
+
+
+def xray_header(context: Context | None) -> str | None:
+    """Return the X-Ray trace header for `context`; None without a valid span."""
+    headers: dict[str, str] = {}
+    if get_current_span(context).get_span_context().is_valid:
+        _XRAY.inject(headers, context)
+    return headers.get(_XRAY_HEADER)
+
+
+def on_before_call(params: dict[str, Any], **_: Any) -> None:
+    """Set the X-Ray header of a request: a handler of botocore's event ``before-call``."""
+    if header := call_contained("X-Ray propagator", xray_header, None):
+        params["headers"][_XRAY_HEADER] = header
+
+
+def with_headers(entry: Entry, headers: Headers) -> Entry:
+    """Return a copy of an SQS or SNS message with `headers` among the attributes, as many as have room."""
+    present = entry.get("MessageAttributes") or {}
+    if not headers or not isinstance(present, Mapping):
+        return entry
+    room = max(0, MAX_ATTRIBUTES - len(present.keys() - headers.keys()))
+    if room < len(headers):
+        warn_once(
+            "obs-aws:attributes",
+            "a message has no room for the whole trace context: AWS allows 10 message attributes",
+        )
+    if room == 0:
+        return entry
+    added = {name: _text_attribute(value) for name, value in islice(headers.items(), room)}
+    return {**entry, "MessageAttributes": {**present, **added}}
+
+
+def with_xray_attribute(entry: Entry, header: str | None) -> Entry:
+    """Return a copy of an SQS message with the X-Ray `header` as system attribute, which is not counted among the ten."""
+    present = entry.get("MessageSystemAttributes") or {}
+    if not header or not isinstance(present, Mapping) or XRAY_ATTRIBUTE in present:
+        return entry
+    return {
+        **entry,
+        "MessageSystemAttributes": {**present, XRAY_ATTRIBUTE: _text_attribute(header)},
+    }
+
+
+def _text_attribute(value: str) -> dict[str, str]:
+    return {"DataType": "String", "StringValue": value}
+
+
+def fits(entries: Iterable[Entry], headers: Headers) -> bool:
+    """Whether messages within AWS's size limit are still within the limit when each carries `headers`."""
+    messages = list(entries)
+    size = sum(map(_size, messages))
+    added = sum(len(name) + len(value) + len("String") for name, value in headers.items())
+    full_size = size + added * len(messages)
+    return not any(size <= limit < full_size for limit in _SIZE_LIMITS)
+
+
+def _size(entry: Entry) -> int:
+    size = _length(entry.get("MessageBody")) + _length(entry.get("Message"))
+    attributes = entry.get("MessageAttributes")
+    if isinstance(attributes, Mapping):
+        for name, attribute in attributes.items():
+            if isinstance(attribute, Mapping):
+                size += _length(name) + sum(map(_length, attribute.values()))
+    return size
+
+
+def _length(value: object) -> int:
+    if isinstance(value, str) and not value.isascii():
+        return len(value.encode("utf-8", "replace"))
+    if isinstance(value, (str, bytes, bytearray)):
+        return len(value)
+    return 0
+
+
+def header_names() -> list[str]:
+    """Return the message attributes that the global propagator reads."""
+    return sorted(get_global_textmap().fields)
+
+
+def extract_context(carrier: Headers, xray: str | None) -> Context:
+    """Return the context in `carrier`, or else in the X-Ray header; an empty context if neither can be read."""
+    context = call_contained("propagator", extract, carrier, Context()) or Context()
+    if xray and not get_current_span(context).get_span_context().is_valid:
+        headers = {_XRAY_HEADER: xray}
+        context = call_contained("X-Ray propagator", _XRAY.extract, headers, context) or context
+    return context
