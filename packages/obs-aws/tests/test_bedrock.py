@@ -71,8 +71,8 @@ def test_converse(make_stub: Any, traced: SpanRecorder) -> None:
 @pytest.mark.promise("AWS-07")
 @needs_converse
 def test_content_on_request(make_stub: Any, spans: SpanRecorder) -> None:
-    """With `gen_ai_content=True` both sides are told, up to 8 KiB each."""
-    handle = instrument_boto3(gen_ai_content=True)
+    """With `capture_gen_ai_content=True` both sides are told, up to 8 KiB each."""
+    handle = instrument_boto3(capture_gen_ai_content=True)
     client, stubber = make_stub("bedrock-runtime")
     stubber.add_response("converse", ANSWER)
     long = [{"role": "user", "content": [{"text": "prompt-secret" + "x" * 20_000}]}]

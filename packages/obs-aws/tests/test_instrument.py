@@ -106,7 +106,7 @@ def test_the_options_of_a_session_count_before_the_general_ones(
 ) -> None:
     """A call is traced once, by the instrumentation of its session where it has one."""
     session = boto3.Session()
-    handles = [instrument_boto3(), instrument_boto3(session, s3_keys=True)]
+    handles = [instrument_boto3(), instrument_boto3(session, capture_s3_keys=True)]
     for client in (make_client("s3", session), make_client("s3")):
         with pytest.raises(ClientError):
             client.get_object(Bucket=name, Key="k")
@@ -328,8 +328,8 @@ def test_a_tracer_provider_of_its_own(
 
 
 def test_no_session_is_refused() -> None:
-    """What is no session is told at once."""
-    with pytest.raises(ConfigurationError, match="pass a boto3"):
+    """The message names the value and the fix."""
+    with pytest.raises(ConfigurationError, match="session='eu-west-1' is not valid: give a boto3"):
         instrument_boto3("eu-west-1")
 
 
@@ -406,8 +406,8 @@ def test_importing_changes_nothing() -> None:
 def test_a_second_call_with_other_options_says_so(of: str) -> None:
     """The message names them; the same options, and `instrument="auto"`, take what is in place."""
     session = boto3.Session() if of == "session" else None
-    handle = instrument_boto3(session, s3_keys=True)
-    assert instrument_boto3(session, s3_keys=True) is handle
+    handle = instrument_boto3(session, capture_s3_keys=True)
+    assert instrument_boto3(session, capture_s3_keys=True) is handle
     if of == "all":
         assert instrument_boto3() is handle
     with pytest.raises(AlreadyConfiguredError, match=r"boto3 is .* another roots: "):

@@ -321,8 +321,8 @@ def test_an_empty_poll_makes_no_span(
 def test_empty_polls_on_request(
     make_client: MakeClient, queue_url: str, name: str, spans: SpanRecorder
 ) -> None:
-    """With `empty_polls=True` every poll is a span."""
-    handle = instrument_boto3(empty_polls=True)
+    """With `include_empty_polls=True` every poll is a span."""
+    handle = instrument_boto3(include_empty_polls=True)
     receive(make_client("sqs"), queue_url)
     handle.uninstrument()
     assert (spans.one(f"receive {name}").attributes or {})["messaging.batch.message_count"] == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
-from obs_aws import EXPECTED_ERRORS, instrument_boto3
+from obs_aws import DEFAULT_EXPECTED, instrument_boto3
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import mark_worker_process
 from obs_core.testing import SpanRecorder
@@ -113,7 +113,7 @@ def test_expected_errors_are_configurable(
 ) -> None:
     """The given list replaces the default one, which can be part of it."""
     handle = instrument_boto3(
-        expected_errors=[*EXPECTED_ERRORS, "DynamoDB.Get*:ResourceNotFoundException"]
+        expected=[*DEFAULT_EXPECTED, "DynamoDB.Get*:ResourceNotFoundException"]
     )
     client = make_client("dynamodb")
     for call in (client.get_item, client.delete_item):
@@ -129,12 +129,26 @@ def test_expected_errors_are_configurable(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"expected_errors": ["Throttling"]}, {"propagator": "b3"}, {"roots": "never"}]
+    "wrong",
+    [
+        {"expected": ["Throttling"]},
+        {"expected": "SQS.*:QueueDoesNotExist"},
+        {"expected": None},
+        {"propagator": "b3"},
+        {"roots": "never"},
+        {"capture_s3_keys": "yes"},
+        {"include_empty_polls": None},
+        {"on_start": "print"},
+        {"on_end": {}},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
 )
 def test_bad_options_are_refused_at_once(wrong: dict[str, Any]) -> None:
-    """The message names the option and its value."""
-    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+    """The message names the option, its value, and the fix."""
+    ((name, value),) = wrong.items()
+    with pytest.raises(ConfigurationError) as refused:
         instrument_boto3(**wrong)
+    assert str(refused.value).startswith(f"instrument_boto3: {name}={value!r} is not valid: ")
 
 
 @pytest.mark.promise("AWS-06", "AWS-02")
@@ -157,8 +171,8 @@ def test_an_error_tells_its_code_and_not_its_message(make_stub: Any, traced: Spa
 
 @pytest.mark.promise("AWS-06", "AWS-07")
 def test_messages_on_request_are_scrubbed(make_stub: Any, spans: SpanRecorder) -> None:
-    """With `error_messages=True` AWS's words are told, without what it quotes of credentials."""
-    handle = instrument_boto3(error_messages=True)
+    """With `capture_error_messages=True` AWS's words are told, without what it quotes of credentials."""
+    handle = instrument_boto3(capture_error_messages=True)
     client, stubber = make_stub("s3")
     text = "not a valid key=value pair in 'AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/x, Signature=abcdef0123'"
     stubber.add_client_error("get_object", "IncompleteSignature", text, 403)
@@ -259,7 +273,7 @@ def test_raising_hooks_never_reach_the_application(
     def raising(*_: Any) -> None:
         raise RuntimeError("hook")
 
-    handle = instrument_boto3(request_hook=raising, response_hook=raising)
+    handle = instrument_boto3(on_start=raising, on_end=raising)
     client = make_client("dynamodb")
     assert client.describe_table(TableName=table)["Table"]["TableName"] == table
     with pytest.raises(client.exceptions.ResourceNotFoundException):
@@ -275,10 +289,10 @@ def test_hooks_see_request_and_response(
     """They get the span, the service, the operation and the parameters, then the answer or AWS's error response."""
     seen: list[Any] = []
     handle = instrument_boto3(
-        request_hook=lambda span, service, operation, params: seen.append(
+        on_start=lambda span, service, operation, params: seen.append(
             (span.is_recording(), service, operation, dict(params))
         ),
-        response_hook=lambda span, service, operation, response: seen.append(
+        on_end=lambda span, service, operation, response: seen.append(
             response.get("Error", {}).get("Code")
         ),
     )

@@ -99,7 +99,9 @@ def test_nothing_exported_opens_a_door(keys: dict[str, str], version: str, quote
     )
     message = f"the request {url} with {credentials} failed"
     with record_spans() as spans:
-        handle = instrument_boto3(s3_keys=True, error_messages=quoted, gen_ai_content=True)
+        handle = instrument_boto3(
+            capture_s3_keys=True, capture_error_messages=quoted, capture_gen_ai_content=True
+        )
         for service, operation, params in calls(keys, url, message):
             client = CLIENTS[service]
             if not hasattr(client, operation):

@@ -199,8 +199,8 @@ def test_s3_tells_the_bucket_and_not_the_key(
 
 @pytest.mark.promise("AWS-07")
 def test_s3_keys_on_request(make_client: MakeClient, name: str, spans: SpanRecorder) -> None:
-    """With `s3_keys=True` the key is told."""
-    handle = instrument_boto3(s3_keys=True)
+    """With `capture_s3_keys=True` the key is told."""
+    handle = instrument_boto3(capture_s3_keys=True)
     s3 = make_client("s3")
     s3.create_bucket(Bucket=name)
     s3.put_object(Bucket=name, Key="a/b.txt", Body=b"x")

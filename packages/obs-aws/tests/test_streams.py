@@ -203,8 +203,8 @@ def test_a_stream_that_fails_later(
 def test_an_expected_error_in_a_stream(
     make_client: MakeClient, spans: SpanRecorder, serve_events: ServeEvents
 ) -> None:
-    """`expected_errors` counts inside a stream as well."""
-    handle = instrument_boto3(expected_errors=["Kinesis.*:InternalFailureException"])
+    """`expected` counts inside a stream as well."""
+    handle = instrument_boto3(expected=["Kinesis.*:InternalFailureException"])
     frames = [RECORDS[0], FAILED]
     with closing(make_client("kinesis", endpoint_url=serve_events(frames))) as client:
         stream = subscribe(client)["EventStream"]

@@ -82,9 +82,9 @@ class ApiCall:
         self.span = self.client.tracer.start_span(
             name, context, self.kind, attributes, None, start_time
         )
-        if (hook := self.client.options.request_hook) and self.span.is_recording():
+        if (hook := self.client.options.on_start) and self.span.is_recording():
             call_contained(
-                "request_hook", hook, self.span, self.client.service, self.operation, self.params
+                "on_start", hook, self.span, self.client.service, self.operation, self.params
             )
 
     def enter(self, context: Context | None) -> None:
@@ -98,7 +98,7 @@ class ApiCall:
             return result
         call_contained("AWS response attributes", self._record_response, result)
         call_contained("AWS response attributes", self.read, result)
-        self._call_response_hook(result)
+        self._call_on_end(result)
         call_contained("AWS stream", self._follow_stream, result)
         return result
 
@@ -119,18 +119,16 @@ class ApiCall:
         """Record the error that the call raised."""
         if self.span.is_recording():
             call_contained("AWS error", self._failure_recorder(), self.span, error)
-            self._call_response_hook(getattr(error, "response", None) or {})
+            self._call_on_end(getattr(error, "response", None) or {})
 
     def end(self) -> None:
         """End the span, unless the response is a stream of events: then the span ends with the stream."""
         if not self._ends_with_stream:
             call_contained("ending an AWS span", self.span.end)
 
-    def _call_response_hook(self, response: Mapping[str, Any]) -> None:
-        if hook := self.client.options.response_hook:
-            call_contained(
-                "response_hook", hook, self.span, self.client.service, self.operation, response
-            )
+    def _call_on_end(self, response: Mapping[str, Any]) -> None:
+        if hook := self.client.options.on_end:
+            call_contained("on_end", hook, self.span, self.client.service, self.operation, response)
 
     def __enter__(self) -> ApiCall:
         return self

@@ -192,7 +192,7 @@ class _ReceiveCall(_MessageCall):
         return _asking(params, system, [XRAY_ATTRIBUTE])
 
     def answer(self, result: Any) -> Any:
-        if self._is_wanted and (self.client.options.empty_polls or result.get("Messages")):
+        if self._is_wanted and (self.client.options.include_empty_polls or result.get("Messages")):
             self.start(self._start_time, self._around)
         return super().answer(result)
 

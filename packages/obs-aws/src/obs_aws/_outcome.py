@@ -41,7 +41,7 @@ def record_failure(span: Span, error: BaseException, *, operation: str, options:
             return
     kind = code or error_type(error)
     description = kind
-    if options.error_messages:
+    if options.capture_error_messages:
         description = scrub(error_message(error))
     fail(span, kind, description)
 

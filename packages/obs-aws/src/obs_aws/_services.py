@@ -35,7 +35,7 @@ class S3Call(ApiCall):
     def attributes(self) -> Attributes:
         """Return the bucket, and the key if the options ask for it."""
         names = {"Bucket": "aws.s3.bucket"}
-        if self.client.options.s3_keys:
+        if self.client.options.capture_s3_keys:
             names["Key"] = "aws.s3.key"
         return text_attributes(self.params, names)
 
