@@ -24,7 +24,7 @@ from obs_aws._streams import Reading, RecordFailure, event_stream, follow
 
 
 class ApiCall:
-    """A call and its span: a context manager around the original method. Services add to it in subclasses.
+    """A call with the span: a context manager around the original method. A subclass adds the particulars of a service.
 
     Attributes:
         client: The state that all calls of the client share.
@@ -36,6 +36,7 @@ class ApiCall:
 
     def __init__(self, client: ClientState, operation: str, params: Params) -> None:
         self.client = client
+        self.options = client.options
         self.operation = operation
         self.params = params
         self.span: Span = INVALID_SPAN
@@ -50,7 +51,7 @@ class ApiCall:
         return {}
 
     def carry(self, context: Context | None) -> Params:
-        """Return a copy of the parameters that carries `context`, or the parameters if they cannot carry a context."""
+        """Return a copy of the parameters that carries `context`, or the parameters if no place is left for a context."""
         return self.params
 
     def read(self, result: Mapping[str, Any]) -> None:
@@ -71,7 +72,8 @@ class ApiCall:
 
     def is_wanted(self) -> bool:
         """Whether a call in the current context gets a span."""
-        return get_current_span().get_span_context().is_valid or self.client.policy.wants_root()
+        has_parent = get_current_span().get_span_context().is_valid
+        return has_parent or self.client.policy.wants_root()
 
     def start(self, start_time: int | None = None, context: Context | None = None) -> None:
         """Start the span as a child of the span in `context` (default: the current context)."""
@@ -82,18 +84,19 @@ class ApiCall:
         self.span = self.client.tracer.start_span(
             name, context, self.kind, attributes, None, start_time
         )
-        if (hook := self.client.options.on_start) and self.span.is_recording():
+        if (hook := self.options.on_start) and self.span.is_recording():
             call_contained(
                 "on_start", hook, self.span, self.client.service, self.operation, self.params
             )
 
     def enter(self, context: Context | None) -> None:
-        """Attach `context` (default: the current context), with HTTP client spans suppressed, and inject it."""
-        self.params = call_contained("carrying context to AWS", self.carry, context) or self.params
+        """Attach `context` (default: the current context), with HTTP client spans suppressed, and inject the context."""
+        carried = call_contained("carrying context to AWS", self.carry, context)
+        self.params = carried or self.params
         self._token = attach(set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context))
 
     def answer(self, result: Any) -> Any:
-        """Record a successful response and return it."""
+        """Record a successful response; return the response."""
         if not self.span.is_recording():
             return result
         call_contained("AWS response attributes", self._record_response, result)
@@ -113,7 +116,7 @@ class ApiCall:
     def _failure_recorder(self) -> RecordFailure:
         # no reference to the call: parameters may be large, and a stream may be long
         operation = f"{self.client.service_id}.{self.operation}"
-        return partial(record_failure, operation=operation, options=self.client.options)
+        return partial(record_failure, operation=operation, options=self.options)
 
     def fail(self, error: BaseException) -> None:
         """Record the error that the call raised."""
@@ -127,7 +130,7 @@ class ApiCall:
             call_contained("ending an AWS span", self.span.end)
 
     def _call_on_end(self, response: Mapping[str, Any]) -> None:
-        if hook := self.client.options.on_end:
+        if hook := self.options.on_end:
             call_contained("on_end", hook, self.span, self.client.service, self.operation, response)
 
     def __enter__(self) -> ApiCall:

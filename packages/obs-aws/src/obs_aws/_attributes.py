@@ -31,8 +31,12 @@ def client_attributes(meta: Any) -> Attributes:
 
 def text_attributes(params: Params, names: Mapping[str, str]) -> Attributes:
     """Return the parameters in `names` that are text, scrubbed, under the attribute of each."""
-    found = ((attribute, params.get(parameter)) for parameter, attribute in names.items())
-    return {attribute: scrub(value) for attribute, value in found if isinstance(value, str)}
+    attributes: Attributes = {}
+    for parameter, attribute in names.items():
+        value = params.get(parameter)
+        if isinstance(value, str):
+            attributes[attribute] = scrub(value)
+    return attributes
 
 
 def destination_name(address: object) -> str | None:

@@ -81,7 +81,7 @@ class _ModelCall(ApiCall):
         attributes |= _setting_attributes(
             self.params.get("inferenceConfig") or _settings_in(self.params.get("body"))
         )
-        if self.client.options.capture_gen_ai_content:
+        if self.options.capture_gen_ai_content:
             attributes |= _content("gen_ai.input.messages", self.params.get("messages"))
             attributes |= _content("gen_ai.system_instructions", self.params.get("system"))
         return attributes
@@ -90,7 +90,7 @@ class _ModelCall(ApiCall):
         headers = result.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         counts = _usage(headers, _HEADERS)
         self.span.set_attributes({**counts, **_answer_attributes(result)})
-        if self.client.options.capture_gen_ai_content:
+        if self.options.capture_gen_ai_content:
             self.span.set_attributes(
                 _content("gen_ai.output.messages", (result.get("output") or {}).get("message"))
             )

@@ -42,7 +42,7 @@ class DynamoDbCall(ApiCall):
             attributes["db.collection.name"] = tables[0]
         if size := _batch_size(self.params):
             attributes["db.operation.batch.size"] = size
-        if self.client.options.former_names:
+        if self.options.former_names:
             return with_former_names({**self.client.attributes(self.operation), **attributes})
         return attributes
 

@@ -55,21 +55,25 @@ class EventBridgeCall(_EventCall):
 
     def carry(self, context: Context | None) -> Params:
         """Set ``TraceHeader`` of the events that have no trace header."""
-        entries, header = self.params.get("Entries"), xray_header(context)
-        if self.operation not in self.sends or not header or not isinstance(entries, (list, tuple)):
+        if self.operation not in self.sends:
             return self.params
-        return {**self.params, "Entries": [{"TraceHeader": header, **entry} for entry in entries]}
+        header = xray_header(context)
+        entries = self.params.get("Entries")
+        if not header or not isinstance(entries, (list, tuple)):
+            return self.params
+        with_header = [{"TraceHeader": header, **entry} for entry in entries]
+        return {**self.params, "Entries": with_header}
 
 
 class KinesisCall(_EventCall):
-    """A call of Kinesis: a record is bytes, so the trace context is added on request only, to JSON objects."""
+    """A call of Kinesis: a record is bytes. The trace context is added on request only, to JSON objects."""
 
     sends = ("PutRecord", "PutRecords")
     batch = "Records"
 
     def carry(self, context: Context | None) -> Params:
-        """Add the trace context to the data of the records, if the options ask for it."""
-        if not self.client.options.kinesis_context or self.operation not in self.sends:
+        """Add the trace context to the data of the records, on request."""
+        if not self.options.kinesis_context or self.operation not in self.sends:
             return self.params
         headers = context_headers(context)
         if "Records" not in self.params:
@@ -79,7 +83,7 @@ class KinesisCall(_EventCall):
 
 
 def _with_members(record: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return a copy of `record` with `headers` in its JSON object, or `record` if it cannot carry them."""
+    """Return a copy of `record` with `headers` in the JSON object; `record` if the data is no JSON object or too big."""
     try:
         data = json.loads(record["Data"])
     except (KeyError, TypeError, ValueError):

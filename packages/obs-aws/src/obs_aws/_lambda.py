@@ -67,7 +67,7 @@ def _function_name(function: str) -> str:
 
 
 def _with_custom(present: object, headers: Mapping[str, str]) -> str | None:
-    """Return the client context `present` with `headers` as custom values; None: it cannot carry them."""
+    """Return the client context `present` with `headers` as custom values; None: no place or no room."""
     decoded = _decoded(present)
     if not headers or decoded is None:
         return None
@@ -80,7 +80,7 @@ def _with_custom(present: object, headers: Mapping[str, str]) -> str | None:
 
 
 def _decoded(client_context: object) -> dict[str, Any] | None:
-    """Return the caller's client context; None: it is no JSON object."""
+    """Return the caller's client context; None for anything but a JSON object."""
     if client_context is None or client_context == "":
         return {}
     if not isinstance(client_context, str):

@@ -17,7 +17,7 @@ _MAX_ENVELOPE_CHARACTERS = 262_144
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """The parts of a message that its processing span needs; a missing or malformed part is None or empty."""
+    """The parts of a message for a processing span; a missing or malformed part is None or empty."""
 
     headers: Mapping[str, str]
     xray: str | None

@@ -1,4 +1,4 @@
-"""SQS and SNS: each sent message carries a trace context, a poll asks for it, received messages are linked to the senders."""
+"""SQS and SNS: sent messages carry a trace context, polls ask for the context, received messages are linked to the senders."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class _SendCall(_MessageCall):
 
 
 class _BatchCall(_MessageCall):
-    """A call that sends several messages: each has a ``create`` span, a child of the call's span, and carries its context."""
+    """A call that sends several messages: each carries the context of a ``create`` span, a child of the call's span."""
 
     def __init__(self, client: ClientState, operation: str, params: Params) -> None:
         super().__init__(client, operation, params)
@@ -153,14 +153,17 @@ class _BatchCall(_MessageCall):
 def _carry_each(
     client: ClientState, entries: list[Entry], contexts: list[Context | None]
 ) -> list[Entry]:
-    """Return the messages with their contexts, or as given if that would make them too big."""
+    """Return the messages with their contexts, or the messages as given, if the contexts would make them too big."""
     if client.options.propagator == "xray":
         return _carry_xray(client, entries, contexts)
     headers = [context_headers(context) for context in contexts]
-    largest = max(headers, key=lambda each: sum(map(len, each.values())), default={})
-    if not fits(entries, largest):
+    if not fits(entries, max(headers, key=_size)):
         return entries
     return [with_headers(entry, each) for entry, each in zip(entries, headers, strict=True)]
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    return sum(map(len, headers.values()))
 
 
 def _carry_xray(
@@ -173,7 +176,7 @@ def _carry_xray(
 
 
 class _ReceiveCall(_MessageCall):
-    """A poll: its span starts, with the time of the poll, once the poll has brought a message or failed."""
+    """A poll: the span starts once the poll has returned a message or failed, with the start time of the poll."""
 
     operation_name, operation_type = "receive", "receive"
 
@@ -192,7 +195,7 @@ class _ReceiveCall(_MessageCall):
         return _asking(params, system, [XRAY_ATTRIBUTE])
 
     def answer(self, result: Any) -> Any:
-        if self._is_wanted and (self.client.options.include_empty_polls or result.get("Messages")):
+        if self._is_wanted and (self.options.include_empty_polls or result.get("Messages")):
             self.start(self._start_time, self._around)
         return super().answer(result)
 
@@ -216,11 +219,12 @@ class _ReceiveCall(_MessageCall):
 
 
 def _asking(params: Params, parameter: str, names: list[str]) -> Params:
-    """Return a copy of `params` that asks for `names` in addition; `params` if it asks for all."""
+    """Return a copy of `params` that asks for `names` in addition; `params` if the caller asks for all."""
     asked = params.get(parameter) or []
     if not isinstance(asked, (list, tuple)) or {"All", ".*"} & set(asked):
         return params
-    return {**params, parameter: [*asked, *(name for name in names if name not in asked)]}
+    missing = [name for name in names if name not in asked]
+    return {**params, parameter: [*asked, *missing]}
 
 
 _SQS: dict[str, type[ApiCall]] = {

@@ -28,7 +28,7 @@ _EXCEPTIONS = {"ConditionalCheckFailed": "ConditionalCheckFailedException"}
 def record_failure(span: Span, error: BaseException, *, operation: str, options: Options) -> None:
     """Record `error` of ``Service.Operation``: by AWS's error code, or by the class of the exception.
 
-    AWS quotes keys and item values in error messages, so a message is recorded only if the options ask for it, scrubbed.
+    AWS quotes keys and item values in error messages: a message is recorded on request only, scrubbed.
     The exception goes on to the caller unchanged.
     """
     code = error_code(error)
@@ -47,7 +47,7 @@ def record_failure(span: Span, error: BaseException, *, operation: str, options:
 
 
 def error_code(error: BaseException) -> str | None:
-    """Return AWS's error code of a ``ClientError``; None for any other exception."""
+    """Return AWS's error code of a ``ClientError``; None for an exception of another kind."""
     response = getattr(error, "response", None)
     details = response.get("Error") if isinstance(response, Mapping) else None
     if not isinstance(details, Mapping) or not details.get("Code"):
@@ -61,7 +61,7 @@ def _status(response: Mapping[str, Any]) -> int:
 
 
 def _is_answer(response: Mapping[str, Any]) -> bool:
-    """Whether botocore raised for a status that is no error, such as S3's 304."""
+    """Whether botocore raised for a status below 400, for instance S3's 304."""
     return 0 < _status(response) < 400
 
 
@@ -97,7 +97,7 @@ def _record_attempt(span: Span, attempt: int, response: Any, error: BaseExceptio
 
 
 def _failed_attempt(response: Any, error: BaseException | None) -> tuple[str | None, bool]:
-    """Return the ``error.type`` of an attempt that may be repeated, else None; and whether AWS throttled it."""
+    """Return the ``error.type`` of a failed attempt that botocore may repeat, or None; and whether AWS throttled."""
     parsed: Mapping[str, Any] = {}
     if response:
         parsed = response[1]

@@ -1,8 +1,8 @@
 """The wrapper around every client call.
 
-All calls of all clients pass through ``_make_api_call``, with their outcome. Botocore's events are the public way, but a
-client copies the session's handlers when it is created, so clients that exist cannot be reached; and no event follows a call
-that is cancelled or fails validation, so a context entered in one event would never be left.
+All calls of all clients pass through ``_make_api_call``. Botocore's events are the public way, but do not reach existing
+clients, which have copied the session's handlers; and no event follows a call that is cancelled or fails validation, which
+would leave the span's context attached.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def contrib_takes_over() -> bool:
 
 
 class Targets:
-    """The traced clients of all sessions and of single sessions, by the data loader that a session shares with its clients."""
+    """The traced clients of all sessions and of single sessions, by the data loader that session and clients share."""
 
     def __init__(self) -> None:
         self._of_all: Clients | None = None
@@ -62,7 +62,7 @@ class Targets:
                 self._by_loader[loader] = clients
 
     def remove(self, loader: object | None, clients: Clients) -> None:
-        """Undo `add`; the last one restores the library."""
+        """Undo `add`; the last removal restores the library."""
         with self._lock:
             clients.forget()
             if loader is None:

@@ -1,4 +1,4 @@
-"""`process_message`: a block around the processing of a message, since botocore has no event at the end of it."""
+"""`process_message`: a block around the processing of a message; botocore has no event at the end of processing."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def process_message(
 
 
 class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Span]):
-    """The context manager that `process_message` returns: enter it once, in the thread or task that processes."""
+    """The context manager that `process_message` returns: enter once, in the thread or task that processes."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""Inject the trace context into message attributes and AWS's header, and extract it.
+"""Inject the trace context into message attributes and AWS's header, and extract the context of a message.
 
-Nothing here changes an object of the caller: whatever carries a context is a copy.
+The caller's objects are never changed: a copy carries the context.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def fits(entries: Iterable[Entry], headers: Headers) -> bool:
     """Whether messages within AWS's size limit are still within the limit when each carries `headers`."""
     messages = list(entries)
     size = sum(map(_size, messages))
-    added = sum(len(name) + len(value) + len("String") for name, value in headers.items())
+    added = sum(map(len, [*headers, *headers.values()])) + len("String") * len(headers)
     full_size = size + added * len(messages)
     return not any(size <= limit < full_size for limit in _SIZE_LIMITS)
 

@@ -1,4 +1,4 @@
-"""Nothing that opens a door leaves the process: what a name, URL or message may still say."""
+"""Mask credentials in names, URLs and messages before export."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SECRET = re.compile(
 def mask(text: str) -> str:
     """Return `text` without URL queries, URL passwords, access key ids, signatures and tokens.
 
-    A query is masked whole, so what is left of a presigned URL opens nothing. Thread-safe.
+    A query is masked completely: the rest of a presigned URL gives no access. Thread-safe.
     """
     return _SECRET.sub(REDACTED, text)
 
 
 @lru_cache(maxsize=1024)
 def scrub(text: str) -> str:
-    """Return `text` masked, and cut to 1 KiB; answers are cached for the 1,024 texts asked last."""
+    """Return `text` masked and cut to 1 KiB; cached for the 1,024 latest texts."""
     return truncate(mask(text), MAX_VALUE_BYTES)

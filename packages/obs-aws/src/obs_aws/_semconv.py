@@ -1,6 +1,6 @@
-"""The names that DynamoDB's attributes had before the database conventions were stable.
+"""The former names of DynamoDB's attributes, from before the database conventions were stable.
 
-``OTEL_SEMCONV_STABILITY_OPT_IN`` with ``database/dup`` asks for them beside the stable ones:
+``OTEL_SEMCONV_STABILITY_OPT_IN`` with ``database/dup`` asks for both the stable and the former names:
 https://opentelemetry.io/docs/specs/semconv/non-normative/db-migration/
 """
 
@@ -22,11 +22,11 @@ _FORMER_SYSTEM = {"db.system": "dynamodb"}
 
 
 def wants_former_names() -> bool:
-    """Whether the environment asks for the former names as well, just now."""
+    """Whether the environment asks for the former names now."""
     return "database/dup" in {word.strip() for word in os.environ.get(_VARIABLE, "").split(",")}
 
 
 def with_former_names(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """Return `attributes` of a DynamoDB call, those that had a former name under that one too."""
+    """Return the attributes of a DynamoDB call, under the stable and the former names."""
     former = {name: attributes[key] for key, name in _FORMER.items() if key in attributes}
     return {**attributes, **former, **_FORMER_SYSTEM}

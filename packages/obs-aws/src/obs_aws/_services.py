@@ -1,4 +1,4 @@
-"""The table of services that are traced in a special way, with the small ones: S3, Secrets Manager, Step Functions."""
+"""The table of services with particulars, and the small services: S3, Secrets Manager, Step Functions."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ class ArnCall(ApiCall):
 
     def attributes(self) -> Attributes:
         """Return the ARN; a bare name is left out."""
-        found = text_attributes(self.params, _ARNS)
-        return {name: value for name, value in found.items() if str(value).startswith("arn:")}
+        attributes: Attributes = {}
+        for name, value in text_attributes(self.params, _ARNS).items():
+            if str(value).startswith("arn:"):
+                attributes[name] = value
+        return attributes
 
 
 class S3Call(ApiCall):
     """A call of S3."""
 
     def attributes(self) -> Attributes:
-        """Return the bucket, and the key if the options ask for it."""
+        """Return the bucket, and the key on request."""
         names = {"Bucket": "aws.s3.bucket"}
-        if self.client.options.capture_s3_keys:
+        if self.options.capture_s3_keys:
             names["Key"] = "aws.s3.key"
         return text_attributes(self.params, names)
 

@@ -1,4 +1,4 @@
-"""The clients that one `instrument_boto3` traces, and the values that all calls of a client share."""
+"""The clients traced by a call of `instrument_boto3`, and the values that all calls of a client share."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Clients:
             self._handlers["before-call"] = on_before_call
 
     def state_of(self, client: Any) -> ClientState:
-        """Return the state of `client`; its first call adds the event handlers."""
+        """Return the state of `client`; the first call adds the event handlers."""
         return self._states.get(client) or self._add(client)
 
     def _add(self, client: Any) -> ClientState:

@@ -1,6 +1,6 @@
-"""The event streams in AWS's answers: a call's span ends with its stream, in however many goes that is read.
+"""The event streams in AWS's responses: the span of a call ends with the stream, even if read in several loops.
 
-The stream stays the object that botocore made; only its class becomes a subclass, of the same name, that also records.
+The stream stays botocore's object: only the class is replaced, by a subclass of the same name that records events.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ RecordFailure = Callable[[Span, BaseException], None]
 
 
 def event_stream(result: Mapping[str, Any]) -> Any:
-    """Return the event stream in an answer, None where it has none; a file-like body is no stream of events."""
+    """Return the event stream in a response, or None; a file-like body is no event stream."""
     from botocore.eventstream import EventStream
 
     return next((value for value in result.values() if isinstance(value, EventStream)), None)
 
 
 def follow(stream: Any, reading: Reading) -> None:
-    """Show `reading` the events of `stream`, and end its span with the stream.
+    """Record the events of `stream` with `reading`, and end the span with the stream.
 
     Raises:
         TypeError: The stream's class cannot be extended.
@@ -37,12 +37,12 @@ def follow(stream: Any, reading: Reading) -> None:
 
 
 class Reading:
-    """The recording of one stream.
+    """The recording of a stream.
 
     Args:
-        span: The call's span, which is open.
-        read_event: Records what an event says.
-        record_failure: Records an error that the stream brought.
+        span: The open span of the call.
+        read_event: Records an event on the span.
+        record_failure: Records an error of the stream on the span.
     """
 
     __slots__ = ("_read_event", "_record_failure", "_span")
@@ -53,12 +53,12 @@ class Reading:
         self._record_failure = record_failure
 
     def read(self, event: Mapping[str, Any]) -> None:
-        """Record `event`; after the end, nothing."""
+        """Record `event`; without effect after the end."""
         if self._span.is_recording():
             call_contained("AWS stream", self._read_event, self._span, event)
 
     def fail(self, error: BaseException) -> None:
-        """Record `error`; a reader that is cancelled or interrupted is no error of the stream."""
+        """Record `error`; a cancelled or interrupted reader is no error of the stream."""
         if isinstance(error, Exception) and self._span.is_recording():
             call_contained("AWS stream", self._record_failure, self._span, error)
 
@@ -68,7 +68,7 @@ class Reading:
 
 
 class _Followed:
-    """What is common to sync and async streams."""
+    """The common part of sync and async streams."""
 
     _obs_aws_reading: Reading
     _obs_aws_end: Callable[[], None]
