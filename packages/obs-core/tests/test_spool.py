@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from obs_core import TracingConfig, setup_tracing
 from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
-from obs_core._export.spool import segment
+from obs_core._export.spool import directory, segment
 from obs_core._export.spool import spool as spool_module
 from obs_core._export.spool.directory import SUFFIX
 from obs_core._export.spool.records import (
@@ -338,7 +338,6 @@ def test_what_is_written_during_a_survey_is_counted(
     """Between the moment when a file's size is read and the end of the survey, the program goes on."""
     spool = Spool(tmp_path, 20_000, FAR)
     spool.write(ended("span"))
-    scandir = os.scandir
 
     class Entry:
         def __init__(self, entry: os.DirEntry[str]) -> None:
@@ -350,7 +349,13 @@ def test_what_is_written_during_a_survey_is_counted(
                 pass
             return found
 
-    monkeypatch.setattr(os, "scandir", lambda path: map(Entry, scandir(path)))
+    @contextmanager
+    def scandir(path: Path) -> Iterator[Iterator[Entry]]:
+        with os.scandir(path) as entries:
+            yield map(Entry, entries)
+
+    # the module's own name: pathlib and pytest list directories too, with all that an iterator of os offers
+    monkeypatch.setattr(directory, "scandir", scandir)
     spool.survey()
     while spool.write(ended("after")):
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from os import scandir
 from pathlib import Path
 
 from obs_core._safety.containment import warn_once
@@ -51,7 +52,8 @@ class SpoolDirectory:
         # read before the files: what is written meanwhile counts twice until the next survey, rather than never
         added = self._added
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        used = sum(map(self._size_after_cleaning, list(os.scandir(self.path))))
+        with scandir(self.path) as entries:
+            used = sum(map(self._size_after_cleaning, list(entries)))
         self._full_at = added + self._max_bytes - used
         if used >= self._max_bytes:
             self._warn(
