@@ -1,4 +1,4 @@
-"""httpx against a real server, and on every transport it has."""
+"""httpx and httpx2 against a real server, and on every transport it has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Serve = Callable[[Any], str]
 
 
 @pytest.fixture(autouse=True)
-def take_back() -> Iterator[None]:
+def take_back(library: Any) -> Iterator[None]:
     before = {
         (cls, name): vars(cls)[name]
         for cls in (httpx.Client, httpx.AsyncClient)
@@ -172,12 +172,17 @@ def test_authentication_rounds_are_one_trace(kind: str, spans: SpanRecorder) -> 
     )
 
 
-class Own(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=dict(request.headers))
+def own() -> Any:
+    """Return a transport of the application's own."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=dict(request.headers))
+    class Own(httpx.BaseTransport, httpx.AsyncBaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, json=dict(request.headers))
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, json=dict(request.headers))
+
+    return Own()
 
 
 @pytest.mark.promise("HTTP-08")
@@ -194,11 +199,11 @@ def test_every_transport_is_traced(kind: str, transport: str, spans: SpanRecorde
         "mock": lambda: httpx.MockTransport(
             lambda request: httpx.Response(200, json=dict(request.headers))
         ),
-        "own": Own,
+        "own": own,
         "asgi": lambda: httpx.ASGITransport(application()),
     }
     options = (
-        {"mounts": {"all://": Own()}}
+        {"mounts": {"all://": own()}}
         if transport == "mounted"
         else {"transport": made[transport]()}
     )
@@ -294,7 +299,7 @@ def test_errors_are_recorded_once_and_pass_unchanged(
     )
     assert (refused.status.status_code, (refused.attributes or {})["error.type"]) == (
         StatusCode.ERROR,
-        "httpx.ConnectError",
+        f"{httpx.__name__}.ConnectError",
     )
     assert [event.name for event in refused.events] == ["exception"]
     assert "s3cret" not in str(refused.to_json())
@@ -317,7 +322,7 @@ def test_a_raising_hook_is_not_felt(
 
     instrument_httpx(on_start=broken, on_end=note)
     with caplog.at_level(logging.ERROR, logger="obs_core"):
-        assert fetch("http://shop/", kind, transport=Own()).status_code == 200
+        assert fetch("http://shop/", kind, transport=own()).status_code == 200
     assert seen == [("GET", 200)]
     assert spans.one("GET").status.status_code is StatusCode.UNSET
 
@@ -334,7 +339,7 @@ def test_a_failing_propagator_is_not_felt(
 
     instrument_httpx()
     monkeypatch.setattr("opentelemetry.propagate.inject", broken)
-    assert fetch("http://shop/", kind, transport=Own()).status_code == 200
+    assert fetch("http://shop/", kind, transport=own()).status_code == 200
     assert len(spans) == 1
 
 
@@ -343,7 +348,7 @@ def test_a_failing_propagator_is_not_felt(
 def test_one_client_alone(kind: str, spans: SpanRecorder) -> None:
     """The others stay untraced; all and one together make one span; its uninstrument puts the very methods back."""
     cls = httpx.Client if kind == "sync" else httpx.AsyncClient
-    mine, other = cls(transport=Own()), cls(transport=Own())
+    mine, other = cls(transport=own()), cls(transport=own())
 
     def get(client: Any) -> None:
         answer = client.get("http://shop/")
@@ -379,7 +384,7 @@ def test_headers_exclusions_and_where_the_trace_goes(spans: SpanRecorder) -> Non
         correlation=CorrelationConfig(headers=["X-Req"]),
     )
     with (
-        httpx.Client(transport=Own(), headers={"Authorization": "Bearer t"}) as client,
+        httpx.Client(transport=own(), headers={"Authorization": "Bearer t"}) as client,
         correlation_scope("c-1"),
     ):
         inside, outside = (
@@ -399,7 +404,7 @@ def test_headers_exclusions_and_where_the_trace_goes(spans: SpanRecorder) -> Non
 def test_a_header_that_the_application_set_is_kept() -> None:
     """Its own correlation id goes out."""
     instrument_httpx()
-    with httpx.Client(transport=Own()) as client, correlation_scope("c-1"):
+    with httpx.Client(transport=own()) as client, correlation_scope("c-1"):
         assert (
             client.get("http://shop/", headers={"X-Correlation-ID": "mine"}).json()[
                 "x-correlation-id"
@@ -426,7 +431,7 @@ def test_a_failing_span_processor_is_not_felt(kind: str, part: str) -> None:
     instrument_httpx(tracer_provider=provider)
     app = application()
     app.add_middleware(RequestTracingMiddleware, tracer_provider=provider)
-    assert fetch("http://shop/", kind, transport=Own()).status_code == 200
+    assert fetch("http://shop/", kind, transport=own()).status_code == 200
     assert (
         fetch("http://shop/headers", "async", transport=httpx.ASGITransport(app)).status_code == 200
     )
@@ -458,7 +463,7 @@ def test_an_httpx_without_its_one_place_to_send_from(kind: str, spans: SpanRecor
     sent, failed, _ = spans.finished
     assert carried["traceparent"].split("-")[2] == f"{sent.context.span_id:016x}"
     assert (sent.attributes or {})["http.response.status_code"] == 200
-    assert (failed.attributes or {})["error.type"] == "httpx.ReadError"
+    assert (failed.attributes or {})["error.type"] == f"{httpx.__name__}.ReadError"
 
 
 @contextmanager

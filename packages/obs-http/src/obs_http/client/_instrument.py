@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from obs_core import CorrelationConfig
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
-    Patches,
     instrument_once,
     require,
     uninstrument,
@@ -18,18 +18,21 @@ from obs_core.integration import (
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider
 
-from obs_http.client._httpx import Httpx
+from obs_http.client import _httpx, _requests
 from obs_http.client._options import ClientOptions, OnEnd, OnStart
-from obs_http.client._requests import Requests
-from obs_http.client._tracer import ClientTracer, Library
 
 if TYPE_CHECKING:
     import httpx
+    import httpx2
     import requests
+
+    Client = httpx.Client | httpx.AsyncClient | httpx2.Client | httpx2.AsyncClient
+
+T = TypeVar("T")
 
 
 def instrument_httpx(
-    client: httpx.Client | httpx.AsyncClient | None = None,
+    client: Client | None = None,
     *,
     on_start: OnStart | None = None,
     on_end: OnEnd | None = None,
@@ -42,10 +45,12 @@ def instrument_httpx(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
-    """Trace the requests of `client`, or of every httpx client of this process, existing clients included.
+    """Trace the requests of `client`, or of every client of httpx and httpx2 in this process, existing ones included.
+
+    A library that is not imported yet is not imported here: its clients are traced once it is.
 
     Args:
-        client: The client; None: all, sync and async.
+        client: The client, sync or async; None: all.
         on_start: Called with the recording span and the request before sending; exceptions are logged. A
             coroutine function is awaited for asynchronous clients, and not called for synchronous clients.
         on_end: Called with the recording span, the request and the response; otherwise the same.
@@ -65,17 +70,11 @@ def instrument_httpx(
         A handle with ``.uninstrument()``; a second call returns the same handle.
 
     Raises:
-        MissingDependencyError: httpx is not installed.
+        MissingDependencyError: Neither httpx nor httpx2 is installed.
         ConfigurationError: An option is wrong.
         AlreadyConfiguredError: Already instrumented, with other options.
     """
-    require("httpx", package="obs-http")
-    import httpx
-
-    if not isinstance(client, httpx.Client | httpx.AsyncClient | None):
-        raise ConfigurationError(
-            f"instrument_httpx takes an httpx client, not {client!r}; without one, all are traced"
-        )
+    _httpx.check_client(client)
     options = ClientOptions(
         on_start=on_start,
         on_end=on_end,
@@ -88,11 +87,12 @@ def instrument_httpx(
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )
-    library = Httpx(awaits=not isinstance(client, httpx.Client))
-    return _instrument(library, client, (httpx.Client, httpx.AsyncClient), options)
+    for library in ("httpx", "httpx2"):
+        warn_unsupported_version("obs-http", library)
+    return _instrument("httpx", client, _httpx.install, options)
 
 
-def uninstrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> None:
+def uninstrument_httpx(client: Client | None = None) -> None:
     """Undo `instrument_httpx` for the same `client`."""
     uninstrument("httpx", target=client)
 
@@ -157,7 +157,8 @@ def instrument_requests(
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )
-    return _instrument(Requests(), session, (requests.Session,), options)
+    warn_unsupported_version("obs-http", "requests")
+    return _instrument("requests", session, _requests.install, options)
 
 
 def uninstrument_requests(session: requests.Session | None = None) -> None:
@@ -166,20 +167,15 @@ def uninstrument_requests(session: requests.Session | None = None) -> None:
 
 
 def _instrument(
-    library: Library, client: object, classes: tuple[type[Any], ...], options: ClientOptions
+    name: str,
+    client: T | None,
+    install: Callable[[T | None, ClientOptions], Callable[[], None]],
+    options: ClientOptions,
 ) -> InstrumentationHandle:
-    """Trace `client`, or all clients of `classes`."""
-    warn_unsupported_version("obs-http", library.name)
-    tracer = ClientTracer(library, options)  # raises now if an option is wrong
-
-    def install() -> Callable[[], None]:
-        patches = Patches()
-        if library.is_left_to_contrib():
-            return patches.undo
-        for owner in classes if client is None else (client,):
-            library.patch(patches, owner, tracer)
-        return patches.undo
-
     return instrument_once(
-        library.name, install, target=client, options=vars(options), defaults=vars(ClientOptions())
+        name,
+        functools.partial(install, client, options),
+        target=client,
+        options=vars(options),
+        defaults=vars(ClientOptions()),
     )

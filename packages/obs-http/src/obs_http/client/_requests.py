@@ -16,6 +16,7 @@ from opentelemetry import context
 
 from obs_http._headers import RawHeaders
 from obs_http.client._attributes import Answer, Target
+from obs_http.client._options import ClientOptions
 from obs_http.client._request import current_call, is_between_requests, run_call, send_traced
 from obs_http.client._tracer import ClientTracer, Library
 
@@ -51,9 +52,18 @@ class Requests(Library):
         retries = getattr(getattr(response.raw, "retries", None), "history", ())
         return Answer(response.status_code, version, len(retries))
 
-    def patch(self, patches: Patches, owner: Any, tracer: ClientTracer) -> None:
+
+def install(session: requests.Session | None, options: ClientOptions) -> Callable[[], None]:
+    """Trace `session`, or all sessions; return the undo."""
+    import requests
+
+    library, patches = Requests(), Patches()
+    tracer = ClientTracer(library, options)
+    if not library.is_left_to_contrib():
+        owner: Any = requests.Session if session is None else session
         patches.wrap(owner, "send", _call)
         patches.wrap(owner, "get_adapter", functools.partial(_adapter, tracer))
+    return patches.undo
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 from obs_core.integration import (
-    Patches,
     call_contained,
     error_type,
     fail,
@@ -58,9 +57,6 @@ class Library(Protocol):
 
     def answer(self, response: Any) -> Answer:
         """Return the first line of `response`, and the number of attempts made below the client."""
-
-    def patch(self, patches: Patches, owner: Any, tracer: ClientTracer) -> None:
-        """Let `tracer` trace the requests of `owner`, a client or a class of clients."""
 
 
 class ClientTracer:
