@@ -12,9 +12,8 @@ from typing import NamedTuple
 from obs_core.integration import redactor
 from opentelemetry.util.types import AttributeValue
 
-from obs_http._methods import KNOWN_METHODS, bounded_method
+from obs_http._attributes import DEFAULT_PORTS, KNOWN_METHODS, bounded_method
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _USERINFO = re.compile(r"//[^/\s@'\"]+@")
 _PARAMETER = re.compile(r"([?&])([^=&#\s'\"]+=[^&#\s'\")]*)")
 
@@ -43,7 +42,7 @@ def metric_attributes(target: Target) -> dict[str, AttributeValue]:
         "http.request.method": bounded_method(method),
         "server.address": host,
     }
-    port = port or _DEFAULT_PORTS.get(url.partition(":")[0])
+    port = port or DEFAULT_PORTS.get(url.partition(":")[0])
     if port is not None:
         attributes["server.port"] = port
     return attributes

@@ -16,9 +16,9 @@ from obs_core.integration import (
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind
 
+from obs_http._attributes import bounded_method
 from obs_http._environment import excluded_urls
 from obs_http._headers import HeaderCapture, RawHeaders
-from obs_http._methods import bounded_method
 from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
 from obs_http._semconv import CLIENT, add_older_names, older_names

@@ -13,8 +13,8 @@ from obs_core.integration import Redactor
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
+from obs_http._attributes import DEFAULT_PORTS, KNOWN_METHODS, bounded_method
 from obs_http._headers import text
-from obs_http._methods import KNOWN_METHODS, bounded_method
 from obs_http.server._types import Scope
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from obs_http.server._outcome import Outcome
 
 _MASKED_URLS = ("url.full", "http.url", "http.target")
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def span_method(scope: Scope) -> str:
@@ -127,7 +126,7 @@ def _add_server(
 def _authority(host: str, scheme: str) -> tuple[str | None, int | None]:
     try:
         parts = urlsplit("//" + host)
-        return parts.hostname, parts.port or _DEFAULT_PORTS.get(scheme)
+        return parts.hostname, parts.port or DEFAULT_PORTS.get(scheme)
     except ValueError:
         return None, None
 
