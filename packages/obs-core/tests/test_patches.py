@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from typing import Any
 
@@ -97,6 +98,26 @@ def test_what_this_version_lacks_is_left_out(path: str, name: str) -> None:
     before = dict(vars(Client))
     Patches().wrap_if_present(path, name, around)
     assert dict(vars(Client)) == before
+
+
+def test_what_others_leave_behind_is_replaced() -> None:
+    """Others take their wrapper back after us: ours, without effect, is on the class, and goes with the next undo."""
+    before, patches = Client.send, Patches()
+    patches.wrap(Client, "send", around)
+    ours = Client.send
+
+    @functools.wraps(ours)
+    def theirs(self: Client, text: str) -> str:
+        return f"[{ours(self, text)}]"
+
+    Client.send = theirs  # type: ignore[method-assign,assignment]
+    patches.undo()
+    Client.send = ours  # type: ignore[method-assign]
+    again = Patches()
+    again.wrap(Client, "send", around)
+    assert Client().send("a") == "<a>"
+    again.undo()
+    assert Client.send is before
 
 
 def test_what_is_present_is_wrapped() -> None:

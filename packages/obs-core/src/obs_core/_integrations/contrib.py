@@ -30,11 +30,12 @@ class Contrib:
     def is_active(self) -> bool:
         """Whether it is switched on now; cheap enough to ask at each call."""
         if self._instrumentor is None:
-            if self.module not in sys.modules:
+            cls = getattr(sys.modules.get(self.module), self._class_name, None)
+            if cls is None:
                 return False
-            cls = getattr(sys.modules[self.module], self._class_name, None)
-            self._instrumentor = cls and cls()  # contrib's instrumentors are singletons
-        return bool(getattr(self._instrumentor, "is_instrumented_by_opentelemetry", False))
+            self._instrumentor = cls()  # contrib's instrumentors are singletons
+        active: bool = self._instrumentor.is_instrumented_by_opentelemetry
+        return active
 
     def takes_over(self) -> bool:
         """Whether it is switched on, so that it makes the spans; warns once and says how to stop the doubling."""

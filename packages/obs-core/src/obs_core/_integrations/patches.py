@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -23,7 +24,10 @@ class Patches:
 
         `owner` is a class, whose arguments begin with ``self``, or an object, whose do not.
         """
-        self.replace(owner, name, self._around(getattr(owner, name), wrapper))
+        original = _without_undone(getattr(owner, name))
+        replacement = self._around(original, wrapper)
+        replacement.__obs_wrapper__ = _Wrapper(replacement, original, self)
+        self.replace(owner, name, replacement)
 
     def wrap_if_present(self, path: str, name: str, wrapper: Callable[..., Any]) -> None:
         """Wrap the method `name` of the class `path`, if this version of the library has both.
@@ -41,9 +45,7 @@ class Patches:
         if name in vars(owner):
             self.wrap(owner, name, wrapper)
 
-    def _around(
-        self, original: Callable[..., Any], wrapper: Callable[..., Any]
-    ) -> Callable[..., Any]:
+    def _around(self, original: Callable[..., Any], wrapper: Callable[..., Any]) -> Any:
         # others may have wrapped our wrapper since, or kept it; after `undo` it only passes calls on
         @functools.wraps(original)
         def method(*args: Any, **kwargs: Any) -> Any:
@@ -59,7 +61,7 @@ class Patches:
 
     def replace(self, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
         """Put `replacement` in the place of `owner`'s attribute `name`."""
-        before = vars(owner).get(name, _ABSENT)
+        before = _without_undone(vars(owner).get(name, _ABSENT))
         setattr(owner, name, replacement)
         self._undo.append(functools.partial(_restore, owner, name, before, replacement))
 
@@ -68,6 +70,23 @@ class Patches:
         self._is_on = False
         while self._undo:
             self._undo.pop()()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrapper:
+    """A wrapper of ours, known by itself: others who wrap it copy its attributes."""
+
+    function: Callable[..., Any]
+    original: Any
+    patches: Patches
+
+
+def _without_undone(found: Any) -> Any:
+    """Return what `found` wraps, where `found` is a wrapper of ours without effect that others had wrapped."""
+    mark = getattr(found, "__obs_wrapper__", None)
+    if mark is None or mark.function is not found or mark.patches._is_on:
+        return found
+    return _without_undone(mark.original)
 
 
 def _restore(owner: Any, name: str, before: object, replacement: object) -> None:

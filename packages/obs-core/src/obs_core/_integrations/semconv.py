@@ -35,7 +35,7 @@ class FormerNames:
         values: Former name → a function that returns the former value, where the value has changed too.
     """
 
-    __slots__ = ("_names", "_opt_in", "_values")
+    __slots__ = ("_opt_in", "_values", "names")
 
     def __init__(
         self,
@@ -44,7 +44,8 @@ class FormerNames:
         values: Mapping[str, Convert] | None = None,
     ) -> None:
         self._opt_in = opt_in
-        self._names = {
+        #: Stable name → former names.
+        self.names: Mapping[str, tuple[str, ...]] = {
             stable: (former,) if isinstance(former, str) else former
             for stable, former in names.items()
         }
@@ -56,24 +57,24 @@ class FormerNames:
 
     def of(self, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
         """Return the former names of `attributes` with their values; the attributes themselves are left out."""
-        if not self._names:
+        if not self.names:
             return {}
         return {
             former: self._value(former, value)
             for stable, value in attributes.items()
-            for former in self._names.get(stable, ())
+            for former in self.names.get(stable, ())
         }
 
     def added_to(self, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
         """Return `attributes` with the former names in addition; the same object where there are none."""
-        return {**attributes, **self.of(attributes)} if self._names else attributes
+        return {**attributes, **self.of(attributes)} if self.names else attributes
 
     def _value(self, former: str, value: AttributeValue) -> AttributeValue:
         convert = self._values.get(former)
         return value if convert is None else convert(value)
 
     def __bool__(self) -> bool:
-        return bool(self._names)
+        return bool(self.names)
 
 
 #: For where the environment asks for the stable names alone.
