@@ -48,6 +48,7 @@ SOURCES = {
     "schedule_delay_s": (1.0, [("OTEL_BSP_SCHEDULE_DELAY", "2000", 2.0)]),
     "disabled": (None, [("OTEL_SDK_DISABLED", "TRUE", True)]),
     "exporter": (None, [("OTEL_TRACES_EXPORTER", "Console", "console")]),
+    "spans": (None, [("OBS_CORE_SPANS", "SDK", "sdk")]),
 }  # fmt: skip
 
 
@@ -140,6 +141,7 @@ WRONG_ENVIRONMENT = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:x"),
     ("OTEL_TRACES_EXPORTER", "zipkin"),
     ("OTEL_SDK_DISABLED", "yes"),
+    ("OBS_CORE_SPANS", "heavy"),
     ("OTEL_RESOURCE_ATTRIBUTES", "no-equals"),
     ("SAMPLING_RATE", "10%"),
     ("SAMPLING_RATE", "1.5"),

@@ -1,8 +1,9 @@
-"""Below a span that is not sampled, a tracer asks neither the sampler nor for ids; everywhere else it is the SDK's."""
+"""Below a span that is not sampled, a tracer asks neither the sampler nor for ids; elsewhere it does what the SDK's does."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from obs_core._provider.provider import SwitchableProvider
@@ -10,6 +11,7 @@ from obs_core._provider.resource import ProcessResource
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
 
 pytestmark = pytest.mark.promise("CORE-04")
@@ -18,17 +20,23 @@ ASKED: list[str] = []
 
 
 @pytest.fixture
-def tracer(monkeypatch: pytest.MonkeyPatch) -> trace.Tracer:
+def tracer() -> trace.Tracer:
     """A tracer of a set-up that samples everything that has no parent; `ASKED` has each span its sampler decided on."""
     switchable = SwitchableProvider(ProcessResource({}))
     switchable.sample(1.0)
-    decide = switchable.sampler.should_sample
+    decide = switchable.sampler.inner
 
-    def should_sample(parent: Context | None, trace_id: int, name: str, *rest: object) -> object:
-        ASKED.append(name)
-        return decide(parent, trace_id, name, *rest)  # type: ignore[arg-type]
+    class Asked(Sampler):
+        def should_sample(
+            self, parent: Context | None, trace_id: int, name: str, *rest: Any
+        ) -> Any:
+            ASKED.append(name)
+            return decide.should_sample(parent, trace_id, name, *rest)
 
-    monkeypatch.setattr(switchable.sampler, "should_sample", should_sample)
+        def get_description(self) -> str:
+            return decide.get_description()
+
+    switchable.sampler.inner = Asked()
     ASKED.clear()
     return switchable.provider.get_tracer("test")
 

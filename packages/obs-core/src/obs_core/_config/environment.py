@@ -103,6 +103,12 @@ def _exporter(text: str) -> str:
     return text.lower()
 
 
+def _spans(text: str) -> str:
+    if text.lower() not in ("light", "sdk"):
+        raise ValueError("use light or sdk")
+    return text.lower()
+
+
 def _pairs(text: str) -> dict[str, str]:
     """Read ``key1=value1,key2=value2`` with percent-encoded values (the W3C baggage form)."""
     pairs = {}
@@ -173,4 +179,5 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     "schedule_delay_s": (Variable("OTEL_BSP_SCHEDULE_DELAY", _milliseconds),),
     "disabled": (Variable("OTEL_SDK_DISABLED", _boolean),),
     "exporter": (Variable("OTEL_TRACES_EXPORTER", _exporter),),
+    "spans": (Variable("OBS_CORE_SPANS", _spans),),
 }

@@ -44,6 +44,7 @@ class Settings:
     strict: bool
     disabled: bool
     exporter: str
+    spans: str
     sources: Mapping[str, str] = field(compare=False)
     problems: Sequence[str] = field(compare=False)
 
@@ -92,13 +93,19 @@ _DEFAULTS: Mapping[str, Any] = {
     "strict": False,
     "disabled": False,
     "exporter": "otlp",
+    "spans": "light",
 }
 _DEFAULT_URLS: Mapping[Protocol | None, str] = {
     None: DEFAULT_URL,
     "grpc": DEFAULT_URL,
     "http": "http://localhost:4318",
 }
-_CHECKS = {**CHECKS, "disabled": CHECKS["strict"], "exporter": CHECKS["service_name"]}
+_CHECKS = {
+    **CHECKS,
+    "disabled": CHECKS["strict"],
+    "exporter": CHECKS["service_name"],
+    "spans": CHECKS["service_name"],
+}
 
 
 class _Resolution:

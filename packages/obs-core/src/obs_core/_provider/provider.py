@@ -9,48 +9,14 @@ from __future__ import annotations
 # The SDK's provider starts a ThreadPoolExecutor in each forked child (1.43 and later). The executor's module must be the first
 # of the two to watch forks: else the child waits for ever for a lock that this module is yet to reset.
 import concurrent.futures.thread  # noqa: F401
-from collections.abc import Sequence
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
-    ParentBased,
-    Sampler,
-    SamplingResult,
-    TraceIdRatioBased,
-)
-from opentelemetry.trace import Link, SpanKind, TraceState
-from opentelemetry.util.types import Attributes
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 
 from obs_core._provider.processors import Pipeline
 from obs_core._provider.resource import ProcessResource
-from obs_core._provider.unsampled import ThriftyProvider
+from obs_core._provider.sampling import SwitchableSampler
+from obs_core._provider.tracers import LightProvider
 from obs_core._spans.ids import ContextIdGenerator
-
-
-class SwitchableSampler(Sampler):
-    """Asks the sampler of the set-up in force, which always keeps the decision of an unsampled parent."""
-
-    def __init__(self, inner: Sampler) -> None:
-        self.inner = inner
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
-        """Return the inner sampler's answer."""
-        return self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links)
-
-    def get_description(self) -> str:
-        """Describe the sampler in force."""
-        return self.inner.get_description()
 
 
 class SwitchableProvider:
@@ -59,7 +25,7 @@ class SwitchableProvider:
     def __init__(self, resource: ProcessResource) -> None:
         self.pipeline: Pipeline = Pipeline()
         self.sampler: SwitchableSampler = SwitchableSampler(ALWAYS_OFF)
-        self.provider: TracerProvider = ThriftyProvider(
+        self.provider: LightProvider = LightProvider(
             sampler=self.sampler,
             resource=resource,
             shutdown_on_exit=False,
@@ -73,6 +39,10 @@ class SwitchableProvider:
         resource = self.provider.resource
         assert isinstance(resource, ProcessResource)
         return resource
+
+    def make_spans(self, kind: str) -> None:
+        """Make ``light`` spans, where the SDK's layout is known, or the SDK's, from now on."""
+        self.provider.spans.choose(kind)
 
     def sample(self, rate: float) -> None:
         """Sample this share of new traces from now on."""

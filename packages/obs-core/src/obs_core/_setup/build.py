@@ -68,6 +68,7 @@ def assemble(
     pipeline.processors, pipeline.exit_timeout_s = tuple(processors), settings.exit_timeout_s
     if switchable:
         switchable.sample(settings.sampling_rate)
+        switchable.make_spans(settings.spans)
     else:
         export_problems += _attach(foreign, pipeline, settings)
     return TracingManager(settings, pipeline, switchable, exporting, [*problems, *export_problems])

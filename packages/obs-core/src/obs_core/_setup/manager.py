@@ -61,7 +61,18 @@ class TracingManager:
 
     def describe(self) -> dict[str, tuple[object, str]]:
         """Return setting → (effective value, source), secrets masked."""
-        return self.settings.describe()
+        shown = self.settings.describe()
+        if (reason := self._why_not_light()) is not None:
+            shown["spans"] = ("sdk", reason)
+        return shown
+
+    def _why_not_light(self) -> str | None:
+        """Return why spans are the SDK's though light ones were asked for, or None."""
+        if self.settings.spans != "light" or self.settings.disabled:
+            return None
+        if self._switchable is None:
+            return "another TracerProvider makes the spans"
+        return self._switchable.provider.spans.reason
 
     def stats(self) -> ExportStats:
         """Return counts of this process's spans; correct without a MeterProvider."""

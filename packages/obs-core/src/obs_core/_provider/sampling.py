@@ -1,0 +1,70 @@
+"""The sampler of a set-up, replaceable while tracers keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import (
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
+
+_LOW_BITS = TraceIdRatioBased.TRACE_ID_LIMIT
+
+
+class SwitchableSampler(Sampler):
+    """Asks the sampler of the set-up in force, which always keeps the decision of an unsampled parent.
+
+    Attributes:
+        bound: Traces whose low 64 bits are below are sampled, where the sampler in force decides by ratio and parent alone;
+            None for any other sampler.
+    """
+
+    def __init__(self, inner: Sampler) -> None:
+        self.inner = inner
+
+    @property
+    def inner(self) -> Sampler:
+        """The sampler in force."""
+        return self._inner
+
+    @inner.setter
+    def inner(self, inner: Sampler) -> None:
+        self._inner, self.bound = inner, _ratio_bound(inner)
+
+    def samples(self, bound: int, trace_id: int, parent: SpanContext | None) -> bool:
+        """Return the answer of a sampler with a `bound`, without asking."""
+        if parent is not None:
+            return parent.trace_flags & 1 == 1
+        return trace_id & _LOW_BITS < bound
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """Return the inner sampler's answer."""
+        return self._inner.should_sample(parent_context, trace_id, name, kind, attributes, links)
+
+    def get_description(self) -> str:
+        """Describe the sampler in force."""
+        return self._inner.get_description()
+
+
+def _ratio_bound(sampler: Sampler) -> int | None:
+    """Return the bound of ``ParentBased(TraceIdRatioBased(rate))``; None for any other sampler."""
+    root = getattr(sampler, "_root", None)
+    if type(sampler) is not ParentBased or type(root) is not TraceIdRatioBased:
+        return None
+    expected = ParentBased(root)
+    return root.bound if vars(sampler) == vars(expected) else None

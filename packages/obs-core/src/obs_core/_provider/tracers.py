@@ -1,0 +1,209 @@
+"""Tracers that make light spans, for all libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk.trace import Tracer, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+)
+from opentelemetry.util.types import Attributes
+
+from obs_core._provider.sampling import SwitchableSampler
+from obs_core._provider.unsampled import unsampled_below
+from obs_core._spans.current import CurrentSpan
+from obs_core._spans.layout import unknown_layout, unknown_tracer
+from obs_core._spans.light import LightSpan, SpanOrigin, new_span
+from obs_core._spans.tracer import SPAN_KEY
+
+_SAMPLED, _RANDOM, _MAX_SPAN_ID = 1, 2, (1 << 64) - 1
+_FLAGS = tuple(TraceFlags(bits) for bits in range(4))
+_KNOWS_RANDOM_IDS = hasattr(IdGenerator, "is_trace_id_random")
+_NONE: Mapping[str, Any] = {}
+
+
+class SpansInForce:
+    """The kind of spans that tracers make.
+
+    Attributes:
+        is_light: Light spans; else the SDK's.
+        reason: Why spans cannot be light, or None.
+    """
+
+    __slots__ = ("is_light", "reason")
+
+    def __init__(self, reason: str | None) -> None:
+        self.reason = reason
+        self.choose("light")
+
+    def choose(self, kind: str) -> None:
+        """Make ``light`` or ``sdk`` spans."""
+        self.is_light = kind == "light" and self.reason is None
+
+    def give_up(self, reason: str) -> None:
+        """Make the SDK's spans, whatever is chosen."""
+        self.is_light, self.reason = False, reason
+
+
+class LightTracer(Tracer):
+    """The SDK's tracer, with light spans, and no new spans below a local unsampled span."""
+
+    _spans: SpansInForce
+    _shared: SpanOrigin | None = None
+    _tracer_config: Any = None  # unknown to 1.38 and earlier
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> Span:
+        """Start a span like the SDK."""
+        above = (get_current() if context is None else context).get(SPAN_KEY)
+        if type(above) is NonRecordingSpan:
+            below = unsampled_below(above, kind, self.id_generator)
+            if below is not None:
+                return below
+        if not self._spans.is_light or not self._is_on():
+            return super().start_span(
+                *(name, context, kind, attributes, links),
+                *(start_time, record_exception, set_status_on_exception),
+            )
+        parent = _context_of(above)
+        own, kept = self._decide(parent, context, name, kind, attributes, links or ())
+        if kept is None:
+            return NonRecordingSpan(own)
+        span = new_span(self._origin(), name, own, parent, kind, kept, start_time)
+        if links:
+            span._links = span._new_links(links)
+        if not (record_exception and set_status_on_exception):
+            span._record_exception = record_exception
+            span._set_status_on_exception = set_status_on_exception
+        self.span_processor.on_start(span, parent_context=context)
+        return span
+
+    def start_as_current_span(  # type: ignore[override] # the SDK's is a generator
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> CurrentSpan:
+        """Start a span, current in a block or in each call of a decorated function."""
+        start = (name, context, kind, attributes, links, start_time)
+        return CurrentSpan(self, (*start, record_exception, set_status_on_exception), end_on_exit)
+
+    def _is_on(self) -> bool:
+        config = self._tracer_config
+        return config is None or config.is_enabled
+
+    def _origin(self) -> SpanOrigin:
+        shared = self._shared
+        if (
+            shared is None
+            or shared.resource is not self.resource
+            or shared.processor is not self.span_processor
+        ):
+            shared = self._shared = SpanOrigin(
+                self.resource,
+                self._instrumentation_scope,
+                self.instrumentation_info,
+                self._span_limits,
+                self.span_processor,
+            )
+        return shared
+
+    def _decide(
+        self,
+        parent: SpanContext | None,
+        context: Context | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link],
+    ) -> tuple[SpanContext, Attributes]:
+        """Return the new span's ids, and its attributes, or None if the span does not record."""
+        trace_id = self.id_generator.generate_trace_id() if parent is None else parent.trace_id
+        sampler = self.sampler
+        if type(sampler) is SwitchableSampler and sampler.bound is not None:
+            is_sampled = is_recording = sampler.samples(sampler.bound, trace_id, parent)
+            state = None if parent is None else parent.trace_state
+        else:
+            result = sampler.should_sample(context, trace_id, name, kind, attributes, links)
+            is_sampled = result.decision is Decision.RECORD_AND_SAMPLE
+            is_recording = is_sampled or result.decision is Decision.RECORD_ONLY
+            attributes, state = result.attributes, result.trace_state
+        own = self._ids(parent, trace_id, is_sampled, state)
+        return own, (attributes or _NONE) if is_recording else None
+
+    def _ids(
+        self, parent: SpanContext | None, trace_id: int, is_sampled: bool, state: TraceState | None
+    ) -> SpanContext:
+        ids = self.id_generator
+        flags = _SAMPLED if is_sampled else 0
+        if _KNOWS_RANDOM_IDS:
+            is_random = ids.is_trace_id_random() if parent is None else parent.trace_flags & _RANDOM
+            flags |= _RANDOM if is_random else 0
+        return SpanContext(trace_id, ids.generate_span_id(), False, _FLAGS[flags], state)
+
+
+def _context_of(span: object) -> SpanContext | None:
+    """Return the ids of the span above, or None if there is no valid one."""
+    if type(span) is LightSpan:
+        found: SpanContext | None = span._context
+    elif isinstance(span, Span):
+        found = span.get_span_context()
+    else:
+        return None
+    if found is not None and not isinstance(found, SpanContext):
+        raise TypeError("parent_span_context must be a SpanContext or None.")
+    return found if found is not None and found.is_valid else None
+
+
+class LightProvider(TracerProvider):
+    """The SDK's provider, with light tracers.
+
+    Attributes:
+        spans: The kind of spans that the tracers make.
+    """
+
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self.spans = SpansInForce(unknown_layout())
+
+    def get_tracer(self, *args: Any, **options: Any) -> trace.Tracer:
+        """Return the SDK's tracer for this scope, made light."""
+        tracer = super().get_tracer(*args, **options)
+        if type(tracer) is Tracer and self._is_known(tracer):
+            # a wrapper would hide what the SDK keeps up to date in its own (resource, configuration)
+            tracer.__class__ = LightTracer
+            vars(tracer)["_spans"] = self.spans
+        return tracer
+
+    def _is_known(self, tracer: Tracer) -> bool:
+        reason = unknown_tracer(tracer)
+        if reason is not None:
+            self.spans.give_up(reason)
+        return reason is None

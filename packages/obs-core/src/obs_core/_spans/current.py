@@ -1,0 +1,80 @@
+"""The context manager of `start_as_current_span`, without a generator."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextlib import ContextDecorator
+from types import TracebackType
+from typing import Any
+
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.trace import Span, Status, StatusCode, Tracer
+
+from obs_core._spans.tracer import SPAN_KEY
+
+
+def context_with(span: Span, context: Context | None = None) -> Context:
+    """Return `context` (default: the current context) with `span` as its current span."""
+    return Context({**(get_current() if context is None else context), SPAN_KEY: span})
+
+
+class CurrentSpan(ContextDecorator):
+    """Starts a span at the entry of a block, or of each call of a function that it decorates, and ends the span at the exit.
+
+    Does what `opentelemetry.trace.use_span` does.
+
+    Args:
+        tracer: Starts the span.
+        start: The arguments of its `start_span`; the last two say whether an exception is recorded, and sets the status.
+        ends: End the span at the exit.
+    """
+
+    __slots__ = ("_ends", "_span", "_start", "_token", "_tracer")
+
+    def __init__(self, tracer: Tracer, start: tuple[Any, ...], ends: bool) -> None:
+        self._tracer = tracer
+        self._start = start
+        self._ends = ends
+
+    def __enter__(self) -> Span:
+        self._span = span = self._tracer.start_span(*self._start)
+        self._token = attach(context_with(span))
+        return span
+
+    def __exit__(
+        self,
+        cls: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        detach(self._token)
+        try:
+            # GeneratorExit, KeyboardInterrupt and the like are no errors
+            if isinstance(error, Exception) and self._span.is_recording():
+                self._tell(error)
+        finally:
+            if self._ends:
+                self._span.end()
+
+    def _tell(self, error: Exception) -> None:
+        *_, is_recorded, sets_status = self._start
+        if is_recorded:
+            self._span.record_exception(error)
+        if sets_status:
+            self._span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+
+    def _recreate_cm(self) -> CurrentSpan:
+        """Return a context manager for a single call of a decorated function."""
+        return CurrentSpan(self._tracer, self._start, self._ends)
+
+    def __call__(self, function: Any) -> Any:
+        if not inspect.iscoroutinefunction(function):
+            return super().__call__(function)
+
+        @functools.wraps(function)
+        async def traced(*args: Any, **kwargs: Any) -> Any:
+            with self._recreate_cm():
+                return await function(*args, **kwargs)
+
+        return traced
