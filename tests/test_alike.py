@@ -50,7 +50,7 @@ def celery(stack: ExitStack) -> Callable[[], object]:
     app.conf.task_always_eager = True
     stack.callback(instrument_celery(app, capture_args=["*"]).uninstrument)
 
-    @app.task
+    @app.task(shared=False)
     def look_up(ssn: str) -> None: ...
 
     return lambda: look_up.delay(ssn=SECRET)
