@@ -26,8 +26,6 @@ from obs_db import (
     uninstrument_redis,
     uninstrument_sqlalchemy,
 )
-from obs_db.redis import _instrument as _redis
-from obs_db.sqlalchemy import _events
 from sqlalchemy import __version__ as sqlalchemy_version
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, Engine
@@ -143,9 +141,9 @@ def untraced() -> Iterator[None]:
     yield
     uninstrument_sqlalchemy()
     uninstrument_redis()
-    for shared in (_events.listeners, _redis._methods):
-        while shared._askers:
-            shared.release()
+    # the last of all takes back what instrumented targets that are gone have left in place
+    instrument_sqlalchemy().uninstrument()
+    instrument_redis().uninstrument()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import redis
 from obs_core.testing import SpanRecorder
 from obs_db import instrument_redis, instrument_sqlalchemy
-from obs_db._semconv import SQL, with_former_names
+from obs_db._semconv import SQL
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from redis.cluster import RedisCluster
@@ -47,10 +47,11 @@ def test_names_of_a_statement(
     select_one(psycopg_url)
 
     attributes = told(spans, "SELECT pg_class")
-    former = {SQL[key]: attributes[key] for key in SQL if key in attributes}
+    former = SQL.of(attributes)
     assert {"db.system", "db.name", "db.operation", "db.sql.table", "db.statement"} <= former.keys()
     assert former["db.statement"] == "SELECT relname FROM pg_class WHERE relname = ?"
-    found = {key: attributes[key] for key in SQL.values() if key in attributes}
+    known = {name for names in SQL.names.values() for name in names}
+    found = {key: attributes[key] for key in known if key in attributes}
     assert found == (former if value in BOTH else {})
 
 
@@ -139,7 +140,7 @@ def test_former_names_of_systems() -> None:
     """Systems whose names have changed have their former ones."""
     systems = {"microsoft.sql_server": "mssql", "oracle.db": "oracle", "postgresql": "postgresql"}
     for name, former in systems.items():
-        assert with_former_names({"db.system.name": name}, SQL) == {
+        assert SQL.added_to({"db.system.name": name}) == {
             "db.system.name": name,
             "db.system": former,
         }

@@ -538,11 +538,11 @@ def test_contrib_after_us(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"roots": "sometimes"}, "roots is 'sometimes'"),
-        ({"service_name": " "}, "service_name is empty"),
-        ({"slow_threshold_s": -1}, "slow_threshold_s is -1"),
-        ({"n_plus_one_threshold": 1}, "n_plus_one_threshold is 1"),
-        ({"engine": "sqlite://"}, "engine is a str"),
+        ({"roots": "sometimes"}, "roots='sometimes'"),
+        ({"service_name": " "}, "service_name=' ' is not valid"),
+        ({"slow_threshold_s": -1}, "slow_threshold_s=-1"),
+        ({"n_plus_one_threshold": 1}, "n_plus_one_threshold=1"),
+        ({"engine": "sqlite://"}, "engine='sqlite://' is not valid"),
     ],
 )
 def test_bad_options(options: dict[str, object], said: str) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from obs_core.integration import SpanPolicy, error_type, package_tracer
+from obs_core.integration import SpanPolicy, error_type, fail, package_tracer
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import (
@@ -19,8 +19,6 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     SpanKind,
-    Status,
-    StatusCode,
 )
 from opentelemetry.util.types import AttributeValue
 
@@ -38,10 +36,9 @@ class Origin:
         library: The client's top-level packages: see `SpanPolicy`.
     """
 
-    __slots__ = ("options", "policy", "tracer")
+    __slots__ = ("policy", "tracer")
 
     def __init__(self, options: Options, library: frozenset[str]) -> None:
-        self.options = options
         provider = options.tracer_provider
         self.policy = SpanPolicy(provider, roots=options.roots, library=library)
         self.tracer = package_tracer("obs-db", provider)
@@ -58,12 +55,6 @@ def no_spans() -> Iterator[None]:
         yield
     finally:
         otel_context.detach(token)
-
-
-def peer_attributes(options: Options) -> dict[str, AttributeValue]:
-    """Return the attributes with the user's name of the database."""
-    name = options.service_name
-    return {"service.peer.name": name, "peer.service": name} if name else {}
 
 
 class Call:
@@ -117,6 +108,9 @@ def record_failure(
     if isinstance(error, asyncio.CancelledError):
         span.set_attribute("obs.cancelled", True)
     elif not expected:
-        name = type(error).__name__
-        span.set_attribute("error.type", error_type(error))
-        span.set_status(Status(StatusCode.ERROR, f"{name} ({code})" if code else name))
+        fail(span, error_type(error), _description(error, code))
+
+
+def _description(error: BaseException, code: str | None) -> str:
+    name = type(error).__name__
+    return f"{name} ({code})" if code else name

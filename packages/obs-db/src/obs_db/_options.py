@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass, field
 
-from obs_core.exceptions import ConfigurationError
+from obs_core.integration import FormerNames, Roots, check_choice, check_number, option_error
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
+from opentelemetry.util.types import AttributeValue
 
-from obs_db._semconv import wants_former_names
-
-Roots = Literal["auto"] | bool
+from obs_db._semconv import REDIS, SQL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options common to SQLAlchemy and Redis.
+    """The options of a call of `instrument_redis`; those of `instrument_sqlalchemy` begin with the same.
 
     Raises:
         ConfigurationError: `roots` is not ``"auto"``, True or False, or `service_name` is empty.
@@ -25,19 +23,19 @@ class Options:
     service_name: str | None = None
     roots: Roots = "auto"
     tracer_provider: TracerProvider | None = None
-    former_names: bool = field(default_factory=wants_former_names, compare=False)
+    former_names: FormerNames = field(default_factory=REDIS.in_force, compare=False)
 
     def __post_init__(self) -> None:
-        if self.roots not in ("auto", True, False):
-            raise ConfigurationError(f"roots is {self.roots!r}: use 'auto', True or False")
+        check_choice("roots", self.roots, ("auto", True, False))
         if self.service_name is not None and not self.service_name.strip():
-            raise ConfigurationError(
-                "service_name is empty: name the database as your team calls it, or leave it out"
-            )
+            fix = "name the database as your team calls it, or leave it out"
+            raise option_error("service_name", self.service_name, fix)
 
-    def by_name(self) -> dict[str, object]:
-        """Return the options in a form to compare with a later call's."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
+    def peer_attributes(self) -> dict[str, AttributeValue]:
+        """Return the attributes with the user's name of the database."""
+        if self.service_name is None:
+            return {}
+        return {"service.peer.name": self.service_name, "peer.service": self.service_name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +51,10 @@ class SqlOptions(Options):
     capture_parameters: bool = False
     trace_comments: bool = False
     meter_provider: MeterProvider | None = None
+    former_names: FormerNames = field(default_factory=SQL.in_force, compare=False)
 
     def __post_init__(self) -> None:
         Options.__post_init__(self)
-        if self.slow_threshold_s is not None and not self.slow_threshold_s >= 0:
-            raise ConfigurationError(
-                f"slow_threshold_s is {self.slow_threshold_s!r}: use seconds from 0 on, or None for never"
-            )
-        if self.n_plus_one_threshold is not None and not self.n_plus_one_threshold >= 2:
-            raise ConfigurationError(
-                f"n_plus_one_threshold is {self.n_plus_one_threshold!r}: use 2 or more, or None for never"
-            )
+        slow, repeated = self.slow_threshold_s, self.n_plus_one_threshold
+        check_number("slow_threshold_s", slow, at_least=0, unit="seconds", optional=True)
+        check_number("n_plus_one_threshold", repeated, at_least=2, optional=True)

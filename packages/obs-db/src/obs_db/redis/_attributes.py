@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from obs_core.integration import truncate
+from obs_core.integration import NO_FORMER_NAMES, FormerNames, truncate
 from opentelemetry.util.types import AttributeValue
-
-from obs_db._semconv import REDIS, with_former_names
 
 MAX_TEXT_BYTES = 2048
 PIPELINE = "PIPELINE"
+MASK = "?"
 _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Z][A-Z0-9_.\-]{0,31}")
 #: Commands whose second word is part of their name; redis-py sends both as one argument.
@@ -46,31 +45,38 @@ class Command:
     attributes: Mapping[str, AttributeValue]
 
 
-def describe_command(args: tuple[Any, ...], *, former_names: bool = False) -> Command:
-    """Return the exported form of the command `args`; with `former_names`, under both sets of names.
+def describe_command(args: tuple[Any, ...], former_names: FormerNames = NO_FORMER_NAMES) -> Command:
+    """Return the exported form of the command `args`, with `former_names` in addition.
 
     Thread-safe; the last 1,024 shapes are remembered.
     """
-    first = args[0] if args else ""
-    if type(first) is str and len(first) <= _MAX_NAME_CHARS and len(args) <= MAX_TEXT_BYTES:
-        return _described(first, len(args), former_names)
+    length = min(len(args), MAX_TEXT_BYTES)
+    if args and type(args[0]) is str:
+        return _described(args[0][:_MAX_NAME_CHARS], length, former_names)
+    return _described(_first_word(args), length, former_names)
+
+
+def _first_word(args: tuple[Any, ...]) -> str:
+    first = next(iter(args), "")
     if isinstance(first, bytes):
         first = first.decode("utf-8", "replace")
-    if not isinstance(first, str):
-        first = ""
-    return _described(first[:_MAX_NAME_CHARS], min(len(args), MAX_TEXT_BYTES), former_names)
+    return first[:_MAX_NAME_CHARS] if isinstance(first, str) else ""
 
 
 @lru_cache(maxsize=1024)
-def _described(first: str, length: int, former_names: bool) -> Command:
+def _described(first: str, length: int, former_names: FormerNames) -> Command:
     # the first argument may hold more than the name: redis-py splits the argument at blanks
-    words = first.upper().split()
-    taken = 2 if words[:1] and words[0] in _CONTAINERS else 1
-    name = " ".join(word if _NAME.fullmatch(word) else "?" for word in words[:taken]) or "?"
-    masked = ["?"] * (len(words[taken:]) + length - 1)
+    words = first.upper().split() or [MASK]
+    taken = 2 if words[0] in _CONTAINERS else 1
+    name = " ".join(map(_masked_unless_name, words[:taken]))
+    masked = [MASK] * (len(words[taken:]) + length - 1)
     text = truncate(" ".join([name, *masked]), MAX_TEXT_BYTES)
     attributes: dict[str, AttributeValue] = {"db.operation.name": name, "db.query.text": text}
-    return Command(name, text, with_former_names(attributes, REDIS) if former_names else attributes)
+    return Command(name, text, former_names.added_to(attributes))
+
+
+def _masked_unless_name(word: str) -> str:
+    return word if _NAME.fullmatch(word) else MASK
 
 
 def queued_commands(pipeline: Any) -> list[Any]:
@@ -103,7 +109,9 @@ def pipeline_attributes(commands: list[Any]) -> dict[str, AttributeValue]:
 def _pipeline_text(commands: Iterable[Any]) -> str:
     lines, size = [], 0
     for command in commands:
-        text = describe_command(command[0] if type(command) is tuple else command.args).text
+        # a cluster's pipeline keeps objects, any other tuples of arguments and options
+        args = command[0] if type(command) is tuple else command.args
+        text = describe_command(args).text
         lines.append(text)
         size += len(text) + 1
         if size > MAX_TEXT_BYTES:

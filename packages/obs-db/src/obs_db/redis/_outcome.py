@@ -37,8 +37,8 @@ def error_code(error: BaseException) -> str | None:
     known = next((_CODES[name] for name in names if name in _CODES), None)
     if known or "ResponseError" not in names:
         return known
-    message = error.args[0] if error.args and isinstance(error.args[0], str) else ""
+    message = str(next(iter(error.args), ""))
     if message.startswith("Command # "):  # a pipeline's error quotes the command first
         return None
     prefix = _PREFIX.match(message)
-    return prefix.group(1) if prefix else "ERR"
+    return "ERR" if prefix is None else prefix.group(1)

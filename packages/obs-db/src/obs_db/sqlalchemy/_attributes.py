@@ -37,9 +37,12 @@ def system_name(engine: Engine) -> str:
 
 def url_attributes(engine: Engine) -> dict[str, AttributeValue]:
     """Return server and database that the URL of `engine` names: no user, password or path."""
-    namespace, url = _database(engine), engine.url
-    attributes: dict[str, AttributeValue] = {"db.namespace": namespace} if namespace else {}
-    return {**attributes, **server_attributes(engine.dialect.name, _host(url), _port(url))}
+    attributes: dict[str, AttributeValue] = {}
+    if namespace := _database(engine):
+        attributes["db.namespace"] = namespace
+    host, port = _host(engine.url), _port(engine.url)
+    attributes.update(server_attributes(engine.dialect.name, host, port))
+    return attributes
 
 
 def server_attributes(dialect: str, host: str, port: int | None) -> dict[str, AttributeValue]:
@@ -49,8 +52,10 @@ def server_attributes(dialect: str, host: str, port: int | None) -> dict[str, At
     """
     if host.startswith("/"):
         return {"network.transport": "unix"}
-    attributes: dict[str, AttributeValue] = {"server.address": host} if host else {}
-    if host and (port := port or _DEFAULT_PORTS.get(dialect)):
+    if not host:
+        return {}
+    attributes: dict[str, AttributeValue] = {"server.address": host}
+    if port := port or _DEFAULT_PORTS.get(dialect):
         attributes["server.port"] = port
     return attributes
 
@@ -86,18 +91,23 @@ def file_name(path: str) -> str | None:
 
 
 def _database(engine: Engine) -> str | None:
-    database = engine.url.database
-    if engine.dialect.name != "sqlite":
-        return database or None
-    return file_name(database or "") if database or has_url_creator(engine) else None
+    database = engine.url.database or ""
+    is_file = engine.dialect.name == "sqlite" and (database or has_url_creator(engine))
+    return file_name(database) if is_file else database or None
 
 
 def _host(url: URL) -> str:
-    queried = url.query.get("host")
-    host = url.host or (queried if isinstance(queried, str) else "")
-    return host or ""
+    return url.host or _queried(url, "host")
 
 
 def _port(url: URL) -> int | None:
-    queried = url.query.get("port")
-    return url.port or (int(queried) if isinstance(queried, str) and queried.isdecimal() else None)
+    queried = _queried(url, "port")
+    if url.port is None and queried.isdecimal():
+        return int(queried)
+    return url.port
+
+
+def _queried(url: URL, name: str) -> str:
+    """Return a part of the URL's query; drivers of several hosts take a list there, which says nothing."""
+    value = url.query.get(name)
+    return value if isinstance(value, str) else ""

@@ -30,7 +30,7 @@ def caller_attributes() -> dict[str, str | int]:
 def _frames() -> Iterator[FrameType]:
     yield from _chain(sys._getframe(1))
     greenlet = sys.modules.get("greenlet")
-    current = greenlet.getcurrent().parent if greenlet is not None else None
+    current = greenlet and greenlet.getcurrent().parent
     while current is not None:
         yield from _chain(current.gr_frame)
         current = current.parent

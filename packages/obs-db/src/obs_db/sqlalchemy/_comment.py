@@ -14,10 +14,12 @@ def add_comment(statement: str) -> str:
     context = trace.get_current_span().get_span_context()
     if not context.is_valid or "/*" in statement:
         return statement
-    body = statement.rstrip()
-    end = ";" if body.endswith(";") else ""
-    body = body.removesuffix(";").rstrip()
+    stripped = statement.rstrip()
+    body = stripped.removesuffix(";")
+    end = stripped[len(body) :]
+    body = body.rstrip()
+    last_line = body.rpartition("\n")[2]
     # a comment behind `--` would be part of that comment
-    gap = "\n" if "--" in body.rpartition("\n")[2] else " "
+    gap = "\n" if "--" in last_line else " "
     parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
     return f"{body}{gap}/*traceparent='{parent}'*/{end}"

@@ -58,14 +58,17 @@ def connection_attributes(connection: Connection, *, may_ask: bool) -> dict[str,
 def _read(connection: Connection) -> dict[str, AttributeValue]:
     pooled: Any = connection.connection
     if connection.dialect.name == "sqlite":
-        name = _sqlite_file(pooled)
-        return {"db.namespace": name} if name else {}
+        return _with_database({}, _sqlite_file(pooled))
     # SQLAlchemy before 1.4.24 has the name `connection` alone
     driver = getattr(pooled, "driver_connection", None) or pooled.connection
     host, port, database = _place(driver)
+    server = server_attributes(connection.dialect.name, host or "", port)
+    return _with_database(server, database)
+
+
+def _with_database(server: dict[str, AttributeValue], database: Any) -> dict[str, AttributeValue]:
     if isinstance(database, bytes):
         database = database.decode("utf-8", "replace")
-    server = server_attributes(connection.dialect.name, host or "", port)
     return {**server, "db.namespace": database} if database else server
 
 
@@ -75,9 +78,10 @@ def _place(driver: Any) -> tuple[Any, Any, Any]:
     if hasattr(info, "dbname"):  # libpq: psycopg2, psycopg
         return info.host, info.port, info.dbname
     if hasattr(driver, "_addr") and hasattr(driver, "_params"):  # asyncpg, which has no public name
-        address = driver._addr
-        host, port = address if isinstance(address, tuple) else (address, None)
-        return host, port, driver._params.database
+        address, database = driver._addr, driver._params.database
+        if isinstance(address, tuple):
+            return *address, database
+        return address, None, database
     database = _first(driver, _DATABASE)
     if socket := _mysql_socket(driver):
         return socket, None, database
@@ -85,8 +89,10 @@ def _place(driver: Any) -> tuple[Any, Any, Any]:
 
 
 def _mysql_socket(driver: Any) -> str | None:
-    told = getattr(driver, "get_host_info", str)()
-    return getattr(driver, "unix_socket", None) or ("/" if "UNIX socket" in told else None)
+    if socket := getattr(driver, "unix_socket", None):
+        return str(socket)
+    host_info = getattr(driver, "get_host_info", str)()
+    return "/" if "UNIX socket" in host_info else None
 
 
 def _first(driver: Any, names: tuple[str, ...]) -> Any:

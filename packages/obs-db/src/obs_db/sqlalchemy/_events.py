@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from obs_core.integration import call_contained
+from obs_core.integration import Contrib, Targets, call_contained
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._call import Call, record_failure
-from obs_db._contrib import Contrib
-from obs_db._patches import Shared
 from obs_db.sqlalchemy._caller import caller_attributes
 from obs_db.sqlalchemy._comment import add_comment
 from obs_db.sqlalchemy._outcome import (
@@ -27,8 +25,9 @@ from obs_db.sqlalchemy._statement import Statement, describe
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
-contrib = Contrib("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor")
-engines = TracedEngines()
+contrib = Contrib(
+    "opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor", package="obs-db"
+)
 T = TypeVar("T")
 
 
@@ -60,11 +59,14 @@ def _before(
     context: Any,
     executemany: bool,
 ) -> tuple[str, Any]:
+    engines = targets.find(conn.dialect)
+    if engines is None or context is None:
+        return statement, parameters
     traced = engines.get(conn.engine)
-    if traced is None or context is None:
+    if traced is None:
         return statement, parameters
     sent = statement
-    if traced.sql_options.trace_comments:
+    if traced.options.trace_comments:
         sent = call_contained("trace comment", add_comment, statement) or statement
     context._obs_db = _Running(traced, statement, parameters, executemany, time_ns())
     return sent, parameters
@@ -96,23 +98,22 @@ _LISTENERS: tuple[tuple[str, Callable[..., Any], Mapping[str, bool]], ...] = (
 )
 
 
-def _listen() -> None:
+def _listen() -> Callable[[], None]:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     for name, listener, options in _LISTENERS:
         event.listen(Engine, name, listener, **options)
 
+    def unlisten() -> None:
+        for name, listener, _ in _LISTENERS:
+            event.remove(Engine, name, listener)
 
-def _unlisten() -> None:
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    for name, listener, _ in _LISTENERS:
-        event.remove(Engine, name, listener)
+    return unlisten
 
 
-listeners = Shared(_listen, _unlisten)
+#: By an engine's dialect.
+targets: Targets[TracedEngines] = Targets(_listen)
 
 
 def _take(context: Any, kind: type[T]) -> T | None:
@@ -131,7 +132,7 @@ def _record(
     call = Call()
     if call.is_left_out(traced) or (contrib.is_active() and _contrib_traces(context.engine)):
         return
-    statement = describe(running.sql, traced.dialect, former_names=traced.options.former_names)
+    statement = describe(running.sql, traced.dialect, traced.options.former_names)
     place = traced.attributes_of(context.root_connection, may_ask=error is None)
     attributes = {**place, **statement.attributes, **row_attributes(traced.dialect, cursor)}
     if running.is_batch:
@@ -162,7 +163,7 @@ def _contrib_traces(engine: Engine) -> bool:
 def _add_details(
     running: _Running, context: Any, statement: Statement, span: Span, duration_s: float
 ) -> None:
-    options = running.traced.sql_options
+    options = running.traced.options
     if options.capture_parameters and not running.is_batch:
         span.set_attributes(parameter_attributes(context, running.parameters))
     if options.slow_threshold_s is not None and duration_s >= options.slow_threshold_s:
@@ -171,7 +172,7 @@ def _add_details(
 
 
 def _count(traced: TracedEngine, statement: Statement, parent: Span, context: Any) -> None:
-    if traced.repeats is not None and parent.is_recording() and statement.text:
+    if parent.is_recording() and statement.text:
         traced.repeats.note(parent, statement, is_batch=lambda: _is_loader_batch(context))
 
 
@@ -197,7 +198,7 @@ def _record_failed_fetch(done: _Done, error: BaseException) -> None:
         return
     operation = traced.named({"db.operation.name": "FETCH"})
     attributes = {**done.attributes, **statement.attributes, **operation}
-    name = f"FETCH {statement.table}" if statement.table else "FETCH"
+    name = f"FETCH {statement.table or ''}".rstrip()
     span = call.start_span(traced, name, done.ended, attributes)
     if span.is_recording():
         record_failure(span, error, error_code(error))

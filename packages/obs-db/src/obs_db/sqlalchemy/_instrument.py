@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
+    Roots,
     instrument_once,
+    option_error,
     require,
     uninstrument,
     warn_unsupported_version,
@@ -16,13 +17,16 @@ from obs_core.integration import (
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from obs_db._chosen import forgetting
-from obs_db._options import Roots, SqlOptions
-from obs_db.sqlalchemy._events import contrib, engines, listeners
+from obs_db._options import SqlOptions
+from obs_db.sqlalchemy._events import contrib, targets
+from obs_db.sqlalchemy._state import TracedEngines
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+    from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+_NAME = "sqlalchemy"
 
 
 def instrument_sqlalchemy(
@@ -80,19 +84,19 @@ def instrument_sqlalchemy(
         meter_provider=meter_provider,
     )
     warn_unsupported_version("obs-db", "sqlalchemy")
-    target = _sync_engine(engine)
+    inner = _sync_engine(engine)
     return instrument_once(
-        "sqlalchemy",
-        lambda: _install(target, options),
-        target=target,
-        options=options.by_name(),
-        defaults=SqlOptions().by_name(),
+        _NAME,
+        lambda: _install(inner, options),
+        target=_target(inner),
+        options=options,
+        defaults=SqlOptions(),
     )
 
 
 def uninstrument_sqlalchemy(engine: Engine | AsyncEngine | None = None) -> None:
     """Undo `instrument_sqlalchemy` of the same `engine`; all else stays instrumented."""
-    uninstrument("sqlalchemy", target=_sync_engine(engine))
+    uninstrument(_NAME, target=_target(_sync_engine(engine)))
 
 
 def _sync_engine(engine: object) -> Engine | None:
@@ -100,21 +104,26 @@ def _sync_engine(engine: object) -> Engine | None:
 
     inner = getattr(engine, "sync_engine", engine)
     if inner is not None and not isinstance(inner, Engine):
-        raise ConfigurationError(
-            f"engine is a {type(engine).__qualname__}: pass an Engine, an AsyncEngine, or nothing for all"
-        )
+        raise option_error("engine", engine, "pass an Engine, an AsyncEngine, or nothing for all")
     return inner
+
+
+def _target(engine: Engine | None) -> Dialect | None:
+    return None if engine is None else engine.dialect
 
 
 def _install(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
     if contrib.takes_over():
         return lambda: None
-    engines.choose(engine, options)
-    listeners.acquire()
-    forget = forgetting(engines.forget, engine.dialect if engine is not None else None)
+    mine = TracedEngines(options)
+    remove = targets.add(_target(engine), mine)
+    if engine is not None:
+        mine.observe(engine)
 
     def undo() -> None:
-        listeners.release()
-        forget()
+        remove()
+        for observed in mine.forget():
+            if (others := targets.find(observed.dialect)) is not None:
+                others.observe(observed)
 
     return undo

@@ -48,7 +48,9 @@ def fold_lists(text: str) -> str:
     Numbered placeholders then become ``?`` too: the numbers behind a list depend on the list's length.
     """
     folded, count = _MASKED.subn(_folded, text)
-    return _NUMBERED.sub("?", folded) if count else text
+    if count == 0:
+        return text
+    return _NUMBERED.sub("?", folded)
 
 
 def shorten_lists(sql: str) -> str:

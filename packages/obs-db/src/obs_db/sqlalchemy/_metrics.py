@@ -15,7 +15,7 @@ from obs_core.integration import call_contained
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from obs_db._semconv import wants_former_names
+from obs_db._semconv import SQL
 from obs_db.sqlalchemy._attributes import pool_name
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ class PoolGauges:
     def __init__(self, provider: MeterProvider | None) -> None:
         self._engines: WeakSet[Engine] = WeakSet()
         meter = metrics.get_meter("obs_db", meter_provider=provider)
-        for metric, pool, state in (_STABLE, _FORMER) if wants_former_names() else (_STABLE,):
+        conventions = [_STABLE]
+        if SQL.in_force():
+            conventions.append(_FORMER)
+        for metric, pool, state in conventions:
             meter.create_observable_up_down_counter(
                 metric,
                 callbacks=[partial(self._observe, pool, state)],
@@ -84,4 +87,6 @@ def pool_gauges(provider: MeterProvider | None) -> PoolGauges:
             _global.append(PoolGauges(None))
         return _global[0]
     found = _of_provider.get(provider)
-    return found if found is not None else _of_provider.setdefault(provider, PoolGauges(provider))
+    if found is None:
+        found = _of_provider.setdefault(provider, PoolGauges(provider))
+    return found

@@ -7,7 +7,6 @@ from itertools import count
 from weakref import WeakKeyDictionary
 
 from opentelemetry.trace import Span
-from opentelemetry.util.types import AttributeValue
 
 from obs_db.sqlalchemy._statement import Statement
 
@@ -20,10 +19,10 @@ class Repeats:
     Thread-safe.
 
     Args:
-        threshold: The number of statements of the same shape at which the parent gets the event.
+        threshold: The number of statements of the same shape at which the parent gets the event; None: never.
     """
 
-    def __init__(self, threshold: int) -> None:
+    def __init__(self, threshold: int | None) -> None:
         self._threshold = threshold
         self._shapes: WeakKeyDictionary[Span, dict[str, count[int]]] = WeakKeyDictionary()
 
@@ -37,6 +36,8 @@ class Repeats:
             statement: The statement that ran.
             is_batch: Whether SQLAlchemy has cut the statement out of a batch; asked at the threshold only.
         """
+        if self._threshold is None:
+            return
         shapes = self._shapes.get(parent)
         if shapes is None:
             shapes = self._shapes.setdefault(parent, {})
@@ -47,11 +48,5 @@ class Repeats:
             counter = shapes.setdefault(statement.text, count(1))
         # next() of a counter is atomic, so exactly one thread sees the threshold
         if next(counter) == self._threshold and not is_batch():
-            self._tell(parent, statement)
-
-    def _tell(self, parent: Span, statement: Statement) -> None:
-        attributes: dict[str, AttributeValue] = {
-            **statement.attributes,
-            "obs.db.repetitions": self._threshold,
-        }
-        parent.add_event("obs.db.n_plus_one", attributes)
+            event = {**statement.attributes, "obs.db.repetitions": self._threshold}
+            parent.add_event("obs.db.n_plus_one", event)

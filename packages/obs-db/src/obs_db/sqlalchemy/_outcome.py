@@ -20,7 +20,7 @@ _BIND_NUMBER = re.compile(r"(?:_\d+)+$")
 
 
 def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
-    """Return the number of rows sent in a batch, if more than 1."""
+    """Return the number of rows changed, or of rows that a query returns, where the driver knows the number."""
     rows = getattr(cursor, "rowcount", -1)
     if isinstance(rows, int) and 0 <= rows <= _MAX_ROWS:
         if cursor.description is None:
@@ -32,7 +32,9 @@ def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
 
 def batch_attributes(context: Any, parameters: Any) -> dict[str, AttributeValue]:
     """Return the number of rows sent in a batch, if more than 1."""
-    size = _batch_size(context, parameters) if parameters else 0
+    if not parameters:
+        return {}
+    size = _batch_size(context, parameters)
     return {"db.operation.batch.size": size} if size > 1 else {}
 
 
@@ -41,11 +43,13 @@ def _batch_size(context: Any, parameters: Any) -> int:
     if getattr(style, "name", None) != "INSERTMANYVALUES":
         return len(parameters)
     shared, of_a_row = _parameters_of_a_row(context, parameters)
-    return (len(parameters) - shared) // of_a_row if of_a_row else 1
+    if of_a_row == 0:
+        return 1
+    return (len(parameters) - shared) // of_a_row
 
 
 def _parameters_of_a_row(context: Any, parameters: Any) -> tuple[int, int]:
-    """Return the number of rows sent in a batch, if more than 1."""
+    """Return the number of parameters that all rows share, and the number that each row has."""
     row = context.parameters[0]
     if isinstance(parameters, Mapping):
         shared = len(row.keys() & parameters.keys())
@@ -56,7 +60,7 @@ def _parameters_of_a_row(context: Any, parameters: Any) -> tuple[int, int]:
 
 def error_code(error: BaseException) -> str | None:
     """Return the database's code for the error: MySQL's number, the SQLSTATE, or SQLite's name."""
-    first = error.args[0] if error.args else None
+    first = next(iter(error.args), None)
     if type(first) is int:
         return str(first)
     for name in ("sqlstate", "pgcode", "sqlite_errorname"):
@@ -76,13 +80,20 @@ def parameter_attributes(context: Any, parameters: Any) -> dict[str, AttributeVa
     if isinstance(parameters, Mapping):
         named = [(str(name), str(name), value) for name, value in parameters.items()]
     else:
-        names = _positional_names(context)
-        pairs = zip(names, parameters, strict=False) if len(names) == len(parameters) else ()
-        named = [(str(index), name, value) for index, (name, value) in enumerate(pairs)]
+        named = _positional(context, parameters)
     return {
         f"db.query.parameter.{key}": _shown(name, value)
         for key, name, value in named[:_MAX_PARAMETERS]
     }
+
+
+def _positional(context: Any, parameters: Any) -> list[tuple[str, str, object]]:
+    """Return key, name and value of each parameter; nothing where the names are not known."""
+    names = _positional_names(context)
+    if len(names) != len(parameters):
+        return []
+    pairs = zip(names, parameters, strict=True)
+    return [(str(index), name, value) for index, (name, value) in enumerate(pairs)]
 
 
 def _shown(name: str, value: object) -> str:

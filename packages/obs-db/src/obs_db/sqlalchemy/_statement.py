@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
+from typing import NamedTuple
 
-from obs_core.integration import truncate
+from obs_core.integration import NO_FORMER_NAMES, FormerNames, truncate
 from opentelemetry.util.types import AttributeValue
 
-from obs_db._semconv import SQL, with_former_names
 from obs_db.sqlalchemy._lists import fold_lists, shorten_lists
 from obs_db.sqlalchemy._tokens import Token, tokens
 
@@ -53,17 +53,17 @@ class Statement:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
-def describe(sql: object, dialect: str, *, former_names: bool = False) -> Statement:
-    """Return the exported form of `sql`; with `former_names`, under both sets of names.
+def describe(sql: object, dialect: str, former_names: FormerNames = NO_FORMER_NAMES) -> Statement:
+    """Return the exported form of `sql`, with `former_names` in addition.
 
     Never raises; for anything but text, the form is empty. The last 512 statements of up to 8 KiB are
     remembered; only the first 16 KiB of a statement are read, lists of placeholders and numbers not
     counted. Thread-safe.
     """
-    if not isinstance(sql, str):
-        if not isinstance(sql, bytes):
-            return Statement()
+    if isinstance(sql, bytes):
         sql = sql.decode("utf-8", "replace")
+    if not isinstance(sql, str):
+        return Statement()
     if len(sql) > _MAX_CACHED_CHARS:
         sql = shorten_lists(sql[:_MAX_SHORTENED_CHARS])
     if len(sql) <= _MAX_CACHED_CHARS:
@@ -71,21 +71,17 @@ def describe(sql: object, dialect: str, *, former_names: bool = False) -> Statem
     return _parse(sql[:_MAX_PARSED_CHARS], dialect, former_names)
 
 
-def _parse(sql: str, dialect: str, former_names: bool) -> Statement:
+def _parse(sql: str, dialect: str, former_names: FormerNames) -> Statement:
     found = list(tokens(sql, dialect))
     reader = _Reader()
     for token in islice((token for token in found if token.kind != "space"), _MAX_TOKENS_FOR_NAMES):
         reader.read(token)
     reader.close()
-    operation, table = (
-        name and truncate(name, _MAX_NAME_BYTES) for name in (reader.operation, reader.table)
-    )
+    names = [reader.operation(), reader.table()]
+    operation, table = (name and truncate(name, _MAX_NAME_BYTES) for name in names)
     name = f"{operation} {table}" if operation and table else operation
-    statement = Statement(operation, table, reader.summary, _text(found), name)
-    attributes = _attributes(statement)
-    return replace(
-        statement, attributes=with_former_names(attributes, SQL) if former_names else attributes
-    )
+    statement = Statement(operation, table, reader.summary(), _text(found), name)
+    return replace(statement, attributes=former_names.added_to(_attributes(statement)))
 
 
 def _attributes(statement: Statement) -> dict[str, AttributeValue]:
@@ -106,100 +102,111 @@ def _text(found: list[Token]) -> str:
     return truncate(fold_lists(joined), MAX_TEXT_BYTES)
 
 
+class _Found(NamedTuple):
+    """An operation or a table, and the number of parentheses around."""
+
+    depth: int
+    kind: str
+    text: str
+
+
+def _outermost(found: Iterable[_Found]) -> str | None:
+    """Return the first text of those with the fewest parentheses around."""
+    outermost = min(found, key=lambda each: each.depth, default=None)
+    return outermost and outermost.text
+
+
 class _Reader:
     """Walks over the tokens once; collects operations and tables with their depth in parentheses."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[int, str, str]] = []
+        self._found: list[_Found] = []
         self._local_names: set[str] = set()
         self._is_query = [False]
         self._name: list[str] | None = None
         self._before = self._first = ""
 
     def read(self, token: Token) -> None:
-        word = token.text.upper() if token.kind == "word" else token.text
-        if self._name is not None and self._continue_name(token, word):
+        """Take in the next token; spaces are left out."""
+        is_word = token.kind == "word"
+        word = token.text.upper() if is_word else token.text
+        if self._name is not None and self._continue_name(self._name, token, word):
             return
         if word == "(":
             self._is_query.append(False)
         elif word == ")" and len(self._is_query) > 1:
             self._is_query.pop()
-        elif token.kind == "word":
+        elif is_word:
             self._keyword(word)
         self._before = word
 
-    def _continue_name(self, token: Token, word: str) -> bool:
+    def _continue_name(self, name: list[str], token: Token, word: str) -> bool:
         """Take the token into the table's name, if part of the name."""
-        assert self._name is not None
-        expected = not self._name or self._name[-1] == "."
-        if expected and token.kind in ("word", "name") and word not in _NO_TABLE:
-            if word not in _SKIPPED or self._name:
-                self._name.append(token.text.strip('"`'))
+        awaits_part = not name or name[-1] == "."
+        if awaits_part and token.kind in ("word", "name") and word not in _NO_TABLE:
+            if name or word not in _SKIPPED:
+                name.append(token.text.strip('"`'))
             return True
-        if token.text == "." and self._name:
-            self._name.append(".")
+        if token.text == "." and name:
+            name.append(".")
             return True
-        if not expected and not (token.text == "(" and self._before == "FROM"):
-            self._found.append((len(self._is_query), "table", "".join(self._name)))
+        is_function = token.text == "(" and self._before == "FROM"
+        if not awaits_part and not is_function:
+            self._add("table", "".join(name))
         self._name = None
         return False
 
     def close(self) -> None:
         """Take in the name that ends the statement."""
         if self._name:
-            self._found.append((len(self._is_query), "table", "".join(self._name)))
+            self._add("table", "".join(self._name))
+
+    def _add(self, kind: str, text: str) -> None:
+        self._found.append(_Found(len(self._is_query), kind, text))
 
     def _keyword(self, word: str) -> None:
         if not self._first:
             self._first = word
-            self._operation(word)
+            self._begin(word)
         elif word in _QUERY_WORDS and self._before not in _BEFORE_CLAUSE:
-            self._operation(word)
-        elif self._is_naming_ctes:
+            self._begin(word)
+        elif self._is_naming_ctes():
             self._local_names.add(word)
         elif self._introduces_table(word):
             self._name = []
 
-    def _operation(self, word: str) -> None:
+    def _begin(self, operation: str) -> None:
         self._is_query[-1] = True
-        if word != "WITH":
-            self._found.append((len(self._is_query), "operation", word))
-        if word in _TAKES_TABLE:
+        if operation != "WITH":
+            self._add("operation", operation)
+        if operation in _TAKES_TABLE:
             self._name = []
 
-    @property
     def _is_naming_ctes(self) -> bool:
-        at_top = len(self._is_query) == 1
-        return at_top and self._first == "WITH" and all(depth > 1 for depth, _, _ in self._found)
+        if self._first != "WITH" or len(self._is_query) > 1:
+            return False
+        return all(each.depth > 1 for each in self._found)
 
     def _introduces_table(self, word: str) -> bool:
         if word == "FROM":
             return self._is_query[-1] and self._before != "DISTINCT"
         return word in _BEFORE_TABLE or (word == "ON" and self._first in ("CREATE", "DROP"))
 
-    @property
     def operation(self) -> str | None:
-        """The statement's own operation, if any."""
-        operations = [(depth, text) for depth, kind, text in self._found if kind == "operation"]
-        return min(operations, key=lambda found: found[0])[1] if operations else self._first or None
+        """Return the statement's own operation, if any."""
+        operations = (each for each in self._found if each.kind == "operation")
+        return _outermost(operations) or self._first or None
 
-    @property
     def table(self) -> str | None:
-        """The table of the operation: preferably outside parentheses, never the name of a CTE."""
-        tables = [
-            (depth, text)
-            for depth, kind, text in self._found
-            if kind == "table" and not self._is_local(text)
-        ]
-        return min(tables, key=lambda found: found[0])[1] if tables else None
+        """Return the table of the operation: preferably outside parentheses, never the name of a CTE."""
+        return _outermost(each for each in self._shown() if each.kind == "table")
 
-    def _is_local(self, name: str) -> bool:
-        return name.upper() in self._local_names
-
-    @property
     def summary(self) -> str:
-        """Operations and tables in the order of the text."""
-        shown = [
-            text for _, kind, text in self._found if kind == "operation" or not self._is_local(text)
-        ]
-        return truncate(" ".join(shown) or self._first, _MAX_SUMMARY_BYTES)
+        """Return operations and tables in the order of the text."""
+        shown = " ".join(each.text for each in self._shown())
+        return truncate(shown or self._first, _MAX_SUMMARY_BYTES)
+
+    def _shown(self) -> Iterator[_Found]:
+        for each in self._found:
+            if each.kind == "operation" or each.text.upper() not in self._local_names:
+                yield each

@@ -8,7 +8,7 @@ leaked value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 MASK = "?"
@@ -47,6 +47,23 @@ class Token(NamedTuple):
     text: str
 
 
+_MASK = Token("mask", MASK)
+_SPACE = Token("space", " ")
+#: In place of a token from which on nothing is certain: the rest of the statement is masked.
+_UNCERTAIN = Token("uncertain", MASK)
+
+
+class _Lexeme(NamedTuple):
+    """A match of the pattern in its surroundings."""
+
+    text: str
+    #: The text of the token before, in upper case.
+    before: str
+    sql: str
+    end: int
+    dialect: str
+
+
 def tokens(sql: str, dialect: str) -> Iterator[Token]:
     """Yield the tokens of `sql` with comments left out and literals masked.
 
@@ -54,15 +71,13 @@ def tokens(sql: str, dialect: str) -> Iterator[Token]:
     """
     before, position = "", 0
     while match := _TOKEN.match(sql, position):
-        kind, text, position = match.lastgroup or "other", match.group(), match.end()
-        token = (
-            _dollar_quoted(sql, match)
-            if kind == "dollar"
-            else _judge(kind, text, before, sql, position, dialect)
-        )
-        if token is None:
-            yield Token("mask", MASK)
+        kind, text = match.lastgroup or "other", match.group()
+        lexeme = _Lexeme(text, before, sql, match.end(), dialect)
+        token = _read(kind, lexeme)
+        if token is _UNCERTAIN:
+            yield _MASK
             return
+        position = match.end()
         if kind == "dollar":
             position = sql.index(text, position) + len(text)
         if token.kind != "space":
@@ -70,51 +85,82 @@ def tokens(sql: str, dialect: str) -> Iterator[Token]:
         yield token
 
 
-def _judge(kind: str, text: str, before: str, sql: str, end: int, dialect: str) -> Token | None:
-    """Return the text to show for this token; None: from here on, nothing is certain."""
-    if kind == "space":
-        return Token("space", " ")
-    if kind == "comment":
-        return None if _is_odd_comment(text) else Token("space", " ")
-    if kind == "oracle":
-        return None
-    if kind == "string":
-        return None if "\\'" in text else Token("mask", MASK)
-    if kind == "double":
-        return _double_quoted(text, before, sql[end : end + 1], dialect)
-    if kind == "name":
-        return None if "'" in text or '"' in text else Token("name", text)
-    if kind == "hash":
-        return _hash(sql, end, dialect)
-    if kind == "numbered":
-        return Token("other", text if dialect in _POSTGRES else "$" + MASK)
-    if kind == "number" or (kind == "word" and text.upper() in _LITERAL_WORDS):
-        return Token("mask", MASK)
-    return Token(kind, text)
+def _read(kind: str, lexeme: _Lexeme) -> Token:
+    rule = _RULES.get(kind)
+    return Token(kind, lexeme.text) if rule is None else rule(lexeme)
+
+
+def _comment(lexeme: _Lexeme) -> Token:
+    return _UNCERTAIN if _is_odd_comment(lexeme.text) else _SPACE
 
 
 def _is_odd_comment(text: str) -> bool:
     if text.startswith("--"):
-        return text[2:3] not in ("", " ", "\t", "\r") and ("'" in text or '"' in text)
+        return text[2:3] not in ("", " ", "\t", "\r") and _holds_quote(text)
     return "/*" in text[2:]
 
 
-def _double_quoted(text: str, before: str, after: str, dialect: str) -> Token | None:
-    if dialect in _QUOTES_ARE_NAMES:
-        return Token("name", text)
-    if '\\"' in text:
-        return None
-    is_name = dialect in _QUOTES_MAY_BE_NAMES and (before in _BEFORE_A_NAME or after == ".")
-    return Token("name", text) if is_name else Token("mask", MASK)
+def _dollar_quoted(lexeme: _Lexeme) -> Token:
+    is_closed = lexeme.sql.find(lexeme.text, lexeme.end) >= 0
+    return _masked(is_certain=is_closed)
 
 
-def _hash(sql: str, end: int, dialect: str) -> Token | None:
+def _string(lexeme: _Lexeme) -> Token:
+    return _masked(is_certain="\\'" not in lexeme.text)
+
+
+def _masked(*, is_certain: bool) -> Token:
+    return _MASK if is_certain else _UNCERTAIN
+
+
+def _double_quoted(lexeme: _Lexeme) -> Token:
+    if lexeme.dialect in _QUOTES_ARE_NAMES:
+        return Token("name", lexeme.text)
+    if '\\"' in lexeme.text:
+        return _UNCERTAIN
+    is_placed_as_name = lexeme.before in _BEFORE_A_NAME or lexeme.sql.startswith(".", lexeme.end)
+    if is_placed_as_name and lexeme.dialect in _QUOTES_MAY_BE_NAMES:
+        return Token("name", lexeme.text)
+    return _MASK
+
+
+def _quoted_name(lexeme: _Lexeme) -> Token:
+    return _UNCERTAIN if _holds_quote(lexeme.text) else Token("name", lexeme.text)
+
+
+def _hash(lexeme: _Lexeme) -> Token:
     # MySQL's comment, PostgreSQL's operator, SQL Server's temporary tables
-    rest = sql[end:].partition("\n")[0]
-    return (
-        None if dialect not in _POSTGRES and ("'" in rest or '"' in rest) else Token("other", "#")
-    )
+    rest = lexeme.sql[lexeme.end :].partition("\n")[0]
+    if lexeme.dialect not in _POSTGRES and _holds_quote(rest):
+        return _UNCERTAIN
+    return Token("other", "#")
 
 
-def _dollar_quoted(sql: str, opening: re.Match[str]) -> Token | None:
-    return Token("mask", MASK) if sql.find(opening.group(), opening.end()) >= 0 else None
+def _numbered(lexeme: _Lexeme) -> Token:
+    if lexeme.dialect in _POSTGRES:
+        return Token("other", lexeme.text)
+    return Token("other", "$" + MASK)
+
+
+def _word(lexeme: _Lexeme) -> Token:
+    return _MASK if lexeme.text.upper() in _LITERAL_WORDS else Token("word", lexeme.text)
+
+
+def _holds_quote(text: str) -> bool:
+    return "'" in text or '"' in text
+
+
+#: By the pattern's group; a kind without a rule is shown as it is.
+_RULES: Mapping[str, Callable[[_Lexeme], Token]] = {
+    "space": lambda lexeme: _SPACE,
+    "comment": _comment,
+    "oracle": lambda lexeme: _UNCERTAIN,
+    "dollar": _dollar_quoted,
+    "string": _string,
+    "double": _double_quoted,
+    "name": _quoted_name,
+    "hash": _hash,
+    "numbered": _numbered,
+    "word": _word,
+    "number": lambda lexeme: _MASK,
+}
