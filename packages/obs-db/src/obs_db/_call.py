@@ -113,4 +113,6 @@ def record_failure(
 
 def _description(error: BaseException, code: str | None) -> str:
     name = type(error).__name__
-    return f"{name} ({code})" if code else name
+    if code:
+        name += f" ({code})"
+    return name

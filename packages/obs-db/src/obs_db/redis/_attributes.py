@@ -60,7 +60,9 @@ def _first_word(args: tuple[Any, ...]) -> str:
     first = next(iter(args), "")
     if isinstance(first, bytes):
         first = first.decode("utf-8", "replace")
-    return first[:_MAX_NAME_CHARS] if isinstance(first, str) else ""
+    if not isinstance(first, str):
+        return ""
+    return first[:_MAX_NAME_CHARS]
 
 
 @lru_cache(maxsize=1024)

@@ -64,7 +64,9 @@ class TracedEngine(Origin):
         if self._url_is_enough:
             return self.attributes
         found = connection_attributes(connection, may_ask=may_ask)
-        return {**self._anywhere, **self.named(found)} if found else self.attributes
+        if not found:
+            return self.attributes
+        return {**self._anywhere, **self.named(found)}
 
 
 class TracedEngines:

@@ -91,7 +91,9 @@ def _read(kind: str, lexeme: _Lexeme) -> Token:
 
 
 def _comment(lexeme: _Lexeme) -> Token:
-    return _UNCERTAIN if _is_odd_comment(lexeme.text) else _SPACE
+    if _is_odd_comment(lexeme.text):
+        return _UNCERTAIN
+    return _SPACE
 
 
 def _is_odd_comment(text: str) -> bool:
@@ -125,7 +127,9 @@ def _double_quoted(lexeme: _Lexeme) -> Token:
 
 
 def _quoted_name(lexeme: _Lexeme) -> Token:
-    return _UNCERTAIN if _holds_quote(lexeme.text) else Token("name", lexeme.text)
+    if _holds_quote(lexeme.text):
+        return _UNCERTAIN
+    return Token("name", lexeme.text)
 
 
 def _hash(lexeme: _Lexeme) -> Token:
@@ -143,7 +147,9 @@ def _numbered(lexeme: _Lexeme) -> Token:
 
 
 def _word(lexeme: _Lexeme) -> Token:
-    return _MASK if lexeme.text.upper() in _LITERAL_WORDS else Token("word", lexeme.text)
+    if lexeme.text.upper() in _LITERAL_WORDS:
+        return _MASK
+    return Token("word", lexeme.text)
 
 
 def _holds_quote(text: str) -> bool:
