@@ -162,9 +162,7 @@ def test_hooks_are_called_and_contained(
         raise RuntimeError("hook")
 
     uninstrument_celery()
-    instrument_celery(start_hook=lambda span, task: 1 / 0, end_hook=end)  # type: ignore[arg-type,return-value]
+    instrument_celery(on_start=lambda span, task: 1 / 0, on_end=end)  # type: ignore[arg-type,return-value]
     assert app.tasks["add"].apply((1, 2)).get() == 3
     assert (spans.one("process add").attributes or {})["mine"] == "add SUCCESS"
-    assert {"start_hook", "end_hook"} <= {
-        record.getMessage().split()[0] for record in caplog.records
-    }
+    assert {"on_start", "on_end"} <= {record.getMessage().split()[0] for record in caplog.records}

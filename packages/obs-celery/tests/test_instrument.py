@@ -172,7 +172,7 @@ def test_the_process_is_marked_while_it_is_a_beat() -> None:
         {"capture_args": [1]},
         {"max_value_bytes": 0},
         {"flush_timeout_s": "2"},
-        {"start_hook": 1},
+        {"on_start": 1},
     ],
 )
 def test_wrong_options_raise_at_set_up(options: dict[str, object]) -> None:

@@ -197,7 +197,7 @@ def test_celerys_own_tasks_are_hidden_unless_asked_for(
     assert f"{span.get_span_context().span_id:016x}" in str(received(app)["traceparent"])
     assert [span.name for span in spans.finished] == ["root"]
     uninstrument_celery()
-    instrument_celery(show_internal=True)
+    instrument_celery(include_internal=True)
     app.send_task(name)
     assert [span.name for span in spans.finished] == ["root", f"publish {name}"]
 
@@ -212,7 +212,7 @@ def test_a_raising_hook_and_propagator_change_nothing(
 ) -> None:
     """They are logged; the message goes out."""
     uninstrument_celery()
-    instrument_celery(publish_hook=lambda span, name, headers: 1 / 0)  # type: ignore[arg-type,return-value]
+    instrument_celery(on_publish=lambda span, name, headers: 1 / 0)  # type: ignore[arg-type,return-value]
     broken = CompositePropagator([])
     monkeypatch.setattr(broken, "inject", lambda *_, **__: 1 / 0)
     before = propagate.get_global_textmap()
@@ -221,13 +221,13 @@ def test_a_raising_hook_and_propagator_change_nothing(
     app.send_task("work")
     assert received(app)["task"] == "work"
     assert spans.one("publish work").status.status_code is trace.StatusCode.UNSET
-    assert {"publish_hook", "propagator"} <= {
+    assert {"on_publish", "propagator"} <= {
         record.getMessage().split()[0] for record in caplog.records
     }
 
 
 @pytest.mark.promise("CEL-34")
-def test_the_publish_hook_sees_span_name_and_headers(app: Celery, spans: SpanRecorder) -> None:
+def test_the_on_publish_sees_span_name_and_headers(app: Celery, spans: SpanRecorder) -> None:
     """And may add to both."""
 
     def hook(span: trace.Span, name: str, headers: dict[str, object]) -> None:
@@ -235,7 +235,7 @@ def test_the_publish_hook_sees_span_name_and_headers(app: Celery, spans: SpanRec
         headers["x-hook"] = "was here"
 
     uninstrument_celery()
-    instrument_celery(publish_hook=hook)  # type: ignore[arg-type]
+    instrument_celery(on_publish=hook)  # type: ignore[arg-type]
     app.send_task("work")
     assert received(app)["x-hook"] == "was here"
     assert (spans.one("publish work").attributes or {})["mine"] == "work"

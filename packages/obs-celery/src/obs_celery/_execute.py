@@ -36,8 +36,8 @@ def _begin_batch(setup: Setup, task: Any, task_id: str, messages: Sequence[Any])
     if span is not None:
         span.set_attribute("celery.task.id", task_id)
         span.set_attribute("messaging.batch.message_count", len(messages))
-        if setup.options.start_hook is not None:
-            call_contained("start_hook", setup.options.start_hook, span, task)
+        if setup.options.on_start is not None:
+            call_contained("on_start", setup.options.on_start, span, task)
     return Execution(setup, task, task_id, request, attempt, span)
 
 
@@ -62,8 +62,8 @@ def _describe(options: Options, span: Span, task: Any, args: Any, kwargs: Any) -
         span.set_attributes(items_of(kwargs))
     if options.capture_args:
         span.set_attributes(captured_arguments(options, task, args, kwargs))
-    if options.start_hook is not None:
-        call_contained("start_hook", options.start_hook, span, task)
+    if options.on_start is not None:
+        call_contained("on_start", options.on_start, span, task)
 
 
 class Executions:

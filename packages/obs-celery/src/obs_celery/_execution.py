@@ -112,8 +112,8 @@ class Execution(Passage):
             if span.is_recording():
                 options = self.setup.options
                 outcome.write_on(span, options)
-                if options.end_hook is not None:
-                    call_contained("end_hook", options.end_hook, span, self.task, outcome.state)
+                if options.on_end is not None:
+                    call_contained("on_end", options.on_end, span, self.task, outcome.state)
         finally:
             span.end()
 

@@ -13,7 +13,7 @@ from obs_core.integration import InstrumentationHandle, instrument_once, require
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from obs_celery._options import EndHook, ErrorState, Options, PublishHook, Relation, StartHook
+from obs_celery._options import ErrorState, OnEnd, OnPublish, OnStart, Options, Relation
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -34,14 +34,14 @@ def instrument_celery(
     task_relations: Mapping[str, Relation] | None = None,
     link_after_s: float | None = None,
     exclude: Collection[str] = (),
-    show_internal: bool = False,
+    include_internal: bool = False,
     error_states: Collection[ErrorState] = (),
     capture_args: Collection[str] = (),
     max_value_bytes: int = 1024,
     redact: Collection[str] = (),
-    publish_hook: PublishHook | None = None,
-    start_hook: StartHook | None = None,
-    end_hook: EndHook | None = None,
+    on_publish: OnPublish | None = None,
+    on_start: OnStart | None = None,
+    on_end: OnEnd | None = None,
     flush_timeout_s: float = 2.0,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
@@ -59,15 +59,15 @@ def instrument_celery(
         task_relations: The relation by the task's name or glob, before `relation`; the first match counts.
         link_after_s: Link instead when the ETA or countdown is further away than this, in seconds. Default: never.
         exclude: Names or globs of tasks without spans on either side; the context passes through.
-        show_internal: Show ``celery.chord_unlock``, ``celery.accumulate`` and ``celery.backend_cleanup``. Default False.
+        include_internal: Show ``celery.chord_unlock``, ``celery.accumulate`` and ``celery.backend_cleanup``. Default False.
         error_states: Which of ``"REVOKED"`` (before the start), ``"EXPIRED"`` and ``"REJECTED"`` (without requeue) are
             errors. Default: none.
         capture_args: Names or globs of arguments to record as ``celery.args.<name>``. Default: none.
         max_value_bytes: Longest recorded argument or reason, in bytes of UTF-8. Default 1,024.
         redact: More name globs whose values are never recorded, beside obs-core's.
-        publish_hook: Called with ``(span, task_name, headers)`` before a message is sent; may change span and headers.
-        start_hook: Called with ``(span, task)`` before the task's body; ``task.request`` is set.
-        end_hook: Called with ``(span, task, state)`` after the body. A hook that raises is logged and changes nothing.
+        on_publish: Called with ``(span, task_name, headers)`` before a message is sent; may change span and headers.
+        on_start: Called with ``(span, task)`` before the task's body; ``task.request`` is set.
+        on_end: Called with ``(span, task, state)`` after the body. A hook that raises is logged and changes nothing.
         flush_timeout_s: Longest time that a stopping child or worker waits for the collector, in seconds. Default 2.
         tracer_provider: Default: the global provider, also if set later.
         meter_provider: Default: the global provider.
@@ -85,14 +85,14 @@ def instrument_celery(
         task_relations=task_relations or {},
         link_after_s=link_after_s,
         exclude=exclude,
-        show_internal=show_internal,
+        include_internal=include_internal,
         error_states=error_states,
         capture_args=capture_args,
         max_value_bytes=max_value_bytes,
         redact=redact,
-        publish_hook=publish_hook,
-        start_hook=start_hook,
-        end_hook=end_hook,
+        on_publish=on_publish,
+        on_start=on_start,
+        on_end=on_end,
         flush_timeout_s=flush_timeout_s,
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,

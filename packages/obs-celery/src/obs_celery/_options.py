@@ -15,9 +15,9 @@ from opentelemetry.trace import Span, TracerProvider
 
 Relation = Literal["parent", "link"]
 ErrorState = Literal["REVOKED", "EXPIRED", "REJECTED"]
-PublishHook = Callable[[Span, str, Mapping[str, Any]], None]
-StartHook = Callable[[Span, Any], None]
-EndHook = Callable[[Span, Any, str], None]
+OnPublish = Callable[[Span, str, Mapping[str, Any]], None]
+OnStart = Callable[[Span, Any], None]
+OnEnd = Callable[[Span, Any, str], None]
 
 #: Tasks of Celery's own that carry its canvas; hidden by default, with the context passing through them.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"})
@@ -31,14 +31,14 @@ class Options:
     task_relations: Mapping[str, Relation] = field(default_factory=dict)
     link_after_s: float | None = None
     exclude: Collection[str] = ()
-    show_internal: bool = False
+    include_internal: bool = False
     error_states: Collection[ErrorState] = ()
     capture_args: Collection[str] = ()
     max_value_bytes: int = 1024
     redact: Collection[str] = ()
-    publish_hook: PublishHook | None = None
-    start_hook: StartHook | None = None
-    end_hook: EndHook | None = None
+    on_publish: OnPublish | None = None
+    on_start: OnStart | None = None
+    on_end: OnEnd | None = None
     flush_timeout_s: float = 2.0
     tracer_provider: TracerProvider | None = None
     meter_provider: MeterProvider | None = None
@@ -54,7 +54,7 @@ class Options:
         for name in ("link_after_s", "flush_timeout_s"):
             _seconds(name, getattr(self, name), optional=name == "link_after_s")
         _positive("max_value_bytes", self.max_value_bytes)
-        for name in ("publish_hook", "start_hook", "end_hook"):
+        for name in ("on_publish", "on_start", "on_end"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise _wrong(name, getattr(self, name), "give a callable")
 
@@ -65,7 +65,7 @@ class Options:
 
     def hides(self, name: str) -> bool:
         """Whether the task `name` gets no span on either side; the context passes through."""
-        return (name in INTERNAL and not self.show_internal) or any(
+        return (name in INTERNAL and not self.include_internal) or any(
             fnmatchcase(name, glob) for glob in self.exclude
         )
 

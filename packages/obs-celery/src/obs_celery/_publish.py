@@ -147,9 +147,9 @@ def write_message(
         if retries and task.request.id == fields.get("id"):
             previous = previous_of_retry(task.request, headers)
     write_headers(headers, retries, previous)
-    hook = publication.setup.options.publish_hook
+    hook = publication.setup.options.on_publish
     if hook is not None and publication.span is not None and publication.span.is_recording():
-        call_contained("publish_hook", hook, publication.span, sender, headers)
+        call_contained("on_publish", hook, publication.span, sender, headers)
 
 
 def _keep_chord_together(

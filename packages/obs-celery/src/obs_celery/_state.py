@@ -46,7 +46,7 @@ class TaskFacts:
         self.broker = broker
         self.hidden = options.hides(name)
         self.is_described = (
-            name in MAPS or bool(options.capture_args) or options.start_hook is not None
+            name in MAPS or bool(options.capture_args) or options.on_start is not None
         )
         self.relation = options.relation_of(name)
         self.publishes, self.processes = f"publish {name}", f"process {name}"
