@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from obs_core.integration import uninstrument
 from obs_core.testing import wait_until
 from obs_db import (
     instrument_redis,
@@ -26,6 +27,8 @@ from obs_db import (
     uninstrument_redis,
     uninstrument_sqlalchemy,
 )
+from obs_db.redis import _patches
+from obs_db.sqlalchemy import _events
 from sqlalchemy import __version__ as sqlalchemy_version
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, Engine
@@ -141,7 +144,10 @@ def untraced() -> Iterator[None]:
     yield
     uninstrument_sqlalchemy()
     uninstrument_redis()
-    # the last of all takes back what instrumented targets that are gone have left in place
+    for name, left in (("sqlalchemy", _events.targets), ("redis", _patches.targets)):
+        for target in list(left._of_single):
+            uninstrument(name, target=target)
+    # takes back what instrumented targets that are gone have left in place
     instrument_sqlalchemy().uninstrument()
     instrument_redis().uninstrument()
 

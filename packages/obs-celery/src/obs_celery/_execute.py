@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from obs_core.integration import Patches, call_contained, span_ids_can_be_set, use_span_id
+from obs_core.integration import call_contained, span_ids_can_be_set, use_span_id
 from opentelemetry.context import get_current
 from opentelemetry.trace import Span
 
 from obs_celery._arguments import MAPS, captured_arguments, items_of
 from obs_celery._attempt import Attempt, attempt_of, is_passage
-from obs_celery._batches import batch_attempt, batch_of, batch_request, watch_batches
+from obs_celery._batches import batch_attempt, batch_of, batch_request
 from obs_celery._execution import Execution, Passage, current_execution
 from obs_celery._message import PREVIOUS, attempt_name, drawn_span_id
 from obs_celery._options import Options
@@ -69,9 +69,9 @@ def _describe(options: Options, span: Span, task: Any, args: Any, kwargs: Any) -
 class Executions:
     """The receivers of ``task_prerun`` and ``task_postrun``, with the current executions. Thread-safe."""
 
-    def __init__(self, setups: Setups, patches: Patches) -> None:
+    def __init__(self, setups: Setups, watch_batches: Callable[[], None]) -> None:
         self._setups = setups
-        self._patches = patches
+        self._watch_batches = watch_batches
         self._running: set[Passage] = set()
         self._then: Callable[[], None] | None = None
 
@@ -85,7 +85,7 @@ class Executions:
         if messages is None:
             begun = _begin(setup, sender, task_id, request, args, kwargs)
         else:
-            watch_batches(self._patches)
+            self._watch_batches()
             begun = _begin_batch(setup, sender, task_id, messages)
         self._running.add(begun)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from obs_core import integration
-from obs_core.integration import InstrumentationHandle, instrument_once, require
+from obs_core.integration import (
+    InstrumentationHandle,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_unsupported_version,
+)
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -18,13 +21,8 @@ from obs_celery._options import ErrorState, OnEnd, OnPublish, OnStart, Options, 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from obs_celery._patches import Installation
-
 _NAME = "celery"
 _PACKAGE = "obs-celery"
-
-_installation: Installation | None = None
-_lock = threading.Lock()
 
 
 def instrument_celery(
@@ -102,39 +100,25 @@ def instrument_celery(
 
 def _instrument(app: Any, options: Options) -> InstrumentationHandle:
     require("celery", package=_PACKAGE)
-    integration.warn_unsupported_version(_PACKAGE, "celery")
+    warn_unsupported_version(_PACKAGE, "celery")
     return instrument_once(
         _NAME,
         partial(_install, app, options),
         target=app,
-        options=_by_name(options),
-        defaults=_by_name(Options()),
+        options=options,
+        defaults=Options(),
     )
-
-
-def _by_name(options: Options) -> dict[str, object]:
-    return {field.name: getattr(options, field.name) for field in fields(options)}
 
 
 def uninstrument_celery(app: Celery | None = None) -> None:
     """Undo `instrument_celery` for `app` (default: all apps); live spans end, and Celery is as before."""
-    integration.uninstrument(_NAME, target=_evaluated(app))
+    uninstrument(_NAME, target=_evaluated(app))
 
 
 def _install(app: Any, options: Options) -> Callable[[], None]:
-    from obs_celery._patches import Installation
+    from obs_celery._patches import installation
 
-    global _installation
-    with _lock:
-        if _installation is None or not _installation.setups:
-            _installation = Installation()
-        _installation.add(app, options)
-        return partial(_uninstall, _installation, app)
-
-
-def _uninstall(installation: Installation, app: Any) -> None:
-    with _lock:
-        installation.remove(app)
+    return installation.add(app, options)
 
 
 def _evaluated(app: Any) -> Any:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from obs_core.exceptions import ConfigurationError
-from obs_core.integration import Redactor, redactor
+from obs_core.integration import (
+    Globs,
+    Redactor,
+    check_callable,
+    check_choice,
+    check_names,
+    check_number,
+    redactor,
+)
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, TracerProvider
 
@@ -21,6 +27,8 @@ OnEnd = Callable[[Span, Any, str], None]
 
 #: Tasks of Celery's own that carry its canvas; hidden by default, with the context passing through them.
 INTERNAL = frozenset({"celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"})
+
+_EXAMPLES = {"exclude": "reports.*", "capture_args": "order_id", "redact": "*ssn*"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +52,18 @@ class Options:
     meter_provider: MeterProvider | None = None
 
     def __post_init__(self) -> None:
-        _one_of("relation", self.relation, get_args(Relation))
+        check_choice("relation", self.relation, get_args(Relation))
         for name, relation in self.task_relations.items():
-            _one_of(f"task_relations[{name!r}]", relation, get_args(Relation))
-        for state in _names("error_states", self.error_states):
-            _one_of("error_states", state, get_args(ErrorState))
-        for name in ("exclude", "capture_args", "redact"):
-            _names(name, getattr(self, name))
-        for name in ("link_after_s", "flush_timeout_s"):
-            _seconds(name, getattr(self, name), optional=name == "link_after_s")
-        _positive("max_value_bytes", self.max_value_bytes)
+            check_choice(f"task_relations[{name!r}]", relation, get_args(Relation))
+        for state in check_names("error_states", self.error_states, example="EXPIRED"):
+            check_choice("error_states", state, get_args(ErrorState))
+        for name, example in _EXAMPLES.items():
+            check_names(name, getattr(self, name), example=example)
+        check_number("link_after_s", self.link_after_s, at_least=0, unit="seconds", optional=True)
+        check_number("flush_timeout_s", self.flush_timeout_s, at_least=0, unit="seconds")
+        check_number("max_value_bytes", self.max_value_bytes, at_least=1)
         for name in ("on_publish", "on_start", "on_end"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise _wrong(name, getattr(self, name), "give a callable")
+            check_callable(name, getattr(self, name))
 
     @property
     def redactor(self) -> Redactor:
@@ -65,16 +72,15 @@ class Options:
 
     def hides(self, name: str) -> bool:
         """Whether the task `name` gets no span on either side; the context passes through."""
-        return (name in INTERNAL and not self.include_internal) or any(
-            fnmatchcase(name, glob) for glob in self.exclude
-        )
+        is_noise = name in INTERNAL and not self.include_internal
+        return is_noise or Globs(self.exclude).matches(name)
 
     def relation_of(self, name: str) -> Relation:
         """The relation of task `name` to the producer, unless message or ETA say otherwise."""
-        found = (
-            relation for glob, relation in self.task_relations.items() if fnmatchcase(name, glob)
-        )
-        return next(found, self.relation)
+        for glob, relation in self.task_relations.items():
+            if Globs([glob]).matches(name):
+                return relation
+        return self.relation
 
     @cached_property
     def links_nothing(self) -> bool:
@@ -86,35 +92,8 @@ class Options:
 
     def captures(self, argument: str) -> bool:
         """Whether the value of `argument` is recorded (masked, if the name is secret)."""
-        return any(fnmatchcase(argument, glob) for glob in self.capture_args)
+        return self._captured.matches(argument)
 
-
-def _wrong(name: str, value: object, fix: str) -> ConfigurationError:
-    return ConfigurationError(f"instrument_celery: {name}={value!r} is not valid: {fix}")
-
-
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise _wrong(name, value, f"use {' or '.join(map(repr, known))}")
-
-
-def _names(name: str, value: object) -> tuple[str, ...]:
-    if (
-        isinstance(value, str)
-        or not isinstance(value, Collection)
-        or not all(isinstance(item, str) for item in value)
-    ):
-        raise _wrong(name, value, "give a list of names or globs, for instance ['reports.*']")
-    return tuple(value)
-
-
-def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _wrong(name, value, "give a whole number, 1 or more")
-
-
-def _seconds(name: str, value: object, *, optional: bool) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise _wrong(name, value, "give a number of seconds, 0 or more")
+    @cached_property
+    def _captured(self) -> Globs:
+        return Globs(self.capture_args)

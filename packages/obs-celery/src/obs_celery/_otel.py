@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from obs_core.integration import OtelInstrumentor, otel_instrumentor
 
 from obs_celery._instrument import instrument_celery, uninstrument_celery
 
-
-class CeleryInstrumentor:
-    """Instruments every app with the default options."""
-
-    def instrument(self, **_: Any) -> None:
-        """Call `instrument_celery`; the options of contrib's loader have no meaning here."""
-        instrument_celery()
-
-    def uninstrument(self, **_: Any) -> None:
-        """Call `uninstrument_celery`."""
-        uninstrument_celery()
+CeleryInstrumentor: type[OtelInstrumentor] = otel_instrumentor(
+    "CeleryInstrumentor", instrument_celery, uninstrument_celery
+)

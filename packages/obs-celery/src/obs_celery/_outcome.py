@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 from celery.exceptions import Ignore, Reject, Retry
-from obs_core.integration import error_message, error_type, record_error, truncate
-from opentelemetry.trace import Span, Status, StatusCode
+from obs_core.integration import error_message, error_type, fail, record_error, truncate
+from opentelemetry.trace import Span
 
 from obs_celery._options import Options
 
@@ -49,16 +49,10 @@ class Outcome:
         if isinstance(self.cause, Reject):
             span.set_attribute("celery.requeue", bool(self.cause.requeue))
             if not self.cause.requeue and "REJECTED" in options.error_states:
-                fail(span, self.cause, text)
+                fail(span, error_type(self.cause), text)
 
 
 _SUCCESS = Outcome("SUCCESS", None)
-
-
-def fail(span: Span, cause: BaseException | type[BaseException], reason: str) -> None:
-    """Mark `span` as failed without an exception record: nothing was raised in the task."""
-    span.set_attribute("error.type", error_type(cause))
-    span.set_status(Status(StatusCode.ERROR, reason))
 
 
 def outcome_of(

@@ -12,6 +12,7 @@ from celery import Celery, signals
 from celery.worker.request import Request
 from obs_core.integration import Patches, mark_worker_process
 
+from obs_celery._batches import watch_batches
 from obs_celery._beat import apply_entry
 from obs_celery._eager import CANVAS, apply_canvas
 from obs_celery._execute import Executions
@@ -22,16 +23,17 @@ from obs_celery._state import Setup, Setups
 from obs_celery._supervise import Supervisor, with_current_request
 
 Receiver = Callable[..., Any]
+Undo = Callable[[], None]
 
 
 class Installation:
-    """The instrumentation of this process: in place as long as any app is instrumented."""
+    """The changes to Celery, in place as long as any app is instrumented."""
 
     def __init__(self) -> None:
-        self.setups = Setups()
+        self._setups = Setups(self._connect)
         self._patches = Patches()
-        self._executions = Executions(self.setups, self._patches)
-        self._supervisor = Supervisor(self.setups)
+        self._executions = Executions(self._setups, self._watch_batches)
+        self._supervisor = Supervisor(self._setups)
         self._marked = False
 
     def _signals(self) -> list[tuple[Any, Receiver]]:
@@ -57,32 +59,36 @@ class Installation:
             (signals.beat_init, self._on_beat),
         ]
 
-    def add(self, app: Any | None, options: Options) -> None:
-        """Instrument `app` (None: all apps); the first call connects everything."""
-        first = not self.setups
-        self.setups.put(app, Setup(options))
-        if first:
-            for signal, receiver in self._signals():
-                signal.connect(receiver, weak=False)
-            self._patch()
+    def add(self, app: Any | None, options: Options) -> Undo:
+        """Instrument `app` (None: all apps); the undo ends live spans."""
+        setup = Setup(options)
+        remove = self._setups.add(app, setup)
+
+        def undo() -> None:
+            self._executions.abandon(setup)
+            remove()
+
+        return undo
+
+    def _connect(self) -> Undo:
+        for signal, receiver in self._signals():
+            signal.connect(receiver, weak=False)
+        self._patches = Patches()
+        self._patch()
+        return self._disconnect
 
     def _patch(self) -> None:
         """Wrap methods where no signal is enough: failed publishes, eager canvas, the request behind a signal."""
         wrap = self._patches.wrap
-        wrap(Celery, "send_task", partial(send_task, self.setups))
+        wrap(Celery, "send_task", partial(send_task, self._setups))
         wrap(Request, "cancel", self._supervisor.cancel)
         for name in ("on_failure", "on_timeout"):
             wrap(Request, name, with_current_request)
         for kind in CANVAS:
-            wrap(kind, "apply", partial(apply_canvas, self.setups))
+            wrap(kind, "apply", partial(apply_canvas, self._setups))
 
-    def remove(self, app: Any | None) -> None:
-        """Undo `add` for `app`; live spans end; the last call disconnects everything."""
-        setup = self.setups.take(app)
-        if setup is not None:
-            self._executions.abandon(setup)
-        if not self.setups:
-            self._disconnect()
+    def _watch_batches(self) -> None:
+        watch_batches(self._patches)
 
     def _disconnect(self) -> None:
         for signal, receiver in self._signals():
@@ -96,7 +102,7 @@ class Installation:
             stopped.disconnect(self._on_worker_shutdown)
 
     def _disconnect_last(self) -> None:
-        if not self.setups:
+        if not self._setups:
             signals.task_postrun.disconnect(self._executions.finished)
 
     def _mark_worker(self, active: bool) -> None:
@@ -124,8 +130,11 @@ class Installation:
         self._flush()
 
     def _flush(self) -> None:
-        flush(max((setup.options.flush_timeout_s for setup in self.setups), default=0.0))
+        flush(max((setup.options.flush_timeout_s for setup in self._setups), default=0.0))
 
 
 def _test_worker_stopped() -> Any:
     return getattr(sys.modules.get("celery.contrib.testing.worker"), "test_worker_stopped", None)
+
+
+installation = Installation()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,6 +9,7 @@ from weakref import WeakKeyDictionary
 from obs_core.integration import (
     Contrib,
     SpanPolicy,
+    Targets,
     call_contained,
     is_suppressed,
     package_tracer,
@@ -96,42 +96,14 @@ class Setup:
         return self._apps.setdefault(app, (broker, {}))
 
 
-class Setups:
+class Setups(Targets[Setup]):
     """The current setups: a setup for all apps, and setups for single apps, which go first."""
 
-    def __init__(self) -> None:
-        self._of_app: WeakKeyDictionary[Any, Setup] = WeakKeyDictionary()
-        self._of_all: Setup | None = None
-        self._has_own = False  # the truth of a WeakKeyDictionary costs as much as a look-up
+    __slots__ = ()
 
-    def find(self, app: Any) -> Setup | None:
-        """The setup for `app`; None where `app` is not instrumented, or contrib takes over."""
-        found = self._of_all
-        if self._has_own:
-            found = self._of_app.get(app, found)
+    def find(self, target: object) -> Setup | None:
+        """Return the setup for an app; None where the app is not instrumented, or contrib takes over."""
+        found = super().find(target)
         if found is None or _contrib.takes_over():
             return None
         return found
-
-    def put(self, app: Any | None, setup: Setup) -> None:
-        """Instrument `app` (None: every app without a separate setup) with `setup`."""
-        if app is None:
-            self._of_all = setup
-        else:
-            self._of_app[app] = setup
-            self._has_own = True
-
-    def take(self, app: Any | None) -> Setup | None:
-        """Remove and return the setup of `app`."""
-        if app is not None:
-            setup = self._of_app.pop(app, None)
-            self._has_own = bool(self._of_app)
-            return setup
-        setup, self._of_all = self._of_all, None
-        return setup
-
-    def __bool__(self) -> bool:
-        return self._of_all is not None or bool(self._of_app)
-
-    def __iter__(self) -> Iterator[Setup]:
-        return iter([*self._of_app.values(), *([self._of_all] if self._of_all else [])])

@@ -26,6 +26,7 @@ from obs_core.integration import (
     draw_span_id,
     error_message,
     error_type,
+    fail,
     record_error,
     span_ids_can_be_set,
     use_span_id,
@@ -35,7 +36,7 @@ from opentelemetry.trace import Span
 from obs_celery._attempt import attempt_of
 from obs_celery._message import ATTEMPT, drawn_span_id
 from obs_celery._options import Options
-from obs_celery._outcome import fail, unwrapped
+from obs_celery._outcome import unwrapped
 from obs_celery._propagation import extract
 from obs_celery._state import Setup, Setups
 
@@ -60,7 +61,7 @@ class _Verdict:
         if self.is_error and self.cause.__traceback__ is not None:
             record_error(span, self.cause)
         elif self.is_error:
-            fail(span, self.cause, self.reason)
+            fail(span, error_type(self.cause), self.reason)
 
 
 def with_current_request(original: RequestMethod, request: Any, *args: Any, **kwargs: Any) -> Any:
