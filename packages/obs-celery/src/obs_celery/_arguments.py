@@ -44,7 +44,9 @@ def _value(options: Options, name: str, value: object) -> AttributeValue:
     if isinstance(value, (bool, int, float)):
         return value
     limit = options.max_value_bytes
-    return truncate(value if isinstance(value, str) else saferepr(value, limit), limit)
+    if not isinstance(value, str):
+        value = saferepr(value, limit)
+    return truncate(value, limit)
 
 
 #: The tasks behind ``map``, ``starmap`` and chunks.

@@ -86,7 +86,7 @@ def attempt_of(
         started_s: When the attempt started, in seconds since the epoch; None: now.
     """
     facts = setup.facts(app, name)
-    links = _previous(request) if request.retries else []
+    links = _previous(request)
     if request.is_eager:
         wait_s, eta_delay_s = None, 0.0
     else:
@@ -107,7 +107,7 @@ def is_passage(setup: Setup, request: Any, context: Context) -> bool:
 
 
 def _previous(request: Any) -> list[Link]:
-    previous = previous_attempt(request)
+    previous = request.retries and previous_attempt(request)
     return [Link(previous)] if previous else []
 
 

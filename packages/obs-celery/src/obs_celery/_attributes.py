@@ -42,7 +42,6 @@ def message_attributes(
         attributes["messaging.destination.name"] = destination
     if routing_key is not None and known["messaging.system"] == "rabbitmq":
         attributes["messaging.rabbitmq.destination.routing_key"] = routing_key
-    body_id = chord_id(chord) if chord else None
-    if body_id is not None:
+    if chord and (body_id := chord_id(chord)):
         attributes["celery.chord.id"] = body_id
     return attributes

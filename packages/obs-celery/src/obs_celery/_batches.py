@@ -26,12 +26,13 @@ from obs_celery._state import Setup
 _raised: ContextVar[BaseException | None] = ContextVar("obs_celery_batch_raised", default=None)
 
 
-def batch_of(task: Any, args: Any) -> Sequence[Any] | None:
-    """Return the requests that a batch task is executed with; None for ordinary tasks."""
+def batch_of(task: Any, request: Any, args: Any) -> Sequence[Any]:
+    """Return the requests that a batch task is executed with; none for ordinary and eager tasks."""
     module = sys.modules.get("celery_batches")
-    if module is None or not isinstance(task, module.Batches):
-        return None
-    return args[0] if args and isinstance(args[0], list) and args[0] else None
+    if module is None or request.is_eager or not isinstance(task, module.Batches):
+        return ()
+    messages = next(iter(args or ()), None)
+    return messages if isinstance(messages, list) else ()
 
 
 def batch_attempt(setup: Setup, task: Any, requests: Sequence[Any]) -> Attempt:

@@ -74,15 +74,14 @@ def describe_broker(app: Any) -> Broker:
     if system in _LOCAL:
         return Broker(system)
     address, port = info.get("hostname"), info.get("port")
-    return Broker(
-        system,
-        str(address) if address else None,
-        port if isinstance(port, int) else None,
-        _topics(app) if system == "rabbitmq" else (),
-    )
+    host = str(address) if address else None
+    number = port if isinstance(port, int) else None
+    return Broker(system, host, number, _topics(system, app))
 
 
-def _topics(app: Any) -> tuple[tuple[str, str], ...]:
+def _topics(system: str, app: Any) -> tuple[tuple[str, str], ...]:
+    if system != "rabbitmq":
+        return ()
     queues = [queue for queue in app.amqp.queues.values() if queue.exchange]
     return tuple(_topic(queue) for queue in queues)
 

@@ -24,16 +24,19 @@ def _begin(setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwarg
     if is_passage(setup, request, context):
         return Passage(setup, task_id, context)
     attempt = attempt_of(setup, task.app, task.name, request, context)
-    span = _start_span(setup, task, request, attempt) if attempt.traced else None
-    if span is not None and attempt.facts.is_described and span.is_recording():
-        call_contained("task attributes", _describe, setup.options, span, task, args, kwargs)
+    span = None
+    if attempt.traced:
+        span = _start_span(setup, task, request, attempt)
+        if attempt.facts.is_described and span.is_recording():
+            call_contained("task attributes", _describe, setup.options, span, task, args, kwargs)
     return Execution(setup, task, task_id, request, attempt, span)
 
 
 def _begin_batch(setup: Setup, task: Any, task_id: str, messages: Sequence[Any]) -> Passage:
     attempt, request = batch_attempt(setup, task, messages), batch_request(messages)
-    span = attempt.start_span(setup, request) if attempt.traced else None
-    if span is not None:
+    span = None
+    if attempt.traced:
+        span = attempt.start_span(setup, request)
         span.set_attribute("celery.task.id", task_id)
         span.set_attribute("messaging.batch.message_count", len(messages))
         if setup.options.on_start is not None:
@@ -81,12 +84,12 @@ class Executions:
         if setup is None:
             return
         request = sender.request_stack.top
-        messages = None if request.is_eager else batch_of(sender, args)
-        if messages is None:
-            begun = _begin(setup, sender, task_id, request, args, kwargs)
-        else:
+        if messages := batch_of(sender, request, args):
             self._watch_batches()
             begun = _begin_batch(setup, sender, task_id, messages)
+        else:
+            begun = _begin(setup, sender, task_id, request, args, kwargs)
+        begun.enter()
         self._running.add(begun)
 
     def finished(

@@ -30,7 +30,7 @@ _terminate_handler_fired: Callable[[], bool] | None = getattr(
 class Passage:
     """An attempt that is not recorded, only executed in the producer's context."""
 
-    __slots__ = ("_context_token", "_outer", "setup", "span", "task_id")
+    __slots__ = ("_context", "_tokens", "setup", "span", "task_id")
 
     def __init__(
         self, setup: Setup, task_id: str, context: Context, span: Span | None = None
@@ -38,15 +38,22 @@ class Passage:
         self.setup = setup
         self.task_id = task_id
         self.span = span
-        self._outer = _executing.set(self)
-        self._context_token: Token[Context] = attach(
-            context if span is None else set_span_in_context(span, context)
-        )
+        self._context = context
+        self._tokens: tuple[Token[Passage | None], Token[Context]] | None = None
+
+    def enter(self) -> None:
+        """Make the attempt, and its span or context, the current ones."""
+        context = self._context
+        if self.span is not None:
+            context = set_span_in_context(self.span, context)
+        self._tokens = _executing.set(self), attach(context)
 
     def finish(self, state: str | None, result: object) -> None:
-        """Restore the context before."""
-        detach(self._context_token)
-        _executing.reset(self._outer)
+        """Restore what was current before `enter`."""
+        assert self._tokens is not None
+        outer, context_token = self._tokens
+        detach(context_token)
+        _executing.reset(outer)
 
     def abandon(self) -> None:
         """End the span of an execution that goes on without instrumentation."""
@@ -85,17 +92,20 @@ class Execution(Passage):
         self.task = task
         self.attempt = attempt
         self.supervised = not request.is_eager and drawn_span_id(request) is not None
+        self._handling: BaseException | None = None
+        self._started = 0.0
+
+    def enter(self) -> None:
+        """Begin the attempt."""
+        super().enter()
         self._handling = sys.exc_info()[1]
-        setup.metrics.started(attempt.facts.labels, attempt.wait_s)
+        self.setup.metrics.started(self.attempt.facts.labels, self.attempt.wait_s)
         self._started = time.perf_counter()
 
     def finish(self, state: str | None, result: object) -> None:
         """End the attempt as Celery says, or leave that to the main process when this process is being killed."""
         super().finish(state, result)
-        raised = sys.exc_info()[1]
-        if raised is self._handling:
-            raised = take_raised() if state == "FAILURE" and result is None else None
-        self._handling = None
+        raised = self._raised(is_unexplained=state == "FAILURE" and result is None)
         metrics, labels = self.setup.metrics, self.attempt.facts.labels
         metrics.active.add(-1, labels)
         if self.supervised and _is_being_killed(state, raised):
@@ -106,6 +116,14 @@ class Execution(Passage):
         )
         if self.span is not None:
             call_contained("task span", self._end_span, self.span, outcome)
+
+    def _raised(self, *, is_unexplained: bool) -> BaseException | None:
+        """Return the exception that is leaving the execution; an unexplained failure is a batch's."""
+        raised, handled = sys.exc_info()[1], self._handling
+        self._handling = None
+        if raised is not handled:
+            return raised
+        return take_raised() if is_unexplained else None
 
     def _end_span(self, span: Span, outcome: Outcome) -> None:
         try:

@@ -30,7 +30,7 @@ class Outcome:
     @property
     def error_type(self) -> str | None:
         """``error.type`` of a failure."""
-        return error_type(self.error) if self.error is not None else None
+        return None if self.error is None else error_type(self.error)
 
     def write_on(self, span: Span, options: Options) -> None:
         """Write the outcome on `span`."""
@@ -42,14 +42,20 @@ class Outcome:
 
     def _write_reason(self, span: Span, options: Options) -> None:
         assert self.cause is not None
-        reason = getattr(self.cause, "reason", None) if isinstance(self.cause, Reject) else None
-        text = str(reason) if reason is not None else error_message(self.cause)
+        text = _reason(self.cause)
         if text:
             span.set_attribute("celery.reason", truncate(text, options.max_value_bytes))
         if isinstance(self.cause, Reject):
             span.set_attribute("celery.requeue", bool(self.cause.requeue))
             if not self.cause.requeue and "REJECTED" in options.error_states:
                 fail(span, error_type(self.cause), text)
+
+
+def _reason(cause: BaseException) -> str:
+    """Return the reason that a rejecting task has given, or else the message."""
+    if isinstance(cause, Reject) and cause.reason is not None:
+        return str(cause.reason)
+    return error_message(cause)
 
 
 _SUCCESS = Outcome("SUCCESS", None)
@@ -68,7 +74,9 @@ def outcome_of(
     """
     if state == "SUCCESS" and raised is None:
         return _SUCCESS
-    cause = raised if raised is not None else unwrapped(result)
+    cause = raised
+    if cause is None:
+        cause = unwrapped(result)
     if cause is None:
         return _stateless(state)
     for kind, asked in _ASKED_FOR.items():
@@ -95,9 +103,6 @@ def _stateless(state: str | None) -> Outcome:
 
 def unwrapped(result: object) -> BaseException | None:
     """Return the exception in `result`, unwrapped from a pool's ExceptionWithTraceback; None for a value."""
-    inner = (
-        getattr(result, "exc", None)
-        if type(result).__name__ == "ExceptionWithTraceback"
-        else result
-    )
-    return inner if isinstance(inner, BaseException) else None
+    if type(result).__name__ == "ExceptionWithTraceback":
+        result = getattr(result, "exc", None)
+    return result if isinstance(result, BaseException) else None

@@ -75,11 +75,8 @@ def _extract_alone(request: Any) -> Context | None:
     found = _TRACEPARENT_FORMAT.fullmatch(str(fields.get(TRACEPARENT)))
     if found is None or not _speaks_w3c(propagate.get_global_textmap()):
         return None
-    span = (
-        NonRecordingSpan(_span_context(found))
-        if int(found[3], 16) & TraceFlags.SAMPLED
-        else _Unsampled(found)
-    )
+    is_sampled = int(found[3], 16) & TraceFlags.SAMPLED
+    span = NonRecordingSpan(_span_context(found)) if is_sampled else _Unsampled(found)
     return Context({_SPAN_KEY: span})
 
 
@@ -179,8 +176,10 @@ def lost_attempt(headers: object) -> Context | None:
 def span_context_of(context: Context) -> SpanContext | None:
     """Return the valid span context of `context`, or None."""
     span: Any = context.get(_SPAN_KEY)
-    found: SpanContext | None = span.get_span_context() if span is not None else None
-    return found if found is not None and found.is_valid else None
+    if span is None:
+        return None
+    found: SpanContext = span.get_span_context()
+    return found if found.is_valid else None
 
 
 def is_unsampled(context: Context) -> bool:

@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
 from obs_celery._execution import previous_of_retry
-from obs_celery._message import RELATION_HEADER, chord_id
+from obs_celery._message import RELATION_HEADER, Message, chord_id
 from obs_celery._propagation import lost_attempt, span_context_of, write_headers
 from obs_celery._state import Setup, Setups
 
@@ -82,6 +82,11 @@ class _Publication:
         )
         self._context_token = attach(set_span_in_context(self.span, context))
 
+    def call_hook(self, sender: str, headers: MutableMapping[str, Any]) -> None:
+        hook, span = self.setup.options.on_publish, self.span
+        if hook is not None and span is not None and span.is_recording():
+            call_contained("on_publish", hook, span, sender, headers)
+
     def fail(self, error: BaseException) -> None:
         if not self._is_started:
             call_contained("publish span", self.start, {})
@@ -132,35 +137,32 @@ def write_message(
     publication = _publishing.get()
     if publication is None:
         return
-    # protocol 2 has the task's fields in the headers, protocol 1 in the body
-    fields, more = (headers, body[2]) if "id" in headers else (body, body)
-    call_contained(
-        "publish span", publication.start, fields, more.get("chord"), exchange, routing_key
-    )
-    retries, previous = fields.get("retries") or 0, None
-    # what a task of a worker sends has it as its parent, in protocol 2
-    task = (
-        publication.app.current_worker_task if fields is body or fields.get("parent_id") else None
-    )
-    if task is not None:
-        _keep_chord_together(task, fields, headers)
-        if retries and task.request.id == fields.get("id"):
-            previous = previous_of_retry(task.request, headers)
-    write_headers(headers, retries, previous)
-    hook = publication.setup.options.on_publish
-    if hook is not None and publication.span is not None and publication.span.is_recording():
-        call_contained("on_publish", hook, publication.span, sender, headers)
+    message = Message(headers, body)
+    place = exchange, routing_key
+    call_contained("publish span", publication.start, message.fields, message.chord, *place)
+    write_headers(headers, message.retries, _previous(publication.app, message))
+    publication.call_hook(sender, headers)
 
 
-def _keep_chord_together(
-    task: Any, fields: Mapping[str, Any], headers: MutableMapping[str, Any]
-) -> None:
+def _previous(app: Any, message: Message) -> str | None:
+    """Return the name of the attempt that `message` repeats, if this worker executes that attempt now."""
+    task = message.sender(app)
+    if task is None:
+        return None
+    _keep_chord_together(task, message)
+    if not message.retries or task.request.id != message.fields.get("id"):
+        return None
+    return previous_of_retry(task.request, message.headers)
+
+
+def _keep_chord_together(task: Any, message: Message) -> None:
     """Let a chord's body join the trace of the header that completed the chord, also where the consumer prefers links.
 
     `task` is sending: that header, or Celery's own task that has waited for all headers.
     """
-    if RELATION_HEADER in headers:
+    if RELATION_HEADER in message.headers:
         return
-    completes = chord_id(task.request.chord) == fields.get("id")
-    if completes or (task.name == _CHORD_UNLOCK and fields.get("task") != _CHORD_UNLOCK):
-        headers[RELATION_HEADER] = "parent"
+    completes = chord_id(task.request.chord) == message.fields.get("id")
+    has_waited = task.name == _CHORD_UNLOCK and message.fields.get("task") != _CHORD_UNLOCK
+    if completes or has_waited:
+        message.headers[RELATION_HEADER] = "parent"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +32,7 @@ from obs_core.integration import (
 )
 from opentelemetry.trace import Span
 
-from obs_celery._attempt import attempt_of
+from obs_celery._attempt import Attempt, attempt_of
 from obs_celery._message import ATTEMPT, drawn_span_id
 from obs_celery._options import Options
 from obs_celery._outcome import unwrapped
@@ -54,6 +53,11 @@ class _Verdict:
     reason: str
     cause: BaseException
     is_error: bool = True
+
+    @property
+    def error_type(self) -> str | None:
+        """``error.type`` of an error."""
+        return error_type(self.cause) if self.is_error else None
 
     def write_on(self, span: Span) -> None:
         span.set_attribute("celery.state", self.state)
@@ -131,9 +135,11 @@ class Supervisor:
         if setup is None:
             return
         running = self._take(request)
-        if terminated and running is None:
-            return  # a greenlet records its own end; any other attempt has been recorded already
-        started_s = running.time_start if terminated else None
+        started_s = None
+        if terminated:
+            if running is None:
+                return  # a greenlet records its own end; any other attempt has been recorded already
+            started_s = running.time_start
         verdict = _revocation(setup.options, terminated, signum, expired)
         _record(setup, sender.app, sender.name, request, verdict, started_s)
 
@@ -162,7 +168,9 @@ class Supervisor:
     def _take_handled(self) -> Any:
         """Return the running request whose end Celery is handling, once."""
         handled = _handled.get()
-        return self._running.pop(_attempt(handled), None) if handled is not None else None
+        if handled is None:
+            return None
+        return self._running.pop(_attempt(handled), None)
 
     def _record_running(self, task: Any, running: Any, verdict: _Verdict) -> None:
         setup = self._setups.find(task.app)
@@ -194,19 +202,25 @@ def _record(
 ) -> None:
     """Export the attempt's span, from `started_s` (epoch; None: never started) until now."""
     attempt = attempt_of(setup, app, name, request, extract(request), started_s)
-    error = error_type(verdict.cause) if verdict.is_error else None
     duration_s = time.time() - started_s if started_s else None
-    setup.metrics.ended(attempt.facts.labels, verdict.state, error, duration_s)
-    if not attempt.traced:
-        return
+    setup.metrics.ended(attempt.facts.labels, verdict.state, verdict.error_type, duration_s)
+    if attempt.traced:
+        span = _start_span(setup, attempt, request, started_s)
+        verdict.write_on(span)
+        span.end()
+
+
+def _start_span(setup: Setup, attempt: Attempt, request: Any, started_s: float | None) -> Span:
+    """Start the span under the id that the child was given, where ids can be set."""
+    start_time = int(started_s * 1e9) if started_s else None
     drawn = drawn_span_id(request)
-    agreed = drawn is not None and span_ids_can_be_set(setup.options.tracer_provider)
-    with use_span_id(drawn) if drawn is not None and agreed else nullcontext():
-        span = attempt.start_span(setup, request, int(started_s * 1e9) if started_s else None)
-    if started_s and not agreed:
+    if drawn is not None and span_ids_can_be_set(setup.options.tracer_provider):
+        with use_span_id(drawn):
+            return attempt.start_span(setup, request, start_time)
+    span = attempt.start_span(setup, request, start_time)
+    if started_s:
         span.set_attribute("celery.lost", True)
-    verdict.write_on(span)
-    span.end()
+    return span
 
 
 def _forks(pool: Any) -> bool:
