@@ -44,9 +44,9 @@ def _value(options: Options, name: str, value: object) -> AttributeValue:
     if isinstance(value, (bool, int, float)):
         return value
     limit = options.max_value_bytes
-    if not isinstance(value, str):
-        value = saferepr(value, limit)
-    return truncate(value, limit)
+    if isinstance(value, str):
+        return truncate(value, limit)
+    return truncate(saferepr(value, limit), limit)
 
 
 #: The tasks behind ``map``, ``starmap`` and chunks.

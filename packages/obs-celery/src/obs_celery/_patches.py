@@ -10,13 +10,12 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.worker.request import Request
-from obs_core.integration import Patches, mark_worker_process
+from obs_core.integration import Patches, flush_within, mark_worker_process
 
 from obs_celery._batches import watch_batches
 from obs_celery._beat import apply_entry
 from obs_celery._eager import CANVAS, apply_canvas
 from obs_celery._execute import Executions
-from obs_celery._flush import flush
 from obs_celery._options import Options
 from obs_celery._publish import send_task, write_message
 from obs_celery._state import Setup, Setups
@@ -130,7 +129,7 @@ class Installation:
         self._flush()
 
     def _flush(self) -> None:
-        flush(max((setup.options.flush_timeout_s for setup in self._setups), default=0.0))
+        flush_within(max((setup.options.flush_timeout_s for setup in self._setups), default=0.0))
 
 
 def _test_worker_stopped() -> Any:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from obs_core.integration import call_contained, current_manager
 from opentelemetry import metrics, trace
 
+from obs_core._safety.containment import call_contained
+from obs_core._setup.manager import current_manager
 
-def flush(timeout_s: float) -> None:
-    """Flush spans and metrics; return after `timeout_s` seconds at the latest, even if provider or collector hang."""
-    flushing = threading.Thread(
-        target=_flush, args=(timeout_s,), name="obs-celery-flush", daemon=True
-    )
+
+def flush_within(timeout_s: float) -> None:
+    """Flush spans and metrics; return after `timeout_s` seconds at the latest, even if provider or collector hang.
+
+    For the hooks of a worker that is stopping. Works with any provider; never raises.
+    """
+    flushing = threading.Thread(target=_flush, args=(timeout_s,), name="obs-flush", daemon=True)
     try:
         flushing.start()
     except RuntimeError:
