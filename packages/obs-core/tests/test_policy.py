@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from obs_core.integration import SpanPolicy, is_suppressed, suppress_http
+from obs_core.integration import SpanPolicy, is_suppressed, suppress_all, suppress_http
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, set_value
 from opentelemetry.sdk.trace import TracerProvider
@@ -61,3 +61,10 @@ def test_an_unsampled_parent_decides_where_the_sampler_always_keeps_its_decision
         False,
     )
     assert SpanPolicy(provider(ALWAYS_ON)).wants_span(below(sampled=False))
+
+
+def test_a_context_in_which_nothing_is_recorded() -> None:
+    """As inside ``suppress_instrumentation()``; what else the context holds stays."""
+    context = suppress_all(below(sampled=True))
+    assert is_suppressed(context)
+    assert trace.get_current_span(context).get_span_context().trace_id == 1

@@ -25,7 +25,13 @@ from obs_core._integrations.options import (
 )
 from obs_core._integrations.otel import OtelInstrumentor, otel_instrumentor
 from obs_core._integrations.patches import Patches
-from obs_core._integrations.policy import Roots, SpanPolicy, is_suppressed, suppress_http
+from obs_core._integrations.policy import (
+    Roots,
+    SpanPolicy,
+    is_suppressed,
+    suppress_all,
+    suppress_http,
+)
 from obs_core._integrations.registry import (
     InstrumentationHandle,
     active_instrumentations,
@@ -97,6 +103,7 @@ __all__ = [
     "semconv_opt_in",
     "span_ids_can_be_set",
     "stable_semconv",
+    "suppress_all",
     "suppress_http",
     "truncate",
     "uninstrument",

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from obs_core.integration import SpanPolicy, error_type, fail, package_tracer
+from obs_core.integration import SpanPolicy, error_type, fail, package_tracer, suppress_all
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import (
@@ -23,9 +23,6 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._options import Options
-
-# the two context keys that opentelemetry-instrumentation's suppress_instrumentation() sets
-_SUPPRESSED = ("suppress_instrumentation", otel_context._SUPPRESS_INSTRUMENTATION_KEY)
 
 
 class Origin:
@@ -47,10 +44,7 @@ class Origin:
 @contextmanager
 def no_spans() -> Iterator[None]:
     """Run a block in which no instrumentation makes a span."""
-    context = otel_context.get_current()
-    for key in _SUPPRESSED:
-        context = otel_context.set_value(key, True, context)
-    token = otel_context.attach(context)
+    token = otel_context.attach(suppress_all())
     try:
         yield
     finally:

@@ -46,6 +46,17 @@ def suppress_http(context: Context | None = None) -> Context:
     return set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context)
 
 
+def suppress_all(context: Context | None = None) -> Context:
+    """Return `context` (default: the current context) with all instrumentations suppressed.
+
+    For a library's own recurring work, which is no part of a request.
+    """
+    found = get_current() if context is None else context
+    for key in _SUPPRESSED:
+        found = set_value(key, True, found)
+    return found
+
+
 class SpanPolicy:
     """Decides for each call whether a span is wanted. Thread-safe and fork-safe.
 
