@@ -126,9 +126,7 @@ OPERATIONS = st.one_of(
     st.tuples(
         st.just("record_exception"), st.sampled_from([ValueError("x"), KeyError()]), GIVEN, TIMES
     ),
-    st.tuples(
-        st.just("__exit__"), st.none(), st.sampled_from([None, ValueError("x")]), st.none()
-    ),
+    st.tuples(st.just("__exit__"), st.none(), st.sampled_from([None, ValueError("x")]), st.none()),
     st.tuples(st.just("start"), TIMES),
     st.tuples(st.just("end"), TIMES),
     st.tuples(st.just("is_recording")),
@@ -174,7 +172,9 @@ def appearance(span: sdk.ReadableSpan) -> tuple[Any, ...]:
         [(e.name, e.timestamp, repr(list((e.attributes or {}).items()))) for e in span.events],
         [(link.context, repr(list((link.attributes or {}).items()))) for link in span.links],
         (span.dropped_attributes, span.dropped_events, span.dropped_links),
-        outcome(span.to_json)[:1] if "Unprintable" in repr(span.attributes) else outcome(span.to_json),
+        outcome(span.to_json)[:1]
+        if "Unprintable" in repr(span.attributes)
+        else outcome(span.to_json),
     )
 
 
