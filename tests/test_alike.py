@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -18,10 +19,11 @@ from obs_core import (
     setup_tracing,
     trace_function,
 )
-from obs_core.integration import REDACTED
+from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
+from obs_core.integration import REDACTED, active_instrumentations
 from obs_core.testing import SpanRecorder, record_spans
-from obs_db import instrument_sqlalchemy
-from obs_grpc import instrument_grpc_client
+from obs_db import instrument_redis, instrument_sqlalchemy
+from obs_grpc import instrument_grpc_client, instrument_grpc_server
 from obs_http import instrument_fastapi, instrument_httpx, instrument_requests
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -284,3 +286,62 @@ def test_the_correlation_id_leaves_only_where_it_is_propagated(
             sent = send(stack)
         trace_id = f"{root.get_span_context().trace_id:032x}"
     assert (trace_id in sent, "order-4711" in sent) == (True, propagation)
+
+
+#: For all targets: what instruments, and the classes and modules that it changes.
+EVERYWHERE: dict[Callable[..., Any], tuple[str, ...]] = {
+    instrument_boto3: ("botocore.client:BaseClient", "aiobotocore.client:AioBaseClient"),
+    instrument_celery: ("celery:Celery", "celery.worker.request:Request"),
+    instrument_fastapi: ("fastapi.applications:FastAPI", "starlette.applications:Starlette"),
+    instrument_grpc_client: ("grpc:", "grpc.aio:"),
+    instrument_grpc_server: ("grpc:", "grpc.aio:"),
+    instrument_httpx: ("httpx:Client", "httpx:AsyncClient"),
+    instrument_redis: ("redis:Redis", "redis.client:Pipeline", "redis.asyncio:Redis"),
+    instrument_requests: ("requests:Session",),
+    instrument_sqlalchemy: (),
+}
+each_instrument = pytest.mark.parametrize(
+    "instrument", EVERYWHERE, ids=lambda function: function.__name__
+)
+
+
+@each_instrument
+def test_a_second_call_with_other_options_says_so(instrument: Callable[..., Any]) -> None:
+    """The same options, or none, return the handle of the first call, which stays in force."""
+    first = instrument(tracer_provider=TracerProvider(shutdown_on_exit=False))
+    try:
+        assert instrument() is first
+        with pytest.raises(AlreadyConfiguredError, match="with another tracer_provider: give all"):
+            instrument(tracer_provider=TracerProvider(shutdown_on_exit=False))
+        assert first.is_active
+    finally:
+        first.uninstrument()
+
+
+@each_instrument
+def test_uninstrumenting_puts_back_exactly_what_was_there(instrument: Callable[..., Any]) -> None:
+    """The second time as well."""
+    changed = [_named(path) for path in EVERYWHERE[instrument]]
+    before = [dict(vars(owner)) for owner in changed]
+    for _ in range(2):
+        handle = instrument()
+        now = [dict(vars(owner)) for owner in changed]
+        assert not changed or now != before
+        handle.uninstrument()
+        assert [dict(vars(owner)) for owner in changed] == before
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    found = import_module(module)
+    return getattr(found, name) if name else found
+
+
+@each_instrument
+def test_a_wrong_option_raises_at_once(instrument: Callable[..., Any]) -> None:
+    """Nothing is instrumented then."""
+    names = set(instrument.__kwdefaults__)
+    wrong = next(name for name in ("exclude", "exclude_services", "roots") if name in names)
+    with pytest.raises(ConfigurationError, match=wrong):
+        instrument(**{wrong: "no such thing"})
+    assert active_instrumentations() == []
