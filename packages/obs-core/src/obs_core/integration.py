@@ -1,5 +1,11 @@
 """The parts that integrations (``obs-yours``) are built on: public, documented, and versioned.
 
+- Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `otel_instrumentor`, `require`.
+- Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`.
+- Context: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
+- Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
+- Options: `check_choice`, `check_names`, `check_number`, `check_callable`, `option_error`, `Globs`.
+
 See ``docs/writing-an-integration.md``.
 """
 

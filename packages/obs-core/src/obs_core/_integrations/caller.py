@@ -1,4 +1,4 @@
-"""Whether a task queue's own code calls a client library, and not the application."""
+"""Calls of a client library by a task queue's own code, and not by the application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether OpenTelemetry's own instrumentation of the same library is active."""
+"""OpenTelemetry's own instrumentation of the same library: active or not."""
 
 from __future__ import annotations
 

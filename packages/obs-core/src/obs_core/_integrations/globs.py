@@ -20,7 +20,8 @@ class Globs:
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         self.patterns: tuple[str, ...] = tuple(patterns)
-        self._match = re.compile("|".join(map(translate, self.patterns)) or _NOTHING).match
+        expressions = [translate(pattern) for pattern in self.patterns] or [_NOTHING]
+        self._match = re.compile("|".join(expressions)).match
 
     def matches(self, name: str) -> bool:
         """Whether any of the patterns matches the whole of `name`."""

@@ -46,7 +46,7 @@ class Patches:
             self.wrap(owner, name, wrapper)
 
     def _around(self, original: Callable[..., Any], wrapper: Callable[..., Any]) -> Any:
-        # others may have wrapped our wrapper since, or kept it; after `undo` it only passes calls on
+        # another library may hold this wrapper after `undo`; calls are then only passed on
         @functools.wraps(original)
         def method(*args: Any, **kwargs: Any) -> Any:
             if self._is_on:
@@ -66,7 +66,7 @@ class Patches:
         self._undo.append(functools.partial(_restore, owner, name, before, replacement))
 
     def undo(self) -> None:
-        """Restore everything, in reverse order; a wrapper that others have wrapped stays, without effect."""
+        """Restore all methods, in reverse order; below the wrapper of another library, ours stays without effect."""
         self._is_on = False
         while self._undo:
             self._undo.pop()()
@@ -74,7 +74,7 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class _Wrapper:
-    """A wrapper of ours, known by itself: others who wrap it copy its attributes."""
+    """The mark of a wrapper, with the function: `functools.wraps` copies marks to further wrappers."""
 
     function: Callable[..., Any]
     original: Any
@@ -82,7 +82,7 @@ class _Wrapper:
 
 
 def _without_undone(found: Any) -> Any:
-    """Return what `found` wraps, where `found` is a wrapper of ours without effect that others had wrapped."""
+    """Return the function below `found`, if `found` is a wrapper of patches that have been undone."""
     mark = getattr(found, "__obs_wrapper__", None)
     if mark is None or mark.function is not found or mark.patches._is_on:
         return found
@@ -90,7 +90,7 @@ def _without_undone(found: Any) -> Any:
 
 
 def _restore(owner: Any, name: str, before: object, replacement: object) -> None:
-    # a wrapper that others have put around ours since would go with ours
+    # the wrapper that another library has put around ours since would go with ours
     if vars(owner).get(name) is not replacement:
         return
     if before is _ABSENT:

@@ -94,8 +94,10 @@ class SpanPolicy:
         if is_suppressed(found, http=self._http):
             return False
         parent = found.get(SPAN_KEY)
-        parent_context = parent.get_span_context() if isinstance(parent, trace.Span) else None
-        if parent_context is None or not parent_context.is_valid:
+        if not isinstance(parent, trace.Span):
+            return self.wants_root()
+        parent_context = parent.get_span_context()
+        if not parent_context.is_valid:
             return self.wants_root()
         return bool(parent_context.trace_flags & 1) or not self.follows_parent
 

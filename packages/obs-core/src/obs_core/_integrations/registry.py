@@ -71,7 +71,7 @@ class _Registry:
         options: Options,
         defaults: Options,
     ) -> InstrumentationHandle:
-        key = (name, id(target) if target is not None else None)
+        key = _key(name, target)
         with self._lock:
             present = self._handles.get(key)
             if present is not None and present.is_active:
@@ -99,13 +99,17 @@ class _Registry:
             self._handles.pop(key, None)
 
     def uninstrument(self, name: str, target: object | None) -> None:
-        handle = self._handles.get((name, id(target) if target is not None else None))
+        handle = self._handles.get(_key(name, target))
         if handle is not None:
             handle.uninstrument()
 
     def active(self) -> list[str]:
         with self._lock:
             return sorted({handle.name for handle in self._handles.values() if handle.is_active})
+
+
+def _key(name: str, target: object | None) -> tuple[str, Hashable]:
+    return name, None if target is None else id(target)
 
 
 _registry = _Registry()

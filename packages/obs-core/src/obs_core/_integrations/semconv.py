@@ -46,8 +46,7 @@ class FormerNames:
         self._opt_in = opt_in
         #: Stable name → former names.
         self.names: Mapping[str, tuple[str, ...]] = {
-            stable: (former,) if isinstance(former, str) else former
-            for stable, former in names.items()
+            stable: _several(former) for stable, former in names.items()
         }
         self._values = values or {}
 
@@ -67,14 +66,21 @@ class FormerNames:
 
     def added_to(self, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
         """Return `attributes` with the former names in addition; the same object where there are none."""
-        return {**attributes, **self.of(attributes)} if self.names else attributes
+        if not self.names:
+            return attributes
+        return {**attributes, **self.of(attributes)}
 
     def _value(self, former: str, value: AttributeValue) -> AttributeValue:
-        convert = self._values.get(former)
-        return value if convert is None else convert(value)
+        if convert := self._values.get(former):
+            return convert(value)
+        return value
 
     def __bool__(self) -> bool:
         return bool(self.names)
+
+
+def _several(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 #: For where the environment asks for the stable names alone.

@@ -81,17 +81,21 @@ class SpanShape:
 
     def value(self, key: str, value: AttributeValue) -> AttributeValue | None:
         """Return the value to record under `key`, or None; a filter that raises must not leak the value."""
-        shaped = (
-            call_contained("attribute", self.attribute, key, value) if self.attribute else value
-        )
+        shaped: AttributeValue | None = value
+        if self.attribute:
+            shaped = call_contained("attribute", self.attribute, key, value)
         if self.max_value_bytes is not None and isinstance(shaped, str):
             return truncate(shaped, self.max_value_bytes)
         return shaped
 
     def attributes(self, attributes: Attributes) -> dict[str, AttributeValue]:
         """The attributes to record of those given."""
-        shaped = ((key, self.value(key, value)) for key, value in (attributes or {}).items())
-        return {key: value for key, value in shaped if value is not None}
+        shaped: dict[str, AttributeValue] = {}
+        for key, value in (attributes or {}).items():
+            kept = self.value(key, value)
+            if kept is not None:
+                shaped[key] = kept
+        return shaped
 
 
 class ShapingTracerProvider(trace.TracerProvider):

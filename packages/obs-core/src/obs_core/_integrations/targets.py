@@ -1,4 +1,4 @@
-"""The instrumented targets of a library (apps, engines, clients, sessions), each with its options."""
+"""The instrumented targets of a library (apps, engines, clients, sessions) and their options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Targets(Generic[V]):
-    """A value for each single target, and a value for all other targets, made before or after.
+    """A value for each single target, and a value for all remaining targets, made before or after.
 
     The value is the caller's: the options, or an object made of them. Targets are held weakly. Thread-safe.
 
@@ -69,5 +69,6 @@ class Targets(Generic[V]):
         return self._of_all is not None or bool(self._of_single)
 
     def __iter__(self) -> Iterator[V]:
-        values = list(self._of_single.values())
-        return iter(values if self._of_all is None else [*values, self._of_all])
+        yield from list(self._of_single.values())
+        if self._of_all is not None:
+            yield self._of_all

@@ -30,15 +30,17 @@ def compare(
 
 
 def _lines(parts: Mapping[str, object], attributes: Mapping[str, Any]) -> list[str]:
-    head = [f"{name}: {value!r}" for name, value in parts.items()]
-    return head + [f"{key} = {_text(attributes[key])}" for key in sorted(attributes)]
+    lines = [f"{name}: {value!r}" for name, value in parts.items()]
+    lines += [f"{key} = {_text(attributes[key])}" for key in sorted(attributes)]
+    return lines
 
 
 def _text(value: object) -> str:
     if value is ANY:
         return "..."
-    # the SDK keeps a list as a tuple
-    return repr(tuple(value) if isinstance(value, list) else value)
+    if isinstance(value, list):  # the SDK keeps a tuple
+        value = tuple(value)
+    return repr(value)
 
 
 def _parts(span: ReadableSpan, spans: Iterable[ReadableSpan]) -> dict[str, object]:

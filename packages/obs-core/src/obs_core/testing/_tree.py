@@ -53,6 +53,8 @@ def render_tree(spans: Iterable[TreeSpan], *, attributes: Iterable[str] = ()) ->
 
 
 def _line(span: TreeSpan, keys: tuple[str, ...]) -> str:
-    error = " ERROR" if span.status == "ERROR" else ""
-    extra = "".join(f" {key}={span.attributes[key]!r}" for key in keys if key in span.attributes)
-    return f"{span.name} [{span.kind}]{error}{extra}"
+    line = f"{span.name} [{span.kind}]"
+    if span.status == "ERROR":
+        line += " ERROR"
+    shown = [key for key in keys if key in span.attributes]
+    return line + "".join(f" {key}={span.attributes[key]!r}" for key in shown)

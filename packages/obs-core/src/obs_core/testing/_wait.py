@@ -30,7 +30,8 @@ def wait_until(
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         if time.monotonic() >= deadline:
-            text = message if isinstance(message, str) else message()
-            raise AssertionError(f"after {timeout_s:g} s: {text}")
+            if not isinstance(message, str):
+                message = message()
+            raise AssertionError(f"after {timeout_s:g} s: {message}")
         time.sleep(_POLL_INTERVAL_S)
     return found
