@@ -390,7 +390,7 @@ def test_a_propagator_that_raises_costs_the_context_alone(
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("obs_grpc._metadata.inject", broken)
+    monkeypatch.setattr("obs_grpc._propagation.inject", broken)
     assert channel.unary_unary(path("unary_unary"))(b"x", metadata=METADATA) == b"x"
     assert service.metadata == list(METADATA)
     assert len(spans) == 1

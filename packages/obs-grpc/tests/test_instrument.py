@@ -24,10 +24,6 @@ from obs_grpc import (
     uninstrument_grpc_client,
     uninstrument_grpc_server,
 )
-from obs_grpc._instrument import (
-    instrument_clients_automatically,
-    instrument_servers_automatically,
-)
 from obs_grpc_matrix import AioEcho, Echo
 from obs_grpc_servers import aio_serving, handlers, path, serving, wait_for_spans
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -258,17 +254,32 @@ def test_nothing_is_kept_alive(spans: SpanRecorder) -> None:
 
 
 def test_wrong_arguments_say_what_to_do() -> None:
-    """Bad configuration raises at set-up: what, the value, the fix."""
-    with pytest.raises(
-        ConfigurationError, match=r"takes a grpc.Channel or grpc.aio.Channel, not 'localhost:50051'"
-    ):
+    """Bad configuration raises at the call: the option, the value, the fix."""
+    with pytest.raises(ConfigurationError, match=r"channel='localhost:50051' .* give a grpc.Chan"):
         instrument_grpc_client("localhost:50051")
-    with pytest.raises(ConfigurationError, match=r"takes a grpc.Server or grpc.aio.Server, not 7"):
+    with pytest.raises(ConfigurationError, match=r"server=7 is not valid: give a grpc.Server"):
         instrument_grpc_server(7)
-    with pytest.raises(ConfigurationError, match=r"exclude_services is 'a.B'; give a list"):
-        instrument_grpc_client(exclude_services="a.B")
-    with pytest.raises(ConfigurationError, match="filter_ is 3; give a callable"):
-        instrument_grpc_server(filter_=3)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"exclude": "a.B"},
+        {"exclude": 3},
+        {"exclude": [b"a.B"]},
+        {"exclude": None},
+        {"include_message_events": "yes"},
+        {"identity_from_baggage": None},
+    ],
+    ids=str,
+)
+def test_wrong_options_say_what_to_do(wrong: dict[str, Any]) -> None:
+    """An option of the wrong kind raises at the call: the option, the value, the fix."""
+    ((name, value),) = wrong.items()
+    for target in (None, grpc.server(futures.ThreadPoolExecutor(1))):
+        with pytest.raises(ConfigurationError) as refused:
+            instrument_grpc_server(target, **wrong)  # type: ignore[call-overload]
+        assert str(refused.value).startswith(f"{name}={value!r} is not valid: ")
 
 
 def test_contrib_active_is_not_doubled(
@@ -322,8 +333,8 @@ def test_entry_points() -> None:
         for found in entry_points(group="obs_core.instrumentors")
         if found.value.startswith("obs_grpc")
     }
-    assert ours["grpc_client"].load() is instrument_clients_automatically
-    assert ours["grpc_server"].load() is instrument_servers_automatically
+    assert ours["grpc_client"].load() is instrument_grpc_client
+    assert ours["grpc_server"].load() is instrument_grpc_server
     for found in entry_points(group="opentelemetry_instrumentor"):
         if found.value.startswith("obs_grpc"):
             instrumentor = found.load()()
@@ -378,21 +389,17 @@ def test_a_second_call_with_other_options_says_so(side: str, of: str) -> None:
         side
     ]
     if of != "one":
-        instrument(message_events=True)
+        instrument(include_message_events=True)
     target = _channel_or_server(side) if of != "all" else None
-    first = instrument(target, message_events=True)
-    assert instrument(target, message_events=True) is first
-    automatic = {
-        "client": instrument_clients_automatically,
-        "server": instrument_servers_automatically,
-    }[side]
+    first = instrument(target, include_message_events=True)
+    assert instrument(target, include_message_events=True) is first
     if of == "all":
-        assert automatic() is first
-    with pytest.raises(AlreadyConfiguredError, match=r"grpc_.* another excluded"):
-        instrument(target, exclude_services=["a.B"])
+        assert instrument() is first
+    with pytest.raises(AlreadyConfiguredError, match=r"grpc_.* another exclude: "):
+        instrument(target, exclude=["a.B"])
     if of != "one of all":
         uninstrument(target)
-        instrument(target, exclude_services=["a.B"])
+        instrument(target, exclude=["a.B"])
         uninstrument(target)
     if of != "all" and side == "client":
         first.close()

@@ -48,8 +48,8 @@ def test_health_and_reflection_are_not_traced(spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("RPC-07")
 def test_health_and_reflection_on_request(spans: SpanRecorder) -> None:
-    """``exclude_services=()`` traces them as well; Watch, served through grpc's experimental callbacks, on the client alone."""
-    probe(exclude_services=())
+    """``exclude=()`` traces them as well; Watch, served through grpc's experimental callbacks, on the client alone."""
+    probe(exclude=())
     wait_for_spans(spans, 5)
     assert {span.attributes["rpc.method"] for span in spans} == {
         "Check",
@@ -58,27 +58,50 @@ def test_health_and_reflection_on_request(spans: SpanRecorder) -> None:
     }
 
 
-@pytest.mark.promise("RPC-07")
-def test_filters_combine(spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's filter, contrib's filters, the environment and the default all exclude; none takes another one back."""
-    from opentelemetry.instrumentation.grpc import filters
-
-    monkeypatch.setenv("OTEL_PYTHON_GRPC_EXCLUDED_SERVICES", "env.One, env.Two")
-    traced = filters.negate(filters.method_prefix("Hidden"))  # type: ignore[no-untyped-call]
-    with serving(handlers(unary_unary=unary_unary), instrument=lambda server: server) as address:
-        channel = instrument_grpc_client(grpc.insecure_channel(address), filter_=traced)
-        for method in (
-            "/a.B/Shown",
-            "/a.B/HiddenOne",
-            "/env.One/Shown",
-            "/env.Two/Shown",
-            "/grpc.health.v1.Health/Shown",
-        ):
+def names_of_spans(spans: SpanRecorder, methods: list[str], **options: Any) -> list[str]:
+    """Call each method, which the server does not know, through a channel with `options`; return the new spans' names."""
+    before = len(spans)
+    with (
+        serving(handlers(unary_unary=unary_unary), instrument=lambda server: server) as address,
+        instrument_grpc_client(grpc.insecure_channel(address), **options) as channel,
+    ):
+        for method in methods:
             with pytest.raises(grpc.RpcError):
                 channel.unary_unary(method)(b"x")
-        channel.close()
-    assert [span.name for span in spans] == ["a.B/Shown"]
-    probe(filter_=lambda details: True)
+    return [span.name for span in spans][before:]
+
+
+METHODS = ["/a.B/Shown", "/a.B/HiddenOne", "/env.One/Shown", "/env.Two/Shown", "/c.D/Shown"]
+
+
+@pytest.mark.promise("RPC-07")
+@pytest.mark.parametrize(
+    "exclude",
+    [
+        ["a.B/HiddenOne", "c.D"],
+        ("/a.B/HiddenOne", "/c.D/Shown"),
+        {"a.B/Hidden*", "c.*"},
+        lambda details: details.method in ("/a.B/HiddenOne", "/c.D/Shown"),
+    ],
+    ids=["names", "as sent", "globs", "function"],
+)
+def test_excluded_services_and_methods(
+    spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch, exclude: Any
+) -> None:
+    """Names and globs of services and methods, or a function; the environment's services are excluded as well."""
+    monkeypatch.setenv("OTEL_PYTHON_GRPC_EXCLUDED_SERVICES", "env.One, env.Two")
+    assert names_of_spans(spans, METHODS, exclude=exclude) == ["a.B/Shown"]
+
+
+@pytest.mark.promise("RPC-07")
+def test_filters_combine(spans: SpanRecorder) -> None:
+    """Contrib's filters can be given; a function excludes in addition to health checks and reflection."""
+    from opentelemetry.instrumentation.grpc import filters
+
+    hidden = filters.method_prefix("Hidden")  # type: ignore[no-untyped-call]
+    methods = ["/a.B/Shown", "/a.B/HiddenOne", "/grpc.health.v1.Health/Shown"]
+    assert names_of_spans(spans, methods, exclude=hidden) == ["a.B/Shown"]
+    probe(exclude=lambda details: False)
     assert len(spans) == 1
 
 
@@ -86,7 +109,7 @@ def test_filters_combine(spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -
 def test_filter_is_asked_once_and_may_raise(
     spans: SpanRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A filter is asked once for each method, on the server too; one that raises is logged, and the RPC is traced."""
+    """A function is asked once for each method, on the server too; if it raises, that is logged, and the RPC is traced."""
     asked: list[str] = []
 
     def broken(details: RpcDetails) -> bool:
@@ -94,7 +117,7 @@ def test_filter_is_asked_once_and_may_raise(
         raise ZeroDivisionError
 
     def server(server: grpc.Server) -> grpc.Server:
-        return instrument_grpc_server(server, filter_=broken)
+        return instrument_grpc_server(server, exclude=broken)
 
     with (
         serving(handlers(unary_unary=unary_unary), instrument=server) as address,
@@ -104,4 +127,4 @@ def test_filter_is_asked_once_and_may_raise(
             assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
     assert asked == [path("unary_unary")]
     wait_for_spans(spans, 3)
-    assert "filter_ failed" in caplog.text
+    assert "exclude failed" in caplog.text

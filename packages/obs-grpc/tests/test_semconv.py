@@ -6,7 +6,9 @@ import grpc
 import pytest
 from obs_core.testing import SpanRecorder
 from obs_grpc import instrument_grpc_client
-from obs_grpc._semconv import Names, as_status_code, client_address, server_address
+from obs_grpc._attributes import client_address, server_address
+from obs_grpc._outcome import as_status_code
+from obs_grpc._semconv import Names
 
 OLDER = {"rpc.system": "grpc", "rpc.service": "a.B", "rpc.method": "C"}
 NEWER = {"rpc.system.name": "grpc", "rpc.method": "a.B/C"}

@@ -422,13 +422,15 @@ def test_message_counts(spans: SpanRecorder, events: bool) -> None:
         return request
 
     def server(server: grpc.Server) -> grpc.Server:
-        return instrument_grpc_server(server, message_events=events)
+        return instrument_grpc_server(server, include_message_events=events)
 
     with (
         serving(
             handlers(stream_stream=stream_stream, unary_unary=unary_unary), instrument=server
         ) as address,
-        instrument_grpc_client(grpc.insecure_channel(address), message_events=events) as channel,
+        instrument_grpc_client(
+            grpc.insecure_channel(address), include_message_events=events
+        ) as channel,
     ):
         assert len(list(channel.stream_stream(path("stream_stream"))(iter([b"a", b"b"])))) == 6
         assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"

@@ -1,15 +1,11 @@
 """gRPC client and server tracing, sync and aio, on OpenTelemetry."""
 
-from obs_grpc._instrument import (
-    instrument_grpc_client,
-    instrument_grpc_server,
-    uninstrument_grpc_client,
-    uninstrument_grpc_server,
-)
-from obs_grpc._options import EXCLUDED_SERVICES, RpcDetails
+from obs_grpc._options import DEFAULT_EXCLUDE, RpcDetails
+from obs_grpc.client._instrument import instrument_grpc_client, uninstrument_grpc_client
+from obs_grpc.server._instrument import instrument_grpc_server, uninstrument_grpc_server
 
 __all__ = [
-    "EXCLUDED_SERVICES",
+    "DEFAULT_EXCLUDE",
     "RpcDetails",
     "instrument_grpc_client",
     "instrument_grpc_server",

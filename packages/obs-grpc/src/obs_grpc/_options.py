@@ -1,17 +1,23 @@
-"""What the user chose: which RPCs are traced, and how much of each."""
+"""The options of `instrument_grpc_client` and `instrument_grpc_server`, checked at set-up."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
 
-from obs_core.exceptions import ConfigurationError
-from obs_core.integration import call_contained
+from obs_core.integration import (
+    Globs,
+    call_contained,
+    check_choice,
+    check_names,
+    require,
+    warn_unsupported_version,
+)
 from opentelemetry.trace import TracerProvider
 
-#: Services whose RPCs are not traced unless asked for: probes and tools, not traffic.
-EXCLUDED_SERVICES = (
+#: Services that are not traced by default: health checks and development tools.
+DEFAULT_EXCLUDE = (
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -21,78 +27,59 @@ _VARIABLE = "OTEL_PYTHON_GRPC_EXCLUDED_SERVICES"
 
 @dataclass(frozen=True, slots=True)
 class RpcDetails:
-    """What a filter is asked about; the filters of ``opentelemetry.instrumentation.grpc.filters`` understand it too.
+    """The argument of a function given as `exclude`, as the filters of ``opentelemetry.instrumentation.grpc`` expect.
 
     Attributes:
-        method: The full method as it goes over the wire: ``/package.Service/Method``.
+        method: The full method name, as sent: ``/package.Service/Method``.
     """
 
     method: str
 
 
-Filter = Callable[[RpcDetails], bool]
+Exclude = Collection[str] | Callable[[RpcDetails], bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """The keyword arguments of `instrument_grpc_client` and `instrument_grpc_server`, checked."""
+    """The options, described in `instrument_grpc_client`. Immutable, hence safe to share between threads.
 
-    filter_: Filter | None
-    excluded: frozenset[str]
-    message_events: bool
-    identity_from_baggage: bool
-    tracer_provider: TracerProvider | None
+    Raises:
+        ConfigurationError: An option has a value of the wrong kind.
+    """
 
-    @classmethod
-    def check(
-        cls,
-        *,
-        filter_: Filter | None,
-        exclude_services: Iterable[str],
-        message_events: bool,
-        identity_from_baggage: bool = False,
-        tracer_provider: TracerProvider | None,
-    ) -> Options:
-        """Return the options, with the services named by ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES`` excluded as well.
+    exclude: Exclude = DEFAULT_EXCLUDE
+    include_message_events: bool = False
+    identity_from_baggage: bool = False
+    tracer_provider: TracerProvider | None = None
+    _excluded: Globs = field(init=False, repr=False, compare=False)
 
-        Raises:
-            ConfigurationError: `filter_` is not callable, or `exclude_services` is a string or holds something else.
-        """
-        if filter_ is not None and not callable(filter_):
-            raise ConfigurationError(
-                f"filter_ is {filter_!r}; give a callable that answers whether to trace an RPC, or None"
-            )
-        services = (
-            [exclude_services] if isinstance(exclude_services, str) else list(exclude_services)
-        )
-        if isinstance(exclude_services, str) or not all(
-            isinstance(service, str) for service in services
-        ):
-            raise ConfigurationError(
-                f"exclude_services is {exclude_services!r}; give a list of full service names"
-            )
-        named = [name.strip() for name in os.environ.get(_VARIABLE, "").split(",")]
-        return cls(
-            filter_=filter_,
-            excluded=frozenset([*services, *named]) - {""},
-            message_events=message_events,
-            identity_from_baggage=identity_from_baggage,
-            tracer_provider=tracer_provider,
-        )
+    def __post_init__(self) -> None:
+        names: tuple[str, ...] = DEFAULT_EXCLUDE
+        if not callable(self.exclude):
+            names = check_names("exclude", self.exclude, example="package.Service")
+            object.__setattr__(self, "exclude", names)
+        for name in ("include_message_events", "identity_from_baggage"):
+            check_choice(name, getattr(self, name), (True, False))
+        from_environment = os.environ.get(_VARIABLE, "").replace(" ", "").split(",")
+        patterns = [name.lstrip("/") for name in (*names, *from_environment) if name]
+        object.__setattr__(self, "_excluded", Globs(patterns))
 
     def by_name(self) -> dict[str, object]:
-        """Return the options, to compare with another call's."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        """Return the options by name, to compare with those of another call."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
-    def trace(self, full_method: str) -> bool:
-        """Whether to trace RPCs of `full_method`: its service is not excluded, and the filter, if any, agrees.
-
-        A filter that raises is logged, and the RPC is traced.
-        """
-        service = full_method.lstrip("/").rpartition("/")[0]
-        if service in self.excluded:
+    def excludes(self, full_method: str) -> bool:
+        """Whether RPCs of `full_method` are not traced; a function that raises is logged and excludes nothing."""
+        name = full_method.lstrip("/")
+        service = name.rpartition("/")[0]
+        if self._excluded.matches(service) or self._excluded.matches(name):
+            return True
+        if not callable(self.exclude):
             return False
-        return (
-            self.filter_ is None
-            or call_contained("filter_", self.filter_, RpcDetails(full_method)) is not False
-        )
+        return bool(call_contained("exclude", self.exclude, RpcDetails(full_method)))
+
+
+def check_installed() -> None:
+    """Raise `MissingDependencyError` without grpcio; warn of a version outside the supported range."""
+    require("grpc", package="obs-grpc")
+    warn_unsupported_version("obs-grpc", "grpcio")

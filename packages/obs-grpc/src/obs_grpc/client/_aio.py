@@ -1,4 +1,4 @@
-"""``grpc.aio.Channel``, traced."""
+"""Traced channels of ``grpc.aio``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import grpc.aio
 from grpc import StatusCode
 from obs_core.integration import call_contained
 
-from obs_grpc._client import Traced, TracedChannel, end_with
-from obs_grpc._semconv import as_status_code
-from obs_grpc._tracing import Rpc
+from obs_grpc._outcome import as_status_code
+from obs_grpc._rpc import Rpc
+from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with
 
 T = TypeVar("T")
+Ask = Callable[[], Coroutine[Any, Any, Any]]
 
 
-class _Callable(Traced):
+class _Callable(TracedMultiCallable):
     @staticmethod
     def _obs_watch(call: Any, rpc: Rpc) -> None:
         watch(call, rpc)
@@ -40,9 +41,9 @@ class _StreamStream(_Callable, grpc.aio.StreamStreamMultiCallable):  # type: ign
 
 
 class Channel(TracedChannel, grpc.aio.Channel):  # type: ignore[misc]
-    """A ``grpc.aio.Channel`` in front of another, whose RPCs have a CLIENT span. To be used on that one's event loop."""
+    """A ``grpc.aio.Channel`` in front of a plain channel, for the event loop of the plain channel."""
 
-    _obs_callables: ClassVar[Mapping[str, type[Any]]] = {
+    _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
         "unary_unary": _UnaryUnary,
         "unary_stream": _UnaryStream,
         "stream_unary": _StreamUnary,
@@ -74,10 +75,10 @@ class Channel(TracedChannel, grpc.aio.Channel):  # type: ignore[misc]
 
 
 def watch(call: Any, rpc: Rpc) -> None:
-    """End `rpc` when `call` is done, or is refused.
+    """End `rpc` when `call` is done, or is refused. Keeps no reference to `call`.
 
-    A callback of the call's own would keep the call alive as long as the RPC runs, and so an abandoned RPC running: grpc
-    cancels it when the call is no longer referenced.
+    A callback added to the call itself would keep the call, and so an abandoned RPC, alive: grpc cancels the RPC of a call
+    that is no longer referenced.
     """
     inner = getattr(call, "_cython_call", None)
     intercepting = getattr(call, "_interceptors_task", None)
@@ -86,16 +87,16 @@ def watch(call: Any, rpc: Rpc) -> None:
         _watch_start(call, rpc)
     elif intercepting is not None:
         intercepting.add_done_callback(lambda task: _watch_intercepted(task, rpc))
-    elif call.done():  # an interceptor of the user's answered in place of the server
+    elif call.done():  # an interceptor of the user answered in place of the server
         _end(rpc, call.code, call.details)
     else:
         call.add_done_callback(lambda call: _end(rpc, call.code, call.details))
 
 
 def _watch_start(call: Any, rpc: Rpc) -> None:
-    """End `rpc` with the exception by which grpc refuses to start `call`, which then is never done.
+    """End `rpc` with the exception by which grpc refuses to start `call`: a refused call is never done.
 
-    https://github.com/grpc/grpc/pull/34148 made it done for some errors of three of the shapes.
+    https://github.com/grpc/grpc/pull/34148 makes the call done for some errors of three of the shapes.
     """
     start = getattr(call, "_call_response", None) or getattr(call, "_preparation", None)
     if start is not None:
@@ -103,32 +104,30 @@ def _watch_start(call: Any, rpc: Rpc) -> None:
 
 
 def _watch_intercepted(task: asyncio.Task[Any], rpc: Rpc) -> None:
-    """Watch the call that the user's interceptors have come to, unless they have raised."""
+    """Watch the call that the user's interceptors have returned; end `rpc` if they have raised."""
     if task.cancelled():
         rpc.end(StatusCode.CANCELLED)
     elif (error := _error_of(task)) is not None:
         end_with(rpc, error)
     else:
         call = task.result()
-        call = getattr(call, "_call", None) or call  # an iterator of responses has its call
+        call = getattr(call, "_call", None) or call  # an iterator of responses holds the call
         call_contained("watching a gRPC call", watch, call, rpc)
 
 
 def _end_if_failed(task: asyncio.Task[Any], rpc: Rpc) -> None:
-    error = None if task.cancelled() else _error_of(task)
-    if error is not None:
+    if not task.cancelled() and (error := _error_of(task)) is not None:
         end_with(rpc, error)
 
 
 def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    # asking by exception() would silence asyncio, which complains of errors that nobody has asked for
+    # exception() would mark the error as retrieved, and asyncio would not log an error that the user ignores
     return getattr(task, "_exception", None)
 
 
-Ask = Callable[[], Coroutine[Any, Any, Any]]
-
-
 def _status(inner: Any) -> tuple[Ask, Ask]:
+    """Return functions for code and details of grpc's inner call, like the methods of a call."""
+
     async def code() -> Any:
         return (await inner.status()).code()
 
@@ -141,12 +140,12 @@ def _status(inner: Any) -> tuple[Ask, Ask]:
 def _end(rpc: Rpc, code: Ask, details: Ask) -> None:
     try:
         rpc.end(as_status_code(_now(code())), _now(details()))
-    except Exception as error:  # noqa: BLE001 - what an interceptor of the user's raised in place of an RPC
+    except Exception as error:  # noqa: BLE001 - the exception of an interceptor of the user
         end_with(rpc, error)
 
 
 def _now(coroutine: Coroutine[Any, Any, T]) -> T | None:
-    """Return what `coroutine` returns without waiting: a call that is done knows its code and details."""
+    """Return the result of `coroutine` without waiting: a call that is done knows code and details."""
     try:
         coroutine.send(None)
     except StopIteration as returned:

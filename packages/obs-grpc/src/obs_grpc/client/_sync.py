@@ -1,4 +1,4 @@
-"""``grpc.Channel``, traced."""
+"""Traced channels of ``grpc``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import grpc
 from grpc import StatusCode
 
-from obs_grpc._client import Traced, TracedChannel, begin, end_with, finish
-from obs_grpc._semconv import as_status_code
-from obs_grpc._tracing import Rpc
+from obs_grpc._outcome import as_status_code
+from obs_grpc._rpc import Rpc
+from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with
 
 
-class _Stream(Traced):
+class _Stream(TracedMultiCallable):
     """A method with a stream of responses."""
 
     @staticmethod
@@ -23,16 +23,16 @@ class _Stream(Traced):
 
 
 class _Unary(_Stream):
-    """A method with one response: waited for, or a future."""
+    """A method with a single response, which the caller waits for or gets as a future."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return finish(self._obs_remote, "__call__", args, kwargs)
+        return self._obs_remote.call("__call__", args, kwargs)
 
     def with_call(self, *args: Any, **kwargs: Any) -> Any:
-        return finish(self._obs_remote, "with_call", args, kwargs)
+        return self._obs_remote.call("with_call", args, kwargs)
 
     def future(self, *args: Any, **kwargs: Any) -> Any:
-        return begin(self._obs_remote, "future", args, kwargs, watch)
+        return self._obs_remote.begin_call("future", args, kwargs, watch)
 
 
 class _UnaryUnary(_Unary, grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]
@@ -52,9 +52,9 @@ class _StreamStream(_Stream, grpc.StreamStreamMultiCallable):  # type: ignore[mi
 
 
 class Channel(TracedChannel, grpc.Channel):  # type: ignore[misc]
-    """A ``grpc.Channel`` in front of another, whose RPCs have a CLIENT span. Thread-safe as that one is."""
+    """A ``grpc.Channel`` in front of a plain channel, as thread-safe as the plain channel."""
 
-    _obs_callables: ClassVar[Mapping[str, type[Any]]] = {
+    _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
         "unary_unary": _UnaryUnary,
         "unary_stream": _UnaryStream,
         "stream_unary": _StreamUnary,
@@ -81,30 +81,29 @@ class Channel(TracedChannel, grpc.Channel):  # type: ignore[misc]
 
 
 def watch(call: Any, rpc: Rpc) -> None:
-    """End `rpc` when `call` is done, or no longer referenced: grpc then cancels the RPC, which holding `call` would prevent."""
+    """End `rpc` when `call` is done or no longer referenced: grpc then cancels the RPC. Keeps no reference to `call`."""
     add_callback = getattr(call, "add_callback", None)
-    if add_callback is None:  # what an interceptor of the user's made of the call
+    if add_callback is None:  # an interceptor of the user returned something other than a call
         weakref.finalize(call, rpc.end, None).atexit = False
         return
-    known = weakref.ref(call)
-    state = getattr(
-        call, "_state", None
-    )  # outlives the call, and then is the only one to know the code
+    reference = weakref.ref(call)
+    # outlives the call, and then is the only source of the code
+    state = getattr(call, "_state", None)
 
     def done() -> None:
-        call = known()
+        call = reference()
         rpc.end(*_outcome(state if call is None else call))
 
     if add_callback(done):
         weakref.finalize(call, done).atexit = False
-    elif (error := _error_in_place_of(call)) is not None:
+    elif (error := _interceptor_error(call)) is not None:
         end_with(rpc, error)
     else:
         done()
 
 
-def _error_in_place_of(call: Any) -> BaseException | None:
-    """Return what an interceptor of the user's raised, of which grpc makes a call with a code of its own."""
+def _interceptor_error(call: Any) -> BaseException | None:
+    """Return the exception of an interceptor, of which grpc makes a finished call with another code."""
     if not isinstance(call, grpc.Future) or call.cancelled():
         return None
     error: BaseException | None = call.exception()
@@ -112,7 +111,9 @@ def _error_in_place_of(call: Any) -> BaseException | None:
 
 
 def _outcome(source: Any) -> tuple[StatusCode | None, str | None]:
+    """Return code and details of a call, which has methods, or of a call's state, which has values."""
     if source is None:
         return StatusCode.CANCELLED, None
-    code, details = source.code, source.details
-    return (as_status_code(code()), details()) if callable(code) else (code, details)
+    if callable(source.code):
+        return as_status_code(source.code()), source.details()
+    return source.code, source.details

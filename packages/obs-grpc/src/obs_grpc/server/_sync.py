@@ -1,4 +1,4 @@
-"""``grpc.Server``, traced by an interceptor: the handler gets grpc's own context, which knows the code in the end."""
+"""Traced handlers of a ``grpc.Server``: an interceptor gives each RPC a traced handler."""
 
 from __future__ import annotations
 
@@ -8,43 +8,48 @@ from typing import Any
 import grpc
 from grpc import StatusCode
 
-from obs_grpc._server import Begin, ServerRpc, traced_handler
-from obs_grpc._tracing import Tracing
+from obs_grpc._state import Instrumentation
+from obs_grpc.server._rpc import Begin, ServerRpc, handler_of_rpc
 
 _NO_DEADLINE_S = 1e9  # grpc's "infinite" is some 9e18
 
 
 class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Gives every RPC that is to be traced a SERVER span. Thread-safe."""
+    """Gives every RPC of a traced method a SERVER span. Thread-safe."""
 
-    def __init__(self, tracing: Tracing) -> None:
-        self._tracing = tracing
+    def __init__(self, instrumentation: Instrumentation) -> None:
+        self._instrumentation = instrumentation
 
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
     ) -> Any:
         """See ``grpc.ServerInterceptor.intercept_service``."""
-        return traced(self._tracing, continuation(handler_call_details), handler_call_details)
+        handler = continuation(handler_call_details)
+        return traced(self._instrumentation, handler, handler_call_details)
 
 
-def traced(tracing: Tracing, handler: Any, details: Any) -> Any:
-    """Return `handler` for one RPC, traced unless its method is excluded."""
-    method = tracing.method(details.method) if handler is not None and tracing.active else None
-    if method is None or _is_non_blocking(handler):
+def traced(instrumentation: Instrumentation, handler: Any, details: Any) -> Any:
+    """Return `handler` for a single RPC, traced unless the method is excluded."""
+    if handler is None or not instrumentation.active or _is_non_blocking(handler):
         return handler
-    rpc = ServerRpc(tracing, method, details.invocation_metadata, StatusCode.INTERNAL)
-    return traced_handler(handler, rpc, _wrap)
+    method = instrumentation.method(details.method)
+    if method is None:
+        return handler
+    rpc = ServerRpc(instrumentation, method, details.invocation_metadata, StatusCode.INTERNAL)
+    return handler_of_rpc(handler, rpc, _wrap)
 
 
 def _is_non_blocking(handler: Any) -> bool:
-    """Whether the handler is of grpc's experimental kind that answers through a callback, when it has long returned."""
-    return handler.response_streaming and getattr(
-        handler.stream_stream or handler.unary_stream, "experimental_non_blocking", False
-    )
+    """Whether the handler is of grpc's experimental kind that returns first and answers through a callback."""
+    if not handler.response_streaming:
+        return False
+    function = handler.stream_stream or handler.unary_stream
+    return getattr(function, "experimental_non_blocking", False)
 
 
 def _wrap(behavior: Any, begin: Begin, responses: bool) -> Any:
-    handle = (_stream if responses else _unary)(behavior, begin)
+    make = _stream if responses else _unary
+    handle = make(behavior, begin)
     pool = getattr(behavior, "experimental_thread_pool", None)
     if pool is not None:
         handle.experimental_thread_pool = pool
@@ -80,7 +85,7 @@ def _stream(behavior: Any, begin: Begin) -> Any:
 
 
 class _Responses:
-    """A handler's responses; the span is current while the handler makes the next one, not while it is sent."""
+    """The responses of a handler: the span is current while the handler makes a response, not while grpc sends it."""
 
     def __init__(self, responses: Any, rpc: ServerRpc, context: Any) -> None:
         self._responses = responses
@@ -99,14 +104,14 @@ class _Responses:
         except BaseException as error:
             _end_raised(self._rpc, self._context, error)
             raise
-        if response is None:  # for grpc the end of the stream, which it sends at once
+        if response is None:  # grpc takes None for the end of the stream
             _end_returned(self._rpc, self._context)
         return response
 
     def __del__(self) -> None:
         if not self._rpc.is_open:
             return
-        # grpc drops the iterator of a client that is gone
+        # grpc drops the iterator when the client is gone
         close = getattr(self._responses, "close", None)
         try:
             if close is not None:
@@ -135,5 +140,6 @@ def _end_raised(rpc: ServerRpc, context: Any, error: BaseException) -> None:
         aborted = type(error) is Exception and not error.args and context.code() is not None
         rpc.end_raised(context, error, aborted=aborted)
     else:
-        # reading from or writing to a client that is gone raises a bare RpcError
-        rpc.end_gone(context, None if type(error) is grpc.RpcError else error)
+        # grpc raises a bare RpcError in a handler that reads from a client that is gone, or writes to it
+        is_consequence = type(error) is grpc.RpcError
+        rpc.end_gone(context, None if is_consequence else error)

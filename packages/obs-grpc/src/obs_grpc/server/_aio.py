@@ -1,7 +1,7 @@
-"""``grpc.aio.Server``, traced by an interceptor that leaves every handler the kind it is.
+"""Traced handlers of a ``grpc.aio.Server``, each of the same kind as the original.
 
-grpc.aio tells by ``inspect`` whether a handler is a coroutine function (which may ``context.write``), an async generator
-function, or a plain function for the thread pool; so each kind gets a wrapper of that kind.
+grpc.aio asks ``inspect`` whether a handler is a coroutine function (which may ``context.write``), an async generator
+function, or a plain function for the thread pool. Each kind has a wrapper of that kind.
 https://github.com/open-telemetry/opentelemetry-python-contrib/issues/3066
 """
 
@@ -17,46 +17,48 @@ import grpc.aio
 from grpc import StatusCode
 from opentelemetry.context import attach, detach
 
-from obs_grpc._server import Begin, ServerRpc, traced_for_good, traced_handler
-from obs_grpc._tracing import Tracing
+from obs_grpc._state import Instrumentation
+from obs_grpc.server._rpc import Begin, ServerRpc, handler_of_method, handler_of_rpc
 
 _END = object()
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Gives every RPC that is to be traced a SERVER span."""
+    """Gives every RPC of a traced method a SERVER span."""
 
-    def __init__(self, tracing: Tracing) -> None:
-        self._tracing = tracing
+    def __init__(self, instrumentation: Instrumentation) -> None:
+        self._instrumentation = instrumentation
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
         """See ``grpc.aio.ServerInterceptor.intercept_service``."""
-        return traced(self._tracing, await continuation(handler_call_details), handler_call_details)
+        handler = await continuation(handler_call_details)
+        return traced(self._instrumentation, handler, handler_call_details)
 
 
-def traced(tracing: Tracing, handler: Any, details: Any) -> Any:
-    """Return `handler` for one RPC, traced unless its method is excluded."""
-    method = tracing.method(details.method) if handler is not None and tracing.active else None
+def traced(instrumentation: Instrumentation, handler: Any, details: Any) -> Any:
+    """Return `handler` for a single RPC, traced unless the method is excluded."""
+    if handler is None or not instrumentation.active:
+        return handler
+    method = instrumentation.method(details.method)
     if method is None:
         return handler
-    rpc = ServerRpc(tracing, method, details.invocation_metadata, StatusCode.UNKNOWN)
-    return traced_handler(handler, rpc, _wrap)
+    rpc = ServerRpc(instrumentation, method, details.invocation_metadata, StatusCode.UNKNOWN)
+    return handler_of_rpc(handler, rpc, _wrap)
 
 
-def registered(tracing: Tracing, handler: Any, full_method: str) -> Any:
-    """Return `handler`, registered for `full_method` alone, traced unless that is excluded."""
-    method = tracing.method(full_method)
+def registered(instrumentation: Instrumentation, handler: Any, full_method: str) -> Any:
+    """Return `handler`, registered for `full_method`, traced unless the method is excluded."""
+    method = instrumentation.method(full_method)
     if method is None:
         return handler
 
     def begin(context: Any) -> ServerRpc:
-        return ServerRpc(tracing, method, context.invocation_metadata(), StatusCode.UNKNOWN).begin(
-            context
-        )
+        metadata = context.invocation_metadata()
+        return ServerRpc(instrumentation, method, metadata, StatusCode.UNKNOWN).begin(context)
 
-    return traced_for_good(handler, begin, _wrap)
+    return handler_of_method(handler, begin, _wrap)
 
 
 def _wrap(behavior: Any, begin: Begin, responses: bool) -> Any:
@@ -64,7 +66,9 @@ def _wrap(behavior: Any, begin: Begin, responses: bool) -> Any:
         return _coroutine(behavior, begin)
     if inspect.isasyncgenfunction(behavior):
         return _generator(behavior, begin)
-    return _stream_in_thread(behavior, begin) if responses else _in_thread(behavior, begin)
+    if responses:
+        return _stream_in_thread(behavior, begin)
+    return _in_thread(behavior, begin)
 
 
 def _coroutine(behavior: Any, begin: Begin) -> Any:
@@ -150,7 +154,7 @@ def _stream_in_thread(behavior: Any, begin: Begin) -> Any:
 
 
 class _RecordingContext:
-    """The context of a plain function on an aio server, which unlike all others cannot tell the code it was given."""
+    """The context of a plain function on an aio server; grpc's own context does not return the code set by the handler."""
 
     def __init__(self, context: Any) -> None:
         self._obs_context = context
@@ -181,9 +185,9 @@ class _RecordingContext:
 
 @types.coroutine
 def _noting_cancellation(awaitable: Any, rpc: ServerRpc, context: Any) -> Generator[Any, Any, Any]:
-    """Await `awaitable`; note when a cancellation reaches it, since it may take long to end after that.
+    """Await `awaitable`, and note the time of a cancellation: the handler may take long to end afterwards.
 
-    grpc.aio cancels a handler's task as the RPC is cancelled or too late, and tells nobody else.
+    grpc.aio cancels the handler's task when the RPC is cancelled or misses the deadline, without any other sign.
     """
     running = awaitable.__await__()
     step, value = running.send, None
@@ -192,7 +196,7 @@ def _noting_cancellation(awaitable: Any, rpc: ServerRpc, context: Any) -> Genera
             wanted = step(value)
             try:
                 step, value = running.send, (yield wanted)
-            except BaseException as error:  # noqa: BLE001 - goes to the handler, whatever it is
+            except BaseException as error:  # noqa: BLE001 - is thrown into the handler
                 if isinstance(error, asyncio.CancelledError):
                     rpc.gone(context)
                 step, value = running.throw, error
@@ -201,9 +205,9 @@ def _noting_cancellation(awaitable: Any, rpc: ServerRpc, context: Any) -> Genera
 
 
 def _is_cancelled() -> bool:
-    """Whether grpc has cancelled the current task; what a handler cancels for itself, it has taken back by its end.
+    """Whether grpc has cancelled the current task: timeouts of the handler's own are over when the handler ends.
 
-    Known from Python 3.11 on.
+    False before Python 3.11, which does not count cancellations.
     """
     try:
         task = asyncio.current_task()
@@ -221,10 +225,11 @@ def _end_returned(rpc: ServerRpc, context: Any) -> None:
 
 
 def _end_raised(rpc: ServerRpc, context: Any, error: BaseException) -> None:
-    # InternalError: reading from or writing to a client that is gone
+    aborted = isinstance(error, grpc.aio.AbortError)
+    # InternalError: the handler has read from a client that is gone, or written to it
     if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):
         rpc.end_gone(context)
     elif _is_cancelled():
-        rpc.end_gone(context, None if isinstance(error, grpc.aio.AbortError) else error)
+        rpc.end_gone(context, None if aborted else error)
     else:
-        rpc.end_raised(context, error, aborted=isinstance(error, grpc.aio.AbortError))
+        rpc.end_raised(context, error, aborted=aborted)

@@ -1,0 +1,137 @@
+"""An RPC in progress with the span, for client and server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from grpc import StatusCode
+from obs_core.integration import log_failure
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, set_span_in_context
+
+from obs_grpc._attributes import Attributes
+from obs_grpc._outcome import record_outcome
+from obs_grpc._semconv import REQUESTS, RESPONSES
+from obs_grpc._state import Instrumentation, Method
+
+Codec = Callable[[Any], Any]
+_NO_ATTRIBUTES: Attributes = {}
+
+
+class Rpc:
+    """An RPC and the span, which ends once: at the first call of `end`, or when the RPC is no longer referenced.
+
+    Attributes:
+        context: The context with the span.
+        requests: The number of requests serialized (client) or deserialized (server), if counted.
+        responses: The number of responses, likewise.
+        attributes: Further attributes, recorded at the end of the span.
+    """
+
+    __slots__ = (
+        "_open",
+        "attributes",
+        "context",
+        "instrumentation",
+        "requests",
+        "responses",
+        "span",
+    )
+
+    def __init__(self, instrumentation: Instrumentation) -> None:
+        self.instrumentation = instrumentation
+        self.requests: int | None = None
+        self.responses: int | None = None
+        self.attributes: Attributes = _NO_ATTRIBUTES
+        self.span: Span = INVALID_SPAN
+        self.context = Context()
+        self._open: list[bool] = []
+
+    def start(self, method: Method, parent: Context) -> None:
+        """Start the span below `parent`."""
+        self.span = self.instrumentation.start_span(method, parent)
+        self.context = set_span_in_context(self.span, parent)
+        if self.span.is_recording():
+            self._open.append(True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the span records and has not ended."""
+        return bool(self._open)
+
+    def end(
+        self,
+        code: StatusCode | None,
+        details: str | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Record the outcome and end the span, unless ended already. Never raises; thread-safe.
+
+        Args:
+            code: The RPC's status code; None: unknown.
+            details: The text that the peer sent, or received, with the code.
+            error: The exception on this side, to be recorded.
+        """
+        if not self._open:
+            return
+        try:
+            self._open.pop()  # atomic: of two threads that end an RPC, the second gets an IndexError
+        except IndexError:
+            return
+        try:
+            self._record(code)
+            record_outcome(self.span, self.instrumentation.errors, code, details, error)
+            self.span.end()
+        except Exception:  # noqa: BLE001 - span processors are the user's
+            log_failure("ending a gRPC span")
+
+    def _record(self, code: StatusCode | None) -> None:
+        attributes = dict(self.attributes)
+        if code is not None:
+            attributes.update(self.instrumentation.names.codes[code])
+        if self.requests is not None:
+            attributes[REQUESTS] = self.requests
+        if self.responses is not None:
+            attributes[RESPONSES] = self.responses
+        self.span.set_attributes(attributes)
+
+    def counted(self, codec: Codec | None, *, responses: bool, count: bool = True) -> Codec:
+        """Return a codec (serializer or deserializer) that counts the messages; None: bytes pass unchanged.
+
+        Args:
+            codec: The codec behind, whose exceptions propagate.
+            responses: Whether the messages are responses.
+            count: Whether the number is recorded at the end; otherwise the messages only have events.
+        """
+        sent = responses is (self.instrumentation.kind is SpanKind.SERVER)
+        has_events = self.instrumentation.options.include_message_events
+        attribute = "responses" if responses else "requests"
+        if count:
+            setattr(self, attribute, 0)
+        number = 0
+
+        def counting(message: Any) -> Any:
+            nonlocal number
+            result = message
+            if codec is not None:
+                result = codec(message)
+            number += 1
+            if count:
+                setattr(self, attribute, number)
+            if has_events:
+                self.add_message_event(sent=sent, number=number)
+            return result
+
+        return counting
+
+    def add_message_event(self, *, sent: bool, number: int) -> None:
+        """Add the event of a message: the `number`-th in this direction, from 1."""
+        direction = "SENT" if sent else "RECEIVED"
+        self.span.add_event(
+            "rpc.message", {"rpc.message.type": direction, "rpc.message.id": number}
+        )
+
+    def __del__(self) -> None:
+        if self._open:
+            self.end(StatusCode.CANCELLED)

@@ -1,0 +1,72 @@
+"""The state of an instrumentation: options, tracer, traced methods, and whether it is still in place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import NamedTuple
+
+from grpc import StatusCode
+from obs_core.integration import InstrumentationHandle, log_failure, package_tracer
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+
+from obs_grpc._attributes import Attributes
+from obs_grpc._options import Options
+from obs_grpc._outcome import CLIENT_ERRORS, SERVER_ERRORS
+from obs_grpc._semconv import Names
+
+_MAX_METHODS = 1024  # on a server, the names are sent by the clients
+
+
+class Method(NamedTuple):
+    """A traced method: the name of the spans (``package.Service/Method``) and their start attributes."""
+
+    name: str
+    attributes: Attributes
+
+
+class Instrumentation:
+    """The instrumentation of a channel, of a server, or of all channels or servers. Thread-safe.
+
+    Attributes:
+        active: False once uninstrumented: channels and servers then behave as if never instrumented.
+        errors: The status codes that are errors on this side.
+        method: Returns the `Method` of a full method name; None: the method is excluded.
+    """
+
+    __slots__ = ("__weakref__", "_tracer", "active", "errors", "kind", "method", "names", "options")
+
+    def __init__(self, kind: SpanKind, options: Options) -> None:
+        self.active = True
+        self.kind = kind
+        self.options = options
+        self.names = Names()
+        self.errors: Collection[StatusCode] = CLIENT_ERRORS
+        if kind is SpanKind.SERVER:
+            self.errors = SERVER_ERRORS
+        self.method = lru_cache(maxsize=_MAX_METHODS)(self._method)
+        self._tracer = package_tracer("obs-grpc", options.tracer_provider)
+
+    def _method(self, full_method: str) -> Method | None:
+        if self.options.excludes(full_method):
+            return None
+        name = full_method.lstrip("/")
+        return Method(name, self.names.rpc(name))
+
+    def start_span(self, method: Method, parent: Context) -> Span:
+        """Start the span of an RPC below `parent`; a failure of a sampler or span processor is logged."""
+        try:
+            return self._tracer.start_span(method.name, parent, self.kind, method.attributes)
+        except Exception:  # noqa: BLE001 - samplers and span processors are the user's
+            log_failure("starting a gRPC span")
+            return INVALID_SPAN
+
+    def check_options(self, name: str, options: Options) -> None:
+        """Raise `AlreadyConfiguredError` if `options` contradict those of this instrumentation, called `name`."""
+        present = InstrumentationHandle(name, self.switch_off, self.options.by_name())
+        present.check_options(options.by_name(), Options().by_name())
+
+    def switch_off(self) -> None:
+        """Trace no further RPC."""
+        self.active = False

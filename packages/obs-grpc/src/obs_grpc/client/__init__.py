@@ -1,0 +1,1 @@
+"""gRPC channels whose RPCs have a CLIENT span."""

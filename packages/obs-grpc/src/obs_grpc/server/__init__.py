@@ -1,0 +1,1 @@
+"""gRPC servers whose RPCs have a SERVER span."""
