@@ -148,7 +148,7 @@ def test_bad_options_are_refused_at_once(wrong: dict[str, Any]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(ConfigurationError) as refused:
         instrument_boto3(**wrong)
-    assert str(refused.value).startswith(f"instrument_boto3: {name}={value!r} is not valid: ")
+    assert str(refused.value).startswith(f"{name}={value!r} is not valid: ")
 
 
 @pytest.mark.promise("AWS-06", "AWS-02")

@@ -11,7 +11,6 @@ from opentelemetry.util.types import AttributeValue
 from obs_aws._api_call import ApiCall
 from obs_aws._attributes import Attributes, Params
 from obs_aws._scrub import scrub
-from obs_aws._semconv import with_former_names
 
 _MAX_TABLES = 100
 _SETTINGS = {
@@ -42,8 +41,9 @@ class DynamoDbCall(ApiCall):
             attributes["db.collection.name"] = tables[0]
         if size := _batch_size(self.params):
             attributes["db.operation.batch.size"] = size
-        if self.options.former_names:
-            return with_former_names({**self.client.attributes(self.operation), **attributes})
+        if former := self.options.former_names:
+            all_attributes = {**self.client.attributes(self.operation), **attributes}
+            attributes.update(former.of(all_attributes))
         return attributes
 
     def read(self, result: Mapping[str, Any]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
     Roots,
     instrument_once,
+    option_error,
     require,
     uninstrument,
     warn_unsupported_version,
@@ -88,8 +88,8 @@ def instrument_boto3(
         _NAME,
         lambda: install(Clients(options), loader),
         target=session,
-        options=options.by_name(),
-        defaults=Options().by_name(),
+        options=options,
+        defaults=Options(),
     )
 
 
@@ -102,9 +102,7 @@ def _loader(session: object) -> object:
     """Return the data loader, which a session of boto3, aioboto3, botocore or aiobotocore shares with its clients."""
     get_component = getattr(getattr(session, "_session", session), "get_component", None)
     if get_component is None:
-        raise ConfigurationError(
-            f"instrument_boto3: session={session!r} is not valid: "
-            "give a boto3, aioboto3, botocore or aiobotocore session, or None"
-        )
+        fix = "give a boto3, aioboto3, botocore or aiobotocore session, or None"
+        raise option_error("session", session, fix)
     loader: object = get_component("data_loader")
     return loader

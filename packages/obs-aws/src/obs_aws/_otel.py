@@ -1,17 +1,7 @@
-"""The entry point by which ``opentelemetry-instrument`` finds this package."""
+"""The class for ``opentelemetry-instrument``."""
 
-from __future__ import annotations
+from obs_core.integration import otel_instrumentor
 
 from obs_aws._instrument import instrument_boto3, uninstrument_boto3
 
-
-class Boto3Instrumentor:
-    """Instruments every session with the default options."""
-
-    def instrument(self, **_: object) -> None:
-        """Call `instrument_boto3`; the options of contrib's loader have no meaning here."""
-        instrument_boto3()
-
-    def uninstrument(self, **_: object) -> None:
-        """Call `uninstrument_boto3`."""
-        uninstrument_boto3()
+Boto3Instrumentor = otel_instrumentor("Boto3Instrumentor", instrument_boto3, uninstrument_boto3)

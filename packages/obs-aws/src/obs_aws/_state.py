@@ -19,17 +19,6 @@ _LIBRARY = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore", "s3transfe
 class ClientState:
     """The service, options, tracer and constant attributes of a client."""
 
-    __slots__ = (
-        "_attributes",
-        "_attributes_by_operation",
-        "options",
-        "policy",
-        "region",
-        "service",
-        "service_id",
-        "tracer",
-    )
-
     def __init__(self, client: Any, options: Options, tracer: Tracer, policy: SpanPolicy) -> None:
         meta = client.meta
         self.options = options
