@@ -5,17 +5,16 @@ https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from grpc import StatusCode
+from obs_core.integration import semconv_opt_in
 from opentelemetry.util.types import AttributeValue
 
 from obs_grpc._attributes import Attributes
 
 REQUESTS = "rpc.request.message_count"
 RESPONSES = "rpc.response.message_count"
-_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
 class Names:
@@ -28,7 +27,7 @@ class Names:
     __slots__ = ("_newer", "_older", "codes")
 
     def __init__(self) -> None:
-        words = {word.strip() for word in os.environ.get(_VARIABLE, "").split(",")}
+        words = semconv_opt_in()
         self._newer = not words.isdisjoint({"rpc", "rpc/dup"})
         self._older = not self._newer or "rpc/dup" in words
         self.codes: Mapping[StatusCode, Attributes] = {

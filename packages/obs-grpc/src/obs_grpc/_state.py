@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from grpc import StatusCode
-from obs_core.integration import InstrumentationHandle, log_failure, package_tracer
+from obs_core.integration import Contrib, InstrumentationHandle, log_failure, package_tracer
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
@@ -17,6 +17,15 @@ from obs_grpc._outcome import CLIENT_ERRORS, SERVER_ERRORS
 from obs_grpc._semconv import Names
 
 _MAX_METHODS = 1024  # on a server, the names are sent by the clients
+
+_CONTRIB = {
+    (kind, is_aio): Contrib(
+        f"opentelemetry.instrumentation.grpc:Grpc{'Aio' * is_aio}Instrumentor{kind.name.title()}",
+        package="obs-grpc",
+    )
+    for kind in (SpanKind.CLIENT, SpanKind.SERVER)
+    for is_aio in (False, True)
+}
 
 
 class Method(NamedTuple):
@@ -61,6 +70,10 @@ class Instrumentation:
         except Exception:  # noqa: BLE001 - samplers and span processors are the user's
             log_failure("starting a gRPC span")
             return INVALID_SPAN
+
+    def contrib_takes_over(self, is_aio: bool) -> bool:
+        """Whether contrib's instrumentation of this side is active and makes the spans; warns once."""
+        return _CONTRIB[self.kind, is_aio].takes_over()
 
     def check_options(self, name: str, options: Options) -> None:
         """Raise `AlreadyConfiguredError` if `options` contradict those of this instrumentation, called `name`."""

@@ -8,6 +8,7 @@ that object, start aio RPCs a turn of the event loop later, and cost more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -22,55 +23,37 @@ from obs_grpc._propagation import with_context
 from obs_grpc._rpc import Codec, Rpc
 from obs_grpc._state import Instrumentation, Method
 
-Make = Callable[..., Callable[..., Any]]
 Args = tuple[Any, ...]
 KwArgs = dict[str, Any]
 
 
+@dataclass
 class RemoteMethod:
     """A method of the server, as called through a channel.
 
-    Args:
+    Attributes:
+        instrumentation: The options and tracer.
+        method: The name and the start attributes of the spans.
         make: The channel's ``unary_unary``, ``unary_stream``, ``stream_unary`` or ``stream_stream``, with the method's name.
         codecs: The request serializer and the response deserializer.
         streams: Whether requests, and whether responses, are streams: streams are counted.
         args: Further arguments of `make`, which differ between versions of grpc.
         kwargs: Further keyword arguments of `make`.
+        plain: grpc's multi-callable.
     """
 
-    __slots__ = (
-        "_args",
-        "_codecs",
-        "_counts",
-        "_has_events",
-        "_instrumentation",
-        "_kwargs",
-        "_make",
-        "_method",
-        "_streams",
-        "plain",
-    )
+    instrumentation: Instrumentation
+    method: Method
+    make: Callable[..., Callable[..., Any]]
+    codecs: tuple[Codec | None, Codec | None]
+    streams: tuple[bool, bool]
+    args: Args
+    kwargs: KwArgs
 
-    def __init__(
-        self,
-        instrumentation: Instrumentation,
-        method: Method,
-        make: Make,
-        codecs: tuple[Codec | None, Codec | None],
-        streams: tuple[bool, bool],
-        args: Args,
-        kwargs: KwArgs,
-    ) -> None:
-        self._instrumentation = instrumentation
-        self._method = method
-        self._make = make
-        self._codecs = codecs
-        self._streams = streams
-        self._args = args
-        self._kwargs = kwargs
-        self._has_events = instrumentation.options.include_message_events
-        self._counts = self._has_events or any(streams)
-        self.plain = make(*codecs, *args, **kwargs)
+    def __post_init__(self) -> None:
+        self.plain = self.make(*self.codecs, *self.args, **self.kwargs)
+        self._has_events = self.instrumentation.options.include_message_events
+        self._counts = self._has_events or any(self.streams)
 
     def call(self, name: str, args: Args, kwargs: KwArgs) -> Any:
         """Call the multi-callable's method `name`, which blocks until the RPC is done."""
@@ -102,27 +85,27 @@ class RemoteMethod:
 
     def _start(self) -> Rpc | None:
         """Start the span; None if uninstrumented. If suppressed, the RPC has no span but carries the current context."""
-        if not self._instrumentation.active:
+        if not self.instrumentation.active:
             return None
-        rpc = Rpc(self._instrumentation)
+        rpc = Rpc(self.instrumentation)
         current = get_current()
         if is_suppressed(current):
             rpc.context = current
         else:
-            rpc.start(self._method, current)
+            rpc.start(self.method, current)
         return rpc
 
     def _multi_callable(self, rpc: Rpc) -> Any:
         """Return grpc's multi-callable; a stream's messages go through codecs that count for `rpc`."""
         if not self._counts or not rpc.span.is_recording():
             return self.plain
-        serializer, deserializer = self._codecs
-        requests, responses = self._streams
+        serializer, deserializer = self.codecs
+        requests, responses = self.streams
         if requests or self._has_events:
             serializer = rpc.counted(serializer, responses=False, count=requests)
         if responses or self._has_events:
             deserializer = rpc.counted(deserializer, responses=True, count=responses)
-        return self._make(serializer, deserializer, *self._args, **self._kwargs)
+        return self.make(serializer, deserializer, *self.args, **self.kwargs)
 
 
 def _invoke(rpc: Rpc, function: Callable[..., Any], args: Args, kwargs: KwArgs) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar, overload
 
 from obs_core.integration import InstrumentationHandle, instrument_once, uninstrument
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import SpanKind, TracerProvider
 
 from obs_grpc._options import DEFAULT_EXCLUDE, Exclude, Options, check_installed
 
@@ -64,12 +64,18 @@ def instrument_grpc_client(
         include_message_events=include_message_events,
         tracer_provider=tracer_provider,
     )
-    from obs_grpc.client import _patches, _state
+    from obs_grpc import _patches
+    from obs_grpc._state import Instrumentation
+    from obs_grpc.client import _state
 
     if channel is not None:
         return _state.traced_channel(channel, options)
+    instrumentation = Instrumentation(SpanKind.CLIENT, options)
     return instrument_once(
-        _NAME, lambda: _patches.patch_channels(options), options=options, defaults=Options()
+        _NAME,
+        lambda: _patches.patch_factories(instrumentation),
+        options=options,
+        defaults=Options(),
     )
 
 

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import grpc
 import grpc.aio
-from obs_core.integration import Contrib, instrument_once, option_error, uninstrument
+from obs_core.integration import instrument_once, option_error, uninstrument
 from opentelemetry.trace import SpanKind
 
 from obs_grpc._options import Options
@@ -17,10 +17,6 @@ from obs_grpc.client import _aio, _sync
 from obs_grpc.client._channel import TracedChannel
 
 NAME = "grpc_client"
-_CONTRIB = "opentelemetry.instrumentation.grpc"
-CONTRIB = Contrib(f"{_CONTRIB}:GrpcInstrumentorClient", package="obs-grpc")
-CONTRIB_AIO = Contrib(f"{_CONTRIB}:GrpcAioInstrumentorClient", package="obs-grpc")
-
 _lock = threading.RLock()
 # a traced channel keeps the plain channel alive, so the id is not reused as long as the entry lives
 _channels: WeakValueDictionary[int, TracedChannel] = WeakValueDictionary()
@@ -40,10 +36,9 @@ def traced_channel(channel: Any, options: Options) -> Any:
         if traced is not None and traced._obs_instrumentation.active:
             traced._obs_instrumentation.check_options(NAME, options)
             return traced
-        contrib = CONTRIB_AIO if isinstance(plain, grpc.aio.Channel) else CONTRIB
-        if contrib.takes_over():
-            return channel
         instrumentation = Instrumentation(SpanKind.CLIENT, options)
+        if instrumentation.contrib_takes_over(isinstance(plain, grpc.aio.Channel)):
+            return channel
         traced = _channels[id(plain)] = wrap_channel(plain, instrumentation)
         instrument_once(NAME, lambda: instrumentation.switch_off, target=traced)
         return traced

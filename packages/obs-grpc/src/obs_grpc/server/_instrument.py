@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar, overload
 
 from obs_core.integration import InstrumentationHandle, instrument_once, uninstrument
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import SpanKind, TracerProvider
 
 from obs_grpc._options import DEFAULT_EXCLUDE, Exclude, Options, check_installed
 
@@ -67,13 +67,19 @@ def instrument_grpc_server(
         identity_from_baggage=identity_from_baggage,
         tracer_provider=tracer_provider,
     )
-    from obs_grpc.server import _patches, _state
+    from obs_grpc import _patches
+    from obs_grpc._state import Instrumentation
+    from obs_grpc.server import _state
 
     if server is not None:
         _state.trace_server(server, options)
         return server
+    instrumentation = Instrumentation(SpanKind.SERVER, options)
     return instrument_once(
-        _NAME, lambda: _patches.patch_servers(options), options=options, defaults=Options()
+        _NAME,
+        lambda: _patches.patch_factories(instrumentation),
+        options=options,
+        defaults=Options(),
     )
 
 

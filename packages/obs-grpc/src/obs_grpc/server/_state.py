@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import grpc
 import grpc.aio
-from obs_core.integration import Contrib, instrument_once, option_error
+from obs_core.integration import instrument_once, option_error
 from opentelemetry.trace import SpanKind
 
 from obs_grpc._options import Options
@@ -19,10 +19,6 @@ from obs_grpc.server._handlers import replace_handlers
 from obs_grpc.server._pipeline import put_in_front
 
 NAME = "grpc_server"
-_CONTRIB = "opentelemetry.instrumentation.grpc"
-CONTRIB = Contrib(f"{_CONTRIB}:GrpcInstrumentorServer", package="obs-grpc")
-CONTRIB_AIO = Contrib(f"{_CONTRIB}:GrpcAioInstrumentorServer", package="obs-grpc")
-
 _lock = threading.RLock()
 #: The instrumentation of each server, alone or with all servers.
 instrumented: WeakKeyDictionary[Any, Instrumentation] = WeakKeyDictionary()
@@ -43,9 +39,8 @@ def trace_server(server: Any, options: Options) -> None:
         if present is not None and present.active:
             present.check_options(NAME, options)
             return
-        contrib = CONTRIB_AIO if is_aio else CONTRIB
-        if not contrib.takes_over():
-            instrumentation = Instrumentation(SpanKind.SERVER, options)
+        instrumentation = Instrumentation(SpanKind.SERVER, options)
+        if not instrumentation.contrib_takes_over(is_aio):
             instrumented[server] = instrumentation
             instrument_once(NAME, lambda: _install(server, instrumentation), target=server)
 
