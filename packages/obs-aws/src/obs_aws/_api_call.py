@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from obs_core.integration import call_contained
@@ -136,12 +135,7 @@ class ApiCall:
     def __enter__(self) -> ApiCall:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         detach(self._token)
         if error is not None:
             self.fail(error)

@@ -124,13 +124,8 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
     async def __aenter__(self) -> Span:
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *raised: Any) -> None:
+        self.__exit__(*raised)
 
     def _start(self, current: Context) -> Context:
         contexts = [message.context() for message in self._messages]

@@ -97,12 +97,9 @@ class Rpc:
         self.span.set_attributes(attributes)
 
     def counted(self, codec: Codec | None, *, responses: bool, count: bool = True) -> Codec:
-        """Return a codec (serializer or deserializer) that counts the messages; None: bytes pass unchanged.
+        """Return `codec` (a serializer or deserializer; None: bytes pass unchanged), counting the messages.
 
-        Args:
-            codec: The codec behind, whose exceptions propagate.
-            responses: Whether the messages are responses.
-            count: Whether the number is recorded at the end; otherwise the messages only have events.
+        Without `count`, messages have events only. Exceptions of `codec` propagate.
         """
         sent = responses is (self.instrumentation.kind is SpanKind.SERVER)
         has_events = self.instrumentation.options.include_message_events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import grpc.aio
@@ -12,10 +12,10 @@ from obs_core.integration import call_contained
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
-from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with
+from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with, multi_callable
 
 T = TypeVar("T")
-Ask = Callable[[], Coroutine[Any, Any, Any]]
+Outcome = tuple[Any, str | None]
 
 
 class _Callable(TracedMultiCallable):
@@ -24,30 +24,14 @@ class _Callable(TracedMultiCallable):
         watch(call, rpc)
 
 
-class _UnaryUnary(_Callable, grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[misc]
-    pass
-
-
-class _UnaryStream(_Callable, grpc.aio.UnaryStreamMultiCallable):  # type: ignore[misc]
-    pass
-
-
-class _StreamUnary(_Callable, grpc.aio.StreamUnaryMultiCallable):  # type: ignore[misc]
-    pass
-
-
-class _StreamStream(_Callable, grpc.aio.StreamStreamMultiCallable):  # type: ignore[misc]
-    pass
-
-
 class Channel(TracedChannel, grpc.aio.Channel):  # type: ignore[misc]
     """A ``grpc.aio.Channel`` in front of a plain channel, for the event loop of the plain channel."""
 
     _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
-        "unary_unary": _UnaryUnary,
-        "unary_stream": _UnaryStream,
-        "stream_unary": _StreamUnary,
-        "stream_stream": _StreamStream,
+        "unary_unary": multi_callable(_Callable, grpc.aio.UnaryUnaryMultiCallable),
+        "unary_stream": multi_callable(_Callable, grpc.aio.UnaryStreamMultiCallable),
+        "stream_unary": multi_callable(_Callable, grpc.aio.StreamUnaryMultiCallable),
+        "stream_stream": multi_callable(_Callable, grpc.aio.StreamStreamMultiCallable),
     }
 
     async def __aenter__(self) -> Channel:
@@ -83,14 +67,14 @@ def watch(call: Any, rpc: Rpc) -> None:
     inner = getattr(call, "_cython_call", None)
     intercepting = getattr(call, "_interceptors_task", None)
     if inner is not None:
-        inner.add_done_callback(lambda: _end(rpc, *_status(inner)))
+        inner.add_done_callback(lambda: _end(rpc, _inner_outcome(inner)))
         _watch_start(call, rpc)
     elif intercepting is not None:
         intercepting.add_done_callback(lambda task: _watch_intercepted(task, rpc))
     elif call.done():  # an interceptor of the user answered in place of the server
-        _end(rpc, call.code, call.details)
+        _end(rpc, _outcome(call))
     else:
-        call.add_done_callback(lambda call: _end(rpc, call.code, call.details))
+        call.add_done_callback(lambda call: _end(rpc, _outcome(call)))
 
 
 def _watch_start(call: Any, rpc: Rpc) -> None:
@@ -125,21 +109,19 @@ def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
     return getattr(task, "_exception", None)
 
 
-def _status(inner: Any) -> tuple[Ask, Ask]:
-    """Return functions for code and details of grpc's inner call, like the methods of a call."""
-
-    async def code() -> Any:
-        return (await inner.status()).code()
-
-    async def details() -> Any:
-        return (await inner.status()).details()
-
-    return code, details
+async def _outcome(call: Any) -> Outcome:
+    return await call.code(), await call.details()
 
 
-def _end(rpc: Rpc, code: Ask, details: Ask) -> None:
+async def _inner_outcome(inner: Any) -> Outcome:
+    status = await inner.status()
+    return status.code(), status.details()
+
+
+def _end(rpc: Rpc, outcome: Coroutine[Any, Any, Outcome]) -> None:
     try:
-        rpc.end(as_status_code(_now(code())), _now(details()))
+        code, details = _now(outcome) or (None, None)
+        rpc.end(as_status_code(code), details)
     except Exception as error:  # noqa: BLE001 - the exception of an interceptor of the user
         end_with(rpc, error)
 

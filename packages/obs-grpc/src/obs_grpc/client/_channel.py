@@ -149,13 +149,18 @@ class TracedMultiCallable:
         raise NotImplementedError
 
 
+def multi_callable(ours: type[TracedMultiCallable], base: Any) -> type[Any]:
+    """Return the class of a shape's multi-callables: `ours`, and grpc's abstract class `base`."""
+    return type(base.__name__, (ours, base), {})
+
+
 def _shape(shape: str) -> Callable[..., Any]:
     """Return the channel method `shape`, for instance ``unary_stream``, which makes traced multi-callables."""
     requests, _, responses = shape.partition("_")
     streams = (requests == "stream", responses == "stream")
 
     # the signature is grpc's; the arguments after the codecs differ between versions
-    def multi_callable(
+    def method_of_shape(
         self: TracedChannel,
         method: str,
         request_serializer: Codec | None = None,
@@ -174,8 +179,8 @@ def _shape(shape: str) -> Callable[..., Any]:
         remote = RemoteMethod(instrumentation, known, make, codecs, streams, args, kwargs)
         return self._obs_multi_callables[shape](remote)
 
-    multi_callable.__name__ = shape
-    return multi_callable
+    method_of_shape.__name__ = shape
+    return method_of_shape
 
 
 class TracedChannel:

@@ -11,7 +11,7 @@ from grpc import StatusCode
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
-from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with
+from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with, multi_callable
 
 
 class _Stream(TracedMultiCallable):
@@ -35,30 +35,14 @@ class _Unary(_Stream):
         return self._obs_remote.begin_call("future", args, kwargs, watch)
 
 
-class _UnaryUnary(_Unary, grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]
-    pass
-
-
-class _StreamUnary(_Unary, grpc.StreamUnaryMultiCallable):  # type: ignore[misc]
-    pass
-
-
-class _UnaryStream(_Stream, grpc.UnaryStreamMultiCallable):  # type: ignore[misc]
-    pass
-
-
-class _StreamStream(_Stream, grpc.StreamStreamMultiCallable):  # type: ignore[misc]
-    pass
-
-
 class Channel(TracedChannel, grpc.Channel):  # type: ignore[misc]
     """A ``grpc.Channel`` in front of a plain channel, as thread-safe as the plain channel."""
 
     _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
-        "unary_unary": _UnaryUnary,
-        "unary_stream": _UnaryStream,
-        "stream_unary": _StreamUnary,
-        "stream_stream": _StreamStream,
+        "unary_unary": multi_callable(_Unary, grpc.UnaryUnaryMultiCallable),
+        "unary_stream": multi_callable(_Stream, grpc.UnaryStreamMultiCallable),
+        "stream_unary": multi_callable(_Unary, grpc.StreamUnaryMultiCallable),
+        "stream_stream": multi_callable(_Stream, grpc.StreamStreamMultiCallable),
     }
 
     def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
