@@ -10,13 +10,11 @@ from obs_core.integration import truncate
 from opentelemetry.trace import Span
 
 from obs_aws._api_call import ApiCall
-from obs_aws._attributes import Attributes, Params
+from obs_aws._attributes import Attributes
 from obs_aws._scrub import mask, scrub
-from obs_aws._state import ClientState
 
 _MAX_CONTENT_BYTES = 8192
 _MAX_BODY_BYTES = 1_048_576
-_OPERATIONS = {"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"}
 #: The names of settings in requests: Converse, Claude, Titan, Nova, Llama, Mistral, Cohere.
 _SETTINGS = {
     "gen_ai.request.max_tokens": (
@@ -53,13 +51,7 @@ _USAGE = (
 )
 
 
-def bedrock_call(client: ClientState, operation: str, params: Params) -> ApiCall:
-    """Return the call of a Bedrock operation."""
-    kind = _ModelCall if operation in _OPERATIONS else ApiCall
-    return kind(client, operation, params)
-
-
-class _ModelCall(ApiCall):
+class ModelCall(ApiCall):
     """A call of a model."""
 
     def _model(self) -> str:
@@ -154,3 +146,9 @@ def _content(name: str, content: object) -> Attributes:
     if not content:
         return {}
     return {name: truncate(mask(json.dumps(content, default=repr)), _MAX_CONTENT_BYTES)}
+
+
+#: The classes of calls by operation.
+BEDROCK: dict[str, type[ApiCall]] = dict.fromkeys(
+    ("Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"), ModelCall
+)

@@ -12,7 +12,6 @@ from opentelemetry.trace import SpanKind
 from obs_aws._api_call import ApiCall
 from obs_aws._attributes import Attributes, Params, text_attributes
 from obs_aws._propagation import context_headers, xray_header
-from obs_aws._state import ClientState
 
 #: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html, before the limit was raised
 _MAX_RECORD_BYTES = 1_000_000
@@ -29,10 +28,11 @@ class _EventCall(ApiCall):
     sends: ClassVar[tuple[str, ...]]
     batch: ClassVar[str]
 
-    def __init__(self, client: ClientState, operation: str, params: Params) -> None:
-        super().__init__(client, operation, params)
-        if operation in self.sends:
+    def begin(self) -> ApiCall:
+        """Start the span, of kind PRODUCER if the call sends events."""
+        if self.operation in self.sends:
             self.kind = SpanKind.PRODUCER
+        return super().begin()
 
     def attributes(self) -> Attributes:
         """Return the stream, and the number of events in a batch."""

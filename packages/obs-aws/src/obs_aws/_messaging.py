@@ -27,29 +27,20 @@ from obs_aws._state import ClientState
 
 _SYSTEMS = {"sqs": "aws_sqs", "sns": "aws.sns"}
 _ADDRESSES = {"QueueUrl": "aws.sqs.queue.url", "TopicArn": "aws.sns.topic.arn"}
-_SETTLING = {
-    "DeleteMessage": "delete",
-    "DeleteMessageBatch": "delete",
-    "ChangeMessageVisibility": "change_visibility",
-    "ChangeMessageVisibilityBatch": "change_visibility",
+#: ``messaging.operation.name`` and ``messaging.operation.type``; anything else sends.
+_OPERATION_NAMES = {
+    "ReceiveMessage": ("receive", "receive"),
+    "DeleteMessage": ("delete", "settle"),
+    "DeleteMessageBatch": ("delete", "settle"),
+    "ChangeMessageVisibility": ("change_visibility", "settle"),
+    "ChangeMessageVisibilityBatch": ("change_visibility", "settle"),
 }
+_CREATE = {"messaging.operation.name": "create", "messaging.operation.type": "create"}
 _ENTRIES = {"SendMessageBatch": "Entries", "PublishBatch": "PublishBatchRequestEntries"}
-
-
-def sqs_call(client: ClientState, operation: str, params: Params) -> ApiCall:
-    """Return the call of an SQS operation."""
-    return _SQS.get(operation, ApiCall)(client, operation, params)
-
-
-def sns_call(client: ClientState, operation: str, params: Params) -> ApiCall:
-    """Return the call of an SNS operation."""
-    return _SNS.get(operation, ApiCall)(client, operation, params)
 
 
 class _MessageCall(ApiCall):
     """A call about messages: name and attributes follow the messaging conventions."""
-
-    operation_name, operation_type = "send", "send"
 
     def destination(self) -> str | None:
         params = self.params
@@ -57,12 +48,14 @@ class _MessageCall(ApiCall):
         return destination_name(address)
 
     def span_name(self) -> str:
-        return f"{self.operation_name} {self.destination() or 'unknown'}"
+        operation_name, _ = self._names()
+        return f"{operation_name} {self.destination() or 'unknown'}"
+
+    def _names(self) -> tuple[str, str]:
+        return _OPERATION_NAMES.get(self.operation, ("send", "send"))
 
     def attributes(self) -> Attributes:
-        return self._attributes_as(self.operation_name, self.operation_type)
-
-    def _attributes_as(self, operation_name: str, operation_type: str) -> Attributes:
+        operation_name, operation_type = self._names()
         attributes: Attributes = {
             "messaging.system": _SYSTEMS[self.client.service],
             "messaging.operation.name": operation_name,
@@ -71,16 +64,6 @@ class _MessageCall(ApiCall):
         if name := self.destination():
             attributes["messaging.destination.name"] = name
         return attributes | text_attributes(self.params, _ADDRESSES)
-
-
-class _SettleCall(_MessageCall):
-    """A call that deletes messages or changes their visibility."""
-
-    operation_type = "settle"
-
-    def __init__(self, client: ClientState, operation: str, params: Params) -> None:
-        super().__init__(client, operation, params)
-        self.operation_name = _SETTLING[operation]
 
 
 class _SendCall(_MessageCall):
@@ -128,7 +111,7 @@ class _BatchCall(_MessageCall):
         if not self.span.is_recording() or context is None:
             return context
         name = f"create {self.destination() or 'unknown'}"
-        attributes = self._attributes_as("create", "create")
+        attributes = {**super().attributes(), **_CREATE}
         span = self.client.tracer.start_span(name, context, SpanKind.PRODUCER, attributes)
         self._created.append(span)
         return set_span_in_context(span, context)
@@ -178,8 +161,6 @@ def _carry_xray(
 class _ReceiveCall(_MessageCall):
     """A poll: the span starts once the poll has returned a message or failed, with the start time of the poll."""
 
-    operation_name, operation_type = "receive", "receive"
-
     def begin(self) -> ApiCall:
         self._start_time = time.time_ns()
         self._around = get_current()
@@ -227,10 +208,12 @@ def _asking(params: Params, parameter: str, names: list[str]) -> Params:
     return {**params, parameter: [*asked, *missing]}
 
 
-_SQS: dict[str, type[ApiCall]] = {
-    **dict.fromkeys(_SETTLING, _SettleCall),
+#: The classes of calls by operation of SQS or SNS.
+MESSAGING: dict[str, type[ApiCall]] = {
+    **dict.fromkeys(_OPERATION_NAMES, _MessageCall),
+    "ReceiveMessage": _ReceiveCall,
     "SendMessage": _SendCall,
     "SendMessageBatch": _BatchCall,
-    "ReceiveMessage": _ReceiveCall,
+    "Publish": _SendCall,
+    "PublishBatch": _BatchCall,
 }
-_SNS: dict[str, type[ApiCall]] = {"Publish": _SendCall, "PublishBatch": _BatchCall}

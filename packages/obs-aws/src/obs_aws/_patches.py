@@ -15,7 +15,7 @@ from obs_core.integration import Contrib, Patches, Targets, call_contained, is_s
 
 from obs_aws._api_call import ApiCall
 from obs_aws._attributes import Params
-from obs_aws._services import API_CALLS
+from obs_aws._services import api_call
 from obs_aws._state import Clients
 
 _CONTRIB = "opentelemetry.instrumentation.botocore"
@@ -86,5 +86,4 @@ def _begin(client: Any, operation: str, params: Params) -> ApiCall | None:
     clients = _targets.find(client._loader)
     if clients is None or is_suppressed() or contrib_takes_over():
         return None
-    state = clients.state_of(client)
-    return API_CALLS.get(state.service, ApiCall)(state, operation, params).begin()
+    return api_call(clients.state_of(client), operation, params).begin()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from obs_aws._api_call import ApiCall
 from obs_aws._attributes import Attributes, Params, text_attributes
-from obs_aws._bedrock import bedrock_call
+from obs_aws._bedrock import BEDROCK
 from obs_aws._dynamodb import DynamoDbCall
 from obs_aws._events import EventBridgeCall, KinesisCall
 from obs_aws._lambda import LambdaCall
-from obs_aws._messaging import sns_call, sqs_call
+from obs_aws._messaging import MESSAGING
 from obs_aws._state import ClientState
 
 _ARNS = {
@@ -43,16 +43,24 @@ class S3Call(ApiCall):
         return text_attributes(self.params, names)
 
 
-#: Services by botocore's name; a call of any other service is an `ApiCall`.
-API_CALLS: dict[str, Callable[[ClientState, str, Params], ApiCall]] = {
-    "bedrock-runtime": bedrock_call,
+#: The class of calls by botocore's name of the service, or the classes by operation.
+_SERVICES: dict[str, type[ApiCall] | Mapping[str, type[ApiCall]]] = {
+    "bedrock-runtime": BEDROCK,
     "dynamodb": DynamoDbCall,
     "events": EventBridgeCall,
     "kinesis": KinesisCall,
     "lambda": LambdaCall,
     "s3": S3Call,
     "secretsmanager": ArnCall,
-    "sns": sns_call,
-    "sqs": sqs_call,
+    "sns": MESSAGING,
+    "sqs": MESSAGING,
     "stepfunctions": ArnCall,
 }
+
+
+def api_call(client: ClientState, operation: str, params: Params) -> ApiCall:
+    """Return the call of `operation`: an `ApiCall`, or a subclass for a service with particulars."""
+    kind = _SERVICES.get(client.service, ApiCall)
+    if isinstance(kind, Mapping):
+        kind = kind.get(operation, ApiCall)
+    return kind(client, operation, params)
