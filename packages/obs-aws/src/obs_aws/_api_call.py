@@ -83,10 +83,8 @@ class ApiCall:
         self.span = self.client.tracer.start_span(
             name, context, self.kind, attributes, None, start_time
         )
-        if (hook := self.options.on_start) and self.span.is_recording():
-            call_contained(
-                "on_start", hook, self.span, self.client.service, self.operation, self.params
-            )
+        if self.span.is_recording():
+            self._call_hook("on_start", self.params)
 
     def enter(self, context: Context | None) -> None:
         """Attach `context` (default: the current context), with HTTP client spans suppressed, and inject the context."""
@@ -100,7 +98,7 @@ class ApiCall:
             return result
         call_contained("AWS response attributes", self._record_response, result)
         call_contained("AWS response attributes", self.read, result)
-        self._call_on_end(result)
+        self._call_hook("on_end", result)
         call_contained("AWS stream", self._follow_stream, result)
         return result
 
@@ -121,16 +119,18 @@ class ApiCall:
         """Record the error that the call raised."""
         if self.span.is_recording():
             call_contained("AWS error", self._failure_recorder(), self.span, error)
-            self._call_on_end(getattr(error, "response", None) or {})
+            self._call_hook("on_end", getattr(error, "response", None) or {})
 
     def end(self) -> None:
         """End the span, unless the response is a stream of events: then the span ends with the stream."""
         if not self._ends_with_stream:
             call_contained("ending an AWS span", self.span.end)
 
-    def _call_on_end(self, response: Mapping[str, Any]) -> None:
-        if hook := self.options.on_end:
-            call_contained("on_end", hook, self.span, self.client.service, self.operation, response)
+    def _call_hook(self, name: str, argument: Mapping[str, Any]) -> None:
+        hook = getattr(self.options, name)
+        if hook is not None:
+            service = self.client.service
+            call_contained(name, hook, self.span, service, self.operation, argument)
 
     def __enter__(self) -> ApiCall:
         return self

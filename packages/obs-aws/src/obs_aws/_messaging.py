@@ -139,14 +139,10 @@ def _carry_each(
     """Return the messages with their contexts, or the messages as given, if the contexts would make them too big."""
     if client.options.propagator == "xray":
         return _carry_xray(client, entries, contexts)
-    headers = [context_headers(context) for context in contexts]
-    if not fits(entries, max(headers, key=_size)):
+    headers = list(map(context_headers, contexts))
+    if not fits(entries, headers):
         return entries
     return [with_headers(entry, each) for entry, each in zip(entries, headers, strict=True)]
-
-
-def _size(headers: Mapping[str, str]) -> int:
-    return sum(map(len, headers.values()))
 
 
 def _carry_xray(

@@ -5,7 +5,7 @@ The caller's objects are never changed: a copy carries the context.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
@@ -81,22 +81,26 @@ def _text_attribute(value: str) -> dict[str, str]:
     return {"DataType": "String", "StringValue": value}
 
 
-def fits(entries: Iterable[Entry], headers: Headers) -> bool:
-    """Whether messages within AWS's size limit are still within the limit when each carries `headers`."""
-    messages = list(entries)
-    size = sum(map(_size, messages))
-    added = sum(map(len, [*headers, *headers.values()])) + len("String") * len(headers)
-    full_size = size + added * len(messages)
+def fits(entries: list[Entry], headers: list[dict[str, str]]) -> bool:
+    """Whether messages within AWS's size limit are still within the limit with `headers`, one for each message."""
+    size = sum(map(_size, entries))
+    full_size = size + sum(map(_added_size, headers))
     return not any(size <= limit < full_size for limit in _SIZE_LIMITS)
+
+
+def _added_size(headers: Headers) -> int:
+    data_types = ["String"] * len(headers)
+    return sum(map(len, [*headers, *headers.values(), *data_types]))
 
 
 def _size(entry: Entry) -> int:
     size = _length(entry.get("MessageBody")) + _length(entry.get("Message"))
     attributes = entry.get("MessageAttributes")
-    if isinstance(attributes, Mapping):
-        for name, attribute in attributes.items():
-            if isinstance(attribute, Mapping):
-                size += _length(name) + sum(map(_length, attribute.values()))
+    if not isinstance(attributes, Mapping):
+        return size
+    for name, attribute in attributes.items():
+        if isinstance(attribute, Mapping):
+            size += _length(name) + sum(map(_length, attribute.values()))
     return size
 
 
