@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent import futures
 from contextlib import asynccontextmanager, contextmanager
@@ -10,7 +9,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from obs_core.testing import SpanRecorder
+from obs_core.testing import SpanRecorder, wait_until
 from obs_grpc import instrument_grpc_server
 
 SERVICE = "test.Generic"
@@ -64,16 +63,11 @@ async def aio_serving(
         await server.stop(TIMEOUT_S)
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Return as soon as `condition` holds; fail after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.002)
-
-
 def wait_for_spans(spans: SpanRecorder, count: int) -> None:
     """Wait until `count` spans have ended."""
-    wait_until(lambda: len(spans) >= count, f"{count} spans, there are:\n{spans.tree()}")
+    wait_until(
+        lambda: len(spans) >= count,
+        TIMEOUT_S,
+        message=lambda: f"not {count} spans, but:\n{spans.tree()}",
+    )
     assert len(spans) == count, spans.tree()

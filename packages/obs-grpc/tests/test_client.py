@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from obs_core.testing import SpanRecorder
+from obs_core.testing import SpanRecorder, wait_until
 from obs_grpc import instrument_grpc_client
 from obs_grpc_servers import (
     TIMEOUT_S,
@@ -21,7 +21,6 @@ from obs_grpc_servers import (
     path,
     serving,
     wait_for_spans,
-    wait_until,
 )
 from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
@@ -429,7 +428,7 @@ def test_started_equals_ended_without_the_server_ever_answering(
     future = channel.unary_unary(path("unary_unary_slow")).future(b"x")
     assert service.called.wait(TIMEOUT_S)
     channel.close()
-    wait_until(future.done, "the future is done")
+    wait_until(future.done, TIMEOUT_S)
     wait_for_spans(spans, 1)
     assert spans.finished[0].attributes["rpc.grpc.status_code"] == 1
 

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from obs_core.testing import SpanRecorder
+from obs_core.testing import SpanRecorder, wait_until
 from obs_grpc import instrument_grpc_client, instrument_grpc_server
 from obs_grpc_servers import (
     SERVICE,
@@ -26,7 +26,6 @@ from obs_grpc_servers import (
     path,
     serving,
     wait_for_spans,
-    wait_until,
 )
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
@@ -215,7 +214,7 @@ def test_handler_that_outlives_both_cancellation_and_deadline(spans: SpanRecorde
 
     def unary_unary(request: bytes, context: Any) -> bytes:
         running.set()
-        wait_until(lambda: context.time_remaining() == 0, "the deadline passes")
+        wait_until(lambda: context.time_remaining() == 0, TIMEOUT_S)
         return request
 
     running = threading.Event()
@@ -538,7 +537,7 @@ for _ in call:
         process.send_signal(signal.SIGKILL)
         process.stdout.close()
         process.wait(TIMEOUT_S)
-        wait_until(lambda: len(spans) == 1, "the span ends")
+        wait_until(lambda: len(spans) == 1, TIMEOUT_S)
 
     async def main() -> None:
         async with aio_serving(handlers(stream_stream=aio_stream_stream)) as address:
