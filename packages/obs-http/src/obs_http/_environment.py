@@ -12,8 +12,6 @@ import re
 
 from obs_core.exceptions import ConfigurationError
 
-from obs_http._patterns import any_of
-
 _HEADERS = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
 _EXCLUDED = "EXCLUDED_URLS"
 
@@ -55,4 +53,6 @@ def _pattern(variable: str, flags: int = 0) -> re.Pattern[str] | None:
             raise ConfigurationError(
                 f"{variable}: {expression!r} is not a regular expression ({error}): mend or unset it"
             ) from None
-    return any_of(expressions, flags)
+    if not expressions:
+        return None
+    return re.compile("|".join(expressions), flags)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import translate
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from obs_core.exceptions import ConfigurationError
-from obs_core.integration import REDACTED, redactor
+from obs_core.integration import REDACTED, Globs, check_names, option_error, redactor
 from opentelemetry.propagators.textmap import Getter
 
 from obs_http._environment import captured_headers, sanitized_fields
-from obs_http._patterns import any_of
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 MAX_VALUE_CHARACTERS = 1024
@@ -49,6 +45,14 @@ class CarrierGetter(Getter[Mapping[str, list[str]]]):
         return list(carrier)
 
 
+def header_names(option: str, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return header names and globs in lower case; raise `ConfigurationError` unless `patterns` is a list of them."""
+    names = check_names(option, patterns, example="x-*")
+    if not all(map(str.strip, names)):
+        raise option_error(option, patterns, "leave out the empty name")
+    return tuple(name.strip().lower() for name in names)
+
+
 class HeaderCapture:
     """Records headers that match names and globs on a span; secrets are masked.
 
@@ -63,22 +67,24 @@ class HeaderCapture:
         ConfigurationError: A pattern is not a header name or glob.
     """
 
-    __slots__ = ("_keys", "_pattern", "_prefix", "_redact", "_sanitized")
+    __slots__ = ("_keys", "_matches", "_prefix", "_redact", "_sanitized")
 
     def __init__(
         self, side: str, message: str, patterns: Sequence[str] | None, redact: tuple[str, ...]
     ) -> None:
+        self._matches: Callable[[str], object] | None = None
         if patterns is None:
-            self._pattern = captured_headers(f"{side}_{message}".upper())
-        else:
-            self._pattern = _any_name(f"capture_{message}_headers", patterns)
+            expression = captured_headers(f"{side}_{message}".upper())
+            self._matches = expression and expression.fullmatch
+        elif names := header_names(f"capture_{message}_headers", patterns):
+            self._matches = Globs(names).matches
         self._sanitized = sanitized_fields()
         self._prefix = f"http.{message}.header."
         self._redact = redact
         self._keys: dict[bytes, str | None] = {}
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return self._matches is not None
 
     def _key(self, name: bytes) -> str | None:
         try:
@@ -91,7 +97,7 @@ class HeaderCapture:
             return key
 
     def _decide(self, name: str) -> str | None:
-        if self._pattern is None or not self._pattern.fullmatch(name):
+        if self._matches is None or not self._matches(name):
             return None
         return self._prefix + name
 
@@ -113,11 +119,3 @@ class HeaderCapture:
         if self._sanitized is not None and self._sanitized.search(name):
             return True
         return redactor(self._redact).is_sensitive(name)
-
-
-def _any_name(option: str, patterns: Sequence[str]) -> re.Pattern[str] | None:
-    if isinstance(patterns, str) or not all(name.strip() for name in patterns):
-        raise ConfigurationError(
-            f'{option}={patterns!r} is not a list of header names: write for instance ["x-*"]'
-        )
-    return any_of([translate(name.strip().lower()) for name in patterns])

@@ -341,6 +341,16 @@ def test_undone_it_only_passes_on_what_others_have_wrapped(kind: str, spans: Spa
 
 
 @KINDS
+@pytest.mark.parametrize(
+    "option", ["redact", "exclude", "propagate_to", "correlation", "capture_request_headers"]
+)
+def test_an_option_of_the_wrong_kind_is_an_error_at_set_up(kind: str, option: str) -> None:
+    """A string is no list, and no configuration; the message names the option."""
+    with pytest.raises(ConfigurationError, match=option):
+        instrument(kind, **{option: "x-*"})
+
+
+@KINDS
 def test_a_second_call_with_other_options_says_so(kind: str) -> None:
     """The first options stay, and the message names what differs; a call without any option takes what is there."""
     handle = instrument(kind, propagate_to=["*.internal"])

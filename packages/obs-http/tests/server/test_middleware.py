@@ -867,6 +867,7 @@ def test_what_could_forge_a_log_line_is_no_identity_in_baggage_either(
         {"exclude": ["health"]}, {"exclude": "/health"}, {"identify": "aws"},
         {"identity_hash_key": "", "identify": "aws_alb"},
         {"capture_request_headers": "x-*"}, {"capture_response_headers": [""]}, {"correlation": "X-Id"},
+        {"redact": "ssn"}, {"response_headers": "no"}, {"trust_remote_context": None},
     ],
 )  # fmt: skip
 def test_what_is_configured_wrong_raises_at_once(options: dict[str, Any]) -> None:

@@ -26,8 +26,6 @@ class Hook:
     __slots__ = ("_function", "_is_async", "_name")
 
     def __init__(self, name: str, function: Callable[..., Any] | None, *, awaits: bool) -> None:
-        if function is not None and not callable(function):
-            raise ConfigurationError(f"{name}={function!r} cannot be called: pass a function")
         self._is_async = function is not None and _is_coroutine_function(function)
         if self._is_async and not awaits:
             raise ConfigurationError(

@@ -116,19 +116,9 @@ def instrument_requests(
     Attempts by urllib3 (``HTTPAdapter(max_retries=…)``) are a single span, with the number of attempts as
     ``http.request.resend_count``; each redirect is a separate span, in the same trace.
 
-    Args:
-        session: The session; None: all.
-        on_start: Called with the recording span and the ``PreparedRequest``; exceptions are logged.
-        on_end: Called with the recording span, the request and the ``Response``; exceptions are logged.
-        capture_request_headers: As the other options: see `instrument_httpx`.
-        capture_response_headers: See `instrument_httpx`.
-        exclude: Globs of whole URLs that are not traced and get no headers.
-            Default: ``OTEL_PYTHON_REQUESTS_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``.
-        propagate_to: See `instrument_httpx`.
-        redact: See `instrument_httpx`.
-        correlation: See `instrument_httpx`.
-        tracer_provider: See `instrument_httpx`.
-        meter_provider: See `instrument_httpx`.
+    The options are those of `instrument_httpx`; the hooks are plain functions, called with the
+    ``PreparedRequest`` and the ``Response``. Default of `exclude`: ``OTEL_PYTHON_REQUESTS_EXCLUDED_URLS`` or
+    ``OTEL_PYTHON_EXCLUDED_URLS``.
 
     Returns:
         A handle with ``.uninstrument()``; a second call returns the same handle.
@@ -176,6 +166,6 @@ def _instrument(
         name,
         functools.partial(install, client, options),
         target=client,
-        options=vars(options),
-        defaults=vars(ClientOptions()),
+        options=options,
+        defaults=ClientOptions(),
     )

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from obs_core import CorrelationConfig
-from obs_core.exceptions import ConfigurationError
+from obs_core.integration import check_callable, check_names
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, TracerProvider
+
+from obs_http._options import check_common
 
 OnStart = Callable[[Span, Any], Awaitable[None] | None]
 OnEnd = Callable[[Span, Any, Any], Awaitable[None] | None]
@@ -20,7 +22,7 @@ class ClientOptions:
     """The options of `instrument_httpx` and `instrument_requests`, as given.
 
     Raises:
-        ConfigurationError: `correlation` is of the wrong kind.
+        ConfigurationError: An option is of the wrong kind.
     """
 
     on_start: OnStart | None = None
@@ -35,5 +37,8 @@ class ClientOptions:
     meter_provider: MeterProvider | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.correlation, CorrelationConfig | None):
-            raise ConfigurationError(f"correlation={self.correlation!r} is not a CorrelationConfig")
+        check_callable("on_start", self.on_start)
+        check_callable("on_end", self.on_end)
+        check_names("exclude", self.exclude or (), example="http://localhost:9200/*")
+        check_names("propagate_to", self.propagate_to, example="*.internal")
+        check_common(self.redact, self.correlation)

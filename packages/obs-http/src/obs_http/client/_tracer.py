@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from obs_core.integration import (
+    Globs,
     call_contained,
     error_type,
     fail,
@@ -21,7 +22,7 @@ from obs_http._environment import excluded_urls
 from obs_http._headers import HeaderCapture, RawHeaders
 from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
-from obs_http._semconv import CLIENT, add_older_names, older_names
+from obs_http._semconv import CLIENT, add_former_names
 from obs_http.client._attributes import (
     Answer,
     Target,
@@ -31,7 +32,7 @@ from obs_http.client._attributes import (
 )
 from obs_http.client._hooks import Hook
 from obs_http.client._options import ClientOptions
-from obs_http.client._propagation import Propagation, any_glob
+from obs_http.client._propagation import Propagation
 from obs_http.client._request import Call, ClientRequest, current_call
 
 
@@ -59,6 +60,14 @@ class Library(Protocol):
         """Return the first line of `response`, and the number of attempts made below the client."""
 
 
+def _excludes(library: str, exclude: Sequence[str] | None) -> Callable[[str], object] | None:
+    """Return a function that tells excluded URLs, by the option or else by the standard variables."""
+    if exclude is not None:
+        return Globs(exclude).matches
+    pattern = excluded_urls(library.upper())
+    return pattern and pattern.search
+
+
 class ClientTracer:
     """Starts and ends the CLIENT spans of a library or a client. Thread-safe; keeps no state of a request.
 
@@ -79,16 +88,11 @@ class ClientTracer:
         self._response_capture = HeaderCapture(
             "client", "response", options.capture_response_headers, self._redact
         )
-        if options.exclude is None:
-            pattern = excluded_urls(name.upper())
-            self._excludes = pattern and pattern.search
-        else:
-            pattern = any_glob("exclude", options.exclude)
-            self._excludes = pattern and pattern.match
+        self._excludes = _excludes(name, options.exclude)
         self._propagation = Propagation(options.propagate_to, options.correlation)
         self._tracer = package_tracer("obs-http", options.tracer_provider)
         self._durations = Durations(*METRIC, options.meter_provider)
-        self._older_names = older_names(CLIENT)
+        self._former_names = CLIENT.in_force()
 
     def start(self, request: Any) -> ClientRequest | None:
         """Start the span of `request` and write its context into the headers; None: `request` is not traced."""
@@ -152,8 +156,8 @@ class ClientTracer:
 
     def end(self, span: Span) -> None:
         """End `span`. Never raises."""
-        if self._older_names and span.is_recording():
+        if self._former_names and span.is_recording():
             call_contained(
-                "adding older names to a span", add_older_names, span, self._older_names, {}
+                "adding former names to a span", add_former_names, span, self._former_names, {}
             )
         call_contained("ending a request's span", span.end)

@@ -138,7 +138,7 @@ def enrich(outcome: Outcome, scope: Scope, settings: Settings, correlation_id: s
         span.set_attributes(settings.request_capture.attributes(scope.get("headers", ())))
     if not outcome.owned:
         _mask(span, scope, settings.redactor())
-        outcome.add_older_names()
+        outcome.add_former_names()
     if correlation_id is None:
         return
     if not outcome.owned:

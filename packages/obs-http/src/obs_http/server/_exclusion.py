@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from fnmatch import translate
 
-from obs_core.exceptions import ConfigurationError
+from obs_core.integration import Globs, check_names, option_error
 
 from obs_http._environment import excluded_urls
 from obs_http._headers import text
-from obs_http._patterns import any_of
 from obs_http.server._types import Scope
 
 DEFAULT_EXCLUDE = (
@@ -37,24 +34,21 @@ class Exclusion:
         if paths is None:
             self._urls = excluded_urls("FASTAPI", "STARLETTE")
             paths = DEFAULT_EXCLUDE
-        self._paths = _any_path(paths)
+        self._paths = path_globs(paths)
 
     def __call__(self, scope: Scope) -> bool:
         """Whether the request of this scope is excluded."""
-        if self._paths is not None and self._paths.match(_inner_path(scope)):
+        if self._paths.matches(_inner_path(scope)):
             return True
         return self._urls is not None and self._urls.search(_url(scope)) is not None
 
 
-def _any_path(paths: Sequence[str]) -> re.Pattern[str] | None:
-    if isinstance(paths, str):
-        raise ConfigurationError(f"exclude={paths!r} is not a list: write [{paths!r}]")
-    for path in paths:
+def path_globs(paths: Sequence[str]) -> Globs:
+    """Return `paths` as globs; raise `ConfigurationError` unless each is a path or a glob of paths."""
+    for path in check_names("exclude", paths, example="/internal/*"):
         if path[:1] not in ("/", "*"):
-            raise ConfigurationError(
-                f"exclude: {path!r} is not a path or glob: let it start with '/', or '*/'"
-            )
-    return any_of([translate(path.rstrip("/") or "/") for path in paths])
+            raise option_error("exclude", path, "let the path or glob start with '/' or '*'")
+    return Globs(path.rstrip("/") or "/" for path in paths)
 
 
 def _inner_path(scope: Scope) -> str:

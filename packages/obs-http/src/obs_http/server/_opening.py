@@ -87,7 +87,7 @@ class Opening:
             owned=arrival.present is None,
             records_errors=arrival.records_errors,
             stopwatch=self._stopwatch(arrival),
-            older=self._settings.older_names,
+            former_names=self._settings.former_names,
         )
         correlation_id = get_correlation_id(arrival.context)
         request = ServerRequest(self._settings, scope, receive, send, outcome, correlation_id)

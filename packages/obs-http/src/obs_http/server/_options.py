@@ -8,15 +8,21 @@ from typing import Literal
 
 from obs_core import CorrelationConfig, TracingManager
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import Redactor, redactor
+from obs_core.integration import Redactor, check_choice, redactor
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from obs_http._headers import HeaderCapture
-from obs_http._semconv import SERVER, older_names
+from obs_http._options import check_common
+from obs_http._semconv import SERVER
 from obs_http.server._exclusion import Exclusion
 from obs_http.server._identity import Identify, IdentityReader
 from obs_http.server._response_headers import ResponseHeaders
+
+_FLAGS = (
+    "identity_in_baggage", "identity_from_baggage", "trust_remote_context", "response_headers", "traceresponse",
+    "legacy_attributes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +51,9 @@ class ServerOptions:
     meter_provider: MeterProvider | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.correlation, CorrelationConfig | None):
-            raise ConfigurationError(f"correlation={self.correlation!r} is not a CorrelationConfig")
+        check_common(self.redact, self.correlation)
+        for name in _FLAGS:
+            check_choice(name, getattr(self, name), (True, False))
         if self.identity_from_baggage and not self.trust_remote_context:
             raise ConfigurationError(
                 "identity_from_baggage=True contradicts trust_remote_context=False: leave one of them out"
@@ -57,8 +64,15 @@ class Settings:
     """The options in force: the given ones, with the defaults of the set-up."""
 
     __slots__ = (
-        "_redact", "correlation", "excludes", "identity", "older_names", "options", "request_capture",
-        "response_capture", "response_headers",
+        "_redact",
+        "correlation",
+        "excludes",
+        "former_names",
+        "identity",
+        "options",
+        "request_capture",
+        "response_capture",
+        "response_headers",
     )  # fmt: skip
 
     def __init__(self, options: ServerOptions, manager: TracingManager | None) -> None:
@@ -73,7 +87,7 @@ class Settings:
             "server", "response", options.capture_response_headers, self._redact
         )
         self.identity = _identity(options)
-        self.older_names = older_names(SERVER)
+        self.former_names = SERVER.in_force()
         self.response_headers = ResponseHeaders(
             self.correlation,
             options.service_name or _service_name(manager),

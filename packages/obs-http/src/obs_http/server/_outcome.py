@@ -6,11 +6,18 @@ import asyncio
 from enum import Enum, auto
 from time import time_ns
 
-from obs_core.integration import call_contained, error_type, fail, log_failure, record_error
+from obs_core.integration import (
+    FormerNames,
+    call_contained,
+    error_type,
+    fail,
+    log_failure,
+    record_error,
+)
 from opentelemetry.trace import Span
 
 from obs_http._metrics import Stopwatch
-from obs_http._semconv import OlderNames, add_older_names
+from obs_http._semconv import add_former_names
 from obs_http.server._attributes import metric_attributes, span_method
 from obs_http.server._exceptions import has_left, raised_in_background
 from obs_http.server._route import route_template
@@ -49,14 +56,14 @@ class Outcome:
         owned: Whether our middleware opened `span`, and therefore names the span, sets the status and ends it.
         records_errors: Whether to record an escaping exception; False if other code records exceptions on `span`.
         stopwatch: Measures the request, if a MeterProvider is set and FastAPI does not measure.
-        older: The former attribute names to record too.
+        former_names: The former attribute names to record too.
 
     Attributes:
         status: The response's status code, once known.
     """
 
     __slots__ = (
-        "_ended_ns", "_failure", "_older", "_path", "_root_path", "_scope", "_stopwatch", "owned",
+        "_ended_ns", "_failure", "_former_names", "_path", "_root_path", "_scope", "_stopwatch", "owned",
         "records_errors", "span", "state", "status",
     )  # fmt: skip
 
@@ -68,7 +75,7 @@ class Outcome:
         owned: bool,
         records_errors: bool,
         stopwatch: Stopwatch | None,
-        older: OlderNames,
+        former_names: FormerNames,
     ) -> None:
         self._scope = scope
         self._path = scope.get("path", "")
@@ -77,7 +84,7 @@ class Outcome:
         self.owned = owned
         self.records_errors = records_errors
         self._stopwatch = stopwatch
-        self._older = older
+        self._former_names = former_names
         self.state = State.RUNNING
         self.status: int | None = None
         self._failure: str | None = None
@@ -140,7 +147,7 @@ class Outcome:
         try:
             self.name_span()
             self._judge()
-            self.add_older_names()
+            self.add_former_names()
         except Exception:  # noqa: BLE001 - telemetry's failure is not the request's
             log_failure("finishing a request's span")
         call_contained("ending a request's span", self.span.end, self._ended_ns)
@@ -152,12 +159,12 @@ class Outcome:
         )
         stopwatch.stop()
 
-    def add_older_names(self) -> None:
+    def add_former_names(self) -> None:
         """Record the former attribute names too, if selected."""
-        if self._older:
+        if self._former_names:
             client = self._scope.get("client") or (None, None)
             more = {"http.response.status_code": self.status, "client.port": client[1]}
-            add_older_names(self.span, self._older, more)
+            add_former_names(self.span, self._former_names, more)
 
     def route(self) -> str | None:
         """Return the route's template, and tell FastAPI's telemetry."""

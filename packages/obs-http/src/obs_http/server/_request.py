@@ -99,7 +99,7 @@ class ServerRequest:
         """Name a span that other code ends, because that span ends before `finish`."""
         if not self.outcome.owned and self.outcome.span.is_recording():
             self.outcome.name_span()
-            self.outcome.add_older_names()
+            self.outcome.add_former_names()
         elif self._scope.get("fastapi.telemetry") is not None:
             self.outcome.route()
 
