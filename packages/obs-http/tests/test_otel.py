@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 import pytest
 from obs_core.testing import OtlpSink
@@ -63,8 +64,9 @@ with record_spans() as spans:
 
 
 @pytest.mark.timeout(300)  # the tool imports every instrumentation there is, twice over
-@pytest.mark.promise("HTTP-01", "HTTP-08")
-def test_opentelemetry_instrument_needs_no_code(otlp_sink: OtlpSink) -> None:
+@pytest.mark.promise("HTTP-01", "HTTP-08", "HTTP-13")
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_opentelemetry_instrument_needs_no_code(library: str, otlp_sink: OtlpSink) -> None:
     """A service that sets up export alone, started by the tool: client and server span, one trace."""
     environment = {
         **os.environ,
@@ -72,14 +74,17 @@ def test_opentelemetry_instrument_needs_no_code(otlp_sink: OtlpSink) -> None:
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "asgi,fastapi,httpx,requests",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "asgi,fastapi,httpx,httpx2,requests",
     }
+    if find_spec(library) is None:
+        pytest.skip("httpx2 needs Python 3.11")
+    service = SERVICE.replace("httpx", library)
     tool = [
         sys.executable,
         "-c",
         "from opentelemetry.instrumentation.auto_instrumentation import run; run()",
     ]
-    subprocess.run([*tool, sys.executable, "-c", SERVICE], env=environment, check=True, timeout=240)
+    subprocess.run([*tool, sys.executable, "-c", service], env=environment, check=True, timeout=240)
     received = otlp_sink.wait_for(
         lambda spans: {"SERVER", "CLIENT"} <= {span.kind for span in spans}
     )
