@@ -13,12 +13,14 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from obs_core._provider.sampling import SwitchableSampler
 from obs_core._provider.tracers import LightProvider
 from obs_core._spans.light import LightSpan
 from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 pytestmark = pytest.mark.promise("CORE-80")
@@ -95,6 +97,8 @@ KEYS = st.one_of(
 GIVEN = st.one_of(
     st.none(),
     st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), PLAIN, max_size=4),
+    st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), VALUES, max_size=2),
+    st.dictionaries(KEYS, PLAIN, max_size=2),
     st.dictionaries(KEYS, VALUES, max_size=4),
     st.dictionaries(KEYS, VALUES, max_size=2).map(OddMapping),
     st.dictionaries(KEYS, VALUES, max_size=2).map(MappingProxyType),
@@ -110,10 +114,13 @@ CONTEXTS = st.builds(
     st.integers(0, 3),
     st.sampled_from([[], [("vendor", "x")]]),
 )
-OPERATIONS = st.one_of(
+SETTING = st.one_of(
     st.tuples(st.just("set_attribute"), KEYS, VALUES),
     st.tuples(st.just("set_attribute"), st.sampled_from("abcd"), PLAIN),
     st.tuples(st.just("set_attributes"), GIVEN),
+    st.tuples(st.just("set_attributes"), st.dictionaries(st.sampled_from("abcd"), PLAIN)),
+)
+OTHERS = st.one_of(
     st.tuples(st.just("add_event"), TEXTS, GIVEN, TIMES),
     st.tuples(st.just("add_link"), CONTEXTS, GIVEN),
     st.tuples(st.just("update_name"), TEXTS),
@@ -135,7 +142,11 @@ SIZES = st.sampled_from([None, 0, 1, 2, 3])
 LIMITS = st.one_of(
     st.just(()),
     st.tuples(SIZES, SIZES, SIZES, SIZES, SIZES, SIZES, SIZES, SIZES),
+    # limits of the span's own attributes alone
+    st.tuples(*[st.none()] * 3, SIZES, *[st.none()] * 3, st.none()),
+    st.tuples(*[st.none()] * 7, SIZES),
 )
+SAMPLER = ParentBased(TraceIdRatioBased(1.0))
 
 
 class FixedIds(IdGenerator):
@@ -204,6 +215,7 @@ def logged() -> Iterator[list[tuple[str, str]]]:
 
 def lived(
     kind: type[sdk.TracerProvider],
+    is_known: bool,
     limits: tuple[int | None, ...],
     start: tuple[Any, ...],
     links: list[tuple[Any, ...]],
@@ -211,7 +223,9 @@ def lived(
 ) -> list[Any]:
     """Make a span, do all operations; return everything that could be seen meanwhile."""
     watcher = Watcher()
+    is_ours = kind is LightProvider
     provider = kind(
+        SwitchableSampler(SAMPLER) if is_ours and is_known else SAMPLER,
         resource=Resource({"service.name": "s"}),
         id_generator=FixedIds(),
         span_limits=sdk.SpanLimits(*limits),
@@ -233,7 +247,7 @@ def lived(
         if result[0] == "raised":
             return [result, watcher.seen, lines]
         span = result[1]
-        assert isinstance(span, LightSpan) is (kind is LightProvider)
+        assert isinstance(span, LightSpan) is is_ours
         for method, *given_ in operations:
             history += [outcome(getattr(span, method), *given_), *appearance(span)]
         span.end()
@@ -242,17 +256,18 @@ def lived(
     return [history, watcher.seen, lines]
 
 
-@settings(max_examples=400, deadline=None)
-@given(
-    LIMITS,
-    st.tuples(TEXTS, GIVEN, TIMES, st.booleans(), st.booleans()),
-    st.lists(st.tuples(CONTEXTS, GIVEN), max_size=4),
-    st.lists(OPERATIONS, max_size=12),
-)
-def test_is_what_the_sdks_span_is_at_every_step(
-    limits: Any, start: Any, links: Any, operations: Any
-) -> None:
+STARTS = st.tuples(TEXTS, GIVEN, TIMES, st.booleans(), st.booleans())
+LINKS = st.lists(st.tuples(CONTEXTS, GIVEN), max_size=4)
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["our sampler", "any sampler"])
+@pytest.mark.parametrize("operations", [SETTING, SETTING | OTHERS], ids=["attributes", "all"])
+def test_is_what_the_sdks_span_is_at_every_step(is_known: bool, operations: Any) -> None:
     """The same operations: the same spans, in every field, the same warnings, errors and calls of processors."""
-    theirs = lived(sdk.TracerProvider, limits, start, links, operations)
-    ours = lived(LightProvider, limits, start, links, operations)
-    assert ours == theirs
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.tuples(LIMITS, STARTS, LINKS, st.lists(operations, max_size=10)))
+    def check(life: Any) -> None:
+        assert lived(LightProvider, is_known, *life) == lived(sdk.TracerProvider, is_known, *life)
+
+    check()
