@@ -71,6 +71,16 @@ class SpanOrigin:
             and not (self.is_short and self._has_long(attributes))
         )
 
+    def container(self, attributes: Attributes = None) -> BoundedAttributes:
+        """Return the SDK's container of attributes, with the limits of a span."""
+        limits = self.limits
+        return BoundedAttributes(
+            limits.max_span_attributes,
+            attributes,
+            immutable=False,
+            max_value_len=limits.max_span_attribute_length,
+        )
+
     def _has_long(self, attributes: Mapping[str, Any]) -> bool:
         return any(type(v) is str and len(v) > self.length for v in attributes.values())
 
@@ -196,11 +206,16 @@ class LightSpan(Span):
                 if bounded._dict is not own:  # 1.36 and earlier, when the container is full
                     self._attributes = dict(bounded._dict)
 
+    def _take_cleaned(self, attributes: Mapping[str, Any]) -> None:
+        """Start with what the SDK's container makes of `attributes`."""
+        bounded = self._origin.container(MappingProxyType(attributes))
+        self._attributes = dict(bounded._dict)
+        if bounded.dropped:
+            self._dropped = bounded.dropped
+
     def _bounded(self, attributes: dict[str, Any]) -> BoundedAttributes:
         """Return the SDK's container around `attributes`."""
-        limits = self._limits
-        count, length = limits.max_span_attributes, limits.max_span_attribute_length
-        bounded = BoundedAttributes(count, immutable=False, max_value_len=length)
+        bounded = self._origin.container()
         bounded._dict, bounded.dropped = attributes, self._dropped
         return bounded
 
@@ -280,8 +295,7 @@ def new_span(
     ):
         span._attributes = attributes.copy()
     else:
-        span._attributes = {}
-        span._set_as_the_sdk(span._attributes, _set_all, MappingProxyType(attributes))
+        span._take_cleaned(attributes)
     span._start_time = time_ns() if start_time is None else start_time
     return span
 
