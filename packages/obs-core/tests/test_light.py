@@ -183,19 +183,7 @@ def appearance(span: sdk.ReadableSpan) -> tuple[Any, ...]:
         [(e.name, e.timestamp, repr(list((e.attributes or {}).items()))) for e in span.events],
         [(link.context, repr(list((link.attributes or {}).items()))) for link in span.links],
         (span.dropped_attributes, span.dropped_events, span.dropped_links),
-<<<<<<< HEAD
-<<<<<<< HEAD
         outcome(span.to_json),
-=======
-        outcome(span.to_json)[:1]
-        if "Unprintable" in repr(span.attributes)
-        else outcome(span.to_json),
->>>>>>> 8983b68 (Test spans against the SDK's, at every step)
-=======
-        outcome(span.to_json)[:1]
-        if "Unprintable" in repr(span.attributes)
-        else outcome(span.to_json),
->>>>>>> 8983b68 (Test spans against the SDK's, at every step)
     )
 
 
