@@ -19,8 +19,20 @@ class Pipeline(SynchronousMultiSpanProcessor):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # untyped in the SDK
-        self.processors: tuple[SpanProcessor, ...] = ()
+        self.processors = ()
         self.exit_timeout_s: float = 2.0
+
+    @property
+    def processors(self) -> tuple[SpanProcessor, ...]:
+        """The processors in force."""
+        return self._processors
+
+    @processors.setter
+    def processors(self, processors: tuple[SpanProcessor, ...]) -> None:
+        self._processors = processors
+        self._starting = _having("on_start", processors)
+        self._ending = _having("_on_ending", processors)
+        self._ended = _having("on_end", processors)
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Append a processor, fenced."""
@@ -29,16 +41,16 @@ class Pipeline(SynchronousMultiSpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Forward."""
-        for processor in self.processors:
+        for processor in self._starting:
             processor.on_start(span, parent_context)
 
     def _on_ending(self, span: Span) -> None:
-        for processor in self.processors:
+        for processor in self._ending:
             processor._on_ending(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Forward."""
-        for processor in self.processors:
+        for processor in self._ended:
             processor.on_end(span)
 
     def shutdown(self, timeout_s: float | None = None) -> None:
@@ -70,3 +82,11 @@ class Pipeline(SynchronousMultiSpanProcessor):
             for processor in self.processors
             if isinstance(processor, BatchExportProcessor)
         ]
+
+
+def _having(hook: str, processors: tuple[SpanProcessor, ...]) -> tuple[SpanProcessor, ...]:
+    """Return the processors whose class has its own `hook`; the SDK's does nothing."""
+    idle = getattr(SpanProcessor, hook, None)
+    return tuple(
+        processor for processor in processors if getattr(type(processor), hook, idle) is not idle
+    )

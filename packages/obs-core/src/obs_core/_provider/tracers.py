@@ -31,6 +31,7 @@ from obs_core._spans.tracer import SPAN_KEY
 _SAMPLED, _RANDOM, _MAX_SPAN_ID = 1, 2, (1 << 64) - 1
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 _KNOWS_RANDOM_IDS = hasattr(IdGenerator, "is_trace_id_random")
+_KEPT_FLAGS = _SAMPLED | _RANDOM if _KNOWS_RANDOM_IDS else _SAMPLED
 _NONE: Mapping[str, Any] = {}
 
 
@@ -87,9 +88,13 @@ class LightTracer(Tracer):
                 *(start_time, record_exception, set_status_on_exception),
             )
         parent = _context_of(above)
-        own, kept = self._decide(parent, context, name, kind, attributes, links or ())
-        if kept is None:
-            return NonRecordingSpan(own)
+        kept: Attributes = attributes
+        if parent is not None and parent[3] & _SAMPLED and self._keeps_sampled():
+            own = self._ids_below(parent)
+        else:
+            own, kept = self._decide(parent, context, name, kind, attributes, links or ())
+            if kept is None:
+                return NonRecordingSpan(own)
         span = new_span(self._origin(), name, own, parent, kind, kept, start_time)
         if links:
             span._links = span._new_links(links)
@@ -118,6 +123,20 @@ class LightTracer(Tracer):
     def _is_on(self) -> bool:
         config = self._tracer_config
         return config is None or config.is_enabled
+
+    def _keeps_sampled(self) -> bool:
+        """Whether below a sampled span every span is sampled, without asking the sampler."""
+        sampler = self.sampler
+        return type(sampler) is SwitchableSampler and sampler.bound is not None
+
+    def _ids_below(self, parent: SpanContext) -> SpanContext:
+        """Return the ids of a sampled span below the sampled `parent`."""
+        trace_id, flags, state = parent[0], _FLAGS[parent[3] & _KEPT_FLAGS], parent[4]
+        span_id = self.id_generator.generate_span_id()
+        if 0 < span_id <= _MAX_SPAN_ID:
+            # the constructor costs four times as much
+            return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+        return SpanContext(trace_id, span_id, False, flags, state)
 
     def _origin(self) -> SpanOrigin:
         shared = self._shared
@@ -179,7 +198,7 @@ def _context_of(span: object) -> SpanContext | None:
         return None
     if found is not None and not isinstance(found, SpanContext):
         raise TypeError("parent_span_context must be a SpanContext or None.")
-    return found if found is not None and found.is_valid else None
+    return found if found is not None and found[5] else None
 
 
 class LightProvider(TracerProvider):

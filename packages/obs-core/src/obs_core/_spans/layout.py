@@ -7,7 +7,7 @@ from functools import lru_cache
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Tracer, _Span
-from opentelemetry.trace import INVALID_SPAN_CONTEXT
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags, TraceState
 
 from obs_core._spans.light import LightSpan
 
@@ -29,7 +29,8 @@ def unknown_layout() -> str | None:
         return f"the SDK's span has {missing[0]}, which is not known"
     if not {"_dict", "dropped"} <= vars(BoundedAttributes()).keys():
         return "the SDK's attributes are not laid out as known"
-    if tuple(INVALID_SPAN_CONTEXT)[:3] != (0, 0, False) or len(INVALID_SPAN_CONTEXT) != 6:
+    flags, state = TraceFlags(1), TraceState()
+    if tuple(SpanContext(1, 2, False, flags, state)) != (1, 2, False, flags, state, True):
         return "the API's span context is not laid out as known"
     return None
 
