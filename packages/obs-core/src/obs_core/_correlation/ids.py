@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import baggage
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from obs_core._config.config import CorrelationConfig
@@ -16,6 +16,9 @@ from obs_core._config.in_force import correlation_in_force
 
 KEY = "correlation_id"
 _VALID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+(_BAGGAGE_KEY,) = baggage.set_baggage(KEY, "", Context())
+# the id that was found valid last: all spans of a request have the same
+_known: str | None = None
 
 
 def is_valid_correlation_id(value: object) -> bool:
@@ -25,8 +28,17 @@ def is_valid_correlation_id(value: object) -> bool:
 
 def get_correlation_id(context: Context | None = None) -> str | None:
     """Return the correlation id of `context` (default: the current context), if any. Never raises; any thread."""
-    value = baggage.get_baggage(KEY, context)
-    return value if isinstance(value, str) and _VALID.fullmatch(value) else None
+    global _known
+    found = (get_current() if context is None else context).get(_BAGGAGE_KEY)
+    if found is None:
+        return None
+    value = found.get(KEY) if isinstance(found, Mapping) else None
+    if value is _known:
+        return _known
+    if not isinstance(value, str) or not _VALID.fullmatch(value):
+        return None
+    _known = value
+    return value
 
 
 def with_correlation_id(correlation_id: str, context: Context | None = None) -> Context:
