@@ -86,9 +86,15 @@ def sdk(state: str) -> tuple[Decorate, Parent]:
 
 
 def ours(state: str) -> tuple[Decorate, Parent]:
-    from obs_core import trace_function
+    """As set up for a service, correlation ids included; nothing is exported, as with the others."""
+    from obs_core import TracingConfig, setup_tracing, trace_function
+    from opentelemetry import trace
 
-    return trace_function, opentelemetry_provider(state)
+    if state == "no provider":
+        return trace_function, nullcontext
+    os.environ["OTEL_TRACES_EXPORTER"] = "none"
+    setup_tracing(TracingConfig(service_name="benchmark", sampling_rate=rate(state)))
+    return trace_function, lambda: trace.get_tracer("root").start_as_current_span("parent")
 
 
 def otel(state: str) -> tuple[Decorate, Parent]:

@@ -24,7 +24,9 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 pytestmark = pytest.mark.promise("CORE-84")
 ATTRIBUTES: dict[str, Any] = {
     **{f"http.text.{n}": "GET" for n in range(5)},
-    **{"http.status": 200, "http.secure": True, "http.duration": 0.5},
+    "http.status": 200,
+    "http.secure": True,
+    "http.duration": 0.5,
 }
 
 
