@@ -101,7 +101,8 @@ def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
         findings.append(Finding(WARN, "provider", doubled))
     findings += _version_findings()
     findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
-    return Report(settings.describe(), tuple(instrumentations()), tuple(findings))
+    shown = manager.describe() if manager else settings.describe()
+    return Report(shown, tuple(instrumentations()), tuple(findings))
 
 
 def _import_app(app: str) -> Finding:
