@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -44,45 +43,51 @@ def assemble(
         return TracingManager(settings)
     stable_semconv()
     foreign = _foreign_provider()
-    if foreign is not None and on_existing_provider == "fail":
-        raise AlreadyConfiguredError(
-            f"a {type(foreign).__module__}.{type(foreign).__qualname__} is the global TracerProvider already: "
-            "remove it, or use on_existing_provider='attach' or 'skip'"
-        )
-    if foreign is not None and on_existing_provider == "skip":
-        return TracingManager(
-            settings,
-            problems=["another TracerProvider is in force, and is left to itself"],
-            state="skipped",
-        )
-    resource, problems = (None, []) if foreign else build_resource(settings)
-    if settings.strict and problems:
-        raise ConfigurationError(problems[0])
-    for problem in problems:
-        warn_once(problem, problem)
-    exporting, export_problems = _exporting(settings, span_exporter)
-    fenced = (FencedProcessor(processor, settings.exit_timeout_s) for processor in span_processors)
-    processors = [CorrelationSpanProcessor(), *fenced, *([exporting] if exporting else [])]
-    switchable = _install(resource) if resource else None
-    pipeline = switchable.pipeline if switchable else Pipeline()
-    pipeline.processors, pipeline.exit_timeout_s = tuple(processors), settings.exit_timeout_s
-    if switchable:
-        switchable.sample(settings.sampling_rate)
-        switchable.make_spans(settings.spans)
-    else:
-        export_problems += _attach(foreign, pipeline, settings)
-    return TracingManager(settings, pipeline, switchable, exporting, [*problems, *export_problems])
+    if foreign is None:
+        return _install(settings, span_exporter, span_processors)
+    if on_existing_provider == "fail":
+        raise _already_configured(foreign)
+    if on_existing_provider == "skip":
+        return _skip(settings)
+    return _attach(foreign, settings, span_exporter, span_processors)
 
 
 def _foreign_provider() -> trace.TracerProvider | None:
     present = trace.get_tracer_provider()
-    ours = _own is not None and present is _own.provider
-    return None if ours or isinstance(present, trace.ProxyTracerProvider) else present
+    if isinstance(present, trace.ProxyTracerProvider):
+        return None
+    is_ours = _own is not None and present is _own.provider
+    return None if is_ours else present
+
+
+def _already_configured(foreign: trace.TracerProvider) -> AlreadyConfiguredError:
+    kind = type(foreign)
+    return AlreadyConfiguredError(
+        f"a {kind.__module__}.{kind.__qualname__} is the global TracerProvider already: "
+        "remove it, or use on_existing_provider='attach' or 'skip'"
+    )
+
+
+def _skip(settings: Settings) -> TracingManager:
+    problem = "another TracerProvider is in force, and is left to itself"
+    return TracingManager(settings, problems=[problem], state="skipped")
 
 
 def _attach(
-    foreign: trace.TracerProvider | None, pipeline: Pipeline, settings: Settings
-) -> list[str]:
+    foreign: trace.TracerProvider,
+    settings: Settings,
+    span_exporter: SpanExporter | None,
+    span_processors: Sequence[SpanProcessor],
+) -> TracingManager:
+    """Let the spans of an existing provider pass through our processors."""
+    exporting, problems = _exporting(settings, span_exporter)
+    pipeline = Pipeline()
+    _fill(pipeline, settings, exporting, span_processors)
+    problems += _add_to(foreign, pipeline, settings)
+    return TracingManager(settings, pipeline, None, exporting, problems)
+
+
+def _add_to(foreign: trace.TracerProvider, pipeline: Pipeline, settings: Settings) -> list[str]:
     if not isinstance(foreign, TracerProvider):
         problem = f"the global {type(foreign).__qualname__} is not the SDK's: its spans cannot be exported by obs-core"
         warn_once("foreign-provider", problem)
@@ -93,7 +98,31 @@ def _attach(
     return []
 
 
-def _install(resource: ProcessResource) -> SwitchableProvider:
+def _install(
+    settings: Settings,
+    span_exporter: SpanExporter | None,
+    span_processors: Sequence[SpanProcessor],
+) -> TracingManager:
+    """Make our provider the global provider; if it is, give it the new settings."""
+    resource, problems = _resource(settings)
+    exporting, export_problems = _exporting(settings, span_exporter)
+    own = _own_provider(resource)
+    _fill(own.pipeline, settings, exporting, span_processors)
+    own.sample(settings.sampling_rate)
+    own.make_spans(settings.spans)
+    return TracingManager(settings, own.pipeline, own, exporting, [*problems, *export_problems])
+
+
+def _resource(settings: Settings) -> tuple[ProcessResource, list[str]]:
+    resource, problems = build_resource(settings)
+    if settings.strict and problems:
+        raise ConfigurationError(problems[0])
+    for problem in problems:
+        warn_once(problem, problem)
+    return resource, problems
+
+
+def _own_provider(resource: ProcessResource) -> SwitchableProvider:
     global _own
     if _own is None:
         _own = SwitchableProvider(resource)
@@ -103,6 +132,20 @@ def _install(resource: ProcessResource) -> SwitchableProvider:
     return _own
 
 
+def _fill(
+    pipeline: Pipeline,
+    settings: Settings,
+    exporting: BatchExportProcessor | None,
+    span_processors: Sequence[SpanProcessor],
+) -> None:
+    """Put the processors into `pipeline`: ours, the user's, and the export as the last."""
+    timeout_s = settings.exit_timeout_s
+    fenced = [FencedProcessor(processor, timeout_s) for processor in span_processors]
+    last = [exporting] if exporting else []
+    pipeline.processors = (CorrelationSpanProcessor(), *fenced, *last)
+    pipeline.exit_timeout_s = timeout_s
+
+
 def _exporting(
     settings: Settings, given: SpanExporter | None
 ) -> tuple[BatchExportProcessor | None, list[str]]:
@@ -110,12 +153,9 @@ def _exporting(
         return None, []
     if settings.spool_dir is not None:
         make_writable("spool_dir", settings.spool_dir)
-    options = _batch_options(settings)
-    build = (lambda: given) if given is not None else partial(build_exporter, settings)
-    destination = Redactor(settings.redact).url(settings.collector_url)
     mask = secret_mask(settings)
     try:
-        exporting = BatchExportProcessor(build, destination, options, mask=mask)
+        exporting = _export_processor(settings, given, mask)
     except Exception as error:
         problem = mask(f"the span exporter cannot be built: {error!r}; nothing is exported")
         if settings.strict:
@@ -125,6 +165,16 @@ def _exporting(
     if sdk_metrics.is_asked_for():
         sdk_metrics.observe(exporting)
     return exporting, []
+
+
+def _export_processor(
+    settings: Settings, given: SpanExporter | None, mask: Callable[[str], str]
+) -> BatchExportProcessor:
+    def build() -> SpanExporter:
+        return build_exporter(settings) if given is None else given
+
+    destination = Redactor(settings.redact).url(settings.collector_url)
+    return BatchExportProcessor(build, destination, _batch_options(settings), mask=mask)
 
 
 def _batch_options(settings: Settings) -> BatchOptions:
