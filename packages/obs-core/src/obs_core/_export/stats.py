@@ -1,4 +1,4 @@
-"""The status of tracing, and counts of spans by the way each span ended."""
+"""Counts of spans by the way each span ended."""
 
 from __future__ import annotations
 
@@ -6,21 +6,6 @@ from dataclasses import dataclass
 from itertools import count
 
 from obs_core._export.wakeup import original
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Whether tracing works as configured.
-
-    Attributes:
-        state: ``"active"``; ``"degraded"``: a value of the environment was wrong, see `problems`; ``"disabled"``:
-            ``OTEL_SDK_DISABLED``; ``"skipped"``: another provider is in force (``on_existing_provider="skip"``);
-            ``"stopped"``.
-        problems: The problems, a line each.
-    """
-
-    state: str
-    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from obs_core._safety.containment import warn_once
 if TYPE_CHECKING:
     from obs_core._config.settings import Settings
     from obs_core._export.processor import BatchExportProcessor
-    from obs_core._export.stats import ExportStats, Status
+    from obs_core._export.stats import ExportStats
     from obs_core._integrations.registry import InstrumentationHandle
     from obs_core._provider.processors import Pipeline
     from obs_core._provider.provider import SwitchableProvider
+    from obs_core._setup.status import Status
 
 
 class TracingManager:
@@ -50,35 +51,30 @@ class TracingManager:
     @property
     def status(self) -> Status:
         """Whether tracing works as configured, and the problems if not."""
-        from obs_core._export.stats import Status
+        from obs_core._setup.status import Status
 
-        state = (
-            "stopped"
-            if self._stopped
-            else self._fixed_state or ("degraded" if self._problems else "active")
-        )
-        return Status(state, tuple(self._problems))
+        return Status(self._state(), tuple(self._problems))
+
+    def _state(self) -> str:
+        if self._stopped:
+            return "stopped"
+        if self._fixed_state:
+            return self._fixed_state
+        return "degraded" if self._problems else "active"
 
     def describe(self) -> dict[str, tuple[object, str]]:
         """Return setting → (effective value, source), secrets masked."""
-        shown = self.settings.describe()
-        if (reason := self._why_not_light()) is not None:
-            shown["spans"] = ("sdk", reason)
-        return shown
+        from obs_core._setup.status import describe
 
-    def _why_not_light(self) -> str | None:
-        """Return why spans are the SDK's though light ones were asked for, or None."""
-        if self.settings.spans != "light" or self.settings.disabled:
-            return None
-        if self._switchable is None:
-            return "another TracerProvider makes the spans"
-        return self._switchable.provider.spans.reason
+        return describe(self.settings, self._switchable)
 
     def stats(self) -> ExportStats:
         """Return counts of this process's spans; correct without a MeterProvider."""
         from obs_core._export.stats import ExportStats
 
-        return self._exporting.stats() if self._exporting else ExportStats()
+        if self._exporting is None:
+            return ExportStats()
+        return self._exporting.stats()
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Export all finished spans; return False, at the latest after `timeout_s`, if not all were taken.
@@ -88,8 +84,11 @@ class TracingManager:
         Args:
             timeout_s: Seconds; default `exit_timeout_s`.
         """
-        timeout_s = self.settings.exit_timeout_s if timeout_s is None else timeout_s
-        return self._pipeline.force_flush(int(timeout_s * 1000)) if self._pipeline else True
+        if self._pipeline is None:
+            return True
+        if timeout_s is None:
+            timeout_s = self.settings.exit_timeout_s
+        return self._pipeline.force_flush(int(timeout_s * 1000))
 
     def shutdown(self, timeout_s: float | None = None) -> None:
         """Export all finished spans and stop, within `timeout_s` (seconds; default `exit_timeout_s`).
@@ -130,12 +129,10 @@ class TracingManager:
         return f"<TracingManager {self.settings.service_name!r} {self.status.state}>"
 
     def _before_fork(self) -> None:
-        if (
-            self._exporting
-            and not self._stopped
-            and (hazard := fork_hazard(self.settings))
-            and hazard not in self._problems
-        ):
+        if self._stopped or self._exporting is None:
+            return
+        hazard = fork_hazard(self.settings)
+        if hazard and hazard not in self._problems:
             self._problems.append(hazard)
             warn_once(hazard, hazard)
 

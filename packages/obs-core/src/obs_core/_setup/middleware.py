@@ -25,8 +25,9 @@ def request_tracing_middleware(*given: Any, **more: Any) -> ASGIApp:
         raise MissingDependencyError(
             "the request middleware is part of obs-http: pip install 'obs-http'"
         )
-    app = more.pop("app") if "app" in more else given[0]
-    options: dict[str, Any] = next((value for value in given if value is not app), {})
+    positional = list(given)
+    app = more.pop("app") if "app" in more else positional.pop(0)
+    options: dict[str, Any] = positional[0] if positional else {}
     return found.load()(app, **{**options, **more})
 
 

@@ -92,16 +92,20 @@ def _reuse(settings: Settings, parts: tuple[object, ...], replace: bool) -> Trac
     if replace:
         present.shutdown()
         return None
-    changed = sorted(
-        n for n in settings.sources if getattr(settings, n) != getattr(present.settings, n)
-    )
-    changed += ["span_exporter or span_processors"] if parts != _parts else []
+    changed = _differences(settings, present.settings)
+    if parts != _parts:
+        changed.append("span_exporter or span_processors")
     if changed:
         raise AlreadyConfiguredError(
             f"tracing is set up already, with another {', '.join(changed)}: "
             "call setup_tracing once, or with replace=True to flush and stop the first"
         )
     return present
+
+
+def _differences(settings: Settings, others: Settings) -> list[str]:
+    names = sorted(settings.sources)
+    return [name for name in names if getattr(settings, name) != getattr(others, name)]
 
 
 def _middleware(settings: Settings) -> MiddlewareConfig:
