@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from opentelemetry import baggage
 from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from obs_core._config.config import CorrelationConfig
 from obs_core._config.in_force import correlation_in_force
@@ -61,13 +60,12 @@ def correlation_scope(correlation_id: str | None = None) -> Iterator[str]:
 
     For entry points without an integration: a script, a cron job, a custom consumer. Any thread or task.
     """
-    wanted = get_correlation_id() if correlation_id is None else correlation_id
-    chosen = (
-        wanted if wanted is not None and is_valid_correlation_id(wanted) else new_correlation_id()
-    )
-    token = attach(with_correlation_id(chosen))
+    current = get_correlation_id() if correlation_id is None else correlation_id
+    if current is None or not is_valid_correlation_id(current):
+        current = new_correlation_id()
+    token = attach(with_correlation_id(current))
     try:
-        yield chosen
+        yield current
     finally:
         detach(token)
 
@@ -84,13 +82,14 @@ def attach_correlation(
     """
     config = config or correlation_in_force()
     candidates = (header(name) for name in config.headers)
-    chosen = next(
-        (value for value in candidates if is_valid_correlation_id(value)), None
-    ) or get_correlation_id(context)
+    received = next(filter(is_valid_correlation_id, candidates), None)
+    chosen = received or get_correlation_id(context)
+    if chosen is None and config.generate_id:
+        chosen = new_correlation_id()
     if chosen is None:
-        # an invalid id in foreign baggage must not travel on, so it is taken out where none is generated
-        chosen = new_correlation_id() if config.generate_id else None
-    return with_correlation_id(chosen, context) if chosen else baggage.remove_baggage(KEY, context)
+        # an invalid id in foreign baggage must not travel on
+        return baggage.remove_baggage(KEY, context)
+    return with_correlation_id(chosen, context)
 
 
 def correlation_headers(
@@ -99,7 +98,9 @@ def correlation_headers(
     """Return the header that carries the current correlation id out; empty without an id or propagation."""
     config = config or correlation_in_force()
     current = get_correlation_id(context)
-    return {config.headers[0]: current} if current and config.propagation else {}
+    if current is None or not config.propagation:
+        return {}
+    return {config.headers[0]: current}
 
 
 def outgoing_context(context: Context, config: CorrelationConfig | None = None) -> Context:
@@ -111,13 +112,3 @@ def outgoing_context(context: Context, config: CorrelationConfig | None = None) 
     if config.propagation or baggage.get_baggage(KEY, context) is None:
         return context
     return baggage.remove_baggage(KEY, context)
-
-
-class CorrelationSpanProcessor(SpanProcessor):
-    """Sets the correlation id of the context as an attribute of every recorded span."""
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Set ``correlation_id`` if the context has an id."""
-        value = get_correlation_id(parent_context)
-        if value is not None:
-            span.set_attribute(KEY, value)

@@ -21,13 +21,20 @@ class TraceContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Stamp `record`; a value that the caller gave with ``extra=`` stays."""
-        context = trace.get_current_span().get_span_context()
-        fields = {
-            "trace_id": trace.format_trace_id(context.trace_id) if context.is_valid else NOTHING,
-            "span_id": trace.format_span_id(context.span_id) if context.is_valid else NOTHING,
-            "correlation_id": get_correlation_id() or NOTHING,
-        }
-        for name, value in fields.items():
-            if not hasattr(record, name):
-                setattr(record, name, value)
+        trace_id, span_id = _current_ids()
+        _stamp(record, "trace_id", trace_id)
+        _stamp(record, "span_id", span_id)
+        _stamp(record, "correlation_id", get_correlation_id() or NOTHING)
         return True
+
+
+def _current_ids() -> tuple[str, str]:
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return NOTHING, NOTHING
+    return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
+
+
+def _stamp(record: logging.LogRecord, name: str, value: str) -> None:
+    if not hasattr(record, name):
+        setattr(record, name, value)

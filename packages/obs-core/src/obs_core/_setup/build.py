@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._config.settings import Settings
 from obs_core._config.validators import make_writable
-from obs_core._correlation.ids import CorrelationSpanProcessor
+from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
 from obs_core._export.masking import secret_mask

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
-from obs_core._correlation.ids import CorrelationSpanProcessor
+from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._provider.provider import SwitchableProvider
 from obs_core._provider.resource import ProcessResource
 from obs_core._setup.manager import current_manager, set_current_manager
