@@ -1,4 +1,4 @@
-"""Run generators under a span: each step in the generator's own context, whoever consumes."""
+"""Run generators and async generators under a span, each step in the generator's own context."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import partial
 from typing import Any
 
-from obs_core._decorators.calls import AnyCallable, Plan, span_starter
-from obs_core._decorators.generator_context import Steps
+from obs_core._decorators.calls import span_starter
+from obs_core._decorators.generator_span import GeneratorSpan
+from obs_core._decorators.spec import AnyCallable, SpanSpec
+
+Step = Callable[[], Awaitable[Any]]
 
 
-def trace_generator(function: AnyCallable, plan: Plan) -> AnyCallable:
+def trace_generator(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
     """Wrap a generator function."""
-    start = span_starter(plan)
+    start = span_starter(spec)
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         span = start(args, kwargs)
         if span is None:
             return (yield from function(*args, **kwargs))
-        steps = plan.steps(span)
+        counted = spec.generator_span(span)
         try:
-            driven = _Driven(function(*args, **kwargs), steps)
+            driven = _Driven(function(*args, **kwargs), counted)
         except BaseException as error:
-            steps.end(error)
+            counted.end(error)
             raise
         try:
             return (yield from driven)
@@ -38,12 +41,12 @@ def trace_generator(function: AnyCallable, plan: Plan) -> AnyCallable:
 class _Driven:
     """The generator behind ``yield from``: each step in the generator's own context, and counted."""
 
-    __slots__ = ("_inner", "_run", "_steps", "returned_on_close")
+    __slots__ = ("_counted", "_inner", "_run", "returned_on_close")
 
-    def __init__(self, inner: Generator[Any, Any, Any], steps: Steps) -> None:
+    def __init__(self, inner: Generator[Any, Any, Any], counted: GeneratorSpan) -> None:
         self._inner = inner
-        self._steps = steps
-        self._run = steps.context.run
+        self._counted = counted
+        self._run = counted.context.run
         self.returned_on_close: tuple[Any, ...] = ()
 
     def __iter__(self) -> _Driven:
@@ -72,53 +75,75 @@ class _Driven:
         try:
             item = self._run(step, *args)
         except StopIteration:
-            self._steps.end()
+            self._counted.end()
             raise
         except BaseException as error:
-            self._steps.end(error)
+            self._counted.end(error)
             raise
-        self._steps.item(item)
+        self._counted.item(item)
         return item
 
 
-def trace_async_generator(function: AnyCallable, plan: Plan) -> AnyCallable:
+def trace_async_generator(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
     """Wrap an async generator function."""
-    start = span_starter(plan)
+    start = span_starter(spec)
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         span = start(args, kwargs)
-        steps = plan.steps(span) if span is not None else _NoSteps()
+        counted = spec.generator_span(span) if span is not None else _NoSpan()
         try:
-            inner = function(*args, **kwargs)
-            step = partial(_unhooked, inner.__anext__)
+            steps = _AsyncSteps(function(*args, **kwargs), counted.context.run_async)
+            item = await steps.first()
             while True:
-                item = await steps.context.run_async(step)
-                steps.item(item)
+                counted.item(item)
+                sent, thrown = None, None
                 try:
-                    step = partial(inner.asend, (yield item))
-                except BaseException as error:  # noqa: BLE001 - goes to the generator, whatever it is
-                    step = partial(inner.athrow, error)
+                    sent = yield item
+                except BaseException as error:  # noqa: BLE001 - any exception goes to the inner generator
+                    thrown = error
+                # not below `except`: the inner generator would see this exception as the current one
+                item = await steps.next(sent, thrown)
         except StopAsyncIteration:
             return
         except BaseException as error:
-            steps.end(error)
+            counted.end(error)
             raise
         finally:
-            steps.end()
+            counted.end()
 
     return wrapper
 
 
-class _NoSteps:
-    """The counterpart of `Steps` without a span."""
+class _AsyncSteps:
+    """The steps of an async generator; `run` awaits each in the generator's own context."""
+
+    __slots__ = ("_inner", "_run")
+
+    def __init__(
+        self, inner: AsyncGenerator[Any, Any], run: Callable[[Step], Awaitable[Any]]
+    ) -> None:
+        self._inner = inner
+        self._run = run
+
+    def first(self) -> Awaitable[Any]:
+        return self._run(partial(_unhooked, self._inner.__anext__))
+
+    def next(self, sent: object, thrown: BaseException | None) -> Awaitable[Any]:
+        if thrown is not None:
+            return self._run(partial(self._inner.athrow, thrown))
+        return self._run(partial(self._inner.asend, sent))
+
+
+class _NoSpan:
+    """The counterpart of `GeneratorSpan` for a call without a span."""
 
     __slots__ = ()
 
     @property
-    def context(self) -> _NoSteps:
+    def context(self) -> _NoSpan:
         return self
 
-    def run_async(self, step: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+    def run_async(self, step: Step) -> Awaitable[Any]:
         return step()
 
     def item(self, item: object) -> None:
@@ -128,7 +153,7 @@ class _NoSteps:
         pass
 
 
-def _unhooked(first_step: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+def _unhooked(first_step: Step) -> Awaitable[Any]:
     """Take the first step of an inner generator unseen by the event loop, which would close the inner generator too."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)

@@ -12,9 +12,15 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from obs_core._decorators.arguments import ArgumentCapture, Serialize
-from obs_core._decorators.calls import AnyCallable, Plan, trace_call, trace_coroutine
+from obs_core._decorators.calls import trace_call, trace_coroutine
 from obs_core._decorators.generators import trace_async_generator, trace_generator
-from obs_core.exceptions import ConfigurationError
+from obs_core._decorators.spec import AnyCallable, SpanSpec
+from obs_core._decorators.validation import (
+    check_attributes,
+    check_kind,
+    check_name,
+    checked_expected,
+)
 
 F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]")
 Expected = type[BaseException] | tuple[type[BaseException], ...]
@@ -78,28 +84,34 @@ def trace_function(
     """
 
     def decorate(target: Any) -> Any:
-        return apply(target, make_plan)
+        return apply(target, make_spec)
 
-    def make_plan(
+    def make_spec(
         target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
-    ) -> Plan:
-        return Plan(
-            name=default_name if name is None else name,
+    ) -> SpanSpec:
+        capture = None
+        if capture_args:
+            capture = ArgumentCapture(target, capture_args, serialize)
+        return SpanSpec(
+            name=name or default_name,
             kind=kind,
             attributes={**code, **given},
             expected=exceptions,
-            on_start=ArgumentCapture(target, capture_args, serialize) if capture_args else None,
+            on_start=capture,
         )
 
     check_name("name", name, optional=True)
     check_kind(kind)
     given, exceptions = check_attributes(attributes), checked_expected(expected)
-    return decorate if function is None else decorate(function)
+    if function is None:
+        return decorate
+    return decorate(function)
 
 
-MakePlan = Callable[[AnyCallable, str, Mapping[str, AttributeValue]], Plan]
-Wrap = Callable[[AnyCallable, Plan], AnyCallable]
+MakeSpec = Callable[[AnyCallable, str, Mapping[str, AttributeValue]], SpanSpec]
+Wrap = Callable[[AnyCallable, SpanSpec], AnyCallable]
 Kind = Literal["call", "coroutine", "generator", "async generator"]
+_NAMES = ("__module__", "__name__", "__qualname__", "__doc__")
 WRAPPERS: dict[Kind, Wrap] = {
     "call": trace_call,
     "coroutine": trace_coroutine,
@@ -108,25 +120,21 @@ WRAPPERS: dict[Kind, Wrap] = {
 }
 
 
-def apply(target: Any, make_plan: MakePlan, wrappers: Mapping[Kind, Wrap] = WRAPPERS) -> Any:
-    """Wrap `target` of any kind; `make_plan` gets the callable, the name and the ``code.*`` attributes."""
+def apply(target: Any, make_spec: MakeSpec, wrappers: Mapping[Kind, Wrap] = WRAPPERS) -> Any:
+    """Wrap `target` of any kind; `make_spec` gets the callable, the name and the ``code.*`` attributes."""
     if isinstance(target, (classmethod, staticmethod)):
-        return type(target)(apply(target.__func__, make_plan, wrappers))
+        return type(target)(apply(target.__func__, make_spec, wrappers))
     _check_target(target)
     named = _named(target)
     name = f"{named.__module__}.{named.__qualname__}"
-    wrap = wrappers[_kind(target)]
-    wrapper = functools.update_wrapper(
-        wrap(target, make_plan(target, name, _code(named, name))), target
-    )
-    if named is not target:
-        wrapper.__module__, wrapper.__name__, wrapper.__qualname__ = (
-            named.__module__,
-            named.__name__,
-            named.__qualname__,
-        )
-        wrapper.__doc__ = named.__doc__
-    return types.coroutine(wrapper) if _is_generator_coroutine(target) else wrapper
+    spec = make_spec(target, name, _code(named, name))
+    wrapper = wrappers[_kind(target)](target, spec)
+    functools.update_wrapper(wrapper, target)
+    for attribute in _NAMES:
+        setattr(wrapper, attribute, getattr(named, attribute))
+    if _is_generator_coroutine(target):
+        return types.coroutine(wrapper)
+    return wrapper
 
 
 def _check_target(target: object) -> None:
@@ -135,22 +143,24 @@ def _check_target(target: object) -> None:
             f"a class cannot be traced: decorate the methods of {target.__qualname__}, not the class"
         )
     if not callable(target):
-        fix = (
-            "decorate the getter, below @property"
-            if isinstance(target, property)
-            else "decorate a function"
-        )
+        fix = "decorate a function"
+        if isinstance(target, property):
+            fix = "decorate the getter, below @property"
         raise TypeError(f"{target!r} cannot be traced, for it cannot be called: {fix}")
 
 
 def _kind(target: AnyCallable) -> Kind:
     inner = _without_partial(target)
-    call = inner if inspect.isroutine(inner) else getattr(type(inner), "__call__", inner)  # noqa: B004 - the method, not a test
+    call = inner
+    if not inspect.isroutine(inner):
+        call = getattr(type(inner), "__call__", inner)  # noqa: B004 - the method, not a test
     if inspect.isasyncgenfunction(call):
         return "async generator"
     if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(call):
         return "coroutine"
-    return "generator" if inspect.isgeneratorfunction(call) else "call"
+    if inspect.isgeneratorfunction(call):
+        return "generator"
+    return "call"
 
 
 def _is_generator_coroutine(target: AnyCallable) -> bool:
@@ -167,7 +177,9 @@ def _without_partial(target: Any) -> Any:
 def _named(target: AnyCallable) -> Any:
     """Return the object that names `target`: a function, a partial's function, or the ``__call__`` of a class."""
     inner = _without_partial(target)
-    return inner if hasattr(inner, "__qualname__") else type(inner).__call__
+    if hasattr(inner, "__qualname__"):
+        return inner
+    return type(inner).__call__
 
 
 def _code(named: Any, name: str) -> dict[str, AttributeValue]:
@@ -179,57 +191,3 @@ def _code(named: Any, name: str) -> dict[str, AttributeValue]:
         "code.file.path": code.co_filename,
         "code.line.number": code.co_firstlineno,
     }
-
-
-def check_name(option: str, name: object, *, optional: bool = False) -> None:
-    """Raise unless `name` is text, or None where `optional`."""
-    if not (isinstance(name, str) and name) and not (optional and name is None):
-        raise ConfigurationError(
-            f"{option}={name!r} is no name: give a non-empty string{', or leave it out' * optional}"
-        )
-
-
-def check_kind(kind: object) -> None:
-    """Raise unless `kind` is a span kind."""
-    if not isinstance(kind, SpanKind):
-        raise ConfigurationError(
-            f"kind={kind!r} is no span kind: give a member of opentelemetry.trace.SpanKind"
-        )
-
-
-def check_attributes(attributes: object) -> dict[str, AttributeValue]:
-    """Return `attributes` without None values.
-
-    Raises:
-        ConfigurationError: A key is empty or no string, or a value is of no type that OpenTelemetry accepts.
-    """
-    if attributes is None:
-        return {}
-    if not isinstance(attributes, Mapping):
-        raise ConfigurationError(
-            f"attributes={attributes!r} is no mapping: give a dict of names and values"
-        )
-    kept = {key: value for key, value in attributes.items() if value is not None}
-    for key, value in kept.items():
-        if not isinstance(key, str) or not key:
-            raise ConfigurationError(f"attributes has the key {key!r}: keys are non-empty strings")
-        if not _is_attribute(value):
-            fix = "give str, bool, int, float, bytes or a sequence of one of these"
-            raise ConfigurationError(f"attributes[{key!r}] is {value!r}: {fix}")
-    return kept
-
-
-def _is_attribute(value: object) -> bool:
-    scalars = (str, bool, int, float, bytes)
-    return isinstance(value, scalars) or (
-        isinstance(value, (list, tuple)) and all(isinstance(item, scalars) for item in value)
-    )
-
-
-def checked_expected(expected: object) -> tuple[type[BaseException], ...]:
-    """Return `expected` as a tuple; raise unless all are exception classes."""
-    classes = expected if isinstance(expected, tuple) else (expected,)
-    for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-            raise ConfigurationError(f"expected has {cls!r}: give exception classes")
-    return classes

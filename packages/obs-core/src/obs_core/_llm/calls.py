@@ -11,8 +11,9 @@ from opentelemetry.trace import Span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from obs_core._decorators.arguments import ArgumentCapture
-from obs_core._decorators.calls import AnyCallable, Plan, span_starter
-from obs_core._decorators.generator_context import Steps
+from obs_core._decorators.calls import span_starter
+from obs_core._decorators.generator_span import GeneratorSpan
+from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.trace_function import WRAPPERS, Kind, Wrap
 from obs_core._llm.content import captures_content, output_messages, tell_content
 from obs_core._llm.responses import Reading, first_text
@@ -100,52 +101,54 @@ class Answer:
         self._span.set_attributes({key: value for key, value in told.items() if value is not None})
 
 
-def _answering_call(function: AnyCallable, plan: Plan) -> AnyCallable:
+def _answering_call(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
     """Wrap a plain callable that returns an answer or a stream."""
-    start = span_starter(plan)
+    start = span_starter(spec)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         span = start(args, kwargs)
         if span is None:
             return function(*args, **kwargs)
-        steps = plan.steps(span)
+        answer_span = spec.generator_span(span)
         token = attach(set_span_in_context(span))
         try:
             answer = function(*args, **kwargs)
         except BaseException as error:
-            steps.end_failed(error)
+            answer_span.end_failed(error)
             raise
         finally:
             detach(token)
         if inspect.iscoroutine(answer):
-            return _awaited(lambda: answer, span, steps)
-        return _answered(answer, span, steps)
+            return _awaited(lambda: answer, span, answer_span)
+        return _answered(answer, span, answer_span)
 
     return wrapper
 
 
-def _answering_coroutine(function: AnyCallable, plan: Plan) -> AnyCallable:
+def _answering_coroutine(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
     """Wrap a coroutine function that returns an answer or a stream."""
-    start = span_starter(plan)
+    start = span_starter(spec)
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         span = start(args, kwargs)
         if span is None:
             return await function(*args, **kwargs)
-        steps = plan.steps(span)
-        return await _awaited(lambda: function(*args, **kwargs), span, steps)
+        answer_span = spec.generator_span(span)
+        return await _awaited(lambda: function(*args, **kwargs), span, answer_span)
 
     return wrapper
 
 
-async def _awaited(ask: Callable[[], Awaitable[Any]], span: Span, steps: Steps) -> Any:
+async def _awaited(
+    ask: Callable[[], Awaitable[Any]], span: Span, answer_span: GeneratorSpan
+) -> Any:
     """Wait for an answer or a stream in the call's context."""
     try:
-        awaited = await steps.context.run_async(ask)
+        awaited = await answer_span.context.run_async(ask)
     except BaseException as error:
-        steps.end_failed(error)
+        answer_span.end_failed(error)
         raise
-    return _answered(awaited, span, steps)
+    return _answered(awaited, span, answer_span)
 
 
 LLM_WRAPPERS: dict[Kind, Wrap] = {
@@ -155,12 +158,14 @@ LLM_WRAPPERS: dict[Kind, Wrap] = {
 }
 
 
-def _answered(answer: Any, span: Span, steps: Steps) -> Any:
+def _answered(answer: Any, span: Span, answer_span: GeneratorSpan) -> Any:
     """Read `answer` and end the span, or return the stand-in that will."""
     stream = (
-        call_contained("watching a stream", watched, answer, steps) if span.is_recording() else None
+        call_contained("watching a stream", watched, answer, answer_span)
+        if span.is_recording()
+        else None
     )
     if stream is not None:
         return stream
-    steps.end_whole(answer)
+    answer_span.end_whole(answer)
     return answer

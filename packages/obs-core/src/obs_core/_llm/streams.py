@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import finalize
 
-from obs_core._decorators.generator_context import Steps
+from obs_core._decorators.generator_span import GeneratorSpan
 from obs_core._llm.responses import is_raw_response, raw_content
 from obs_core._llm.watched import LOOPS, PARTS, Watched, is_watched
 
@@ -23,19 +23,19 @@ _FORWARDED = (
 )
 
 
-def watched(answer: Any, steps: Steps) -> Any:
-    """Return `answer`, or what stands for it, with its chunks shown to `steps`; None where it is no stream."""
+def watched(answer: Any, answer_span: GeneratorSpan) -> Any:
+    """Return `answer`, or what stands for it, with its chunks shown to `answer_span`; None where it is no stream."""
     kind = type(answer)
     if isinstance(answer, MutableMapping):
-        return _watched_entry(answer, steps)
+        return _watched_entry(answer, answer_span)
     if is_raw_response(answer):
-        return _watch(answer, steps) if raw_content(answer) is None else None
+        return _watch(answer, answer_span) if raw_content(answer) is None else None
     if hasattr(kind, "read") or hasattr(kind, "json"):
         return None  # a file or a bare HTTP response, iterable or not
     if hasattr(kind, "__anext__") or hasattr(kind, "__next__"):
-        return _watch(answer, steps)
+        return _watch(answer, answer_span)
     if (hasattr(kind, "__aenter__") or hasattr(kind, "__enter__")) and _is_pending(answer):
-        return _watch(answer, steps)
+        return _watch(answer, answer_span)
     return None
 
 
@@ -45,7 +45,7 @@ def _is_pending(answer: Any) -> bool:
 
 
 def _watched_entry(
-    answer: MutableMapping[str, Any], steps: Steps
+    answer: MutableMapping[str, Any], answer_span: GeneratorSpan
 ) -> MutableMapping[str, Any] | None:
     """Watch the event stream in Bedrock's dict."""
     for key in ("stream", "body"):
@@ -54,23 +54,23 @@ def _watched_entry(
         if events is None or isinstance(events, (str, list, dict)) or hasattr(events, "read"):
             continue
         if hasattr(events, "__aiter__") or hasattr(events, "__iter__"):
-            answer[key] = _watch(events, steps)
+            answer[key] = _watch(events, answer_span)
             return answer
     return None
 
 
-def _watch(answer: Any, steps: Steps) -> Any:
+def _watch(answer: Any, answer_span: GeneratorSpan) -> Any:
     if not is_watched(answer):
         answer = _extended(answer)
-    if steps not in answer._obs_steps:
-        answer._obs_steps.append(steps)
-        answer._obs_finalizers.append(finalize(answer, steps.end))
+    if answer_span not in answer._obs_spans:
+        answer._obs_spans.append(answer_span)
+        answer._obs_finalizers.append(finalize(answer, answer_span.end))
     return answer
 
 
 def _extended(answer: Any) -> Any:
     kind: Any = type(answer)
-    state = {"_obs_steps": [], "_obs_finalizers": [], "_obs_busy": False}
+    state = {"_obs_spans": [], "_obs_finalizers": [], "_obs_busy": False}
     try:
         vars(answer).update(state)
         object.__setattr__(answer, "__class__", _subclass(kind, kind))

@@ -9,15 +9,9 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from obs_core._decorators.arguments import ArgumentCapture
-from obs_core._decorators.calls import AnyCallable, Plan
-from obs_core._decorators.trace_function import (
-    Expected,
-    F,
-    apply,
-    check_attributes,
-    check_name,
-    checked_expected,
-)
+from obs_core._decorators.spec import AnyCallable, SpanSpec
+from obs_core._decorators.trace_function import Expected, F, apply
+from obs_core._decorators.validation import check_attributes, check_name, checked_expected
 
 
 @overload
@@ -89,10 +83,10 @@ def trace_llm(
     asked = {OPERATION: operation, PROVIDER: provider} | ({REQUEST_MODEL: model} if model else {})
     given, exceptions = {**asked, **check_attributes(attributes)}, checked_expected(expected)
 
-    def make_plan(
+    def make_spec(
         target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
-    ) -> Plan:
-        return Plan(
+    ) -> SpanSpec:
+        return SpanSpec(
             name=f"{operation} {model}" if model else operation,
             kind=SpanKind.CLIENT,
             attributes={**code, **given},
@@ -102,6 +96,6 @@ def trace_llm(
         )
 
     def decorate(target: Any) -> Any:
-        return apply(target, make_plan, LLM_WRAPPERS)
+        return apply(target, make_spec, LLM_WRAPPERS)
 
     return decorate if function is None else decorate(function)

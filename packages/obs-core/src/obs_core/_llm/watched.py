@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from weakref import finalize
 
-from obs_core._decorators.generator_context import Steps
+from obs_core._decorators.generator_span import GeneratorSpan
 from obs_core._llm.responses import is_raw_response
 from obs_core._safety.containment import call_contained
 
 
 def is_watched(answer: object) -> bool:
     """Whether `answer` is watched already."""
-    return "_obs_steps" in getattr(answer, "__dict__", ())
+    return "_obs_spans" in getattr(answer, "__dict__", ())
 
 
 def _own(watched: Any) -> Any:
@@ -31,23 +31,23 @@ class Watched:
 
     Attributes:
         _obs_watch: `streams.watched`, for what this opens.
-        _obs_steps: The spans of the calls that returned this, the innermost first.
+        _obs_spans: The spans of the calls that returned this, the innermost first.
         _obs_finalizers: End these spans when this is collected.
         _obs_busy: Whether an item is being taken.
     """
 
-    _obs_watch: Callable[[Any, Steps], Any]
-    _obs_steps: list[Steps]
+    _obs_watch: Callable[[Any, GeneratorSpan], Any]
+    _obs_spans: list[GeneratorSpan]
     _obs_finalizers: list[finalize[..., Any]]
     _obs_busy: bool
 
     def _obs_end(self, error: BaseException | None = None) -> None:
-        for steps in self._obs_steps:
-            steps.end(error)
+        for answer_span in self._obs_spans:
+            answer_span.end(error)
 
     def _obs_item(self, item: object) -> None:
-        for steps in self._obs_steps:
-            steps.item(item)
+        for answer_span in self._obs_spans:
+            answer_span.item(item)
 
     def _obs_take(self, step: Callable[..., Any], *args: Any) -> Any:
         """Take one item by `step`."""
@@ -55,7 +55,7 @@ class Watched:
             return step(*args)
         self._obs_busy = True
         try:
-            item = self._obs_steps[0].context.run(step, *args)
+            item = self._obs_spans[0].context.run(step, *args)
         except StopIteration:
             self._obs_end()
             raise
@@ -73,7 +73,7 @@ class Watched:
             return await step()
         self._obs_busy = True
         try:
-            item = await self._obs_steps[0].context.run_async(step)
+            item = await self._obs_spans[0].context.run_async(step)
         except StopAsyncIteration:
             self._obs_end()
             raise
@@ -89,12 +89,12 @@ class Watched:
         """Return what the application gets in place of `opened`, with which the spans end from now on."""
         if opened is self or opened is vars(self).get("_obs_inner"):
             return self
-        for steps in self._obs_steps:
-            seen = call_contained("watching a stream", self._obs_watch, opened, steps)
+        for answer_span in self._obs_spans:
+            seen = call_contained("watching a stream", self._obs_watch, opened, answer_span)
             if seen is not None:
                 opened = seen
             elif is_raw_response(opened):
-                steps.end_whole(opened)
+                answer_span.end_whole(opened)
         vars(self)["_obs_open"] = opened
         if is_watched(opened):
             for ending in self._obs_finalizers:
@@ -165,7 +165,7 @@ class _AsyncIterable:
 class _Manager:
     def __enter__(self: Any) -> Any:
         try:
-            opened = self._obs_steps[0].context.run(_own(self).__enter__)
+            opened = self._obs_spans[0].context.run(_own(self).__enter__)
         except BaseException as error:
             self._obs_end(error)
             raise
@@ -180,7 +180,7 @@ class _AsyncManager:
     async def __aenter__(self: Any) -> Any:
         try:
             enter = _own(self).__aenter__
-            opened = await self._obs_steps[0].context.run_async(enter)
+            opened = await self._obs_spans[0].context.run_async(enter)
         except BaseException as error:
             self._obs_end(error)
             raise
@@ -206,13 +206,13 @@ class _Parsed:
 
     def _obs_end(self: Any, error: BaseException | None = None) -> None:
         is_stream = is_watched(vars(self).get("_obs_open"))
-        for steps in self._obs_steps:
+        for answer_span in self._obs_spans:
             if is_stream:
-                steps.end(error)
+                answer_span.end(error)
             elif error is not None:
-                steps.end_failed(error)
+                answer_span.end_failed(error)
             else:
-                steps.end_whole(self)
+                answer_span.end_whole(self)
 
     def parse(self: Any, *args: Any, **kwargs: Any) -> Any:
         parsed = _own(self).parse(*args, **kwargs)
