@@ -1,4 +1,4 @@
-"""Arguments of a call as span attributes: only those asked for, redacted, bounded, and only where a span records."""
+"""Arguments of a call as span attributes: the requested arguments, masked and bounded, on recording spans."""
 
 from __future__ import annotations
 
@@ -50,10 +50,7 @@ class ArgumentCapture:
         self._names = _checked_names(names)
         self._serialize = serialize
         self._signature = _signature(function)
-        parameters = self._signature.parameters.values()
-        self._catch_all = next(
-            (p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None
-        )
+        self._catch_all = _name_of_kwargs(self._signature)
         unknown = [name for name in self._names if name not in self._signature.parameters]
         if unknown and self._catch_all is None:
             raise ConfigurationError(
@@ -61,15 +58,15 @@ class ArgumentCapture:
             )
 
     def __call__(self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Set the attributes; a value that cannot be told is left out."""
+        """Set the attributes; a value that cannot be serialized is left out."""
         bound = self.bind(args, kwargs)
         for name in self._names:
-            if name in bound:
-                value = call_contained(
-                    f"serializing the argument {name!r}", self._attribute, name, bound[name]
-                )
-                if value is not None:
-                    span.set_attribute(PREFIX + name, value)
+            if name not in bound:
+                continue
+            what = f"serializing the argument {name!r}"
+            value = call_contained(what, self._attribute, name, bound[name])
+            if value is not None:
+                span.set_attribute(PREFIX + name, value)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return name → value of a call, ``**kwargs`` spread; empty for a call that does not fit the signature."""
@@ -84,8 +81,9 @@ class ArgumentCapture:
         secrets = redactor()
         if secrets.is_sensitive(name):
             return REDACTED
-        shown = self._serialize(value) if self._serialize else _shown(name, value, secrets, 0)
-        return attribute_value(shown)
+        if self._serialize is not None:
+            return attribute_value(self._serialize(value))
+        return attribute_value(_shown(name, value, secrets, 0))
 
 
 def _checked_names(names: Iterable[object]) -> tuple[str, ...]:
@@ -97,6 +95,13 @@ def _checked_names(names: Iterable[object]) -> tuple[str, ...]:
         if not isinstance(name, str):
             raise ConfigurationError(f"capture_args has {name!r}: name the parameters as strings")
     return tuple(str(name) for name in names)
+
+
+def _name_of_kwargs(signature: inspect.Signature) -> str | None:
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            return parameter.name
+    return None
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -112,8 +117,8 @@ def attribute_value(value: object) -> AttributeValue | None:
     """Return `value` as something that every OpenTelemetry version can export, bounded."""
     if value is None or isinstance(value, (bool, float)):
         return value
-    if isinstance(value, int):
-        return str(value) if _is_too_big(value) else value
+    if isinstance(value, int) and not _is_too_big(value):
+        return value
     if isinstance(value, str):
         return truncate(exportable(value), MAX_BYTES)
     if isinstance(value, (list, tuple)) and _is_uniform(value):
@@ -132,27 +137,39 @@ def _is_too_big(value: object) -> bool:
     return isinstance(value, int) and not -MAX_INT <= value < MAX_INT  # OTLP has 64 bits
 
 
-def _shown(name: str, value: object, redactor: Redactor, depth: int) -> object:
+def _shown(name: str, value: object, secrets: Redactor, depth: int) -> object:
     """Return `value` with secrets masked and containers cut at 32 items and four levels."""
-    if redactor.is_sensitive(name):
+    if secrets.is_sensitive(name):
         return REDACTED
     if isinstance(value, str):
-        return redactor.url(value) if "://" in value[:MAX_BYTES] else value[: MAX_BYTES + 1]
+        return _shown_text(value, secrets)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {
-            field.name: getattr(value, field.name)
-            for field in dataclasses.fields(value)
-            if field.repr
-        }
+        value = _shown_fields(value)
     if not isinstance(value, (Mapping, list, tuple, Set)):
         return value
     if depth == MAX_DEPTH:
         return "…"
-    if isinstance(value, Mapping):
-        return {
-            key: _shown(str(key), item, redactor, depth + 1)
-            for key, item in islice(value.items(), MAX_ITEMS)
-        }
-    return [_shown(name, item, redactor, depth + 1) for item in islice(value, MAX_ITEMS)]
+    return _shown_items(name, value, secrets, depth + 1)
+
+
+def _shown_text(text: str, secrets: Redactor) -> str:
+    if "://" in text[:MAX_BYTES]:
+        return secrets.url(text)
+    return text[: MAX_BYTES + 1]
+
+
+def _shown_fields(value: Any) -> dict[str, object]:
+    """Return the fields of a dataclass, without those that its author left out of ``repr``."""
+    fields = (field.name for field in dataclasses.fields(value) if field.repr)
+    return {name: getattr(value, name) for name in fields}
+
+
+def _shown_items(
+    name: str, items: Mapping[Any, object] | Iterable[object], secrets: Redactor, depth: int
+) -> object:
+    if isinstance(items, Mapping):
+        first = islice(items.items(), MAX_ITEMS)
+        return {key: _shown(str(key), item, secrets, depth) for key, item in first}
+    return [_shown(name, item, secrets, depth) for item in islice(items, MAX_ITEMS)]

@@ -9,13 +9,15 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_core.exceptions import ConfigurationError
 
+_SCALARS = (str, bool, int, float, bytes)
+
 
 def check_name(option: str, name: object, *, optional: bool = False) -> None:
     """Raise unless `name` is text, or None where `optional`."""
-    if not (isinstance(name, str) and name) and not (optional and name is None):
-        raise ConfigurationError(
-            f"{option}={name!r} is no name: give a non-empty string{', or leave it out' * optional}"
-        )
+    if (isinstance(name, str) and name) or (optional and name is None):
+        return
+    fix = "give a non-empty string" + ", or leave it out" * optional
+    raise ConfigurationError(f"{option}={name!r} is no name: {fix}")
 
 
 def check_kind(kind: object) -> None:
@@ -49,16 +51,20 @@ def check_attributes(attributes: object) -> dict[str, AttributeValue]:
 
 
 def _is_attribute(value: object) -> bool:
-    scalars = (str, bool, int, float, bytes)
-    return isinstance(value, scalars) or (
-        isinstance(value, (list, tuple)) and all(isinstance(item, scalars) for item in value)
-    )
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(item, _SCALARS) for item in value)
+    return isinstance(value, _SCALARS)
 
 
 def checked_expected(expected: object) -> tuple[type[BaseException], ...]:
     """Return `expected` as a tuple; raise unless all are exception classes."""
-    classes = expected if isinstance(expected, tuple) else (expected,)
-    for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-            raise ConfigurationError(f"expected has {cls!r}: give exception classes")
-    return classes
+    classes: tuple[object, ...] = (expected,)
+    if isinstance(expected, tuple):
+        classes = expected
+    return tuple(map(_exception_class, classes))
+
+
+def _exception_class(cls: object) -> type[BaseException]:
+    if isinstance(cls, type) and issubclass(cls, BaseException):
+        return cls
+    raise ConfigurationError(f"expected has {cls!r}: give exception classes")
