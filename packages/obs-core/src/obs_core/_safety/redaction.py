@@ -37,7 +37,7 @@ SIGNED_URL_PARAMETERS = (
     "x-goog-signature",
     "x-goog-credential",
 )
-#: How names end that say "token" and mean a number of them, without separators.
+#: Ends of names for a number of tokens, without separators.
 _TOKEN_COUNTS = re.compile(
     r".*(?:(?:input|output|max|total|prompt|completion|cached|reasoning)tokens|tokencount|tokenstotal)"
 )
@@ -70,11 +70,13 @@ class Redactor:
 
     def _decide(self, name: str) -> bool:
         plain = _plain(name)
-        globs = self._globs_but_tokens if _TOKEN_COUNTS.fullmatch(plain) else self._globs
+        globs = self._globs
+        if _TOKEN_COUNTS.fullmatch(plain):
+            globs = self._globs_but_tokens
         return _compile(globs).match(plain) is not None
 
     def is_sensitive(self, name: str) -> bool:
-        """Tell whether the value that goes by `name` must not be exported."""
+        """Whether the value with this name must not be exported."""
         return self._is_sensitive(name)
 
     def value(self, name: str, value: object) -> object:
@@ -89,32 +91,35 @@ class Redactor:
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Return a copy of `headers` with sensitive values masked."""
-        return {
-            name: REDACTED if self.is_sensitive(name) else value for name, value in headers.items()
-        }
+        return {name: self._header(name, value) for name, value in headers.items()}
+
+    def _header(self, name: str, value: str) -> str:
+        if self.is_sensitive(name):
+            return REDACTED
+        return value
 
     def query(self, query: str) -> str:
         """Mask the sensitive parameters of a URL's query string; everything else stays byte for byte."""
-        return "&".join(self._pair(pair) for pair in query.split("&")) if query else query
+        return "&".join(map(self._pair, query.split("&")))
 
     def _pair(self, pair: str) -> str:
         name, equals, _ = pair.partition("=")
-        return (
-            f"{name}={quote(REDACTED, safe='[]')}"
-            if equals and self.is_sensitive(unquote(name))
-            else pair
-        )
+        if equals and self.is_sensitive(unquote(name)):
+            return f"{name}={quote(REDACTED, safe='[]')}"
+        return pair
 
     def url(self, url: str) -> str:
-        """Mask user, password and the sensitive parameters of query and fragment; no URL at all comes back masked whole."""
-        separator = "://" in url
+        """Mask user, password and the sensitive parameters of query and fragment; text that is no URL is masked whole."""
+        if "://" not in url:
+            return self._masked(f"//{url}").removeprefix("//")
+        return self._masked(url)
+
+    def _masked(self, url: str) -> str:
         try:
-            parts = urlsplit(url if separator else f"//{url}")
+            parts = urlsplit(url)
         except ValueError:
             return REDACTED
         _, at, host = parts.netloc.rpartition("@")
-        netloc = f"REDACTED:REDACTED@{host}" if at else host
-        masked = parts._replace(
-            netloc=netloc, query=self.query(parts.query), fragment=self.query(parts.fragment)
-        )
-        return urlunsplit(masked) if separator else urlunsplit(masked).removeprefix("//")
+        query, fragment = self.query(parts.query), self.query(parts.fragment)
+        credentials = "REDACTED:REDACTED@" if at else ""
+        return urlunsplit(parts._replace(netloc=credentials + host, query=query, fragment=fragment))

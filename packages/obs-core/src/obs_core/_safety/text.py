@@ -15,4 +15,5 @@ def truncate(text: str, max_bytes: int) -> str:
     encoded = text.encode("utf-8", "replace")
     if len(encoded) <= max_bytes:
         return text
-    return encoded[: max(0, max_bytes - 3)].decode("utf-8", "ignore") + "…"
+    kept_bytes = max(0, max_bytes - len("…".encode()))
+    return encoded[:kept_bytes].decode("utf-8", "ignore") + "…"
