@@ -1,4 +1,4 @@
-"""How a call of a language model runs under its span: what it asks for, what came back, and the streams in between."""
+"""Run calls of language models under a span: request attributes, response attributes, streams."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from obs_core._decorators.calls import span_starter
 from obs_core._decorators.generator_span import GeneratorSpan
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.trace_function import WRAPPERS, Kind, Wrap
-from obs_core._llm.content import captures_content, output_messages, tell_content
-from obs_core._llm.responses import Reading, first_text
+from obs_core._llm.content import captures_content, output_messages, set_content
+from obs_core._llm.fields import first_text
+from obs_core._llm.responses import Reading
 from obs_core._llm.streams import watched
 from obs_core._safety.containment import call_contained
 from obs_core._safety.text import exportable, truncate
@@ -50,7 +51,7 @@ _REQUEST_NUMBERS = {
 
 
 class Request:
-    """Tells the span what the call asks for."""
+    """Sets the requested model, parameters and messages on a span, from the arguments of the call."""
 
     __slots__ = ("_arguments", "_dynamic", "_operation")
 
@@ -62,20 +63,25 @@ class Request:
     def __call__(self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._arguments(span, args, kwargs)
         bound = self._arguments.bind(args, kwargs)
-        model = first_text(bound, _MODEL_ARGUMENTS) if self._dynamic else None
-        if model:
-            model = truncate(exportable(model), MAX_MODEL_BYTES)
-            span.update_name(f"{self._operation} {model}")
-            span.set_attribute(REQUEST_MODEL, model)
+        if self._dynamic:
+            self._set_model(span, first_text(bound, _MODEL_ARGUMENTS))
         for name, key in _REQUEST_NUMBERS.items():
-            if isinstance(value := bound.get(name), (int, float)) and not isinstance(value, bool):
+            value = bound.get(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
                 span.set_attribute(key, value)
         if captures_content():
-            tell_content(span, bound)
+            set_content(span, bound)
+
+    def _set_model(self, span: Span, name: str | None) -> None:
+        if name is None:
+            return
+        model = truncate(exportable(name), MAX_MODEL_BYTES)
+        span.update_name(f"{self._operation} {model}")
+        span.set_attribute(REQUEST_MODEL, model)
 
 
 class Answer:
-    """Tells the span what came back."""
+    """Sets the model, id, finish reasons and token counts of a response on a span."""
 
     __slots__ = ("_reading", "_span")
 
@@ -86,19 +92,19 @@ class Answer:
     def item(self, item: object) -> None:
         self._reading.take(item)
 
-    def end(self, first_after: float | None) -> None:
+    def end(self, first_after_s: float | None) -> None:
         reading = self._reading
-        told: dict[str, AttributeValue | None] = {
+        found: dict[str, AttributeValue | None] = {
             RESPONSE_MODEL: reading.model,
             RESPONSE_ID: reading.id,
             FINISH_REASONS: reading.finish_reasons or None,
             INPUT_TOKENS: reading.input_tokens,
             OUTPUT_TOKENS: reading.output_tokens,
-            FIRST_CHUNK: first_after,
-            REQUEST_STREAM: None if first_after is None else True,
-            OUTPUT_MESSAGES: output_messages(reading) if reading.text else None,
+            OUTPUT_MESSAGES: output_messages(reading),
         }
-        self._span.set_attributes({key: value for key, value in told.items() if value is not None})
+        if first_after_s is not None:
+            found |= {FIRST_CHUNK: first_after_s, REQUEST_STREAM: True}
+        self._span.set_attributes({key: value for key, value in found.items() if value is not None})
 
 
 def _answering_call(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
@@ -159,12 +165,10 @@ LLM_WRAPPERS: dict[Kind, Wrap] = {
 
 
 def _answered(answer: Any, span: Span, answer_span: GeneratorSpan) -> Any:
-    """Read `answer` and end the span, or return the stand-in that will."""
-    stream = (
-        call_contained("watching a stream", watched, answer, answer_span)
-        if span.is_recording()
-        else None
-    )
+    """Read `answer` and end the span; for a stream, return the watched stream, whose end is the span's."""
+    stream = None
+    if span.is_recording():
+        stream = call_contained("watching a stream", watched, answer, answer_span)
     if stream is not None:
         return stream
     answer_span.end_whole(answer)

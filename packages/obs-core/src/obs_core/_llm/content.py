@@ -1,15 +1,16 @@
-"""What was said to a model and what it answered: recorded only where the user switches it on."""
+"""Capture the messages to and from a model, if the user has switched this on."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.trace import Span
 
-from obs_core._llm.responses import Reading, first_text, get
+from obs_core._llm.fields import first_text, get
+from obs_core._llm.responses import Reading
 from obs_core._safety.text import exportable, truncate
 
 INPUT_MESSAGES = "gen_ai.input.messages"
@@ -17,55 +18,58 @@ SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 
 CAPTURE_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 MAX_CONTENT_BYTES = 32 * 1024
+_SWITCHED_ON = ("true", "1", "span_only", "span_and_event")
 _MESSAGE_ARGUMENTS = ("messages", "input", "prompt", "contents")
 _SYSTEM_ARGUMENTS = ("system", "instructions")
 
 
 def captures_content() -> bool:
-    """Whether the user has switched the capture of messages on; read anew at each call."""
-    return os.environ.get(CAPTURE_CONTENT, "").strip().lower() in (
-        "true",
-        "1",
-        "span_only",
-        "span_and_event",
-    )
+    """Whether the user has switched the capture of messages on; read at each call."""
+    return os.environ.get(CAPTURE_CONTENT, "").strip().lower() in _SWITCHED_ON
 
 
-def tell_content(span: Span, bound: Mapping[str, Any]) -> None:
-    """Set the messages and instructions among a call's arguments."""
-    messages = next((bound[name] for name in _MESSAGE_ARGUMENTS if bound.get(name)), None)
+def set_content(span: Span, bound: Mapping[str, Any]) -> None:
+    """Set the messages and instructions in a call's arguments as attributes."""
+    messages = next(filter(None, map(bound.get, _MESSAGE_ARGUMENTS)), None)
     if messages is not None:
-        listed = messages if isinstance(messages, (list, tuple)) else [messages]
-        span.set_attribute(
-            INPUT_MESSAGES,
-            json.dumps([_message(message) for message in listed], ensure_ascii=False),
-        )
+        span.set_attribute(INPUT_MESSAGES, _json(map(_message, _listed(messages))))
     system = first_text(bound, _SYSTEM_ARGUMENTS)
     if system:
-        span.set_attribute(SYSTEM_INSTRUCTIONS, json.dumps([_part(system)], ensure_ascii=False))
+        span.set_attribute(SYSTEM_INSTRUCTIONS, _json([_part(system)]))
+
+
+def _json(items: Iterable[object]) -> str:
+    return json.dumps(list(items), ensure_ascii=False)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    if isinstance(value, (list, tuple)):
+        return value
+    return [value]
 
 
 def _message(message: object) -> dict[str, object]:
     if isinstance(message, str):
         return {"role": "user", "parts": [_part(message)]}
     content = get(message, "content") or get(message, "parts") or ""
-    blocks = content if isinstance(content, (list, tuple)) else [content]
-    return {
-        "role": first_text(message, ("role",)) or "user",
-        "parts": [_part(block) for block in blocks],
-    }
+    role = first_text(message, ("role",)) or "user"
+    return {"role": role, "parts": [_part(block) for block in _listed(content)]}
 
 
 def _part(block: object) -> dict[str, object]:
-    """Return a message's part: text as it is, anything else (an image, a tool's call) by its type alone."""
-    text = block if isinstance(block, str) else first_text(block, ("text", "content"))
+    """Return a message's part: text unchanged, other blocks (an image, a tool call) as their type alone."""
+    text = first_text(block, ("text", "content"))
+    if isinstance(block, str):
+        text = block
     if text is None:
         return {"type": first_text(block, ("type",)) or "unknown"}
     return {"type": "text", "content": truncate(exportable(text), MAX_CONTENT_BYTES)}
 
 
-def output_messages(reading: Reading) -> str:
-    """Return the answer as the conventions' JSON."""
-    reason = reading.finish_reasons[0] if reading.finish_reasons else ""
+def output_messages(reading: Reading) -> str | None:
+    """Return the answer's text in the JSON form of the conventions; None if no text was captured."""
+    if not reading.text:
+        return None
+    reason = next(iter(reading.finish_reasons), "")
     message = {"role": "assistant", "parts": [_part(reading.text)], "finish_reason": reason}
-    return json.dumps([message], ensure_ascii=False)
+    return _json([message])

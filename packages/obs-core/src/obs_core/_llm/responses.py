@@ -1,17 +1,16 @@
-"""What a model's answer says about itself, read by duck typing from the shapes that the providers' SDKs return."""
+"""Read model, id, finish reasons and token counts from responses of the providers' SDKs, by duck typing."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Mapping
 
-# The names by which OpenAI, Anthropic, Bedrock, Gemini, Ollama and LangChain call the same thing; the first found counts.
+from obs_core._llm.fields import all_items, decoded, first_text, get
+from obs_core._llm.text import CHOICES, answer_text
+
+# The names of each value at OpenAI, Anthropic, Bedrock, Gemini, Ollama and LangChain; the first found counts.
 _MODEL = ("model", "model_version", "modelVersion", "model_name")
 _ID = ("id", "response_id", "responseId")
 _FINISH = ("finish_reason", "stop_reason", "stopReason", "finishReason", "done_reason")
-_CHOICES = ("choices", "candidates")
 _USAGE = (
     "usage",
     "usage_metadata",
@@ -19,9 +18,9 @@ _USAGE = (
     "amazon-bedrock-invocationMetrics",
     "token_usage",
 )
-# The names of a count, and those of the counts that the provider tells beside it though they are part of the total.
+# The names of a count, each with the counts that the provider reports apart from it and that belong to the total.
 _INPUT: Mapping[str, tuple[str, ...]] = {
-    "prompt_tokens": (),  # before input_tokens: LiteLLM's totals, beside which it repeats Anthropic's
+    "prompt_tokens": (),  # before input_tokens: LiteLLM reports totals here, and repeats Anthropic's counts
     "input_tokens": ("cache_read_input_tokens", "cache_creation_input_tokens"),
     "inputTokens": ("cacheReadInputTokens", "cacheWriteInputTokens"),
     "inputTokenCount": ("cacheReadInputTokenCount", "cacheWriteInputTokenCount"),
@@ -60,7 +59,7 @@ _NESTED = (
 
 
 class Tokens:
-    """One count of tokens: running totals, of which the highest is the last word, or parts that are added up."""
+    """A number of tokens, from running totals (the highest counts) or from parts (the sum)."""
 
     __slots__ = ("_highest", "_sum")
 
@@ -70,11 +69,13 @@ class Tokens:
 
     @property
     def total(self) -> int | None:
-        """The total as far as it is known."""
-        return self._highest if self._sum is None else self._sum
+        """The total so far."""
+        if self._sum is not None:
+            return self._sum
+        return self._highest
 
     def take(self, count: int | None, *, is_part: bool) -> None:
-        """Take a running total, or a part."""
+        """Add a running total, or a part."""
         if count is None:
             return
         if is_part:
@@ -84,10 +85,10 @@ class Tokens:
 
 
 class Reading:
-    """Gathers model, id, finish reasons and token counts from a whole answer or from its chunks, in any order.
+    """Collects model, id, finish reasons and token counts from a whole response or its chunks, in any order.
 
     Attributes:
-        text: The answer's text, only where `keep_text`; at most 32 KiB.
+        text: The response's text if `keep_text`, cut after 32 KiB.
     """
 
     __slots__ = ("_input", "_output", "finish_reasons", "id", "keep_text", "model", "text")
@@ -102,19 +103,19 @@ class Reading:
 
     @property
     def input_tokens(self) -> int | None:
-        """All input, what was cached included."""
+        """Input tokens, cached tokens included."""
         return self._input.total
 
     @property
     def output_tokens(self) -> int | None:
-        """All output, what was thought included."""
+        """Output tokens, reasoning included."""
         return self._output.total
 
     def take(self, piece: object) -> None:
-        """Read a whole answer, or one chunk of it."""
-        piece = _decoded(piece)
+        """Read a whole response, or a chunk."""
+        piece = decoded(piece)
         if self.keep_text and len(self.text) < 32 * 1024:
-            self.text += _text(piece, whole_too=not self.text)
+            self.text += answer_text(piece, whole_too=not self.text)
         for part in (piece, *(get(piece, name) for name in _NESTED)):
             self._take_part(part)
         headers = get(get(piece, "ResponseMetadata"), "HTTPHeaders")
@@ -126,19 +127,20 @@ class Reading:
         self.model = first_text(part, _MODEL) or self.model
         self.id = self.id or first_text(part, _ID)
         self._finish(part)
-        for choice in _all(part, _CHOICES):
+        for choice in all_items(part, CHOICES):
             self._finish(choice)
-        # a chunk of LangChain's says what it adds, and its sum is LangChain's own
+        # a chunk of LangChain has the tokens that it adds, not a running total
         is_part = get(part, "type") == "AIMessageChunk"
         for name in _USAGE:
             self._count(get(part, name), _INPUT, _OUTPUT, is_part=is_part)
         self._count(part, _OLLAMA_INPUT, _OLLAMA_OUTPUT)
 
     def _finish(self, part: object) -> None:
-        reason = next((value for name in _FINISH if (value := get(part, name)) is not None), None)
-        told = getattr(reason, "name", reason)
-        if isinstance(told, str) and told not in self.finish_reasons:
-            self.finish_reasons.append(told)
+        values = (get(part, name) for name in _FINISH)
+        reason = next((value for value in values if value is not None), None)
+        name = getattr(reason, "name", reason)
+        if isinstance(name, str) and name not in self.finish_reasons:
+            self.finish_reasons.append(name)
 
     def _count(
         self,
@@ -153,94 +155,18 @@ class Reading:
             self._output.take(_total(usage, outputs), is_part=is_part)
 
 
-def get(part: object, name: str) -> Any:
-    """Return `part`'s entry or attribute `name`, or None."""
-    return part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
-
-
-def first_text(part: object, names: Sequence[str]) -> str | None:
-    """Return the first of `part`'s entries `names` that is text."""
-    return next(
-        (value for name in names if isinstance(value := get(part, name), str) and value), None
-    )
-
-
 def _total(usage: object, names: Mapping[str, tuple[str, ...]]) -> int | None:
-    """Return the first of the counts `names`, with what belongs to it."""
-    for name, beside in names.items():
-        if (count := _number(get(usage, name))) is not None:
-            return count + sum(_number(get(usage, each)) or 0 for each in beside)
+    """Return the first count among `names`, plus the counts that belong to it."""
+    for name, more in names.items():
+        count = _number(get(usage, name))
+        if count is not None:
+            return count + sum(_number(get(usage, each)) or 0 for each in more)
     return None
 
 
 def _number(value: object) -> int | None:
     if isinstance(value, str) and value.isdecimal():
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _all(part: object, names: Sequence[str]) -> Iterator[object]:
-    for name in names:
-        found = get(part, name)
-        if isinstance(found, (list, tuple)):
-            yield from found
-
-
-def is_raw_response(answer: object) -> bool:
-    """Whether `answer` is what ``with_raw_response`` and ``with_streaming_response`` of OpenAI and Anthropic give."""
-    return hasattr(type(answer), "parse") and hasattr(answer, "http_response")
-
-
-def raw_content(answer: Any) -> bytes | None:
-    """Return the JSON that is the body of a raw response; None before it has been read, and for a stream."""
-    try:
-        content: bytes = answer.http_response.content
-    except Exception:  # noqa: BLE001 - httpx's, which is not imported for that
-        return None
-    return content if content.lstrip()[:1] == b"{" else None
-
-
-def _decoded(piece: object) -> object:
-    """Return the JSON inside a raw response, or a chunk of Bedrock's ``invoke_model_with_response_stream``.
-
-    Anything else as it is.
-    """
-    is_raw = is_raw_response(piece)
-    inner = raw_content(piece) if is_raw else get(get(piece, "chunk"), "bytes")
-    with suppress(ValueError):
-        if isinstance(inner, bytes):
-            return json.loads(inner)
-    return None if is_raw else piece
-
-
-def _text(piece: object, *, whole_too: bool) -> str:
-    """Return the text in `piece`: what a chunk adds, and where `whole_too` also what a whole message has."""
-    if isinstance(piece, str):
-        return piece
-    if get(piece, "type") == "text" and get(piece, "snapshot") is not None:
-        return ""  # Anthropic's helper repeats each delta as an event of its own
-    added = "".join(
-        _delta(part) for part in (piece, get(piece, "contentBlockDelta"), *_all(piece, _CHOICES))
-    )
-    return added or (_whole(piece) if whole_too else "")
-
-
-def _delta(part: object) -> str:
-    delta = get(part, "delta")
-    return delta if isinstance(delta, str) else first_text(delta, ("content", "text")) or ""
-
-
-def _whole(piece: object) -> str:
-    choices = [get(choice, "message") or choice for choice in _all(piece, _CHOICES)]
-    parts = [piece, get(piece, "message"), get(get(piece, "output"), "message"), *choices]
-    return first_text(piece, ("output_text",)) or next(
-        (text for part in parts if (text := _content(part))), ""
-    )
-
-
-def _content(message: object) -> str:
-    content = get(message, "content")
-    blocks = get(content, "parts") or content
-    if isinstance(blocks, (list, tuple)):
-        return "".join(first_text(block, ("text",)) or "" for block in blocks)
-    return content if isinstance(content, str) else ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return None

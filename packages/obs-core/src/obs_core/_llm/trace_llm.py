@@ -50,22 +50,22 @@ def trace_llm(
     """Run each call of a function that asks a language model in a CLIENT span ``{operation} {model}``.
 
     Args:
-        function: What to decorate, of any kind that `trace_function` takes.
+        function: The callable, of any kind that `trace_function` accepts.
         provider: For ``gen_ai.provider.name``: ``"openai"``, ``"anthropic"``, ``"aws.bedrock"``, …
-        model: The model asked for; default: the call's own argument ``model`` (or ``model_id``), where it has one.
+        model: The requested model; default: the call's argument ``model`` or ``model_id``, if any.
         operation: ``"chat"``, ``"text_completion"``, ``"embeddings"``, …
-        attributes: Set on every span; those that are None are left out.
-        capture_args: Names of arguments to record as ``obs.args.<name>``; default none.
+        attributes: Set on every span; attributes that are None are left out.
+        capture_args: Names of arguments to record as ``obs.args.<name>``; default: no arguments.
         expected: Exceptions that are an answer, not an error.
 
     Raises:
         TypeError: `function` is a class, or cannot be called.
         ConfigurationError: An option is malformed.
 
-    Response model, id, finish reasons and token counts are read from what the function returns (OpenAI, Anthropic, Bedrock,
-    Gemini, LangChain, dicts), without importing any SDK. Where it returns a stream, or yields chunks, the span lasts until the
-    last chunk, the close, or the stream's collection, and the time to the first chunk is recorded in seconds. Messages are
-    recorded only where ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true`` (or ``span_only``,
+    Response model, id, finish reasons and token counts are read from the returned response (OpenAI, Anthropic, Bedrock,
+    Gemini, LangChain, dicts), without importing any SDK. For a stream, or a generator of chunks, the span lasts until the last
+    chunk, the close, or garbage collection, and the time to the first chunk is recorded in seconds. Messages are recorded only
+    if ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true`` (or ``span_only``,
     ``span_and_event``). Thread- and fork-safe.
     """
     from obs_core._llm.calls import (
@@ -80,14 +80,16 @@ def trace_llm(
     check_name("provider", provider)
     check_name("operation", operation)
     check_name("model", model, optional=True)
-    asked = {OPERATION: operation, PROVIDER: provider} | ({REQUEST_MODEL: model} if model else {})
-    given, exceptions = {**asked, **check_attributes(attributes)}, checked_expected(expected)
+    name, requested = operation, {OPERATION: operation, PROVIDER: provider}
+    if model:
+        name, requested[REQUEST_MODEL] = f"{operation} {model}", model
+    given, exceptions = {**requested, **check_attributes(attributes)}, checked_expected(expected)
 
     def make_spec(
         target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
     ) -> SpanSpec:
         return SpanSpec(
-            name=f"{operation} {model}" if model else operation,
+            name=name,
             kind=SpanKind.CLIENT,
             attributes={**code, **given},
             expected=exceptions,
@@ -98,4 +100,6 @@ def trace_llm(
     def decorate(target: Any) -> Any:
         return apply(target, make_spec, LLM_WRAPPERS)
 
-    return decorate if function is None else decorate(function)
+    if function is None:
+        return decorate
+    return decorate(function)

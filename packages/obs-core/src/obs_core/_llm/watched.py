@@ -1,7 +1,7 @@
-"""What watched answers do beside what they did: show each item to the spans of their calls, and end these.
+"""Methods of watched responses: report each item to the spans of the calls, and end these spans.
 
-The methods of these classes go into a subclass that `streams` makes of the answer's own class. That is its only base, for
-only then can an object change its class to it.
+`streams` copies the methods of these classes into a subclass of the response's class. The subclass has that class as its
+only base, since an object can only then change its class to the subclass.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import Any
 from weakref import finalize
 
 from obs_core._decorators.generator_span import GeneratorSpan
-from obs_core._llm.responses import is_raw_response
+from obs_core._llm.fields import is_raw_response
 from obs_core._safety.containment import call_contained
 
 
 def is_watched(answer: object) -> bool:
-    """Whether `answer` is watched already."""
+    """Whether `answer` is a watched response."""
     return "_obs_spans" in getattr(answer, "__dict__", ())
 
 
 def _own(watched: Any) -> Any:
-    """Return `watched` as the SDK made it."""
+    """Return the methods of the SDK's class, bound to `watched`."""
     return super(type(watched), watched)
 
 
 class Watched:
-    """What is common to all that is watched.
+    """The methods of every watched response.
 
     Attributes:
-        _obs_watch: `streams.watched`, for what this opens.
-        _obs_spans: The spans of the calls that returned this, the innermost first.
-        _obs_finalizers: End these spans when this is collected.
-        _obs_busy: Whether an item is being taken.
+        _obs_watch: `streams.watched`, for a stream that the response opens.
+        _obs_spans: The spans of the calls that returned the response, the innermost first.
+        _obs_finalizers: End these spans when the response is garbage-collected.
+        _obs_busy: Whether an item is being read.
     """
 
     _obs_watch: Callable[[Any, GeneratorSpan], Any]
@@ -50,8 +50,8 @@ class Watched:
             answer_span.item(item)
 
     def _obs_take(self, step: Callable[..., Any], *args: Any) -> Any:
-        """Take one item by `step`."""
-        if self._obs_busy:  # the SDK's own step takes another
+        """Read an item by `step`."""
+        if self._obs_busy:  # a step of the SDK that reads an item by another of its methods
             return step(*args)
         self._obs_busy = True
         try:
@@ -68,7 +68,7 @@ class Watched:
         return item
 
     async def _obs_take_async(self, step: Callable[[], Awaitable[Any]]) -> Any:
-        """Take one item by awaiting what `step` returns."""
+        """Read an item by awaiting the result of `step`."""
         if self._obs_busy:
             return await step()
         self._obs_busy = True
@@ -86,13 +86,13 @@ class Watched:
         return item
 
     def _obs_opened(self, opened: Any) -> Any:
-        """Return what the application gets in place of `opened`, with which the spans end from now on."""
+        """Return `opened`, watched if it is a stream; its end is now the end of the spans."""
         if opened is self or opened is vars(self).get("_obs_inner"):
             return self
         for answer_span in self._obs_spans:
-            seen = call_contained("watching a stream", self._obs_watch, opened, answer_span)
-            if seen is not None:
-                opened = seen
+            stream = call_contained("watching a stream", self._obs_watch, opened, answer_span)
+            if stream is not None:
+                opened = stream
             elif is_raw_response(opened):
                 answer_span.end_whole(opened)
         vars(self)["_obs_open"] = opened
@@ -102,10 +102,12 @@ class Watched:
         return opened
 
     def _obs_left(self, error: BaseException | None) -> None:
-        """End the spans as a ``with`` block is left, before the SDK closes what is open."""
+        """End the spans at the end of a ``with`` block, before the SDK closes the stream."""
         opened: Any = vars(self).get("_obs_open")
-        ending = opened if is_watched(opened) else self
-        ending._obs_end(error)
+        if is_watched(opened):
+            opened._obs_end(error)
+        else:
+            self._obs_end(error)
 
     def _obs_closing(self, close: Callable[..., Any]) -> Callable[..., Any]:
         def closing(*args: Any, **kwargs: Any) -> Any:
@@ -141,7 +143,7 @@ class _AsyncIterator:
 
 
 class _Iterable:
-    """Botocore's streams: an iterator for each loop, over the same events."""
+    """Streams of botocore: each loop makes an iterator over the same events."""
 
     def __iter__(self: Any) -> Iterator[Any]:
         items = _own(self).__iter__()
@@ -202,7 +204,7 @@ class _AsyncClosed:
 
 
 class _Parsed:
-    """A response of an SDK, which is read whole, or as a stream."""
+    """A raw response of an SDK, read whole or as a stream."""
 
     def _obs_end(self: Any, error: BaseException | None = None) -> None:
         is_stream = is_watched(vars(self).get("_obs_open"))
@@ -216,7 +218,9 @@ class _Parsed:
 
     def parse(self: Any, *args: Any, **kwargs: Any) -> Any:
         parsed = _own(self).parse(*args, **kwargs)
-        return self._obs_parsed(parsed) if inspect.isawaitable(parsed) else self._obs_opened(parsed)
+        if inspect.isawaitable(parsed):
+            return self._obs_parsed(parsed)
+        return self._obs_opened(parsed)
 
     async def _obs_parsed(self: Any, parsed: Awaitable[Any]) -> Any:
         return self._obs_opened(await parsed)
