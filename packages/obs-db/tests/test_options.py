@@ -9,7 +9,7 @@ import pytest
 import redis
 from obs_core.exceptions import AlreadyConfiguredError
 from obs_core.testing import SpanRecorder
-from obs_db import instrument_redis, instrument_sqlalchemy
+from obs_db import instrument_redis, instrument_sqlalchemy, uninstrument_sqlalchemy
 from sqlalchemy import create_engine
 
 
@@ -60,3 +60,14 @@ def test_options_after_none(instrument: Callable[..., Any], spans: SpanRecorder)
             instrument(roots=False)
     finally:
         first.uninstrument()
+
+
+def test_a_copy_of_an_engine_is_the_same_engine(spans: SpanRecorder) -> None:
+    """`execution_options` makes one: the engine is instrumented once, and uninstrumented by either."""
+    engine = create_engine("sqlite://")
+    first = instrument_sqlalchemy(engine)
+    copy = engine.execution_options(isolation_level="AUTOCOMMIT")
+    assert instrument_sqlalchemy(copy) is first
+    uninstrument_sqlalchemy(copy)
+    assert not first.is_active
+    engine.dispose()
