@@ -133,10 +133,10 @@ def serve_requests(
     command = SERVERS[server](port, *OPTIONS.get((server.split()[0], is_masters), []))
     with serving(command, folder, BOOT="1" if "ends a span" in loaded else "", **env) as process:
         answered = requested(process, port)
-        assert wait_until(is_arrived, 30), _log(folder)
+        wait_until(is_arrived, message=lambda: _log(folder))
         if server.startswith("uWSGI") and not is_masters:
             # a worker that is loading when SIGTERM comes to uWSGI 2.0.31 goes on for a minute
-            assert wait_until(lambda: _log(folder).count("WSGI app 0") == 2, 30)
+            wait_until(lambda: _log(folder).count("WSGI app 0") == 2)
     return answered
 
 
