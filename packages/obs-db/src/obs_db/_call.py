@@ -58,31 +58,24 @@ class Call:
         below: The parent span, if not the current span.
     """
 
-    __slots__ = ("_context",)
+    __slots__ = ("context",)
 
     def __init__(self, below: SpanContext | None = None) -> None:
-        self._context = otel_context.get_current()
+        self.context = otel_context.get_current()
         if below is not None:
-            self._context = trace.set_span_in_context(NonRecordingSpan(below), self._context)
+            self.context = trace.set_span_in_context(NonRecordingSpan(below), self.context)
 
     @property
     def parent(self) -> Span:
         """The span under which the call was made; invalid outside any trace."""
-        return trace.get_current_span(self._context)
-
-    def is_left_out(self, origin: Origin) -> bool:
-        """Whether the call gets no span.
-
-        True if suppressed, if no span could be recorded, or if the span would be an unwanted root.
-        """
-        return not origin.policy.wants_span(self._context)
+        return trace.get_current_span(self.context)
 
     def start_span(
         self, origin: Origin, name: str, started: int, attributes: Mapping[str, AttributeValue]
     ) -> Span:
         """Start the call's span as of `started`, nanoseconds since the epoch."""
         return origin.tracer.start_span(
-            name, self._context, SpanKind.CLIENT, attributes, start_time=started
+            name, self.context, SpanKind.CLIENT, attributes, start_time=started
         )
 
 

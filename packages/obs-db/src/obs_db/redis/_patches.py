@@ -51,7 +51,7 @@ class _Running:
         if clients is None or self._sent == []:
             return
         ended, call, traced = time_ns(), Call(), clients.get(key)
-        if call.is_left_out(traced) or contrib.takes_over():
+        if not traced.policy.wants_span(call.context) or contrib.takes_over():
             return
         span = self._start(call, traced, traced.attributes(key))
         if error is not None and span.is_recording():

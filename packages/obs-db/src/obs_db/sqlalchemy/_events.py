@@ -130,7 +130,9 @@ def _record(
 ) -> None:
     traced, ended = running.traced, time_ns()
     call = Call()
-    if call.is_left_out(traced) or (contrib.is_active() and _contrib_traces(context.engine)):
+    if not traced.policy.wants_span(call.context):
+        return
+    if contrib.is_active() and _contrib_traces(context.engine):
         return
     statement = describe(running.sql, traced.dialect, traced.options.former_names)
     place = traced.attributes_of(context.root_connection, may_ask=error is None)
@@ -194,7 +196,7 @@ def _record_failed_fetch(done: _Done, error: BaseException) -> None:
     """
     traced, statement = done.traced, done.statement
     call = Call(below=done.span)
-    if call.is_left_out(traced):
+    if not traced.policy.wants_span(call.context):
         return
     operation = traced.named({"db.operation.name": "FETCH"})
     attributes = {**done.attributes, **statement.attributes, **operation}
