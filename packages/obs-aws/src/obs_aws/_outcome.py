@@ -40,10 +40,7 @@ def record_failure(span: Span, error: BaseException, *, operation: str, options:
         if _is_answer(response) or _is_expected(operation, code, response, options):
             return
     kind = code or error_type(error)
-    description = kind
-    if options.capture_error_messages:
-        description = scrub(error_message(error))
-    fail(span, kind, description)
+    fail(span, kind, scrub(error_message(error)) if options.capture_error_messages else kind)
 
 
 def error_code(error: BaseException) -> str | None:
@@ -88,25 +85,17 @@ def on_needs_retry(
 def _record_attempt(span: Span, attempt: int, response: Any, error: BaseException | None) -> None:
     if attempt > 1:
         span.set_attribute("http.request.resend_count", attempt - 1)
-    failure, throttled = _failed_attempt(response, error)
-    if failure:
+    parsed: Mapping[str, Any] = response[1] if response else {}
+    status = _status(parsed)
+    failure = ""
+    if error:
+        failure = error_type(error)
+    elif status >= 300:
+        failure = parsed.get("Error", {}).get("Code", "")
+    throttled = failure in THROTTLES or status == 429
+    # anything else, such as a failed validation, is never repeated
+    if failure and (error or throttled or status >= 500):
         span.add_event(
             "aws.attempt_failed",
             {"aws.attempt": attempt, "error.type": failure, "aws.throttled": throttled},
         )
-
-
-def _failed_attempt(response: Any, error: BaseException | None) -> tuple[str | None, bool]:
-    """Return the ``error.type`` of a failed attempt that botocore may repeat, or None; and whether AWS throttled."""
-    parsed: Mapping[str, Any] = {}
-    if response:
-        parsed = response[1]
-    status = _status(parsed)
-    if error:
-        failure = error_type(error)
-        return failure, failure in THROTTLES or status == 429
-    failure = parsed.get("Error", {}).get("Code") or ""
-    throttled = status >= 300 and (failure in THROTTLES or status == 429)
-    if failure and (throttled or status >= 500):
-        return failure, throttled
-    return None, False

@@ -39,14 +39,9 @@ def record_outcome(
     details: str | None,
     error: BaseException | None,
 ) -> None:
-    """Set the span's status, and record the exception.
+    """Set the status of `span`, and record `error`; `errors` are the codes that are errors on this side.
 
-    Args:
-        span: A recording span.
-        errors: The codes that are errors on this side.
-        code: The RPC's status code; None: unknown.
-        details: The text that the peer sent, or received, with the code.
-        error: The exception on this side, if any.
+    For `code`, `details` and `error` see `Rpc.end`.
     """
     is_error = code in errors
     if error is None:

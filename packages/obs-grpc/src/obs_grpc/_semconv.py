@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from grpc import StatusCode
 from obs_core.integration import semconv_opt_in
-from opentelemetry.util.types import AttributeValue
 
 from obs_grpc._attributes import Attributes
 
@@ -31,25 +30,21 @@ class Names:
         self._newer = not words.isdisjoint({"rpc", "rpc/dup"})
         self._older = not self._newer or "rpc/dup" in words
         self.codes: Mapping[StatusCode, Attributes] = {
-            code: self._code(code) for code in StatusCode
+            code: self._current(
+                {"rpc.grpc.status_code": code.value[0]}, {"rpc.response.status_code": code.name}
+            )
+            for code in StatusCode
         }
 
     def rpc(self, name: str) -> Attributes:
         """Return the start attributes of an RPC of `name` (``package.Service/Method``)."""
         service, _, method = name.rpartition("/")
-        older = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-        newer = {"rpc.system.name": "grpc", "rpc.method": name}
-        return self._current(older, newer)
-
-    def _code(self, code: StatusCode) -> Attributes:
-        older = {"rpc.grpc.status_code": code.value[0]}
-        newer = {"rpc.response.status_code": code.name}
-        return self._current(older, newer)
+        return self._current(
+            {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
+            {"rpc.system.name": "grpc", "rpc.method": name},
+        )
 
     def _current(self, older: Attributes, newer: Attributes) -> Attributes:
-        attributes: dict[str, AttributeValue] = {}
-        if self._older:
-            attributes.update(older)
-        if self._newer:
-            attributes.update(newer)
-        return attributes
+        if self._older and self._newer:
+            return {**older, **newer}
+        return newer if self._newer else older

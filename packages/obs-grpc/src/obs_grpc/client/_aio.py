@@ -12,50 +12,10 @@ from obs_core.integration import call_contained
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
-from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with, multi_callable
+from obs_grpc.client._channel import TracedChannel, end_with, multi_callable
 
 T = TypeVar("T")
 Outcome = tuple[Any, str | None]
-
-
-class _Callable(TracedMultiCallable):
-    @staticmethod
-    def _obs_watch(call: Any, rpc: Rpc) -> None:
-        watch(call, rpc)
-
-
-class Channel(TracedChannel, grpc.aio.Channel):  # type: ignore[misc]
-    """A ``grpc.aio.Channel`` in front of a plain channel, for the event loop of the plain channel."""
-
-    _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
-        "unary_unary": multi_callable(_Callable, grpc.aio.UnaryUnaryMultiCallable),
-        "unary_stream": multi_callable(_Callable, grpc.aio.UnaryStreamMultiCallable),
-        "stream_unary": multi_callable(_Callable, grpc.aio.StreamUnaryMultiCallable),
-        "stream_stream": multi_callable(_Callable, grpc.aio.StreamStreamMultiCallable),
-    }
-
-    async def __aenter__(self) -> Channel:
-        await self._obs_channel.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: Any) -> Any:
-        return await self._obs_channel.__aexit__(*error)
-
-    async def close(self, grace: float | None = None) -> None:
-        """See ``grpc.aio.Channel.close``."""
-        await self._obs_channel.close(grace)
-
-    def get_state(self, try_to_connect: bool = False) -> Any:
-        """See ``grpc.aio.Channel.get_state``."""
-        return self._obs_channel.get_state(try_to_connect)
-
-    async def wait_for_state_change(self, last_observed_state: Any) -> None:
-        """See ``grpc.aio.Channel.wait_for_state_change``."""
-        await self._obs_channel.wait_for_state_change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        """See ``grpc.aio.Channel.channel_ready``."""
-        await self._obs_channel.channel_ready()
 
 
 def watch(call: Any, rpc: Rpc) -> None:
@@ -134,3 +94,37 @@ def _now(coroutine: Coroutine[Any, Any, T]) -> T | None:
         return returned.value  # type: ignore[no-any-return]
     coroutine.close()
     return None
+
+
+class Channel(TracedChannel, grpc.aio.Channel):  # type: ignore[misc]
+    """A ``grpc.aio.Channel`` in front of a plain channel, for the event loop of the plain channel."""
+
+    _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
+        "unary_unary": multi_callable(grpc.aio.UnaryUnaryMultiCallable, watch),
+        "unary_stream": multi_callable(grpc.aio.UnaryStreamMultiCallable, watch),
+        "stream_unary": multi_callable(grpc.aio.StreamUnaryMultiCallable, watch),
+        "stream_stream": multi_callable(grpc.aio.StreamStreamMultiCallable, watch),
+    }
+
+    async def __aenter__(self) -> Channel:
+        await self._obs_channel.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> Any:
+        return await self._obs_channel.__aexit__(*error)
+
+    async def close(self, grace: float | None = None) -> None:
+        """See ``grpc.aio.Channel.close``."""
+        await self._obs_channel.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> Any:
+        """See ``grpc.aio.Channel.get_state``."""
+        return self._obs_channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: Any) -> None:
+        """See ``grpc.aio.Channel.wait_for_state_change``."""
+        await self._obs_channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """See ``grpc.aio.Channel.channel_ready``."""
+        await self._obs_channel.channel_ready()

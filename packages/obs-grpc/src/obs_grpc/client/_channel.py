@@ -25,6 +25,7 @@ from obs_grpc._state import Instrumentation, Method
 
 Args = tuple[Any, ...]
 KwArgs = dict[str, Any]
+Watch = Callable[[Any, Rpc], None]
 
 
 @dataclass
@@ -64,9 +65,7 @@ class RemoteMethod:
         rpc.end(StatusCode.OK)
         return result
 
-    def begin_call(
-        self, name: str, args: Args, kwargs: KwArgs, watch: Callable[[Any, Rpc], None]
-    ) -> Any:
+    def begin_call(self, name: str, args: Args, kwargs: KwArgs, watch: Watch) -> Any:
         """Call the multi-callable's method `name`, which returns a call object at once.
 
         Args:
@@ -135,6 +134,8 @@ def end_with(rpc: Rpc, error: BaseException) -> None:
 class TracedMultiCallable:
     """A multi-callable that traces the calls of grpc's; other attributes are those of grpc's multi-callable."""
 
+    _obs_watch: Watch
+
     def __init__(self, remote: RemoteMethod) -> None:
         self._obs_remote = remote
 
@@ -144,14 +145,12 @@ class TracedMultiCallable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._obs_remote.plain, name)
 
-    @staticmethod
-    def _obs_watch(call: Any, rpc: Rpc) -> None:
-        raise NotImplementedError
 
-
-def multi_callable(ours: type[TracedMultiCallable], base: Any) -> type[Any]:
-    """Return the class of a shape's multi-callables: `ours`, and grpc's abstract class `base`."""
-    return type(base.__name__, (ours, base), {})
+def multi_callable(
+    base: Any, watch: Watch, ours: type[TracedMultiCallable] = TracedMultiCallable
+) -> type[Any]:
+    """Return the class of a shape's multi-callables, of grpc's abstract class `base`; `watch` as for `begin_call`."""
+    return type(base.__name__, (ours, base), {"_obs_watch": staticmethod(watch)})
 
 
 def _shape(shape: str) -> Callable[..., Any]:

@@ -14,56 +14,6 @@ from obs_grpc._rpc import Rpc
 from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with, multi_callable
 
 
-class _Stream(TracedMultiCallable):
-    """A method with a stream of responses."""
-
-    @staticmethod
-    def _obs_watch(call: Any, rpc: Rpc) -> None:
-        watch(call, rpc)
-
-
-class _Unary(_Stream):
-    """A method with a single response, which the caller waits for or gets as a future."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._obs_remote.call("__call__", args, kwargs)
-
-    def with_call(self, *args: Any, **kwargs: Any) -> Any:
-        return self._obs_remote.call("with_call", args, kwargs)
-
-    def future(self, *args: Any, **kwargs: Any) -> Any:
-        return self._obs_remote.begin_call("future", args, kwargs, watch)
-
-
-class Channel(TracedChannel, grpc.Channel):  # type: ignore[misc]
-    """A ``grpc.Channel`` in front of a plain channel, as thread-safe as the plain channel."""
-
-    _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
-        "unary_unary": multi_callable(_Unary, grpc.UnaryUnaryMultiCallable),
-        "unary_stream": multi_callable(_Stream, grpc.UnaryStreamMultiCallable),
-        "stream_unary": multi_callable(_Unary, grpc.StreamUnaryMultiCallable),
-        "stream_stream": multi_callable(_Stream, grpc.StreamStreamMultiCallable),
-    }
-
-    def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
-        """See ``grpc.Channel.subscribe``."""
-        self._obs_channel.subscribe(callback, try_to_connect=try_to_connect)
-
-    def unsubscribe(self, callback: Any) -> None:
-        """See ``grpc.Channel.unsubscribe``."""
-        self._obs_channel.unsubscribe(callback)
-
-    def close(self) -> None:
-        """See ``grpc.Channel.close``."""
-        self._obs_channel.close()
-
-    def __enter__(self) -> Channel:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 def watch(call: Any, rpc: Rpc) -> None:
     """End `rpc` when `call` is done or no longer referenced: grpc then cancels the RPC. Keeps no reference to `call`."""
     add_callback = getattr(call, "add_callback", None)
@@ -101,3 +51,45 @@ def _outcome(source: Any) -> tuple[StatusCode | None, str | None]:
     if callable(source.code):
         return as_status_code(source.code()), source.details()
     return source.code, source.details
+
+
+class _Unary(TracedMultiCallable):
+    """A method with a single response, which the caller waits for or gets as a future."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._obs_remote.call("__call__", args, kwargs)
+
+    def with_call(self, *args: Any, **kwargs: Any) -> Any:
+        return self._obs_remote.call("with_call", args, kwargs)
+
+    def future(self, *args: Any, **kwargs: Any) -> Any:
+        return self._obs_remote.begin_call("future", args, kwargs, watch)
+
+
+class Channel(TracedChannel, grpc.Channel):  # type: ignore[misc]
+    """A ``grpc.Channel`` in front of a plain channel, as thread-safe as the plain channel."""
+
+    _obs_multi_callables: ClassVar[Mapping[str, type[Any]]] = {
+        "unary_unary": multi_callable(grpc.UnaryUnaryMultiCallable, watch, _Unary),
+        "unary_stream": multi_callable(grpc.UnaryStreamMultiCallable, watch),
+        "stream_unary": multi_callable(grpc.StreamUnaryMultiCallable, watch, _Unary),
+        "stream_stream": multi_callable(grpc.StreamStreamMultiCallable, watch),
+    }
+
+    def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
+        """See ``grpc.Channel.subscribe``."""
+        self._obs_channel.subscribe(callback, try_to_connect=try_to_connect)
+
+    def unsubscribe(self, callback: Any) -> None:
+        """See ``grpc.Channel.unsubscribe``."""
+        self._obs_channel.unsubscribe(callback)
+
+    def close(self) -> None:
+        """See ``grpc.Channel.close``."""
+        self._obs_channel.close()
+
+    def __enter__(self) -> Channel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

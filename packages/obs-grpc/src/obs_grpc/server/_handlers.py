@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -17,15 +18,17 @@ from obs_grpc.server import _aio
 
 #: `traced` of the sync or of the aio server.
 Traced = Callable[[Instrumentation, Any, Any], Any]
+#: Makes the traced handlers of generic handlers.
+Wrap = Callable[[Any], "TracedHandlers"]
 
 
 class TracedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     """A generic handler of the user whose method handlers are traced."""
 
-    def __init__(self, plain: Any, instrumentation: Instrumentation, traced: Traced) -> None:
-        self.plain = plain
+    def __init__(self, instrumentation: Instrumentation, traced: Traced, plain: Any) -> None:
         self._instrumentation = instrumentation
         self._traced = traced
+        self.plain = plain
 
     def service(self, handler_call_details: Any) -> Any:
         """See ``grpc.GenericRpcHandler.service``."""
@@ -36,10 +39,9 @@ class TracedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]
 class Registration:
     """The methods of a server that add handlers, replaced on the object. Holds the server weakly."""
 
-    def __init__(self, server: Any, instrumentation: Instrumentation, traced: Traced) -> None:
+    def __init__(self, server: Any, wrap: Wrap) -> None:
         self._server = ref(server)
-        self._instrumentation = instrumentation
-        self._traced = traced
+        self._wrap = wrap
         self._add = type(server).add_generic_rpc_handlers
         self._replacements: dict[str, Callable[..., None]] = {}
         replacements = (self.add_generic_rpc_handlers, self.add_registered_method_handlers)
@@ -50,11 +52,7 @@ class Registration:
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[Any]) -> None:
         """See ``grpc.Server.add_generic_rpc_handlers``."""
-        traced = [
-            TracedHandlers(plain, self._instrumentation, self._traced)
-            for plain in generic_rpc_handlers
-        ]
-        self._add(self._server(), traced)
+        self._add(self._server(), list(map(self._wrap, generic_rpc_handlers)))
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: dict[str, Any]
@@ -84,8 +82,7 @@ class AdoptedHandlers:
     effect if this version of grpc has different containers.
     """
 
-    def __init__(self, cython_server: Any, instrumentation: Instrumentation) -> None:
-        self._instrumentation = instrumentation
+    def __init__(self, cython_server: Any, instrumentation: Instrumentation, wrap: Wrap) -> None:
         parts = gc.get_referents(cython_server)
         lists = [part for part in parts if isinstance(part, list)]
         self._generic: list[Any] = []
@@ -93,18 +90,13 @@ class AdoptedHandlers:
         # anything else than a single list of generic handlers: another version of grpc
         if len(lists) == 1 and all(map(_is_generic_handler, lists[0])):
             self._generic = lists[0]
-            methods = filter(_are_registered_methods, parts)
-            self._registered = [(each, dict(each)) for each in methods]
-        self._replace()
-
-    def _replace(self) -> None:
+            found = filter(_are_registered_methods, parts)
+            self._registered = [(each, dict(each)) for each in found]
         for methods, originals in self._registered:
             for name, handler in originals.items():
                 full_method = name.decode() if isinstance(name, bytes) else name
-                methods[name] = _aio.registered(self._instrumentation, handler, full_method)
-        self._generic[:] = [
-            TracedHandlers(plain, self._instrumentation, _aio.traced) for plain in self._generic
-        ]
+                methods[name] = _aio.registered(instrumentation, handler, full_method)
+        self._generic[:] = map(wrap, self._generic)
 
     def undo(self) -> None:
         """Restore the handlers, also those that were added since."""
@@ -128,8 +120,9 @@ def replace_handlers(
     server: Any, instrumentation: Instrumentation, traced: Traced
 ) -> Callable[[], None]:
     """Trace the RPCs of the handlers of `server`, present and future; return the undo."""
-    adopted = AdoptedHandlers(getattr(server, "_server", None), instrumentation)
-    registration = Registration(server, instrumentation, traced)
+    wrap = partial(TracedHandlers, instrumentation, traced)
+    adopted = AdoptedHandlers(getattr(server, "_server", None), instrumentation, wrap)
+    registration = Registration(server, wrap)
 
     def undo() -> None:
         adopted.undo()

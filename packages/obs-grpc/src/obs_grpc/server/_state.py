@@ -16,7 +16,6 @@ from obs_grpc._options import Options
 from obs_grpc._state import Instrumentation
 from obs_grpc.server import _aio, _sync
 from obs_grpc.server._handlers import replace_handlers
-from obs_grpc.server._pipeline import put_in_front
 
 NAME = "grpc_server"
 _lock = threading.RLock()
@@ -47,7 +46,7 @@ def trace_server(server: Any, options: Options) -> None:
 
 def _install(server: Any, instrumentation: Instrumentation) -> Callable[[], None]:
     try:
-        uninstall = put_in_front(server, instrumentation)
+        uninstall = _sync.put_in_front(server, instrumentation)
     except AttributeError:
         module = _aio if isinstance(server, grpc.aio.Server) else _sync
         uninstall = replace_handlers(server, instrumentation, module.traced)

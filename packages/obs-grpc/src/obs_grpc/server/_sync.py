@@ -1,8 +1,10 @@
-"""Traced handlers of a ``grpc.Server``: an interceptor gives each RPC a traced handler."""
+"""Traced handlers of a ``grpc.Server``: an interceptor, in front of those of the user, gives each RPC a traced handler."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -26,6 +28,41 @@ class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
         """See ``grpc.ServerInterceptor.intercept_service``."""
         handler = continuation(handler_call_details)
         return traced(self._instrumentation, handler, handler_call_details)
+
+
+class _Pipeline:
+    """The interceptors of a server with ours in front."""
+
+    def __init__(self, interceptor: ServerInterceptor, inner: Any) -> None:
+        self._interceptor = interceptor
+        self.inner = inner
+
+    def execute(self, thunk: Callable[[Any], Any], details: Any) -> Any:
+        following = thunk
+        if self.inner is not None:
+            following = partial(self.inner.execute, thunk)
+        return self._interceptor.intercept_service(following, details)
+
+
+def put_in_front(server: Any, instrumentation: Instrumentation) -> Callable[[], None]:
+    """Trace all RPCs of a server that exists, running or not; return the undo.
+
+    grpc takes interceptors only when a server is created: https://github.com/grpc/grpc/issues/18191
+
+    Raises:
+        AttributeError: This version of grpc keeps the interceptors elsewhere.
+    """
+    state = server._state
+    pipeline = _Pipeline(ServerInterceptor(instrumentation), state.interceptor_pipeline)
+    state.interceptor_pipeline = pipeline
+    reference = weakref.ref(server)
+
+    def undo() -> None:
+        server = reference()
+        if server is not None and server._state.interceptor_pipeline is pipeline:
+            server._state.interceptor_pipeline = pipeline.inner
+
+    return undo
 
 
 def traced(instrumentation: Instrumentation, handler: Any, details: Any) -> Any:
