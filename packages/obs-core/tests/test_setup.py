@@ -194,12 +194,12 @@ def test_the_container_id_is_found_in_every_cgroup_layout(
     tmp_path: Path, monkeypatch, line: str
 ) -> None:
     """Cgroup v1, v2 and systemd."""
-    from obs_core._provider import resource
+    from obs_core._provider import detectors
 
     wanted = "0123456789abcdef" * 4
     (tmp_path / "cgroup").write_text("0::/\n" + line.format(id=wanted))
-    monkeypatch.setattr(resource, "_CONTAINER_FILES", (tmp_path / "missing", tmp_path / "cgroup"))
-    assert resource._container() == {"container.id": wanted}
+    monkeypatch.setattr(detectors, "_CONTAINER_FILES", (tmp_path / "missing", tmp_path / "cgroup"))
+    assert detectors._container() == {"container.id": wanted}
 
 
 @pytest.mark.promise("CORE-09")

@@ -8,7 +8,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
 from obs_core._export.processor import BatchExportProcessor
-from obs_core._provider.contained import FencedProcessor, outcome
+from obs_core._provider.background import outcome
+from obs_core._provider.contained import FencedProcessor
 
 
 class Pipeline(SynchronousMultiSpanProcessor):
@@ -69,7 +70,8 @@ class Pipeline(SynchronousMultiSpanProcessor):
         deadline = time.monotonic() + timeout_millis / 1000
         begun = [fenced.begin_flush(timeout_millis) for fenced in self._fenced()]
         answers = [exporting.force_flush(timeout_millis) for exporting in self._exporting()]
-        return all([*answers, *(outcome(flush, deadline - time.monotonic()) for flush in begun)])
+        answers += [outcome(flush, deadline - time.monotonic()) for flush in begun]
+        return all(answers)
 
     def _fenced(self) -> list[FencedProcessor]:
         return [

@@ -1,4 +1,4 @@
-"""Whether the SDK's spans and tracers are laid out as light spans expect."""
+"""Check that the SDK's spans and tracers are laid out as light spans expect."""
 
 from __future__ import annotations
 
