@@ -48,7 +48,8 @@ class ContextIdGenerator(RandomIdGenerator):
         """Return the id set by `use_span_id`, once; else a random id of 64 bits."""
         wanted = _wanted.get()
         if wanted is None:
-            return _random.nonzero(64)
+            fork_watch.notice()
+            return _random.getrandbits(64) or _random.nonzero(64)
         _wanted.set(None)
         return wanted
 

@@ -27,7 +27,6 @@ from opentelemetry.util.types import Attributes
 
 _CALLS_ON_ENDING = hasattr(SpanProcessor, "_on_ending")
 _CLEANS_MAPPINGS = hasattr(BoundedAttributes, "_set_items")
-_TEXT = frozenset({str})
 #: Types whose values are kept as they are; a subclass may do anything, and is left to the SDK.
 _PLAIN = frozenset({str, bool, int, float})
 
@@ -64,12 +63,10 @@ class SpanOrigin:
 
     def holds_plain(self, attributes: Mapping[str, Any]) -> bool:
         """Whether the SDK would keep all `attributes` as they are."""
-        return (
-            _PLAIN.issuperset(map(type, attributes.values()))
-            and _TEXT.issuperset(map(type, attributes))
-            and "" not in attributes
-            and not (self.is_short and self._has_long(attributes))
-        )
+        for key, value in attributes.items():
+            if type(key) is not str or type(value) not in _PLAIN:
+                return False
+        return "" not in attributes and not (self.is_short and self._has_long(attributes))
 
     def container(self, attributes: Attributes = None) -> BoundedAttributes:
         """Return the SDK's container of attributes, with the limits of a span."""
