@@ -61,6 +61,7 @@ from obs_core._setup.flush import flush_within
 from obs_core._setup.manager import current_manager
 from obs_core._spans.errors import error_message, error_type, fail, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
+from obs_core._spans.propagation import extract, inject
 from obs_core._spans.tracer import package_tracer
 
 __all__ = [
@@ -91,8 +92,10 @@ __all__ = [
     "draw_span_id",
     "error_message",
     "error_type",
+    "extract",
     "fail",
     "flush_within",
+    "inject",
     "instrument_once",
     "is_suppressed",
     "is_valid_correlation_id",
