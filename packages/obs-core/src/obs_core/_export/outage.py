@@ -107,11 +107,12 @@ class _QuietFilter(logging.Filter):
 
     @contextmanager
     def listening(self, listener: Callable[[str], None]) -> Iterator[None]:
+        before = getattr(self._thread, "listener", None)
         self._thread.listener = listener
         try:
             yield
         finally:
-            self._thread.listener = None
+            self._thread.listener = before
 
     def filter(self, record: logging.LogRecord) -> bool:
         listener = getattr(self._thread, "listener", None)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status
 
 from obs_core._safety.text import exportable
+
+_T = TypeVar("_T")
 
 
 def export_encodable(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
@@ -24,14 +28,14 @@ def export_encodable(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
             return True
     except (TypeError, ValueError) as error:
         refusal = error
-    if (encodables := [_encodable(span) for span in batch]) != batch:
+    if (encodables := [encodable(span) for span in batch]) != batch:
         return exporter.export(encodables) is SpanExportResult.SUCCESS
     if refusal is not None:
         raise refusal
     return False
 
 
-def _encodable(span: ReadableSpan) -> ReadableSpan:
+def encodable(span: ReadableSpan) -> ReadableSpan:
     """Return `span`, or a clean copy of a span with text outside UTF-8 or a name that is no text."""
     status, scope = span.status, span.instrumentation_scope
     clean = ReadableSpan(
@@ -39,18 +43,17 @@ def _encodable(span: ReadableSpan) -> ReadableSpan:
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_attributes(span.attributes),
-        events=[
-            Event(_text(event.name), _attributes(event.attributes), event.timestamp)
-            for event in span.events
-        ],
-        links=[Link(link.context, _attributes(link.attributes)) for link in span.links],
+        attributes=_attributes(span.attributes, span.dropped_attributes),
+        events=_bounded(map(_event, span.events), span.dropped_events),
+        links=_bounded(map(_link, span.links), span.dropped_links),
         kind=span.kind,
         status=Status(status.status_code, status.description and _text(status.description)),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=scope
-        and InstrumentationScope(_text(scope.name), scope.version, scope.schema_url),
+        and InstrumentationScope(
+            _text(scope.name), scope.version, scope.schema_url, _attributes(scope.attributes)
+        ),
     )
     return span if _told(clean) == _told(span) else clean
 
@@ -66,12 +69,32 @@ def _told(span: ReadableSpan) -> tuple[object, ...]:
         events,
         links,
         span.status.description,
-        scope and scope.name,
+        scope and (scope.name, dict(scope.attributes or {})),
     )
 
 
-def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {_text(key): _value(value) for key, value in (attributes or {}).items()}
+def _bounded(items: Iterable[_T], dropped: int) -> Sequence[_T]:
+    clean: BoundedList[_T] = BoundedList.from_seq(None, list(items))
+    clean.dropped = dropped
+    return clean
+
+
+def _event(event: Event) -> Event:
+    attributes = _attributes(event.attributes, event.dropped_attributes)
+    return Event(_text(event.name), attributes, event.timestamp)
+
+
+def _link(link: Link) -> Link:
+    return Link(link.context, _attributes(link.attributes, link.dropped_attributes))
+
+
+def _attributes(attributes: Mapping[str, Any] | None, dropped: int = 0) -> Mapping[str, Any]:
+    clean = {_text(key): _value(value) for key, value in (attributes or {}).items()}
+    if not dropped:
+        return clean
+    bounded = BoundedAttributes(attributes=clean)
+    bounded.dropped = dropped
+    return bounded
 
 
 def _value(value: Any) -> Any:

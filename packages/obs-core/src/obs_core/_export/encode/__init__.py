@@ -1,0 +1,1 @@
+"""OTLP messages of finished spans as bytes, written without protobuf objects."""
