@@ -20,9 +20,9 @@ from obs_core._doctor.packages import (
     untested_libraries,
 )
 from obs_core._doctor.probe import probe
-from obs_core._export.exporters import fork_hazard
+from obs_core._export.exporters import encoder_in_use, exporter_type, fork_hazard
 from obs_core._provider.double_export import doubled_export
-from obs_core._setup.manager import current_manager
+from obs_core._setup.manager import TracingManager, current_manager
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 _UWSGI = ("uwsgi", "pyuwsgi")
@@ -101,8 +101,17 @@ def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
         findings.append(Finding(WARN, "provider", doubled))
     findings += _version_findings()
     findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
-    shown = manager.describe() if manager else settings.describe()
-    return Report(shown, tuple(instrumentations()), tuple(findings))
+    return Report(_described(manager, settings), tuple(instrumentations()), tuple(findings))
+
+
+def _described(manager: TracingManager | None, settings: Settings) -> dict[str, tuple[object, str]]:
+    """Return the settings, and which encoder the exporter in use has, or the one that a set-up would build."""
+    if manager is not None:
+        return manager.describe()
+    shown = settings.describe()
+    if settings.exporter != "none":
+        shown["encoder"] = encoder_in_use(settings, exporter_type(settings))
+    return shown
 
 
 def _import_app(app: str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -44,34 +45,75 @@ class _Headers(tuple[tuple[str, str], ...]):
 def build_exporter(settings: Settings) -> SpanExporter:
     """Return a new exporter; the exporter's own package is imported here and not before."""
     logging.getLogger("opentelemetry.util.re").addFilter(_mask_headers)
+    exporter = exporter_type(settings)
+    if settings.exporter == "console":
+        return exporter(settings.service_name)  # type: ignore[call-arg] # SpanExporter has no arguments
+    if settings.endpoint.protocol == "grpc":
+        return _build_grpc(exporter, settings)
+    return _build_http(exporter, settings)
+
+
+def exporter_type(settings: Settings) -> type[SpanExporter]:
+    """Return the class of the exporter that the settings ask for, with the direct encoder where it has a place for it."""
     if settings.exporter == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-        return ConsoleSpanExporter(settings.service_name)
-    return _build_grpc(settings) if settings.endpoint.protocol == "grpc" else _build_http(settings)
+        return ConsoleSpanExporter
+    if settings.endpoint.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+
+        return _direct(settings, grpc.OTLPSpanExporter)
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
+
+    return _direct(settings, http.OTLPSpanExporter)
 
 
-def _build_grpc(settings: Settings) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+def _direct(settings: Settings, exporter: type[SpanExporter]) -> type[SpanExporter]:
+    from obs_core._export import direct
+    from obs_core._export.encode.encoder import Encoder
 
+    if settings.spans == "sdk" or direct.disagreement() is not None:
+        return exporter
+    if settings.endpoint.protocol == "grpc":
+        return direct.direct_grpc(exporter, Encoder())
+    return direct.direct_http(exporter, Encoder())
+
+
+def _build_grpc(exporter: Callable[..., SpanExporter], settings: Settings) -> SpanExporter:
     endpoint = settings.endpoint
-    return OTLPSpanExporter(
+    return exporter(
         endpoint=endpoint.target,
         insecure=endpoint.insecure,
         headers=_Headers(settings.headers.items()),
-        timeout=settings.export_timeout_s,  # type: ignore[arg-type,unused-ignore] # typed int before 1.30, used as float
+        timeout=settings.export_timeout_s,
     )
 
 
-def _build_http(settings: Settings) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter(
+def _build_http(exporter: Callable[..., SpanExporter], settings: Settings) -> SpanExporter:
+    return exporter(
         endpoint=settings.endpoint.target,
         headers=dict(settings.headers),
         session=_http_session(settings),
-        timeout=settings.export_timeout_s,  # type: ignore[arg-type,unused-ignore] # typed int before 1.30, used as float
+        timeout=settings.export_timeout_s,
     )
+
+
+def is_direct(exporter: type[SpanExporter]) -> bool:
+    """Whether `exporter` has the direct encoder, and takes spans that are encoded already."""
+    return hasattr(exporter, "direct_encoder")
+
+
+def encoder_in_use(settings: Settings, exporter: type[SpanExporter]) -> tuple[str, str]:
+    """Return which encoder writes the spans, ``direct`` or ``sdk``, and why."""
+    if is_direct(exporter):
+        return "direct", "default"
+    if not exporter.__module__.startswith("opentelemetry.exporter.otlp"):
+        return "sdk", f"{exporter.__qualname__} is given spans"
+    if settings.spans == "sdk":
+        return "sdk", settings.sources["spans"]
+    from obs_core._export import direct
+
+    return "sdk", direct.disagreement() or "where the exporter encodes is not known"
 
 
 def _http_session(settings: Settings) -> requests.Session | None:

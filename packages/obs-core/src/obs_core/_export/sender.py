@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.utf8 import export_encodable
 from obs_core._export.wakeup import start_thread, wait_until
@@ -41,7 +42,7 @@ class Sender:
             try:
                 if self._exporter is None:
                     self._exporter = self._build()
-                return export_encodable(self._exporter, batch)
+                return _export(self._exporter, batch)
             except Exception as error:  # noqa: BLE001 - any exporter's any error
                 self._outage.explain_error(error)
                 return False
@@ -66,3 +67,9 @@ class Sender:
         with suppress(RuntimeError):
             start_thread(self.close, "obs-core-close")
             wait_until(lambda: self._is_closed, deadline - time.monotonic())
+
+
+def _export(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
+    if is_direct(type(exporter)):
+        return exporter.export(batch) is SpanExportResult.SUCCESS
+    return export_encodable(exporter, batch)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from obs_core._config.in_force import put_in_force
-from obs_core._export.exporters import fork_hazard
+from obs_core._export.exporters import encoder_in_use, fork_hazard
 from obs_core._safety.containment import warn_once
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ class TracingManager:
         """Return setting → (effective value, source), secrets masked."""
         from obs_core._setup.status import describe
 
-        return describe(self.settings, self._switchable)
+        shown = describe(self.settings, self._switchable)
+        if self._exporting:
+            shown["encoder"] = encoder_in_use(self.settings, self._exporting.exporter_type)
+        return shown
 
     def stats(self) -> ExportStats:
         """Return counts of this process's spans; correct without a MeterProvider."""

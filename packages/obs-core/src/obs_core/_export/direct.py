@@ -1,0 +1,147 @@
+"""OTLP's exporters, given bytes of the direct encoder; connection, TLS, headers and retries stay theirs.
+
+The place where they encode is not public. It is looked for in the version that is installed, and where it is not found, the
+exporters encode as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from types import FunctionType
+from typing import Any
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
+
+from obs_core._export.encode.encoder import Encoder
+
+_ENCODE = "encode_spans"
+#: The methods of the HTTP exporter that encode: of 1.28, of later versions.
+_HTTP_METHODS = ("_serialize_spans", "export")
+
+
+class _Message:
+    """Bytes in place of a protobuf message."""
+
+    def __init__(self, serialised: bytes) -> None:
+        self._serialised = serialised
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        return self._serialised
+
+    SerializePartialToString = SerializeToString
+
+
+def direct_http(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExporter]:
+    """Return the class `exporter` with `encoder`, or unchanged where the place to encode is not found."""
+    for name in _HTTP_METHODS:
+        method = vars(exporter).get(name)
+        if isinstance(method, FunctionType) and _ENCODE in method.__code__.co_names:
+            rebound = _rebound(method, lambda spans: _Message(encoder.request(spans)))
+            return _subclass(exporter, encoder, **{name: rebound})
+    return exporter
+
+
+def _subclass(exporter: type[SpanExporter], encoder: Encoder, **members: Any) -> type[SpanExporter]:
+    members.update(direct_encoder=encoder, __module__=exporter.__module__)
+    return type(exporter.__name__, (exporter,), members)
+
+
+def _rebound(method: FunctionType, encode: Callable[[Any], _Message]) -> FunctionType:
+    """Return `method` with another global `encode_spans`."""
+    names = {**method.__globals__, _ENCODE: encode}
+    found = FunctionType(
+        method.__code__, names, method.__name__, method.__defaults__, method.__closure__
+    )
+    found.__kwdefaults__ = method.__kwdefaults__
+    return found
+
+
+def direct_grpc(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExporter]:
+    """Return the class `exporter` with `encoder`, or unchanged where the place to encode is not found."""
+    if "_translate_data" not in vars(exporter) or not _makes_stubs(exporter):
+        return exporter
+
+    def translate(_: object, spans: Sequence[Any]) -> bytes:
+        return encoder.request(spans)
+
+    # later exporters set the stub's class themselves, which is not kept
+    stub = property(lambda _: _bytes_stub, lambda *_: None)
+    return _subclass(exporter, encoder, _translate_data=translate, _stub=stub)
+
+
+def _makes_stubs(exporter: type[SpanExporter]) -> bool:
+    """Whether some method calls ``self._stub(…)``."""
+    methods = [method for base in exporter.__mro__ for method in vars(base).values()]
+    names = [method.__code__.co_names for method in methods if isinstance(method, FunctionType)]
+    return any({"_stub", "_client"} <= set(found) for found in names)
+
+
+def _bytes_stub(channel: Any) -> Any:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+
+    stub: Callable[[_BytesChannel], Any] = TraceServiceStub
+    return stub(_BytesChannel(channel))
+
+
+class _BytesChannel:
+    """A gRPC channel whose requests are bytes."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def unary_unary(self, method: str, request_serializer: object, **options: Any) -> Any:
+        return self._channel.unary_unary(method, request_serializer=None, **options)
+
+
+@lru_cache(maxsize=1)
+def disagreement() -> str | None:
+    """Return why the direct encoder cannot be used with the SDK in use, or None if both write the same message."""
+    specimens = _specimens()
+    try:
+        theirs = encode_spans(specimens)
+        ours = type(theirs).FromString(Encoder().request(specimens))
+    except Exception as error:  # noqa: BLE001 - whatever is laid out otherwise in a later version
+        return f"the SDK in use is not known to the direct encoder: {error!r}"
+    if ours != theirs:
+        return "the SDK in use writes another message"
+    return None
+
+
+def _specimens() -> list[ReadableSpan]:
+    """Return spans that differ in whatever versions of the SDK could write in another way."""
+    contexts = [
+        SpanContext(1 << 120 | 7, 9, is_remote, flags)  # type: ignore[arg-type] # the API takes a number
+        for is_remote in (False, True)
+        for flags in (0, 1, 3)
+    ]
+    attributes: dict[str, Any] = {
+        "text": "x",
+        "true": True,
+        "whole": -1,
+        "real": 1.5,
+        "list": ["a", "b"],
+    }
+    return [
+        ReadableSpan(
+            "specimen",
+            context,
+            parent,
+            Resource({"a": 1}, "https://resource"),
+            attributes,
+            [Event("event", attributes, 3)],
+            [Link(context, attributes)],
+            kind,
+            status=Status(StatusCode.ERROR, "why"),
+            start_time=1,
+            end_time=2,
+            instrumentation_scope=InstrumentationScope("scope", "1", "https://scope"),
+        )
+        for context in contexts
+        for parent, kind in zip([None, *contexts], SpanKind, strict=False)
+    ]
