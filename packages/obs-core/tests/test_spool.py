@@ -10,23 +10,25 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obs_core import TracingConfig, setup_tracing
+from obs_core._export.encode.decode import decoded
+from obs_core._export.encode.encoder import EncodedSpan, Encoder
 from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.spool import directory, segment
 from obs_core._export.spool import spool as spool_module
 from obs_core._export.spool.directory import SUFFIX
 from obs_core._export.spool.records import (
-    resource_record,
+    group_record,
     settled_ids,
     settled_record,
     span_record,
@@ -36,6 +38,7 @@ from obs_core._export.spool.segment import Segment
 from obs_core._export.spool.spool import Spool
 from obs_core.exceptions import ConfigurationError
 from obs_core.testing import OtlpSink, wait_until
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -509,7 +512,7 @@ def test_what_was_taken_over_and_refused_stays_for_the_next(tmp_path: Path) -> N
     wait_until(lambda: picky.refused > 0)
     processor.shutdown()
     left = Spool(tmp_path, 10**6, FAR)
-    assert [span.name for span in oldest(left).unsettled()] == ["poison"]
+    assert names_in(oldest(left)) == ["poison"]
     left.disown()
 
 
@@ -677,38 +680,93 @@ def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked
         end_time=2,
         instrumentation_scope=InstrumentationScope("scope", "1.0", "https://schema", {"a": 1}),
     )
-    lines = (resource_record(3, resource) + span_record(span, 3)).split(b"\n")
-    [found] = spans_without(set(), lines)
-    for field in (
-        "name",
-        "context",
-        "parent",
-        "kind",
-        "start_time",
-        "end_time",
-        "resource",
-        "instrumentation_scope",
-    ):
+    written = Encoder().span(span)
+    lines = (group_record(3, written.group) + span_record(written, 3)).split(b"\n")
+    [read] = spans_without(set(), lines)
+    found = decoded(read)
+    sampled = SpanContext(
+        context.trace_id, context.span_id, False, TraceFlags(1), context.trace_state
+    )
+    assert found.context == sampled
+    assert (found.parent and found.parent.span_id) == (parent and parent.span_id)
+    assert (found.parent and found.parent.is_remote) == (parent and parent.is_remote)
+    for field in ("name", "kind", "start_time", "end_time", "resource", "instrumentation_scope"):
         assert getattr(found, field) == getattr(span, field), field
-    assert dict(found.attributes or {}) == attributes
-    assert (found.status.status_code, found.status.description) == (
+    assert equal(found.attributes, attributes)
+    assert (found.status.status_code, found.status.description or "") == (
         StatusCode.ERROR,
         span.status.description,
     )
-    assert [
-        (event.name, dict(event.attributes or {}), event.timestamp) for event in found.events
-    ] == [("event", attributes, 7)]
-    assert [(link.context, dict(link.attributes or {})) for link in found.links] == [
-        (to, attributes) for to in linked
-    ]
+    [event] = found.events
+    assert (event.name, event.timestamp) == ("event", 7)
+    assert equal(event.attributes, attributes)
+    assert [link.context.span_id for link in found.links] == [to.span_id for to in linked]
+    assert all(equal(link.attributes, attributes) for link in found.links)
     settled = settled_ids([settled_record([context.span_id]).lstrip()])
     assert list(spans_without(settled, lines)) == []
+
+
+def equal(found: Any, attributes: Mapping[str, Any]) -> bool:
+    """Whether attributes are those that the SDK keeps of `attributes`."""
+    return dict(found or {}) == dict(BoundedAttributes(attributes=attributes))
+
+
+OLD = rb"""
+["r",3,{"service.name":"s","n":[1,2]},"https://schema"]
+["s",3,"old",[1,5,false,1,"a=b"],[1,4,true,1,""],1,1,2,[2,"why"],{"text":"\u00e9","bytes":{"\u0000bytes":"AP8="}},[["e",3,{"a":1}]],[[[1,4,true,1,""],{"x":1}]],["scope","1.0","https://scope",{"a":1}]]
+["s",3,"gone",[1,6,false,1,""],null,1,1,2,[0,null],{},[],[],null]
+["d",[6]]"""
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Its spans are JSON; they go on beside encoded ones."""
+    (tmp_path / f"1{SUFFIX}").write_bytes(OLD)
+    spool = Spool(tmp_path, 10**6, FAR)
+    [span] = oldest(spool).unsettled()
+    assert isinstance(span, ReadableSpan)
+    parent = SpanContext(1, 4, True, TraceFlags(1))
+    assert span.context == SpanContext(1, 5, False, TraceFlags(1), TraceState([("a", "b")]))
+    assert (span.name, span.parent, span.kind) == ("old", parent, SpanKind.SERVER)
+    assert dict(span.attributes or {}) == {"text": "é", "bytes": b"\x00\xff"}
+    assert [(event.name, event.timestamp) for event in span.events] == [("e", 3)]
+    assert [link.context for link in span.links] == [parent]
+    assert span.resource == Resource({"service.name": "s", "n": [1, 2]}, "https://schema")
+    assert span.instrumentation_scope == InstrumentationScope(
+        "scope", "1.0", "https://scope", {"a": 1}
+    )
+    spool.close()
+
+
+def test_a_record_that_is_damaged_or_cut_short_costs_its_span_alone() -> None:
+    """A message that is not whole would cost the batch: the collector refuses what is no OTLP."""
+    spans = [Encoder().span(ended(name)) for name in ("first", "second")]
+    record = span_record(spans[0], 3)
+    others = group_record(3, spans[0].group), span_record(spans[1], 3)
+    for size in range(len(record)):
+        [kept] = spans_without(set(), b"".join((others[0], record[:size], others[1])).split(b"\n"))
+        assert decoded(kept).name == "second"
+    scribbled = record.replace(record[40:44], b"AAAA")
+    [kept] = spans_without(set(), b"".join((others[0], scribbled, others[1])).split(b"\n"))
+    assert decoded(kept).name == "second"
 
 
 def oldest(spool: Spool) -> Segment:
     found = spool.oldest()
     assert found is not None
     return found
+
+
+def write(spool: Spool, name: str) -> Segment:
+    """Write an ended span; return where."""
+    written = spool.write(ended(name))
+    assert written is not None
+    _, segment = written
+    return segment
+
+
+def names_in(segment: Segment) -> list[str]:
+    """The names of the spans that wait in a file."""
+    return [decoded(span).name for span in segment.unsettled()]
 
 
 def ended(name: str) -> ReadableSpan:
@@ -721,14 +779,13 @@ def ended(name: str) -> ReadableSpan:
 def test_a_file_is_one_process_s_alone(tmp_path: Path) -> None:
     """Locked while its owner lives; in one process too, since the lock is the open file's."""
     first, second = (Spool(tmp_path, 10**6, FAR) for _ in range(2))
-    segment = first.write(ended("span"))
-    assert isinstance(segment, Segment)
+    segment = write(first, "span")
     assert second.oldest() is None
     assert [path.suffix for path in tmp_path.iterdir()] == [SUFFIX]
     first.disown()
     adopted = oldest(second)
     assert (adopted.path, adopted.is_adopted) == (segment.path, True)
-    assert [found.name for found in adopted.unsettled()] == ["span"]
+    assert names_in(adopted) == ["span"]
     assert first.oldest() is None
     second.remove(adopted)
     assert list(tmp_path.iterdir()) == []
@@ -739,20 +796,18 @@ def test_a_file_that_is_sealed_meanwhile_takes_no_span(
 ) -> None:
     """The export thread may remove it at once: a span that is late for it belongs in the next one."""
     spool = Spool(tmp_path, 10**6, FAR)
-    first = spool.write(ended("first"))
-    assert first is not None
-    write = Segment.write
+    first = write(spool, "first")
+    in_time = Segment.write
 
-    def write_late(segment: Segment, span: ReadableSpan) -> int:
+    def write_late(segment: Segment, span: EncodedSpan) -> int:
         first.is_sealed = True
-        return write(segment, span)
+        return in_time(segment, span)
 
     monkeypatch.setattr(Segment, "write", write_late)
-    second = spool.write(ended("second"))
-    assert second is not None
+    second = write(spool, "second")
     assert second is not first
-    assert [span.name for span in first.unsettled()] == ["first"]
-    assert [span.name for span in second.unsettled()] == ["second"]
+    assert names_in(first) == ["first"]
+    assert names_in(second) == ["second"]
     spool.close()
 
 
@@ -765,19 +820,18 @@ def test_files_that_two_threads_begin_at_once_are_both_ended(
 
     def begin_both(directory: Path) -> Segment:
         monkeypatch.setattr(Segment, "begin", begin)
-        written.append(spool.write(ended("other thread")))
+        written.append(write(spool, "other thread"))
         return begin(directory)
 
     monkeypatch.setattr(Segment, "begin", begin_both)
-    written.append(spool.write(ended("this thread")))
+    written.append(write(spool, "this thread"))
     assert len(list(tmp_path.iterdir())) == 2
     for found in written:
-        assert found is not None
         found.spill()
     spool.seal()
     names = []
     while (waiting := spool.oldest()) is not None:
-        names += [span.name for span in waiting.unsettled()]
+        names += names_in(waiting)
         spool.remove(waiting)
     assert sorted(names) == ["other thread", "this thread"]
     assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from obs_core._export.encode.encoder import Encoder
+from obs_core._export.encode.sdk import span_by_sdk
 
 _ENCODE = "encode_spans"
 #: The methods of the HTTP exporter that encode: of 1.28, of later versions.
@@ -97,6 +98,16 @@ class _BytesChannel:
 
     def unary_unary(self, method: str, request_serializer: object, **options: Any) -> Any:
         return self._channel.unary_unary(method, request_serializer=None, **options)
+
+
+def encoder_of(exporter: type[SpanExporter]) -> Encoder:
+    """Return the encoder for spans on disk: the exporter's own, or one that agrees with the SDK's."""
+    own: Encoder | None = getattr(exporter, "direct_encoder", None)
+    if own is not None:
+        return own
+    if exporter.__module__.startswith("opentelemetry.exporter.otlp") or disagreement():
+        return Encoder(span_by_sdk)
+    return Encoder()
 
 
 @lru_cache(maxsize=1)

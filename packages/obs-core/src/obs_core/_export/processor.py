@@ -9,17 +9,22 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from obs_core._export.exporters import is_direct
 from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
 from obs_core._export.sender import BuildExporter, Sender
 from obs_core._export.stats import ExportStats
 from obs_core._export.worker import ExportWorker
 from obs_core._safety.fork import fork_watch
+
+if TYPE_CHECKING:
+    from obs_core._export.spool.spool import Spool
 
 #: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
 _MAX_BACKDATED = 1024
@@ -57,7 +62,21 @@ class BatchExportProcessor(SpanProcessor):
 
     def _new_worker(self, exporter: SpanExporter | None = None) -> ExportWorker:
         outage = OutageLog(self._destination, self._mask)
-        return ExportWorker(Sender(self._build, outage, exporter), outage, self._options)
+        sender = Sender(self._build, outage, exporter)
+        takes_encoded = is_direct(self.exporter_type)
+        return ExportWorker(
+            sender, outage, self._options, self._open_spool(), takes_encoded=takes_encoded
+        )
+
+    def _open_spool(self) -> Spool | None:
+        options = self._options
+        if options.spool_dir is None:
+            return None
+        from obs_core._export.direct import encoder_of
+        from obs_core._export.spool.spool import Spool
+
+        encoder = encoder_of(self.exporter_type)
+        return Spool(options.spool_dir, options.spool_max_bytes, options.spool_max_age_s, encoder)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from obs_core._export.stats import Counts
 
 if TYPE_CHECKING:
+    from obs_core._export.encode.encoder import EncodedSpan
     from obs_core._export.spool.segment import Segment
     from obs_core._export.spool.spool import Spool
+
+QueuedSpan: TypeAlias = "ReadableSpan | EncodedSpan"
 
 
 class SpanQueue:
@@ -24,22 +27,27 @@ class SpanQueue:
         max_size: Spans kept; further spans are turned away.
         counts: Counts the end of each span.
         spool: Keeps spans on disk until they are exported, or None.
+        takes_encoded: Whether the exporter takes spans as the spool has encoded them.
     """
 
-    def __init__(self, max_size: int, counts: Counts, spool: Spool | None) -> None:
+    def __init__(
+        self, max_size: int, counts: Counts, spool: Spool | None, *, takes_encoded: bool
+    ) -> None:
+        self._takes_encoded = takes_encoded
         self._max_size = max_size
         self._counts = counts
         self._spool = spool
-        self._waiting: deque[tuple[ReadableSpan, Segment | None]] = deque()
+        self._waiting: deque[tuple[QueuedSpan, Segment | None]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, span: ReadableSpan, *, is_open: bool, is_outage: bool) -> bool:
         """Queue `span`; False if the span is left to the spool, or dropped."""
-        segment = self._spool.write(span) if self._spool is not None else None
+        entry = self._entry(span)
+        _, segment = entry
         if is_open and len(self._waiting) < self._max_size:
-            self._waiting.append((span, segment))
+            self._waiting.append(entry)
             return True
         counts = self._counts
         if segment is not None:
@@ -53,7 +61,16 @@ class SpanQueue:
             counts.dropped_queue_full.add_one()
         return False
 
-    def head(self, size: int) -> list[ReadableSpan]:
+    def _entry(self, span: ReadableSpan) -> tuple[QueuedSpan, Segment | None]:
+        """Return `span` as it is to wait: encoded where the spool has done so already, and the exporter takes it."""
+        if self._spool is None or (written := self._spool.write(span)) is None:
+            return span, None
+        encoded, segment = written
+        if self._takes_encoded:
+            return encoded, segment
+        return span, segment
+
+    def head(self, size: int) -> list[QueuedSpan]:
         """Return the first `size` spans without removing the spans."""
         return [self._waiting[index][0] for index in range(size)]
 
@@ -84,9 +101,9 @@ class SpanQueue:
         if self._spool is not None:
             self._spool.disown()
 
-    def _pop(self, size: int) -> list[tuple[ReadableSpan, Segment | None]]:
+    def _pop(self, size: int) -> list[tuple[QueuedSpan, Segment | None]]:
         """Remove up to `size` spans; each span is returned to a single caller, and counted once."""
-        taken: list[tuple[ReadableSpan, Segment | None]] = []
+        taken: list[tuple[QueuedSpan, Segment | None]] = []
         with suppress(IndexError):
             while len(taken) < size:
                 taken.append(self._waiting.popleft())

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
+from obs_core._export.queue import QueuedSpan
 from obs_core._export.utf8 import export_encodable
 from obs_core._export.wakeup import start_thread, wait_until
 from obs_core._safety.containment import log_failure
@@ -35,7 +36,7 @@ class Sender:
         self._exporter = exporter
         self._is_closed = False
 
-    def offer(self, batch: list[ReadableSpan]) -> bool:
+    def offer(self, batch: list[QueuedSpan]) -> bool:
         """Export `batch`; return whether the batch was taken."""
         self._outage.begin()
         with quiet_exporter_logs(self._outage.explain):
@@ -69,7 +70,17 @@ class Sender:
             wait_until(lambda: self._is_closed, deadline - time.monotonic())
 
 
-def _export(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
+def _export(exporter: SpanExporter, batch: list[QueuedSpan]) -> bool:
     if is_direct(type(exporter)):
-        return exporter.export(batch) is SpanExportResult.SUCCESS
-    return export_encodable(exporter, batch)
+        return exporter.export(batch) is SpanExportResult.SUCCESS  # type: ignore[arg-type] # see `is_direct`
+    return export_encodable(exporter, _spans(batch))
+
+
+def _spans(batch: list[QueuedSpan]) -> list[ReadableSpan]:
+    """Return `batch` with spans of the spool decoded."""
+    plain = [span for span in batch if isinstance(span, ReadableSpan)]
+    if len(plain) == len(batch):
+        return plain
+    from obs_core._export.encode.decode import decoded
+
+    return [decoded(span) for span in batch]

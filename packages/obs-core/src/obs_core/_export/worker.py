@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
-from obs_core._export.queue import SpanQueue
+from obs_core._export.queue import QueuedSpan, SpanQueue
 from obs_core._export.sender import Sender
 from obs_core._export.stats import Counts
 from obs_core._export.wakeup import Signal, start_thread, wait_until
@@ -48,15 +48,25 @@ class ExportWorker:
         is_stopping: No further span is queued.
     """
 
-    def __init__(self, sender: Sender, outage: OutageLog, options: BatchOptions) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        outage: OutageLog,
+        options: BatchOptions,
+        spool: Spool | None,
+        *,
+        takes_encoded: bool,
+    ) -> None:
         self.counts = Counts()
         self.is_stopping = False
         self._sender = sender
         self._outage = outage
         self._options = options
-        self._spool = self._open_spool()
-        self._queue = SpanQueue(options.max_queue_size, self.counts, self._spool)
-        self._replay = self._build_replay(self._spool) if self._spool else None
+        self._spool = spool
+        self._queue = SpanQueue(
+            options.max_queue_size, self.counts, spool, takes_encoded=takes_encoded
+        )
+        self._replay = self._build_replay()
         self._period_ends, self._due = 0.0, 0
         self._flushes: deque[_Flush] = deque()
         self._wake = Signal()
@@ -67,19 +77,13 @@ class ExportWorker:
         self._start_lock = threading.Lock()
         self._is_finished = False
 
-    def _open_spool(self) -> Spool | None:
-        options = self._options
-        if options.spool_dir is None:
+    def _build_replay(self) -> Replay | None:
+        if self._spool is None:
             return None
-        from obs_core._export.spool.spool import Spool
-
-        return Spool(options.spool_dir, options.spool_max_bytes, options.spool_max_age_s)
-
-    def _build_replay(self, spool: Spool) -> Replay:
         from obs_core._export.spool.replay import Replay
 
         size = self._options.max_export_batch_size
-        return Replay(spool, self.counts, size, self._offer_again)
+        return Replay(self._spool, self.counts, size, self._offer_again)
 
     @property
     def queued(self) -> int:
@@ -192,7 +196,7 @@ class ExportWorker:
             self._outage.observe(taken, lambda: self.counts.lost)
         return taken
 
-    def _offer_again(self, batch: list[ReadableSpan]) -> bool:
+    def _offer_again(self, batch: list[QueuedSpan]) -> bool:
         taken = self._sender.offer(batch)
         if taken:
             self._outage.observe(True, lambda: self.counts.lost)

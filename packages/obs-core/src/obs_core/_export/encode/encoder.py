@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,11 @@ class Group:
     parts: tuple[bytes, bytes, bytes, bytes]
 
     @classmethod
-    def encoded(cls, parts: tuple[bytes, bytes, bytes, bytes]) -> Group:
-        """Return the group of an earlier process."""
-        return cls(parts[:2], parts[2:], parts)
+    def encoded(cls, *parts: bytes) -> Group:
+        """Return the group with these parts, of whatever process."""
+        resource_head, resource_tail, scope_head, scope_tail = parts
+        whole = resource_head, resource_tail, scope_head, scope_tail
+        return cls(whole[:2], whole[2:], whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,14 @@ class EncodedSpan:
 
 
 class Encoder:
-    """Encodes spans, and requests of them; thread-safe, without a lock."""
+    """Encodes spans, and requests of them; thread-safe, without a lock.
 
-    def __init__(self) -> None:
-        self._spans = SpanEncoder()
+    Args:
+        encode: Returns the Span message of a span; by default directly.
+    """
+
+    def __init__(self, encode: Callable[[ReadableSpan], bytes] | None = None) -> None:
+        self._encode = encode or SpanEncoder().encode
         self._groups: dict[tuple[int, int], tuple[_Origin, Group]] = {}
 
     def request(self, batch: Iterable[ReadableSpan | EncodedSpan]) -> bytes:
@@ -62,7 +68,7 @@ class Encoder:
         request = _Request()
         # a batch keeps its resources and scopes alive, so that their ids are theirs
         places: dict[tuple[int, int], list[bytes]] = {}
-        encode = self._spans.encode
+        encode = self._encode
         for span in batch:
             if isinstance(span, EncodedSpan):
                 parts, message = request.place(span.group), span.message
@@ -80,7 +86,7 @@ class Encoder:
         Raises:
             Exception: The span cannot be encoded, by the SDK either.
         """
-        return EncodedSpan(self._group(span), span.context.span_id, self._spans.encode(span))
+        return EncodedSpan(self._group(span), span.context.span_id, self._encode(span))
 
     def _group(self, span: ReadableSpan) -> Group:
         resource, scope = span.resource, span.instrumentation_scope or None

@@ -1,17 +1,19 @@
-"""Write finished spans as lines of a spool file, and read the lines back: a JSON array each.
+"""Write finished spans as lines of a spool file, and read the lines back.
 
 A record begins with the line break: a record cut short by a full disk or a kill does not spoil the next. A file holds
-three kinds: a resource, which spans name by a number local to the file; a span; and the ids of spans that need no export
-any more. The counts of attributes, events and links that the SDK's limits dropped are not kept.
+three kinds: a resource with a scope, which spans name by a number local to the file; a span, as its message of OTLP in
+base64 after a checksum; and the ids of spans that need no export any more. Earlier versions wrote spans as JSON: such
+files are still read.
 """
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 from typing import Any
+from zlib import crc32
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -26,14 +28,17 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-_RESOURCE, _SPAN, _SETTLED = "r", "s", "d"
-_SETTLED_START = b'["d",'
+from obs_core._export.encode.encoder import EncodedSpan, Group
+
+_RESOURCE, _SPAN, _GROUP, _SETTLED = "r", "s", "g", "d"
+_SETTLED_START, _ENCODED_START = b'["d",', b"e"
 _BYTES = "\0bytes"
 
 
-def resource_record(number: int, resource: Resource) -> bytes:
-    """Return the record of a resource that the file's spans name by `number`."""
-    return _record(_RESOURCE, number, dict(resource.attributes), resource.schema_url)
+def group_record(number: int, group: Group) -> bytes:
+    """Return the record of a resource and scope that the file's spans name by `number`."""
+    parts = [b64encode(part).decode("ascii") for part in group.parts]
+    return _record(_GROUP, number, parts)
 
 
 def settled_record(span_ids: Iterable[int]) -> bytes:
@@ -41,24 +46,10 @@ def settled_record(span_ids: Iterable[int]) -> bytes:
     return _record(_SETTLED, list(span_ids))
 
 
-def span_record(span: ReadableSpan, resource: int) -> bytes:
-    """Return the record of `span`, whose resource is the file's number `resource`."""
-    scope, status, parent = span.instrumentation_scope, span.status, span.parent
-    return _record(
-        _SPAN,
-        resource,
-        span.name,
-        _context(span.context),
-        parent and _context(parent),
-        span.kind.value,
-        span.start_time,
-        span.end_time,
-        (status.status_code.value, status.description),
-        _plain(span.attributes),
-        [(event.name, event.timestamp, _plain(event.attributes)) for event in span.events],
-        [(_context(link.context), _plain(link.attributes)) for link in span.links],
-        scope and (scope.name, scope.version, scope.schema_url, _plain(scope.attributes)),
-    )
+def span_record(span: EncodedSpan, group: int) -> bytes:
+    """Return the record of `span`, whose resource and scope are the file's number `group`."""
+    line = b"%d %d %b" % (group, span.span_id, b64encode(span.message))
+    return b"\ne%08x %b" % (crc32(line), line)
 
 
 def settled_ids(lines: Iterable[bytes]) -> set[int]:
@@ -73,46 +64,50 @@ def settled_ids(lines: Iterable[bytes]) -> set[int]:
     return settled
 
 
-def spans_without(settled: Set[int], lines: Iterable[bytes]) -> Iterator[ReadableSpan]:
+def spans_without(
+    settled: Set[int], lines: Iterable[bytes]
+) -> Iterator[ReadableSpan | EncodedSpan]:
     """Yield the spans of a file except those with a `settled` id; unreadable lines are left out."""
-    resources: dict[int, Resource] = {}
-    for record in map(_parsed, lines):
+    origins: dict[int, Any] = {}
+    for line in lines:
         with suppress(TypeError, ValueError, LookupError):
-            kind, number, *rest = record
-            if kind == _RESOURCE:
-                resources[number] = Resource(*rest)
-            elif kind == _SPAN:
-                span = _span(resources[number], *rest)
-                if span.context.span_id not in settled:
-                    yield span
+            span = _encoded(line, origins) or _read(line, origins)
+            if span is not None and span_id_of(span) not in settled:
+                yield span
+
+
+def span_id_of(span: ReadableSpan | EncodedSpan) -> int:
+    """Return the id of a span, encoded or not."""
+    if isinstance(span, EncodedSpan):
+        return span.span_id
+    span_id: int = span.context.span_id
+    return span_id
+
+
+def _encoded(line: bytes, groups: dict[int, Any]) -> EncodedSpan | None:
+    if not line.startswith(_ENCODED_START):
+        return None
+    checksum, _, rest = line[1:].rstrip(b"\n").partition(b" ")
+    if int(checksum, 16) != crc32(rest):
+        raise ValueError("a damaged record")
+    number, span_id, message = rest.split(b" ")
+    return EncodedSpan(groups[int(number)], int(span_id), b64decode(message))
+
+
+def _read(line: bytes, origins: dict[int, Any]) -> ReadableSpan | None:
+    """Return the span of an earlier version; take a resource or a group to `origins`."""
+    kind, number, *rest = _parsed(line)
+    if kind == _GROUP:
+        origins[number] = Group.encoded(*map(b64decode, *rest))
+    elif kind == _RESOURCE:
+        origins[number] = Resource(*rest)
+    elif kind == _SPAN:
+        return _span(origins[number], *rest)
+    return None
 
 
 def _record(*fields: object) -> bytes:
-    return b"\n" + _encode(fields).encode("ascii")
-
-
-def _unheard_of(value: object) -> object:
-    return {_BYTES: b64encode(value).decode("ascii")} if isinstance(value, bytes) else str(value)
-
-
-_encode: Callable[[object], str] = json.JSONEncoder(
-    separators=(",", ":"), default=_unheard_of
-).encode
-
-
-def _context(context: SpanContext) -> tuple[int, int, bool, int, str]:
-    state = context.trace_state
-    return (
-        context.trace_id,
-        context.span_id,
-        context.is_remote,
-        context.trace_flags,
-        state.to_header() if state else "",
-    )
-
-
-def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(attributes) if attributes else {}
+    return b"\n" + json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
 def _parsed(line: bytes) -> Any:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from opentelemetry.sdk.trace import ReadableSpan
-
+from obs_core._export.queue import QueuedSpan
+from obs_core._export.spool.records import span_id_of
 from obs_core._export.spool.segment import Segment
 from obs_core._export.spool.spool import Spool
 from obs_core._export.stats import Counts
@@ -39,7 +39,7 @@ class Replay:
         spool: Spool,
         counts: Counts,
         batch_size: int,
-        offer: Callable[[list[ReadableSpan]], bool],
+        offer: Callable[[list[QueuedSpan]], bool],
     ) -> None:
         self.due_at = math.inf
         self._spool = spool
@@ -47,8 +47,8 @@ class Replay:
         self._batch_size = batch_size
         self._offer = offer
         self._segment: Segment | None = None
-        self._waiting: Iterator[ReadableSpan] = iter(())
-        self._batch: list[ReadableSpan] = []
+        self._waiting: Iterator[QueuedSpan] = iter(())
+        self._batch: list[QueuedSpan] = []
         self._is_proven = False
 
     def look_after(self, *, seal: bool) -> None:
@@ -130,7 +130,7 @@ class Replay:
             self._counts.give_up(segment.left)
             self._spool.remove(segment)
 
-    def _note_refusal(self, segment: Segment, batch: list[ReadableSpan]) -> None:
+    def _note_refusal(self, segment: Segment, batch: list[QueuedSpan]) -> None:
         # read anew when it is offered again
         self._segment = None
         segment.failures += self._is_proven
@@ -147,5 +147,5 @@ class Replay:
         self._counts.give_up(0 if segment.is_adopted else len(batch))
 
 
-def _ids(batch: list[ReadableSpan]) -> list[int]:
-    return [span.context.span_id for span in batch]
+def _ids(batch: list[QueuedSpan]) -> list[int]:
+    return [span_id_of(span) for span in batch]

@@ -10,12 +10,12 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
+from obs_core._export.encode.encoder import EncodedSpan, Group
 from obs_core._export.spool.directory import HIDDEN_SUFFIX, SUFFIX
 from obs_core._export.spool.records import (
-    resource_record,
+    group_record,
     settled_ids,
     settled_record,
     span_record,
@@ -44,7 +44,7 @@ class Segment:
         self.is_sealed = self.is_adopted = False
         self.failures = self.size = 0
         self._file = file
-        self._resources: dict[int, Resource] = {}
+        self._groups: dict[int, Group] = {}
         self._begun, self._refused, self._spilled = Tally(), Tally(), Tally()
         self._settled = self._gone = 0
 
@@ -89,7 +89,7 @@ class Segment:
             file.close()
         return None
 
-    def write(self, span: ReadableSpan) -> int:
+    def write(self, span: EncodedSpan) -> int:
         """Append `span`; return the number of bytes written. The span counts as queued until `settle` or `spill`.
 
         Raises:
@@ -97,23 +97,25 @@ class Segment:
             ValueError: The segment is closed.
             OSError: The disk does not take the span.
         """
-        resource = span.resource
+        group = span.group
         self._begun.add_one()
         try:
             # asked after the count: whoever seals, and finds all that is counted settled, has the last word
             if self.is_sealed:
                 raise SealedError
-            added = 0 if id(resource) in self._resources else self._introduce(resource)
-            added += _append(self._file, span_record(span, id(resource)))
+            added = self._introduce(group)
+            added += _append(self._file, span_record(span, id(group)))
         except BaseException:
             self._refused.add_one()
             raise
         self.size += added
         return added
 
-    def _introduce(self, resource: Resource) -> int:
-        added = _append(self._file, resource_record(id(resource), resource))
-        self._resources[id(resource)] = resource
+    def _introduce(self, group: Group) -> int:
+        if id(group) in self._groups:
+            return 0
+        added = _append(self._file, group_record(id(group), group))
+        self._groups[id(group)] = group
         return added
 
     def spill(self) -> None:
@@ -155,7 +157,7 @@ class Segment:
         refused = self._refused.value
         return self._begun.value - refused
 
-    def unsettled(self) -> Iterator[ReadableSpan]:
+    def unsettled(self) -> Iterator[ReadableSpan | EncodedSpan]:
         """Read the spans that have not gone, singly.
 
         Raises:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from obs_core._export.encode.encoder import EncodedSpan, Encoder
 from obs_core._export.spool.directory import SpoolDirectory
+from obs_core._export.spool.records import span_id_of
 from obs_core._export.spool.segment import SealedError, Segment
 from obs_core._safety.containment import log_failure
 
@@ -26,25 +28,30 @@ class Spool:
         directory: The directory; made if missing, for this user alone.
         max_bytes: About how much all processes together may keep in the directory; further spans are not written.
         max_age_s: The age of a file, in seconds, at which the file is deleted.
+        encoder: Encodes spans.
     """
 
-    def __init__(self, directory: Path, max_bytes: int, max_age_s: float) -> None:
+    def __init__(
+        self, directory: Path, max_bytes: int, max_age_s: float, encoder: Encoder | None = None
+    ) -> None:
+        self._encoder = encoder or Encoder()
         self._directory = SpoolDirectory(directory, max_bytes, max_age_s)
         self._current: Segment | None = None
         self._own: set[Segment] = set()
         self._is_closed = False
 
-    def write(self, span: ReadableSpan) -> Segment | None:
-        """Write `span` to disk; return the segment, or None if the disk does not take the span."""
+    def write(self, span: ReadableSpan) -> tuple[EncodedSpan, Segment] | None:
+        """Write `span` to disk; return it encoded, and the segment, or None if the disk does not take the span."""
         if self._directory.is_full or self._is_closed:
             return None
         try:
-            return self._write(span)
-        except Exception:  # noqa: BLE001 - the disk's errors, and whatever an attribute's __str__ raises
+            encoded = self._encoder.span(span)
+            return encoded, self._write(encoded)
+        except Exception:  # noqa: BLE001 - the disk's errors, and whatever an attribute raises
             log_failure(f"writing to the spool {self._directory.path}")
             return None
 
-    def _write(self, span: ReadableSpan) -> Segment:
+    def _write(self, span: EncodedSpan) -> Segment:
         while True:
             segment = self._current
             if segment is None or segment.is_sealed:
@@ -64,13 +71,13 @@ class Spool:
         return segment
 
     def settle(
-        self, batch: Iterable[tuple[ReadableSpan, Segment | None]], *, exported: bool
+        self, batch: Iterable[tuple[ReadableSpan | EncodedSpan, Segment | None]], *, exported: bool
     ) -> int:
         """Note that `batch` has left the queue; return how many spans are kept here for the replay."""
         by_segment: dict[Segment, list[int]] = {}
         for span, segment in batch:
             if segment is not None:
-                by_segment.setdefault(segment, []).append(span.context.span_id)
+                by_segment.setdefault(segment, []).append(span_id_of(span))
         try:
             for segment, span_ids in by_segment.items():
                 segment.settle(span_ids, exported=exported)

@@ -1,0 +1,117 @@
+"""Encoded spans as spans again, for exporters that take no bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+
+from obs_core._export.encode.encoder import EncodedSpan, Group
+
+_IS_REMOTE = 0x200
+
+
+def decoded(span: ReadableSpan | EncodedSpan) -> ReadableSpan:
+    """Return the span; OTLP does not keep its trace flags, which are those of a sampled span."""
+    if isinstance(span, ReadableSpan):
+        return span
+    found = Span.FromString(span.message)
+    resource, scope = _origin(span.group)
+    events: BoundedList[Event] = BoundedList.from_seq(None, [_event(each) for each in found.events])
+    links: BoundedList[Link] = BoundedList.from_seq(None, [_link(each) for each in found.links])
+    events.dropped, links.dropped = found.dropped_events_count, found.dropped_links_count
+    status = Status(StatusCode(found.status.code), found.status.message or None)
+    return ReadableSpan(
+        found.name,
+        _context(found.trace_id, found.span_id, found.trace_state),
+        _parent(found),
+        resource,
+        _attributes(found.attributes, found.dropped_attributes_count),
+        events,
+        links,
+        SpanKind(found.kind - 1),
+        status=status,
+        start_time=found.start_time_unix_nano,
+        end_time=found.end_time_unix_nano,
+        instrumentation_scope=scope,
+    )
+
+
+def _origin(group: Group) -> tuple[Resource, InstrumentationScope]:
+    resource_head, resource_tail, scope_head, scope_tail = group.parts
+    of_resource = ResourceSpans.FromString(resource_head + resource_tail)
+    of_scope = ScopeSpans.FromString(scope_head + scope_tail)
+    scope = of_scope.scope
+    return (
+        Resource(_plain(of_resource.resource.attributes), of_resource.schema_url),
+        InstrumentationScope(
+            scope.name, scope.version, of_scope.schema_url, _plain(scope.attributes)
+        ),
+    )
+
+
+def _event(event: Span.Event) -> Event:
+    attributes = _attributes(event.attributes, event.dropped_attributes_count)
+    return Event(event.name, attributes, event.time_unix_nano)
+
+
+def _link(link: Span.Link) -> Link:
+    is_remote = bool(link.flags & _IS_REMOTE)
+    context = _context(link.trace_id, link.span_id, link.trace_state, is_remote=is_remote)
+    return Link(context, _attributes(link.attributes, link.dropped_attributes_count))
+
+
+def _parent(span: Span) -> SpanContext | None:
+    if not span.parent_span_id:
+        return None
+    is_remote = bool(span.flags & _IS_REMOTE)
+    return _context(span.trace_id, span.parent_span_id, "", is_remote=is_remote)
+
+
+def _context(
+    trace_id: bytes, span_id: bytes, state: str, *, is_remote: bool = False
+) -> SpanContext:
+    return SpanContext(
+        int.from_bytes(trace_id, "big"),
+        int.from_bytes(span_id, "big"),
+        is_remote,
+        TraceFlags(TraceFlags.SAMPLED),
+        TraceState.from_header([state]),
+    )
+
+
+def _attributes(pairs: Iterable[KeyValue], dropped: int) -> BoundedAttributes:
+    found = BoundedAttributes(attributes=_plain(pairs))
+    found.dropped = dropped
+    return found
+
+
+def _plain(pairs: Iterable[KeyValue]) -> Mapping[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "array_value":
+        return [_value(each) for each in value.array_value.values]
+    if kind == "kvlist_value":
+        return _plain(value.kvlist_value.values)
+    return getattr(value, kind)
