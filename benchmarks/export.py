@@ -1,8 +1,9 @@
-"""What the export of a span costs the process, and how long it takes, when spans come as fast as they can: beside the SDK's.
+"""The cost of exporting a span, when spans come as fast as they can: ours beside the SDK's, by http and by grpc.
 
-A round ends 1,500 spans of eight attributes, fewer than any queue holds, and flushes them by OTLP over http to a collector on
-loopback in a process of its own. CPU is that of all threads, less that of the same spans without an exporter in the same round;
-medians over the rounds. Each contestant has its own process. With a spool, each span is on disk too until it has left.
+A round ends 1,500 spans of eight attributes, fewer than any queue holds, and flushes them to a collector on loopback in a
+process of its own; then as many spans whose values are all unique. CPU is that of all threads, less that of the same spans
+without an exporter in the same round; medians over the rounds. Each contestant has its own process. With a spool, each span
+is on disk too until it has left.
 
     python benchmarks/export.py [rounds]
 """
@@ -13,7 +14,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from statistics import median, quantiles
 from typing import Any
 
@@ -26,76 +28,110 @@ ATTRIBUTES: dict[str, Any] = {
     "server.address": "shop.example.com", "url.path": "/orders/7", "url.scheme": "http", "network.protocol.version": "1.1",
 }  # fmt: skip
 CONTESTANTS = ("no export", "sdk", "ours", "ours, spool")
-Figures = tuple[float, float]
+KINDS = ("", ", all values unique")
+_numbers = count()
 
 
-def set_up(contestant: str, url: str) -> Callable[[], object]:
+def set_up(contestant: str, protocol: str, url: str) -> Callable[[], object]:
     """Make the process's provider; return its flush."""
     if contestant.startswith("ours"):
-        from obs_core import TracingConfig, setup_tracing
-
-        folder = os.environ["SPOOL"] if contestant == "ours, spool" else None
-        config = TracingConfig(
-            service_name="shop", collector_url=url, collector_protocol="http", spool_dir=folder
-        )
-        return setup_tracing(config)[0].flush
+        return set_up_ours(protocol, url, os.environ["SPOOL"] if "spool" in contestant else None)
     from opentelemetry import trace
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider()
-    if contestant == "sdk":
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-        provider.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{url}/v1/traces"))
-        )
-    else:
-        provider.add_span_processor(SpanProcessor())
+    processor = sdk_export(protocol, url) if contestant == "sdk" else SpanProcessor()
+    provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     return provider.force_flush
 
 
-def measure(flush: Callable[[], object]) -> Figures:
-    """Return µs of CPU a span, and seconds until all had left."""
+def set_up_ours(protocol: Any, url: str, folder: str | None) -> Callable[[], object]:
+    """Set obs-core up; return its flush."""
+    from obs_core import TracingConfig, setup_tracing
+
+    config = TracingConfig(
+        service_name="shop", collector_url=url, collector_protocol=protocol, spool_dir=folder
+    )
+    return setup_tracing(config)[0].flush
+
+
+def sdk_export(protocol: str, url: str) -> Any:
+    """Return the SDK's processor with its exporter."""
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+
+        return BatchSpanProcessor(grpc.OTLPSpanExporter(url, insecure=True))
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
+
+    return BatchSpanProcessor(http.OTLPSpanExporter(f"{url}/v1/traces"))
+
+
+def unique() -> dict[str, Any]:
+    """Return the attributes with values that no other span has."""
+    number = next(_numbers)
+    return {
+        key: f"{value}{number}" if isinstance(value, str) else value * 1_000_000 + number
+        for key, value in ATTRIBUTES.items()
+    }
+
+
+def measure(flush: Callable[[], object], attributes: Sequence[dict[str, Any]]) -> Iterator[float]:
+    """Yield µs of CPU a span, and µs a span until all had left."""
     from opentelemetry import trace
 
     tracer = trace.get_tracer("bench")
     began, spent = time.perf_counter(), time.process_time()
-    for _ in range(SPANS):
-        tracer.start_span("GET /orders/{number}", attributes=ATTRIBUTES).end()
+    for each in attributes:
+        tracer.start_span("GET /orders/{number}", attributes=each).end()
     flush()
-    return (time.process_time() - spent) / SPANS * 1e6, time.perf_counter() - began
+    yield (time.process_time() - spent) / SPANS * 1e6
+    yield (time.perf_counter() - began) / SPANS * 1e6
 
 
-def work(contestant: str, url: str) -> Measure:
+def work(contestant: str, protocol: str, url: str) -> Measure:
     """Set a contestant up; return what measures a round."""
-    flush = set_up(contestant, url)
-    return lambda: measure(flush)
+    flush = set_up(contestant, protocol, url)
+
+    def measure_round() -> Iterator[float]:
+        yield from measure(flush, [ATTRIBUTES] * SPANS)
+        yield from measure(flush, [unique() for _ in range(SPANS)])
+
+    return measure_round
 
 
 def main(rounds: int) -> None:
     """Print the table."""
-    with sink() as port, tempfile.TemporaryDirectory() as folder:
-        figures = contend(
-            [sys.executable, __file__, f"http://127.0.0.1:{port}"],
-            CONTESTANTS,
-            rounds,
-            SPOOL=folder,
-        )
     print("| export of a span | sdk | ours | ours / sdk | spread |")
     print("|---|---:|---:|---:|---:|")
-    added = {
-        name: [
-            mine[0] - base[0]
-            for mine, base in zip(figures[name], figures["no export"], strict=True)
-        ]
-        for name in CONTESTANTS[1:]
-    }
-    walls = {name: [wall / SPANS * 1e6 for _, wall in figures[name]] for name in added}
+    for protocol in ("http", "grpc"):
+        with sink(protocol) as port, tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, __file__, f"http://127.0.0.1:{port}", protocol]
+            report(protocol, contend(command, CONTESTANTS, rounds, SPOOL=folder))
+
+
+def report(protocol: str, figures: dict[str, list[tuple[float, ...]]]) -> None:
+    """Print the lines of a protocol."""
     for ours, with_spool in (("ours", ""), ("ours, spool", ", with a spool")):
-        print(line(f"CPU{with_spool}, µs", added["sdk"], added[ours]))
-        print(line(f"time until it has left{with_spool}, µs", walls["sdk"], walls[ours]))
+        for kind, title in enumerate(KINDS):
+            column = 2 * kind
+            bare, theirs, mine = (
+                [each[column] for each in figures[name]] for name in ("no export", "sdk", ours)
+            )
+            print(
+                line(
+                    f"{protocol}, CPU{with_spool}{title}, µs", less(theirs, bare), less(mine, bare)
+                )
+            )
+        theirs, mine = ([each[1] for each in figures[name]] for name in ("sdk", ours))
+        print(line(f"{protocol}, time until it has left{with_spool}, µs", theirs, mine))
+
+
+def less(figures: Sequence[float], bare: Sequence[float]) -> list[float]:
+    """Return the differences."""
+    return [figure - base for figure, base in zip(figures, bare, strict=True)]
 
 
 def line(title: str, sdk: list[float], ours: list[float]) -> str:
@@ -108,6 +144,6 @@ def line(title: str, sdk: list[float], ours: list[float]) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        answer(lambda: work(contestant=sys.argv[2], url=sys.argv[1]))
+        answer(lambda: work(contestant=sys.argv[3], protocol=sys.argv[2], url=sys.argv[1]))
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)

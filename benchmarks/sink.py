@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -30,9 +31,10 @@ class _Yes(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def sink() -> Iterator[int]:
+def sink(protocol: str = "http") -> Iterator[int]:
     """Run it for the block; yield its port."""
-    process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, __file__, protocol]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield int(process.stdout.readline())
@@ -41,7 +43,26 @@ def sink() -> Iterator[int]:
         process.communicate()
 
 
-if __name__ == "__main__":
+def serve_http() -> None:
+    """Answer yes by HTTP."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Yes)
     print(server.server_port, flush=True)
     server.serve_forever()
+
+
+def serve_grpc() -> None:
+    """Answer yes by gRPC, to any method."""
+    import grpc
+
+    class Yes(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: object) -> grpc.RpcMethodHandler:
+            return grpc.unary_unary_rpc_method_handler(lambda *_: b"")
+
+    server = grpc.server(ThreadPoolExecutor(2), [Yes()])
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    server.start()
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    {"http": serve_http, "grpc": serve_grpc}[sys.argv[1]]()
