@@ -28,8 +28,9 @@ class _OddValueError(Exception):
 
 def _text(value: str) -> bytes:
     text = utf8(value)
-    if len(text) < 126:
-        return _BEFORE_TEXT[len(text)] + text
+    size = len(text)
+    if size < 126:
+        return _BEFORE_TEXT[size] + text
     return delimited(b"\x12", delimited(b"\x0a", text))
 
 
@@ -103,14 +104,14 @@ class _Key:
         self.encoded = delimited(b"\x0a", utf8(key))
         self.room = _MAX_VALUES
         if len(key) > MAX_KEPT_CHARACTERS:
-            self.room = -1
+            self.room = 0
 
-    def has_room(self) -> bool:
-        """Whether the table keeps another value."""
+    def keeps(self, value: Any) -> bool:
+        """Whether the table keeps `value` too."""
         self.room -= 1
         if self.room < -_REFUSALS:
             self.room = _MAX_VALUES
-        return self.room >= 0
+        return self.room >= 0 and (type(value) is not str or len(value) <= MAX_KEPT_CHARACTERS)
 
 
 class AttributeTable:
@@ -135,27 +136,30 @@ class AttributeTable:
 
     def _attribute(self, key: str, value: Any) -> bytes:
         kind = type(value)
+        if type(key) is not str or kind not in _ENCODERS:
+            return attribute_by_sdk(key, value, self._tag)
+        name = self._keys.young.get(key) or self._key(key)
         if kind not in _KEPT:
-            return self._new(key, value)
+            return self._new(name, key, value)
         entry = kind, key, value
-        if (found := self._values.recall(entry)) is not None:
-            return found
-        encoded = self._new(key, value)
-        is_short = kind is not str or len(value) <= MAX_KEPT_CHARACTERS
-        if is_short and self._key(key).has_room():
-            self._values.keep(entry, encoded)
-        return encoded
+        found = self._values.young.get(entry)
+        if found is None and name.room > 0:
+            found = self._values.recall(entry)
+        if found is None:
+            found = self._new(name, key, value)
+            if name.keeps(value):
+                self._values.keep(entry, found)
+        return found
 
-    def _new(self, key: str, value: Any) -> bytes:
+    def _new(self, name: _Key, key: str, value: Any) -> bytes:
         try:
-            name, content = self._key(key).encoded, _value(value)
+            content = _ENCODERS[type(value)](value)
         except _OddValueError:
             return attribute_by_sdk(key, value, self._tag)
-        return b"".join((self._tag, varint(len(name) + len(content)), name, content))
+        encoded = name.encoded
+        return b"".join((self._tag, varint(len(encoded) + len(content)), encoded, content))
 
     def _key(self, key: str) -> _Key:
-        if type(key) is not str:
-            raise _OddValueError
         found = self._keys.recall(key)
         if found is None:
             found = _Key(key)
