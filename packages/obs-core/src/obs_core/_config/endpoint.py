@@ -13,6 +13,7 @@ Protocol = Literal["grpc", "http"]
 GRPC_PORT, HTTP_PORT, TRACES_PATH = 4317, 4318, "/v1/traces"
 DEFAULT_URL = "http://localhost:4317"
 _DEFAULT_PORT: dict[Protocol, int] = {"grpc": GRPC_PORT, "http": HTTP_PORT}
+_OTHER: dict[Protocol, Protocol] = {"grpc": "http", "http": "grpc"}
 _OTHERS_PORT: dict[Protocol, int] = {"grpc": HTTP_PORT, "http": GRPC_PORT}
 
 
@@ -45,21 +46,36 @@ def parse_endpoint(
     parts = _split(url)
     # "http://host:4318/" with "/v1/traces" put behind it: collectors redirect or refuse a doubled slash
     port, path = _port(parts, url), re.sub("/{2,}", "/", parts.path).rstrip("/")
-    chosen = protocol or ("http" if port == HTTP_PORT or path else "grpc")
-    _check_agreement(url, protocol, chosen, port, path)
-    insecure = parts.scheme == "http"
-    port = port or (_DEFAULT_PORT[chosen] if insecure else 443)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if chosen == "grpc":
-        return Endpoint("grpc", f"{host}:{port}", insecure)
+    used = protocol or _implied_protocol(port, path)
+    _check_port(url, protocol, used, port, path)
+    _check_path(url, used, path)
+    is_insecure = parts.scheme == "http"
+    if port is None:
+        port = _DEFAULT_PORT[used] if is_insecure else 443
+    address = f"{_host(parts)}:{port}"
+    if used == "grpc":
+        return Endpoint("grpc", address, is_insecure)
+    is_whole = path.endswith(TRACES_PATH) or (path and path_is_whole)
+    if not is_whole:
+        path += TRACES_PATH
+    return Endpoint("http", _http_url(parts, address, path), is_insecure)
+
+
+def _implied_protocol(port: int | None, path: str) -> Protocol:
+    if port == HTTP_PORT or path:
+        return "http"
+    return "grpc"
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
+def _http_url(parts: SplitResult, address: str, path: str) -> str:
     userinfo = parts.netloc.rpartition("@")[0]
-    netloc = f"{userinfo}@{host}:{port}" if userinfo else f"{host}:{port}"
-    full_path = (
-        path if path.endswith(TRACES_PATH) or (path and path_is_whole) else path + TRACES_PATH
-    )
-    return Endpoint(
-        "http", parts._replace(netloc=netloc, path=full_path, fragment="").geturl(), insecure
-    )
+    netloc = f"{userinfo}@{address}" if userinfo else address
+    return parts._replace(netloc=netloc, path=path, fragment="").geturl()
 
 
 def _split(url: str) -> SplitResult:
@@ -90,21 +106,23 @@ def _port(parts: SplitResult, url: str) -> int | None:
     return port
 
 
-def _check_agreement(
-    url: str, asked: Protocol | None, chosen: Protocol, port: int | None, path: str
+def _check_port(
+    url: str, asked: Protocol | None, used: Protocol, port: int | None, path: str
 ) -> None:
-    other: Protocol = "http" if chosen == "grpc" else "grpc"
-    why = f"collector_protocol is {asked!r}" if asked else f"its path {path!r} means http"
-    if port == _OTHERS_PORT[chosen]:
-        fix = f"use port {_DEFAULT_PORT[chosen]}, or " + (
-            f"collector_protocol={other!r}" if asked else "drop the path"
-        )
-        raise _error(url, f"has the {other} port {port}, but {why}: {fix}")
-    if chosen == "grpc" and path:
-        raise _error(
-            url,
-            f"has the path {path!r}, but {why}: drop the path, or use collector_protocol='http'",
-        )
+    if port != _OTHERS_PORT[used]:
+        return
+    other, own_port = _OTHER[used], _DEFAULT_PORT[used]
+    why, fix = f"its path {path!r} means http", "drop the path"
+    if asked:
+        why, fix = f"collector_protocol is {asked!r}", f"collector_protocol={other!r}"
+    raise _error(url, f"has the {other} port {port}, but {why}: use port {own_port}, or {fix}")
+
+
+def _check_path(url: str, used: Protocol, path: str) -> None:
+    # a path implies http, so gRPC with a path was asked for
+    if used == "grpc" and path:
+        fix = "drop the path, or use collector_protocol='http'"
+        raise _error(url, f"has the path {path!r}, but collector_protocol is 'grpc': {fix}")
 
 
 def _error(url: str, problem: str) -> ConfigurationError:
