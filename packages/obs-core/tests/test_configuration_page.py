@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from obs_core import CorrelationConfig, TracingConfig
-from obs_core._config.environment import VARIABLES
-from obs_core._config.settings import _DEFAULTS
+from obs_core._config.table import SETTINGS
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| `(.+?)` \| (.*?) ?\|$", re.MULTILINE)
@@ -23,7 +22,7 @@ ROWS = {
 def test_every_setting_is_on_the_page_in_the_order_of_the_code() -> None:
     """Those of `TracingConfig`, and the three of the environment alone."""
     in_code = [field.name for field in fields(TracingConfig)]
-    assert sorted(ROWS) == sorted([*in_code, "disabled", "exporter", "spans"]) == sorted(_DEFAULTS)
+    assert sorted(ROWS) == sorted([*in_code, "disabled", "exporter", "spans"]) == sorted(SETTINGS)
 
 
 @pytest.mark.promise("CORE-06")
@@ -32,8 +31,8 @@ def test_default_and_variables_are_the_codes(name: str) -> None:
     """Names and their order."""
     _, default, cell = ROWS[name]
     shown = CorrelationConfig() if name == "correlation" else eval(default)
-    assert shown == _DEFAULTS[name]
+    assert shown == SETTINGS[name].default
     listed = [
         found for found in re.findall(r"`([A-Z_]+)`", cell) if found != "OTEL_TRACES_SAMPLER_ARG"
     ]
-    assert listed == [variable.name for variable in VARIABLES.get(name, ())]
+    assert listed == [variable.name for variable in SETTINGS[name].variables]

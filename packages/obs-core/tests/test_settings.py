@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obs_core import CorrelationConfig, TracingConfig
-from obs_core._config.environment import VARIABLES
 from obs_core._config.settings import resolve
+from obs_core._config.table import SETTINGS
 from obs_core.exceptions import ConfigurationError, UnknownOptionError
 
 #: setting: argument and its value, then each variable with a text and the value it means, in order of precedence
@@ -82,9 +82,9 @@ def test_precedence_is_code_then_otel_then_legacy_then_default(name: str) -> Non
 def test_every_variable_has_a_test() -> None:
     """A setting that is added to the table is added here."""
     assert {
-        name: [v.name for v in found]
-        for name, found in VARIABLES.items()
-        if name != "resource_attributes"
+        name: [v.name for v in setting.variables]
+        for name, setting in SETTINGS.items()
+        if setting.variables and name != "resource_attributes"
     } == {
         name: [variable for variable, _, _ in variables] for name, (_, variables) in SOURCES.items()
     }
@@ -288,7 +288,7 @@ def test_any_value_is_accepted_or_a_configuration_error(name: str, value: object
     st.dictionaries(
         st.sampled_from(
             sorted(
-                {variable.name for found in VARIABLES.values() for variable in found}
+                {variable.name for setting in SETTINGS.values() for variable in setting.variables}
                 | {"OTEL_TRACES_SAMPLER_ARG"}
             )
         ),

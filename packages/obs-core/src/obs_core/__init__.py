@@ -1,6 +1,7 @@
 """Tracing for Python services on OpenTelemetry: bootstrap, decorators, correlation ids."""
 
-from obs_core._config.config import CorrelationConfig, TracingConfig
+from obs_core._config.config import TracingConfig
+from obs_core._config.correlation import CorrelationConfig
 from obs_core._correlation.ids import correlation_scope, get_correlation_id
 from obs_core._correlation.logs import TraceContextFilter
 from obs_core._decorators.trace_function import trace_function

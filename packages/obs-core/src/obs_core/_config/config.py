@@ -1,71 +1,19 @@
-"""The settings as the user writes them: checked at once, completed by the environment at set-up."""
+"""The settings of tracing as the user writes them: checked at once, completed by the environment at set-up."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
-from obs_core._config import validators as check
+from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import Protocol, parse_endpoint
-from obs_core.exceptions import ConfigurationError, UnknownOptionError
-
-T = TypeVar("T")
-
-DEFAULT_CORRELATION_HEADERS = ("X-Correlation-ID", "X-Request-ID")
+from obs_core._config.keywords import explain_unknown_options
+from obs_core.exceptions import ConfigurationError
 
 
-def _explain_unknown_options(cls: type[T]) -> type[T]:
-    """Turn the TypeError for an unknown keyword into an error that names the nearest option."""
-    original: Callable[..., None] = cls.__init__
-    names = list(inspect.signature(original).parameters)[1:]
-
-    @functools.wraps(original)
-    def __init__(self: T, *args: Any, **options: Any) -> None:  # noqa: N807 - stands in for the generated one
-        if args:
-            raise ConfigurationError(
-                f"{cls.__name__} takes keyword arguments only, for instance {names[0]}=…"
-            )
-        for name in options:
-            if name not in names:
-                from difflib import get_close_matches
-
-                near = get_close_matches(name, names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(names)}"
-                raise UnknownOptionError(f"{cls.__name__} has no option {name!r}: {hint}")
-        original(self, **options)
-
-    cls.__init__ = __init__  # type: ignore[method-assign,assignment]
-    return cls
-
-
-@_explain_unknown_options
-@dataclass(frozen=True, kw_only=True)
-class CorrelationConfig:
-    """Correlation ids at the HTTP edges; between services the id travels in W3C baggage.
-
-    Attributes:
-        headers: Request headers to take an id from, first match wins; the first is also written on responses and on
-            outgoing requests. Default ``X-Correlation-ID``, ``X-Request-ID``.
-        propagation: Whether the id leaves the service: as a header, and in baggage. Default True.
-        generate_id: Whether a request without an id gets a new id. Default True.
-    """
-
-    headers: Sequence[str] = DEFAULT_CORRELATION_HEADERS
-    propagation: bool = True
-    generate_id: bool = True
-
-    def __post_init__(self) -> None:
-        headers = check.header_names("correlation.headers", self.headers)
-        object.__setattr__(self, "headers", headers)
-        check.boolean("correlation.propagation", self.propagation)
-        check.boolean("correlation.generate_id", self.generate_id)
-
-
-@_explain_unknown_options
+@explain_unknown_options
 @dataclass(frozen=True, kw_only=True)
 class TracingConfig:
     """The settings of a service's tracing; whatever is left out comes from the environment, then from the default.
@@ -121,19 +69,22 @@ class TracingConfig:
     strict: bool = field(default=False)
 
     def __post_init__(self) -> None:
+        # the table is half of what importing obs_core would cost
+        from obs_core._config.table import SETTINGS
+
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None:
-                object.__setattr__(self, item.name, CHECKS[item.name](item.name, value))
+                object.__setattr__(self, item.name, SETTINGS[item.name].check(item.name, value))
         if self.collector_url is not None:
             parse_endpoint(self.collector_url, self.collector_protocol)
-        if (
-            self.max_queue_size
-            and self.max_export_batch_size
-            and self.max_export_batch_size > self.max_queue_size
-        ):
+        self._check_batch_size()
+
+    def _check_batch_size(self) -> None:
+        queue, batch = self.max_queue_size, self.max_export_batch_size
+        if queue and batch and batch > queue:
             raise ConfigurationError(
-                f"max_export_batch_size {self.max_export_batch_size} is larger than max_queue_size {self.max_queue_size}: "
+                f"max_export_batch_size {batch} is larger than max_queue_size {queue}: "
                 "a batch is taken from the queue, so lower the one or raise the other"
             )
 
@@ -150,27 +101,3 @@ class _FromEnvironment(TracingConfig):
 def needs_service_name(config: TracingConfig) -> bool:
     """Whether a service name that is found nowhere is the programmer's error, not the environment's."""
     return not isinstance(config, _FromEnvironment)
-
-
-CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
-    "service_name": check.text,
-    "service_version": check.text,
-    "service_namespace": check.text,
-    "collector_url": check.text,
-    "collector_protocol": check.protocol,
-    "headers": check.headers,
-    "sampling_rate": check.rate,
-    "environment": check.text,
-    "resource_attributes": check.attributes,
-    "correlation": check.instance(CorrelationConfig),
-    "export_timeout_s": check.positive_seconds,
-    "exit_timeout_s": check.seconds,
-    "max_queue_size": check.positive_integer,
-    "max_export_batch_size": check.positive_integer,
-    "schedule_delay_s": check.positive_seconds,
-    "spool_dir": check.path,
-    "spool_max_bytes": check.positive_integer,
-    "spool_max_age_s": check.positive_seconds,
-    "redact": check.globs,
-    "strict": check.boolean,
-}

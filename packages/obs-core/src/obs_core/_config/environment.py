@@ -1,4 +1,4 @@
-"""The environment variables of each setting: ``OTEL_*`` first, then the legacy names.
+"""Environment variables as sources of settings.
 
 See https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from obs_core._config import validators as check
-from obs_core._config.config import CorrelationConfig
+from obs_core._config.correlation import CorrelationConfig
 from obs_core._safety.redaction import REDACTED
 from obs_core.exceptions import ConfigurationError
 
@@ -47,16 +47,19 @@ class Variable:
             ConfigurationError: The text cannot be read.
         """
         text = environ.get(self.name, "").strip()
+        if not text:
+            return None
         try:
-            return self.parse(text) if text else None
+            return self.parse(text)
         except ConfigurationError:
             raise
         except ValueError as fix:
-            raise check.error(self.name, REDACTED if self.is_secret else text, str(fix)) from None
+            shown = REDACTED if self.is_secret else text
+            raise check.error(self.name, shown, str(fix)) from None
 
 
 @dataclass(frozen=True, slots=True)
-class _SamplerVariable(Variable):
+class SamplerVariable(Variable):
     """``OTEL_TRACES_SAMPLER``, with the rate from ``OTEL_TRACES_SAMPLER_ARG``."""
 
     def read(self, environ: Mapping[str, str]) -> float | None:
@@ -65,84 +68,90 @@ class _SamplerVariable(Variable):
             return None
         if name not in _SAMPLERS:
             raise check.error(self.name, name, f"use one of {', '.join(_SAMPLERS)}")
-        fixed, ratio = _SAMPLERS[name], Variable("OTEL_TRACES_SAMPLER_ARG", _number)
+        fixed, ratio = _SAMPLERS[name], Variable("OTEL_TRACES_SAMPLER_ARG", number)
         if fixed is not None:
             return fixed
-        return check.rate(
-            ratio.name, ratio.read(environ) if environ.get(ratio.name, "").strip() else 1.0
-        )
+        given = ratio.read(environ)
+        return 1.0 if given is None else check.rate(ratio.name, given)
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """Read a number."""
     try:
         return float(text)
     except ValueError:
         raise ValueError("give a number") from None
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """Read a whole number."""
     try:
         return int(text)
     except ValueError:
         raise ValueError("give a whole number") from None
 
 
-def _milliseconds(text: str) -> float:
-    return _number(text) / 1000
+def milliseconds(text: str) -> float:
+    """Read milliseconds; return seconds."""
+    return number(text) / 1000
 
 
-def _boolean(text: str) -> bool:
+def boolean(text: str) -> bool:
+    """Read true or false."""
     if text.lower() not in ("true", "false"):
         raise ValueError("use true or false")
     return text.lower() == "true"
 
 
-def _exporter(text: str) -> str:
+def exporter(text: str) -> str:
+    """Read the exporter: otlp, console or none."""
     if text.lower() not in ("otlp", "console", "none"):
         raise ValueError("use otlp, console or none")
     return text.lower()
 
 
-def _spans(text: str) -> str:
+def spans(text: str) -> str:
+    """Read the kind of spans: light or sdk."""
     if text.lower() not in ("light", "sdk"):
         raise ValueError("use light or sdk")
     return text.lower()
 
 
-def _pairs(text: str) -> dict[str, str]:
+def pairs(text: str) -> dict[str, str]:
     """Read ``key1=value1,key2=value2`` with percent-encoded values (the W3C baggage form)."""
-    pairs = {}
+    found = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise ValueError("write key1=value1,key2=value2")
-        pairs[unquote(key.strip())] = unquote(value.strip())
-    return pairs
+        found[unquote(key.strip())] = unquote(value.strip())
+    return found
 
 
-def _headers(text: str) -> dict[str, str]:
-    """Read headers; without a value, what stands in a name's place may be one (a token that ends with ``=``)."""
-    pairs = _pairs(text)
-    if not all(value.strip("=") for value in pairs.values()):
+def headers(text: str) -> dict[str, str]:
+    """Read headers. Raises for a name without a value, which may be a secret (a token that ends with ``=``)."""
+    found = pairs(text)
+    if not all(value.strip("=") for value in found.values()):
         raise ValueError("write key1=value1,key2=value2")
-    return pairs
+    return found
 
 
-def _attribute(*names: str) -> Variable:
+def attribute(*names: str) -> Variable:
     """The first of `names` in ``OTEL_RESOURCE_ATTRIBUTES``."""
 
     def find(text: str) -> str | None:
-        pairs = _pairs(text)
-        return next((pairs[name] for name in names if pairs.get(name, "").strip()), None)
+        found = pairs(text)
+        return next((found[name] for name in names if found.get(name, "").strip()), None)
 
     return Variable("OTEL_RESOURCE_ATTRIBUTES", find)
 
 
-def _header_names(text: str) -> CorrelationConfig:
+def header_names(text: str) -> CorrelationConfig:
+    """Read the headers of correlation ids, separated by commas."""
     return CorrelationConfig(headers=[name.strip() for name in text.split(",") if name.strip()])
 
 
-def _otlp(
+def otlp(
     suffix: str, parse: Callable[[str], Any] = str, *, is_secret: bool = False
 ) -> tuple[Variable, Variable]:
     """The variable for traces, then the variable for all signals."""
@@ -154,30 +163,3 @@ def _otlp(
 
 #: Its path is the whole path of the receiver: the specification appends nothing to it.
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-
-VARIABLES: Mapping[str, tuple[Variable, ...]] = {
-    "service_name": (
-        Variable("OTEL_SERVICE_NAME"),
-        _attribute("service.name"),
-        Variable("SERVICE_NAME"),
-    ),
-    "service_version": (_attribute("service.version"), Variable("SERVICE_VERSION")),
-    "service_namespace": (_attribute("service.namespace"), Variable("SERVICE_NAMESPACE")),
-    "collector_url": (*_otlp("ENDPOINT"), Variable("COLLECTOR_URL")),
-    "collector_protocol": (*_otlp("PROTOCOL"), Variable("COLLECTOR_PROTOCOL")),
-    "headers": _otlp("HEADERS", _headers, is_secret=True),
-    "sampling_rate": (_SamplerVariable("OTEL_TRACES_SAMPLER"), Variable("SAMPLING_RATE", _number)),
-    "environment": (
-        _attribute("deployment.environment.name", "deployment.environment"),
-        Variable("ENVIRONMENT"),
-    ),
-    "resource_attributes": (Variable("OTEL_RESOURCE_ATTRIBUTES", _pairs),),
-    "correlation": (Variable("CORRELATION_HEADERS", _header_names),),
-    "export_timeout_s": _otlp("TIMEOUT", _number),
-    "max_queue_size": (Variable("OTEL_BSP_MAX_QUEUE_SIZE", _whole),),
-    "max_export_batch_size": (Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _whole),),
-    "schedule_delay_s": (Variable("OTEL_BSP_SCHEDULE_DELAY", _milliseconds),),
-    "disabled": (Variable("OTEL_SDK_DISABLED", _boolean),),
-    "exporter": (Variable("OTEL_TRACES_EXPORTER", _exporter),),
-    "spans": (Variable("OBS_CORE_SPANS", _spans),),
-}

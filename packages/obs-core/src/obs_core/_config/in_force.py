@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from obs_core._config.config import CorrelationConfig
+from obs_core._config.correlation import CorrelationConfig
 from obs_core._safety.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def settings_in_force() -> Settings | None:
 
 def correlation_in_force() -> CorrelationConfig:
     """Return the correlation settings of the current set-up, or the defaults."""
-    return _DEFAULT_CORRELATION if _settings is None else _settings.correlation
+    if _settings is None:
+        return _DEFAULT_CORRELATION
+    return _settings.correlation
 
 
 def redactor(extra: tuple[str, ...] = ()) -> Redactor:
@@ -43,7 +45,9 @@ def redactor(extra: tuple[str, ...] = ()) -> Redactor:
     Args:
         extra: Secret globs in addition to the built-in globs and those of the set-up.
     """
-    return _redactor(extra if _settings is None else (*_settings.redact, *extra))
+    if _settings is None:
+        return _redactor(extra)
+    return _redactor((*_settings.redact, *extra))
 
 
 @lru_cache(maxsize=16)

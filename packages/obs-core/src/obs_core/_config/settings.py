@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from obs_core._config import environment
-from obs_core._config.config import CHECKS, CorrelationConfig, TracingConfig, needs_service_name
+from obs_core._config.config import TracingConfig, needs_service_name
+from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import DEFAULT_URL, Endpoint, Protocol, parse_endpoint
-from obs_core._safety.redaction import REDACTED, Redactor
+from obs_core._config.environment import TRACES_ENDPOINT, Variable
+from obs_core._config.table import SETTINGS, Setting
+from obs_core._safety.redaction import Redactor
 from obs_core.exceptions import ConfigurationError
 
 DEFAULT = "default"
@@ -51,160 +53,116 @@ class Settings:
     @property
     def endpoint(self) -> Endpoint:
         """The collector's address in the exporters' form."""
-        is_whole = self.sources["collector_url"] == environment.TRACES_ENDPOINT
+        is_whole = self.sources["collector_url"] == TRACES_ENDPOINT
         return parse_endpoint(self.collector_url, self.collector_protocol, path_is_whole=is_whole)
 
     def describe(self) -> dict[str, tuple[object, str]]:
         """Return name → (value, source); header values and credentials are masked."""
         redactor = Redactor(self.redact)
-        shown: dict[str, tuple[object, str]] = {}
-        for name, source in self.sources.items():
-            value = getattr(self, name)
-            if name == "headers":
-                value = dict.fromkeys(value, REDACTED)
-            elif name == "collector_url":
-                value = redactor.url(value)
-            elif name == "resource_attributes":
-                value = redactor.value(name, value)
-            shown[name] = (value, source)
-        return shown
+        return {
+            name: (SETTINGS[name].masked(redactor, getattr(self, name)), source)
+            for name, source in self.sources.items()
+        }
 
 
-_DEFAULTS: Mapping[str, Any] = {
-    "service_name": "unknown_service",
-    "service_version": None,
-    "service_namespace": None,
-    "collector_url": DEFAULT_URL,
-    "collector_protocol": None,
-    "headers": {},
-    "sampling_rate": 1.0,
-    "environment": None,
-    "resource_attributes": {},
-    "correlation": CorrelationConfig(),
-    "export_timeout_s": 10.0,
-    "exit_timeout_s": 2.0,
-    "max_queue_size": 2048,
-    "max_export_batch_size": 512,
-    "schedule_delay_s": 5.0,
-    "spool_dir": None,
-    "spool_max_bytes": 64 << 20,
-    "spool_max_age_s": 86_400.0,
-    "redact": (),
-    "strict": False,
-    "disabled": False,
-    "exporter": "otlp",
-    "spans": "light",
-}
 _DEFAULT_URLS: Mapping[Protocol | None, str] = {
     None: DEFAULT_URL,
     "grpc": DEFAULT_URL,
     "http": "http://localhost:4318",
 }
-_CHECKS = {
-    **CHECKS,
-    "disabled": CHECKS["strict"],
-    "exporter": CHECKS["service_name"],
-    "spans": CHECKS["service_name"],
-}
+
+
+class Found(NamedTuple):
+    """A value, and its source: ``"argument"``, the name of a variable, or ``"default"``."""
+
+    value: Any
+    source: str
 
 
 class _Resolution:
-    """A pass over all settings; collects sources and the environment's problems."""
+    """A pass over all settings; collects values, sources and the environment's problems."""
 
     def __init__(self, config: TracingConfig, environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = environ
-        self.values: dict[str, Any] = {}
-        self.sources: dict[str, str] = {}
+        self.found: dict[str, Found] = {}
         self.problems: list[str] = []
 
-    def resolve(self, name: str) -> None:
+    def resolve(self, name: str, setting: Setting) -> None:
+        """Find the value of a setting: argument > variables in their order > default."""
         explicit = getattr(self._config, name, None)
-        if explicit is not None and not (name == "strict" and explicit is False):
-            self._take(name, explicit, ARGUMENT)
-            return
-        for variable in environment.VARIABLES.get(name, ()):
-            if self._take_from(name, variable):
-                return
-        self._take(name, _DEFAULTS[name], DEFAULT)
+        is_given = explicit is not getattr(TracingConfig, name, None)
+        if is_given:
+            self.found[name] = Found(explicit, ARGUMENT)
+        else:
+            self.found[name] = self._from_environment(name, setting)
 
-    def _take(self, name: str, value: object, source: str) -> None:
-        self.values[name], self.sources[name] = value, source
+    def _from_environment(self, name: str, setting: Setting) -> Found:
+        for variable in setting.variables:
+            value = self._read(name, setting, variable)
+            if value is not None:
+                return Found(value, variable.name)
+        return Found(setting.default, DEFAULT)
 
-    def _take_from(self, name: str, variable: environment.Variable) -> bool:
+    def _read(self, name: str, setting: Setting, variable: Variable) -> Any:
+        """Return the variable's value, or None when unset or wrong; a wrong one is noted."""
         try:
-            found = variable.read(self._environ)
-            if found is None:
-                return False
-            self._take(name, _CHECKS[name](variable.name, found), variable.name)
+            value = variable.read(self._environ)
+            return None if value is None else setting.check(variable.name, value)
         except ConfigurationError as wrong:
-            named = "" if variable.name in str(wrong) else f"{variable.name}: "
-            # one variable may be asked for several settings, but is one problem
-            if (problem := f"environment: {named}{wrong}; it is ignored") not in self.problems:
-                self.problems.append(problem)
-            return False
-        return True
+            self._note(variable, wrong)
+            return None
+
+    def _note(self, variable: Variable, wrong: ConfigurationError) -> None:
+        named = "" if variable.name in str(wrong) else f"{variable.name}: "
+        problem = f"environment: {named}{wrong}; it is ignored"
+        # a variable may be read for several settings, but is one problem
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def add_resource_attributes(self) -> None:
         """Merge the resource attributes of environment and code; for each name, code wins."""
-        if self.sources["resource_attributes"] == ARGUMENT:
-            given = self.values["resource_attributes"]
-            variable = environment.VARIABLES["resource_attributes"][0]
-            if self._take_from("resource_attributes", variable):
-                self._take(
-                    "resource_attributes",
-                    {**self.values["resource_attributes"], **given},
-                    f"{ARGUMENT}, {variable.name}",
-                )
+        name = "resource_attributes"
+        given, setting = self.found[name], SETTINGS[name]
+        if given.source != ARGUMENT:
+            return
+        for variable in setting.variables:
+            more = self._read(name, setting, variable)
+            if more is not None:
+                source = f"{ARGUMENT}, {variable.name}"
+                self.found[name] = Found({**more, **given.value}, source)
 
     def reconcile(self) -> None:
         """Resolve contradictions of the environment: the more explicit of two settings stands."""
-        values = self.values
-        if self.sources["collector_url"] == DEFAULT:
-            self._take("collector_url", _DEFAULT_URLS[values["collector_protocol"]], DEFAULT)
-        try:
-            parse_endpoint(values["collector_url"], values["collector_protocol"])
-        except ConfigurationError as wrong:
-            self._settle_endpoint(wrong)
-        if values["max_export_batch_size"] > values["max_queue_size"]:
-            self._lower_batch_size()
-        if self.sources["service_name"] == DEFAULT:
+        self._reconcile_endpoint()
+        self._reconcile_batch_size()
+        if self.found["service_name"].source == DEFAULT:
             self._miss_service_name()
 
-    def _settle_endpoint(self, wrong: ConfigurationError) -> None:
-        asked = ", ".join(
-            sorted(
-                {self.sources["collector_url"], self.sources["collector_protocol"]}
-                - {ARGUMENT, DEFAULT}
-            )
-        )
-        if self.sources["collector_protocol"] != ARGUMENT:
-            self._take("collector_protocol", None, DEFAULT)
-        if self.sources["collector_url"] != ARGUMENT and not self._endpoint_is_sound():
-            self._take("collector_url", _DEFAULT_URLS[self.values["collector_protocol"]], DEFAULT)
-        used = Redactor().url(self.values["collector_url"])
-        self.problems.append(
-            f"environment: {asked}: {wrong}; using {used} with the protocol {self._protocol()}"
-        )
-
-    def _endpoint_is_sound(self) -> bool:
-        try:
-            return bool(self._protocol())
-        except ConfigurationError:
-            return False
-
-    def _protocol(self) -> Protocol:
-        return parse_endpoint(
-            self.values["collector_url"], self.values["collector_protocol"]
-        ).protocol
-
-    def _lower_batch_size(self) -> None:
-        batch, queue = self.values["max_export_batch_size"], self.values["max_queue_size"]
-        if self.sources["max_export_batch_size"] != DEFAULT:
+    def _reconcile_endpoint(self) -> None:
+        url, protocol = self.found["collector_url"], self.found["collector_protocol"]
+        if url.source == DEFAULT:
+            url = Found(_DEFAULT_URLS[protocol.value], DEFAULT)
+        wrong = _contradiction(url, protocol)
+        if wrong is not None:
+            variables = {url.source, protocol.source} - {ARGUMENT, DEFAULT}
+            url, protocol = _agreeing(url, protocol)
+            used = Redactor().url(url.value)
             self.problems.append(
-                f"max_export_batch_size {batch} is larger than max_queue_size {queue}: lowered to it"
+                f"environment: {', '.join(sorted(variables))}: {wrong}; "
+                f"using {used} with the protocol {parse_endpoint(url.value, protocol.value).protocol}"
             )
-        self._take("max_export_batch_size", queue, DEFAULT)
+        self.found |= {"collector_url": url, "collector_protocol": protocol}
+
+    def _reconcile_batch_size(self) -> None:
+        batch, queue = self.found["max_export_batch_size"], self.found["max_queue_size"].value
+        if batch.value <= queue:
+            return
+        if batch.source != DEFAULT:
+            self.problems.append(
+                f"max_export_batch_size {batch.value} is larger than max_queue_size {queue}: lowered to it"
+            )
+        self.found["max_export_batch_size"] = Found(queue, DEFAULT)
 
     def _miss_service_name(self) -> None:
         message = (
@@ -215,6 +173,23 @@ class _Resolution:
         self.problems.append(f"{message}; spans go out as 'unknown_service'")
 
 
+def _contradiction(url: Found, protocol: Found) -> ConfigurationError | None:
+    try:
+        parse_endpoint(url.value, protocol.value)
+    except ConfigurationError as wrong:
+        return wrong
+    return None
+
+
+def _agreeing(url: Found, protocol: Found) -> tuple[Found, Found]:
+    """Return address and protocol that agree: an argument stands, a variable gives way to the default."""
+    if protocol.source != ARGUMENT:
+        protocol = Found(None, DEFAULT)
+    if url.source != ARGUMENT and _contradiction(url, protocol):
+        url = Found(_DEFAULT_URLS[protocol.value], DEFAULT)
+    return url, protocol
+
+
 def resolve(config: TracingConfig, environ: Mapping[str, str] | None = None) -> Settings:
     """Combine `config` with the environment (default: the environment of this process).
 
@@ -222,12 +197,13 @@ def resolve(config: TracingConfig, environ: Mapping[str, str] | None = None) -> 
         ConfigurationError: With ``strict=True``, the first error of the environment.
     """
     resolution = _Resolution(config, os.environ if environ is None else environ)
-    for name in _DEFAULTS:
-        resolution.resolve(name)
+    for name, setting in SETTINGS.items():
+        resolution.resolve(name, setting)
     resolution.add_resource_attributes()
     resolution.reconcile()
     if config.strict and resolution.problems:
         raise ConfigurationError(resolution.problems[0])
-    return Settings(
-        **resolution.values, sources=resolution.sources, problems=tuple(resolution.problems)
-    )
+    found, problems = resolution.found, tuple(resolution.problems)
+    values = {name: value for name, (value, _) in found.items()}
+    sources = {name: source for name, (_, source) in found.items()}
+    return Settings(**values, sources=sources, problems=problems)

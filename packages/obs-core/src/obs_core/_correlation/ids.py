@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from opentelemetry import baggage
 from opentelemetry.context import Context, attach, detach, get_current
 
-from obs_core._config.config import CorrelationConfig
+from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.in_force import correlation_in_force
 
 KEY = "correlation_id"
