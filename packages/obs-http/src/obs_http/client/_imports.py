@@ -1,4 +1,4 @@
-"""Call a function when a module is there: now, or after its first import."""
+"""Call a function with a module, at once or right after the first import of the module."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from obs_core.integration import call_contained
 
 
 def is_installed(name: str) -> bool:
-    """Whether the module `name` can be imported; imports nothing."""
+    """Whether the module `name` can be imported, without importing the module."""
     return name in sys.modules or find_spec(name) is not None
 
 
 def when_imported(name: str, function: Callable[[ModuleType], None]) -> Callable[[], None]:
-    """Call `function` with the module `name`, now if imported already, else right after its import.
+    """Call `function` with the module `name`, at once if imported, or else right after the import.
 
-    Importing the module here would cost those who never use it, and would break ``httpx2.alias_httpx()``, which
+    An import here would cost services that never use the module, and would break ``httpx2.alias_httpx()``, which
     must come before any import of httpx.
 
     Returns:
@@ -37,7 +37,7 @@ def when_imported(name: str, function: Callable[[ModuleType], None]) -> Callable
 
 
 class _Waiting(MetaPathFinder):
-    """Finds the module as the other finders do, with a loader that calls the function too."""
+    """A finder that delegates to the rest of ``sys.meta_path`` and extends the loader by a call of the function."""
 
     def __init__(self, name: str, function: Callable[[ModuleType], None]) -> None:
         self._name = name

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from obs_core import CorrelationConfig
-from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     InstrumentationHandle,
     instrument_once,
-    require,
     uninstrument,
-    warn_unsupported_version,
 )
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider
@@ -21,7 +18,7 @@ from opentelemetry.metrics import MeterProvider
 from obs_http.server._identity import Identify
 from obs_http.server._middleware import RequestTracingMiddleware
 from obs_http.server._options import ServerOptions
-from obs_http.server._patches import NAME, add_to, add_to_all
+from obs_http.server._patches import NAME, add_to, add_to_all, check_application
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -62,16 +59,7 @@ def instrument_fastapi(
         ConfigurationError: `app` is not a FastAPI or Starlette application, or an option is wrong.
         AlreadyConfiguredError: Already instrumented, with other options.
     """
-    require("starlette", package="obs-http")
-    from starlette.applications import Starlette
-
-    for library in ("starlette", "fastapi"):
-        warn_unsupported_version("obs-http", library)
-    if app is not None and not isinstance(app, Starlette):
-        raise ConfigurationError(
-            f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}; "
-            "without one, all are traced"
-        )
+    check_application(app)
     options = ServerOptions(
         service_name=service_name,
         correlation=correlation,

@@ -1,4 +1,4 @@
-"""The start of a request: the headers, the caller's context and the existing span are read, once, and a span opened."""
+"""The start of a request: read headers, caller's context and existing span once, and open a span."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Arrival:
     """A request as it arrives, read once.
 
     Attributes:
-        headers: The values of the headers that matter here, by lower-case name.
-        present: The SERVER span that other code has opened; None: ours is to be opened.
-        context: The context with the correlation id: the caller's, or that of `present`.
-        links: To the caller's span, if its trace is not continued.
+        headers: The values of the wanted headers, by lower-case name.
+        present: The SERVER span that FastAPI, Starlette or contrib has opened; None: no span yet.
+        context: The caller's context, or the context of `present`, with the correlation id.
+        links: Links to the caller's span, if the caller's trace is not continued.
     """
 
     __slots__ = ("context", "headers", "links", "present", "scope")

@@ -8,7 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, ref
 
-from obs_core.integration import Patches, instrument_once, uninstrument
+from obs_core.exceptions import ConfigurationError
+from obs_core.integration import (
+    Patches,
+    instrument_once,
+    require,
+    uninstrument,
+    warn_unsupported_version,
+)
 
 from obs_http.server._entry import (
     Guard,
@@ -29,6 +36,25 @@ NAME = "fastapi"
 _UNDO = "_obs_http_undo"
 _OURS = ("RequestTracingMiddleware", "request_tracing_middleware")
 Build = Callable[[Any], RequestTracingMiddleware]
+
+
+def check_application(app: object | None) -> None:
+    """Raise unless `app` is an application, or None and Starlette is installed; warn of untested versions.
+
+    Raises:
+        MissingDependencyError: Starlette is not installed.
+        ConfigurationError: `app` is not a FastAPI or Starlette application.
+    """
+    require("starlette", package="obs-http")
+    from starlette.applications import Starlette
+
+    for library in ("starlette", "fastapi"):
+        warn_unsupported_version("obs-http", library)
+    if not isinstance(app, Starlette | None):
+        raise ConfigurationError(
+            f"instrument_fastapi takes a FastAPI or Starlette application, not {app!r}; "
+            "without an application, all are traced"
+        )
 
 
 def add_to_all(build: Build) -> Callable[[], None]:
