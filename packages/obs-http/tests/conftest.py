@@ -46,19 +46,3 @@ def serve() -> Iterator[Callable[[Any], str]]:
     """A function that serves an application until the end of the test, and returns its base URL."""
     with ExitStack() as stack:
         yield lambda app: stack.enter_context(running(app))
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Any]:
-    """Wait until a condition holds, and return what it returned; fail at the deadline."""
-
-    def wait(condition: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not (found := condition()):
-            assert time.monotonic() < deadline, (
-                f"{condition} did not come true within {TIMEOUT_S:g} s"
-            )
-            time.sleep(0.01)
-        return found
-
-    return wait

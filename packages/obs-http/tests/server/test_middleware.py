@@ -13,7 +13,7 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, FastAPI, WebSocket
 from obs_core import CorrelationConfig, get_correlation_id
 from obs_core.exceptions import ConfigurationError
-from obs_core.testing import SpanRecorder
+from obs_core.testing import SpanRecorder, wait_until
 from obs_http import Identity, RequestTracingMiddleware, instrument_httpx, uninstrument_httpx
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
@@ -26,7 +26,6 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 Serve = Callable[[Any], str]
-Eventually = Callable[[Callable[[], Any]], Any]
 NATIVE_OFF: dict[str, Any] = (
     {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
 )
@@ -52,16 +51,14 @@ async def plain(request: Request) -> Response:
 
 
 @pytest.mark.promise("HTTP-04")
-def test_the_span_of_a_request_whole(
-    serve: Serve, spans: SpanRecorder, eventually: Eventually
-) -> None:
+def test_the_span_of_a_request_whole(serve: Serve, spans: SpanRecorder) -> None:
     """Name, kind, status and every attribute, in the stable conventions, with no other name beside them."""
     url = serve(traced([Route("/items/{item_id:int}", plain, methods=["GET"])]))
     answer = httpx.get(
         f"{url}/items/7?page=2&token=s3cret",
         headers={"X-Request-ID": "r-1", "User-Agent": "test/1"},
     )
-    (span,) = eventually(lambda: server_spans(spans))
+    (span,) = wait_until(lambda: server_spans(spans))
     assert answer.status_code == 200
     assert (span.name, span.kind, span.status.status_code) == (
         "GET /items/{item_id}",
@@ -88,7 +85,7 @@ def test_the_span_of_a_request_whole(
 @pytest.mark.promise("HTTP-04")
 @BOTH
 def test_the_route_is_the_whole_template(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """Below mounts and included routers the name has every prefix, as templates; unmatched paths share one name."""
     app, inner, router = FastAPI(**options), FastAPI(), APIRouter()
@@ -111,7 +108,7 @@ def test_the_route_is_the_whole_template(
     ):
         httpx.get(url + path)
     httpx.request("BREW", f"{url}/nowhere/3")
-    found = eventually(lambda: len(server_spans(spans)) == 6 and server_spans(spans))
+    found = wait_until(lambda: len(server_spans(spans)) == 6 and server_spans(spans))
     names = [span.name for span in found]
     assert names[:2] == ["GET /v1/{tenant}/orders/{order_id}", "GET /shops/{shop}/items/{item_id}"]
     assert names[2:4] == ["GET", "GET"]
@@ -131,7 +128,7 @@ def test_the_route_is_the_whole_template(
 
 @pytest.mark.promise("HTTP-04")
 def test_starlettes_mounts_and_files_have_templates(
-    tmp_path: Any, serve: Serve, spans: SpanRecorder, eventually: Eventually
+    tmp_path: Any, serve: Serve, spans: SpanRecorder
 ) -> None:
     """Bare Starlette does not say which route it took; the template is found all the same, and a wrong method's as well."""
     (tmp_path / "a.txt").write_text("a")
@@ -144,7 +141,7 @@ def test_starlettes_mounts_and_files_have_templates(
     httpx.get(f"{url}/shops/berlin/items/7")
     httpx.get(f"{url}/static/a.txt")
     httpx.post(f"{url}/only-get")
-    found = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
+    found = wait_until(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
     assert [span.name for span in found] == [
         "GET /shops/{shop}/items/{item_id}",
         "GET /static/{path}",
@@ -155,9 +152,7 @@ def test_starlettes_mounts_and_files_have_templates(
 
 @pytest.mark.promise("HTTP-04")
 @BOTH
-def test_only_5xx_is_an_error(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
-) -> None:
+def test_only_5xx_is_an_error(options: dict[str, Any], serve: Serve, spans: SpanRecorder) -> None:
     """404 and 422 leave the status unset; 503 makes it ERROR with the code as error.type."""
     app = FastAPI(**options)
 
@@ -169,7 +164,7 @@ def test_only_5xx_is_an_error(
     url = serve(app)
     for path in ("/404", "/not-a-number", "/503"):
         httpx.get(url + path)
-    found = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
+    found = wait_until(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
     said = [
         (
             span.attributes["http.response.status_code"],
@@ -188,7 +183,7 @@ def test_only_5xx_is_an_error(
 @pytest.mark.promise("HTTP-02", "HTTP-06")
 @BOTH
 def test_a_raising_handler_runs_once_and_is_recorded_once(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """One run, one exception event, ERROR, and the 500 that the client gets carries the correlation id."""
     runs: list[int] = []
@@ -201,7 +196,7 @@ def test_a_raising_handler_runs_once_and_is_recorded_once(
 
     app.add_middleware(RequestTracingMiddleware, service_name="shop")
     answer = httpx.get(f"{serve(app)}/fails", headers={"X-Correlation-ID": "c-1"})
-    (span,) = eventually(lambda: server_spans(spans))
+    (span,) = wait_until(lambda: server_spans(spans))
     assert (
         answer.status_code,
         answer.headers["X-Correlation-ID"],
@@ -240,7 +235,7 @@ def test_the_exception_comes_out_unchanged() -> None:
 @pytest.mark.promise("HTTP-02", "HTTP-04")
 @BOTH
 def test_what_is_raised_after_the_response_started_is_recorded(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """The status stays what the client was told; the exception makes the span an error, once."""
     app = FastAPI(**options)
@@ -256,7 +251,7 @@ def test_what_is_raised_after_the_response_started_is_recorded(
     app.add_middleware(RequestTracingMiddleware)
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{serve(app)}/stream")
-    (span,) = eventually(lambda: server_spans(spans))
+    (span,) = wait_until(lambda: server_spans(spans))
     assert span.attributes["http.response.status_code"] == 200
     assert span.status.status_code is StatusCode.ERROR
     # Starlette before 0.38 raises it in the group of its task group
@@ -340,7 +335,7 @@ def test_broken_telemetry_is_not_felt(
 @pytest.mark.promise("HTTP-03")
 @BOTH
 def test_a_streams_chunks_pass_as_they_come(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """The client has the first chunk while the handler still waits; the span lasts until the last one."""
     app, go_on = FastAPI(**options), asyncio.Event()
@@ -366,14 +361,12 @@ def test_a_streams_chunks_pass_as_they_come(
         assert not spans.named("GET /stream")
         httpx.post(f"{url}/go-on")
         assert b"".join(parts) == b"last"
-    eventually(lambda: spans.named("GET /stream"))
+    wait_until(lambda: spans.named("GET /stream"))
     assert spans.one("GET /stream").status.status_code is StatusCode.UNSET
 
 
 @pytest.mark.promise("HTTP-03")
-def test_background_tasks_run_on_after_the_span(
-    serve: Serve, spans: SpanRecorder, eventually: Eventually
-) -> None:
+def test_background_tasks_run_on_after_the_span(serve: Serve, spans: SpanRecorder) -> None:
     """The span ends with the response; the task's spans are its children, and what the task raises is recorded."""
     app = FastAPI(**NATIVE_OFF)
 
@@ -389,7 +382,7 @@ def test_background_tasks_run_on_after_the_span(
 
     app.add_middleware(RequestTracingMiddleware)
     assert httpx.get(f"{serve(app)}/orders").status_code == 200
-    eventually(lambda: len(spans) == 3)
+    wait_until(lambda: len(spans) == 3)
     spans.assert_tree(
         """
         GET /orders [SERVER] http.response.status_code=200
@@ -406,7 +399,7 @@ def test_background_tasks_run_on_after_the_span(
 @pytest.mark.promise("HTTP-03")
 @BOTH
 def test_a_client_that_vanishes_ends_the_span(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """The span of a stream nobody reads any more ends, and is no error of the server's."""
     app = FastAPI(**options)
@@ -425,7 +418,7 @@ def test_a_client_that_vanishes_ends_the_span(
     with socket.create_connection((url.host, url.port or 0), timeout=5) as client:
         client.sendall(b"GET /forever HTTP/1.1\r\nHost: shop\r\n\r\n")
         client.recv(1024)
-    eventually(lambda: spans.named("GET /forever"))
+    wait_until(lambda: spans.named("GET /forever"))
     span = spans.one("GET /forever")
     assert span.attributes is not None
     assert span.attributes["obs.disconnected"] is True
@@ -436,7 +429,7 @@ def test_a_client_that_vanishes_ends_the_span(
 @pytest.mark.promise("HTTP-03")
 @BOTH
 def test_a_websocket_session_is_one_span(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """One SERVER span from handshake to close, with the numbers of messages; spans in the handler are its children."""
     app = FastAPI(**options)
@@ -456,7 +449,7 @@ def test_a_websocket_session_is_one_span(
         for _ in range(3):
             client.send("hi")
             assert client.recv(timeout=10) == "hi! c-1"
-    eventually(lambda: spans.named("WS /rooms/{room}"))
+    wait_until(lambda: spans.named("WS /rooms/{room}"))
     span = spans.one("WS /rooms/{room}")
     assert span.attributes is not None
     assert (span.kind, span.status.status_code) == (SpanKind.SERVER, StatusCode.UNSET)
@@ -474,7 +467,7 @@ def test_a_websocket_session_is_one_span(
 
 @pytest.mark.promise("HTTP-03")
 def test_a_websocket_of_starlette_broken_off_by_the_client(
-    serve: Serve, spans: SpanRecorder, eventually: Eventually
+    serve: Serve, spans: SpanRecorder
 ) -> None:
     """A client that goes away is no error of the server's; a handler that raises is one."""
 
@@ -492,11 +485,11 @@ def test_a_websocket_of_starlette_broken_off_by_the_client(
     ).replace("http", "ws")
     with connect(f"{url}/listen") as client:
         client.send("one")
-    eventually(lambda: spans.named("WS /listen"))
+    wait_until(lambda: spans.named("WS /listen"))
     left = spans.one("WS /listen")
     with connect(f"{url}/fails"):
         pass
-    eventually(lambda: spans.named("WS /fails"))
+    wait_until(lambda: spans.named("WS /fails"))
     failed = spans.one("WS /fails")
     assert left.attributes is not None
     assert (left.status.status_code, left.attributes["obs.websocket.messages.received"]) == (
@@ -529,7 +522,7 @@ def test_lifespan_passes_through(spans: SpanRecorder) -> None:
 @pytest.mark.promise("HTTP-05")
 @BOTH
 def test_health_is_not_traced_by_default_but_healthy_items_are(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """Excluded paths match whole, and nothing that they cause is recorded: not FastAPI's spans, not one of their own."""
     app = FastAPI(**options)
@@ -544,7 +537,7 @@ def test_health_is_not_traced_by_default_but_healthy_items_are(
     url = serve(app)
     for path in ("/health", "/health/", "/healthy-items"):
         assert httpx.get(url + path, follow_redirects=True).status_code == 200
-    eventually(lambda: server_spans(spans))
+    wait_until(lambda: server_spans(spans))
     assert [span.name for span in server_spans(spans)] == ["GET /healthy-items"]
     assert len(spans.named("SELECT 1")) == 1
 
@@ -552,7 +545,7 @@ def test_health_is_not_traced_by_default_but_healthy_items_are(
 @pytest.mark.promise("HTTP-06")
 @BOTH
 def test_headers_are_captured_by_list_and_glob_and_secrets_masked(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """Arrays of strings; a pattern that takes everything still exports no secret."""
     app = FastAPI(**options)
@@ -576,7 +569,7 @@ def test_headers_are_captured_by_list_and_glob_and_secrets_masked(
         ("X-SSN", "1"),
     ]
     httpx.get(f"{serve(app)}/", headers=sent)
-    (span,) = eventually(lambda: server_spans(spans))
+    (span,) = wait_until(lambda: server_spans(spans))
     found = {
         name.removeprefix("http."): value
         for name, value in span.attributes.items()
@@ -592,9 +585,7 @@ def test_headers_are_captured_by_list_and_glob_and_secrets_masked(
 
 
 @pytest.mark.promise("HTTP-06")
-def test_response_headers_can_be_switched(
-    serve: Serve, spans: SpanRecorder, eventually: Eventually
-) -> None:
+def test_response_headers_can_be_switched(serve: Serve, spans: SpanRecorder) -> None:
     """Off: none of ours; traceresponse on demand; the application's own header wins."""
 
     async def own(request: Request) -> Response:
@@ -608,7 +599,7 @@ def test_response_headers_can_be_switched(
     assert not {"x-correlation-id", "x-service-name", "x-processing-time"} & set(silent.headers)
     told = httpx.get(serve(traced([Route("/", own)], traceresponse=True)))
     assert told.headers.get_list("X-Correlation-ID") == ["mine"]
-    last = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans)[-1].context)
+    last = wait_until(lambda: len(server_spans(spans)) == 3 and server_spans(spans)[-1].context)
     assert (
         told.headers["traceresponse"]
         == f"00-{last.trace_id:032x}-{last.span_id:016x}-{last.trace_flags:02x}"
@@ -692,7 +683,7 @@ def test_no_header_is_injected_through_the_correlation_id(
 @pytest.mark.promise("HTTP-03")
 @BOTH
 def test_a_websocket_that_is_refused_or_untrusted(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """Closed before it is accepted: 403, no error of the server's; a caller that is not trusted is linked here as well."""
     app = FastAPI(**options)
@@ -706,7 +697,7 @@ def test_a_websocket_that_is_refused_or_untrusted(
     sent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     with pytest.raises(InvalidStatus), connect(f"{url}/closed", additional_headers=sent):
         pass
-    (span,) = eventually(lambda: server_spans(spans))
+    (span,) = wait_until(lambda: server_spans(spans))
     assert (span.name, span.parent, span.status.status_code) == (
         "WS /closed",
         None,
@@ -717,16 +708,14 @@ def test_a_websocket_that_is_refused_or_untrusted(
 
 
 @pytest.mark.promise("HTTP-06")
-def test_legacy_attributes_are_opt_in(
-    serve: Serve, spans: SpanRecorder, eventually: Eventually
-) -> None:
+def test_legacy_attributes_are_opt_in(serve: Serve, spans: SpanRecorder) -> None:
     """The names of distributed-observability-tools 1.0 stand beside the new one, only where asked for."""
     httpx.get(
         serve(traced([Route("/", plain)], legacy_attributes=True)),
         headers={"X-Correlation-ID": "c-1"},
     )
     httpx.get(serve(traced([Route("/", plain)])), headers={"X-Correlation-ID": "c-1"})
-    old, new = eventually(lambda: len(server_spans(spans)) == 2 and server_spans(spans))
+    old, new = wait_until(lambda: len(server_spans(spans)) == 2 and server_spans(spans))
     assert (
         old.attributes["correlation.id"]
         == old.attributes["x-correlation-id"]
@@ -739,9 +728,7 @@ def test_legacy_attributes_are_opt_in(
 
 @pytest.mark.promise("HTTP-07")
 @BOTH
-def test_who_the_request_is_for(
-    options: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
-) -> None:
+def test_who_the_request_is_for(options: dict[str, Any], serve: Serve, spans: SpanRecorder) -> None:
     """The callable's answer is on the span and, where asked for, in the baggage that goes on to other services."""
     app = FastAPI(**options)
 
@@ -758,7 +745,7 @@ def test_who_the_request_is_for(
     carried = httpx.get(url, headers={"X-User": "u-1", "X-Tenant": "t-1"}).json()
     assert (carried["user.id"], carried["tenant.id"]) == ("u-1", "t-1")
     assert httpx.get(url).status_code == 200  # the callable raises KeyError
-    known, unknown = eventually(lambda: len(server_spans(spans)) == 2 and server_spans(spans))
+    known, unknown = wait_until(lambda: len(server_spans(spans)) == 2 and server_spans(spans))
     assert (known.attributes["user.id"], known.attributes["tenant.id"]) == ("u-1", "t-1")
     assert "user.id" not in unknown.attributes
 
@@ -790,7 +777,7 @@ FORGED = {"baggage": "user.id=admin,tenant.id=all,user.hash=0,other=1"}
 
 @pytest.mark.promise("HTTP-07")
 def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
-    serve: Serve, spans: SpanRecorder, eventually: Eventually
+    serve: Serve, spans: SpanRecorder
 ) -> None:
     """The edge reads it off the headers, the services behind it out of baggage; who does not ask for that has none."""
     instrument_httpx()
@@ -807,7 +794,7 @@ def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
             }
     finally:
         uninstrument_httpx()
-    eventually(lambda: len(server_spans(spans)) == 6)
+    wait_until(lambda: len(server_spans(spans)) == 6)
     assert [span.attributes["user.id"] for span in spans.named("GET /edge") if span.attributes] == [
         "u-1"
     ] * 3
@@ -831,7 +818,7 @@ def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
     ids=["identify", "identify and baggage", "identify raises", "untrusted"],
 )
 def test_a_strangers_baggage_names_nobody(
-    edge: dict[str, Any], serve: Serve, spans: SpanRecorder, eventually: Eventually
+    edge: dict[str, Any], serve: Serve, spans: SpanRecorder
 ) -> None:
     """An edge that says who a request is for, be it nobody, lets no caller say it, neither here nor further in."""
     instrument_httpx()
@@ -840,13 +827,13 @@ def test_a_strangers_baggage_names_nobody(
     finally:
         uninstrument_httpx()
     assert not {"user.id", "user.hash", "tenant.id"} & set(found)
-    for span in eventually(lambda: len(server_spans(spans)) == 2 and server_spans(spans)):
+    for span in wait_until(lambda: len(server_spans(spans)) == 2 and server_spans(spans)):
         assert not {"user.id", "user.hash", "tenant.id"} & set(span.attributes)
 
 
 @pytest.mark.promise("HTTP-07")
 def test_what_could_forge_a_log_line_is_no_identity_in_baggage_either(
-    serve: Serve, spans: SpanRecorder, eventually: Eventually
+    serve: Serve, spans: SpanRecorder
 ) -> None:
     """Line breaks and oversized ids are left out; what the headers say comes first."""
     options = {"identity_from_baggage": True, "identify": lambda headers: headers.get("x-user")}
@@ -854,7 +841,7 @@ def test_what_could_forge_a_log_line_is_no_identity_in_baggage_either(
     httpx.get(url, headers={"baggage": f"user.id=a%0D%0Ab,tenant.id={'t' * 257}"})
     httpx.get(url, headers={"baggage": "user.id=u-2", "x-user": "u-1"})
     httpx.get(url, headers={"baggage": "user.id=u-2,tenant.id=t-2"})
-    found = eventually(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
+    found = wait_until(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
     in_order = sorted(found, key=lambda span: span.start_time)
     said = [(span.attributes.get("user.id"), span.attributes.get("tenant.id")) for span in in_order]
     assert said == [(None, None), ("u-1", None), ("u-2", "t-2")]
