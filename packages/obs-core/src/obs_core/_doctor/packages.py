@@ -29,10 +29,11 @@ def _canonical(name: str) -> str:
 
 def _contrib() -> list[metadata.EntryPoint]:
     found = metadata.entry_points(group=_CONTRIB)
-    return sorted(
-        (e for e in found if e.dist and _canonical(e.dist.name).startswith("opentelemetry-")),
-        key=lambda e: e.name,
-    )
+    return sorted(filter(_is_contribs, found), key=lambda entry: entry.name)
+
+
+def _is_contribs(entry: metadata.EntryPoint) -> bool:
+    return entry.dist is not None and _canonical(entry.dist.name).startswith("opentelemetry-")
 
 
 def instrumentations() -> Iterator[str]:
@@ -45,8 +46,11 @@ def instrumentations() -> Iterator[str]:
 
 
 def _line(entry: metadata.EntryPoint, is_active: bool) -> str:
-    source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown package"
-    return f"{entry.name}: {source}, {'active' if is_active else 'installed'}"
+    source = "unknown package"
+    if entry.dist:
+        source = f"{entry.dist.name} {entry.dist.version}"
+    state = "active" if is_active else "installed"
+    return f"{entry.name}: {source}, {state}"
 
 
 def double_instrumentations() -> Iterator[str]:
@@ -59,19 +63,18 @@ def double_instrumentations() -> Iterator[str]:
     }
     for entry in _contrib():
         package = ours.get(_OUR_NAMES.get(entry.name, entry.name))
-        if (
-            package
-            and entry.dist
-            and contrib_is_active(entry.value)
-            and not _builds_on(package, entry.dist.name)
-        ):
-            remedy = f"uninstall {entry.dist.name}, or set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={entry.name}"
-            yield f"{entry.name} is instrumented twice, by {package} and by {entry.dist.name}: {remedy}"
+        if not package or not entry.dist or not contrib_is_active(entry.value):
+            continue
+        other = entry.dist.name
+        if not _builds_on(package, other):
+            remedy = f"uninstall {other}, or set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={entry.name}"
+            yield f"{entry.name} is instrumented twice, by {package} and by {other}: {remedy}"
 
 
 def _builds_on(package: str, other: str) -> bool:
-    lines = metadata.requires(package) or []
-    return any(_canonical(Requirement(line).name) == _canonical(other) for line in lines)
+    requirements = map(Requirement, metadata.requires(package) or [])
+    names = {_canonical(requirement.name) for requirement in requirements}
+    return _canonical(other) in names
 
 
 def unmet_requirements() -> Iterator[str]:
@@ -80,10 +83,10 @@ def unmet_requirements() -> Iterator[str]:
     OpenTelemetry's packages pin each other with ``==``; pip lets a user upgrade a single package.
     """
     for found in _telemetry_packages():
-        name = _canonical(found.name)
-        yield from (
-            text for line in found.requires or () if (text := _unmet(name, found.version, line))
-        )
+        for line in found.requires or ():
+            problem = _unmet(f"{_canonical(found.name)} {found.version}", line)
+            if problem is not None:
+                yield problem
 
 
 def untested_libraries() -> Iterator[str]:
@@ -93,22 +96,25 @@ def untested_libraries() -> Iterator[str]:
 
 
 def _telemetry_packages() -> list[metadata.Distribution]:
-    named = [found for found in metadata.distributions() if found.name]
-    ours = (
-        found for found in named if _canonical(found.name).startswith(("opentelemetry-", "obs-"))
-    )
-    return sorted(ours, key=lambda found: found.name)
+    found = filter(_is_telemetry, metadata.distributions())
+    return sorted(found, key=lambda distribution: distribution.name)
 
 
-def _unmet(name: str, version: str, line: str) -> str | None:
+def _is_telemetry(distribution: metadata.Distribution) -> bool:
+    # a broken installation has no name
+    name = _canonical(distribution.name or "")
+    return name.startswith(("opentelemetry-", "obs-"))
+
+
+def _unmet(package: str, line: str) -> str | None:
     requirement = Requirement(line)
     if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
         return None
+    needed = f"{requirement.name}{requirement.specifier}"
     try:
         installed = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
-        return f"{name} {version} needs {requirement.name}{requirement.specifier}, which is not installed"
+        return f"{package} needs {needed}, which is not installed"
     if requirement.specifier.contains(installed, prereleases=True):
         return None
-    fix = f"pip install '{requirement.name}{requirement.specifier}'"
-    return f"{name} {version} needs {requirement.name}{requirement.specifier}, but {installed} is installed: {fix}"
+    return f"{package} needs {needed}, but {installed} is installed: pip install '{needed}'"

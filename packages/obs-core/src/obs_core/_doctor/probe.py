@@ -19,7 +19,7 @@ from obs_core._safety.redaction import Redactor
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """How the collector answered; `text` is for people."""
+    """The answer of the collector; `text` is a line for the report."""
 
     taken: bool
     text: str
@@ -39,9 +39,8 @@ def probe(settings: Settings, timeout_s: float) -> ProbeResult:
         why = mask(f"{type(error).__name__}: {error}")
         return ProbeResult(False, f"the exporter for {shown} cannot be built: {why}")
     if taken:
-        return ProbeResult(
-            True, f"{shown} took a request in {(time.monotonic() - began) * 1000:.0f} ms"
-        )
+        took_ms = (time.monotonic() - began) * 1000
+        return ProbeResult(True, f"{shown} took a request in {took_ms:.0f} ms")
     other: Protocol = "http" if protocol == "grpc" else "grpc"
     if _answers(settings, other, timeout_s):
         reason = f"it speaks {other}: set collector_protocol={other!r}"
@@ -69,9 +68,12 @@ class _Attempt:
         Raises:
             ValueError: The settings contradict each other.
         """
+        settings = replace(self._settings, export_timeout_s=timeout_s)
         # half a second more, so that the exporter's own reason arrives
-        self._send(replace(self._settings, export_timeout_s=timeout_s), timeout_s + 0.5)
-        return self._taken, next(iter(self._reasons), f"no answer within {timeout_s:g} s")
+        self._send(settings, timeout_s + 0.5)
+        if self._reasons:
+            return self._taken, self._reasons[0]
+        return self._taken, f"no answer within {timeout_s:g} s"
 
     def _send(self, settings: Settings, timeout_s: float) -> None:
         exporter = build_exporter(settings)
