@@ -88,32 +88,26 @@ def path(name: str, value: object) -> Path:
 
 def make_writable(name: str, directory: Path) -> None:
     """Make the directory, private to this user, if missing; raise when this process cannot write to the directory."""
+    shown = str(directory)
     if os.name != "posix":
-        raise error(
-            name,
-            str(directory),
-            "it needs POSIX file locks, which this system does not have: leave it out",
-        )
+        fix = "it needs POSIX file locks, which this system does not have: leave it out"
+        raise error(name, shown, fix)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as wrong:
-        raise error(
-            name, str(directory), f"it cannot be made ({wrong}): give a local directory"
-        ) from None
+        fix = f"it cannot be made ({wrong}): give a local directory"
+        raise error(name, shown, fix) from None
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise error(
-            name,
-            str(directory),
-            "this process may not write there: give a local directory that it owns",
-        )
+        fix = "this process may not write there: give a local directory that it owns"
+        raise error(name, shown, fix)
 
 
 def protocol(name: str, value: object) -> Protocol:
     """``grpc`` or ``http`` (``http/protobuf`` is the same)."""
-    known = _PROTOCOLS.get(value.strip().lower()) if isinstance(value, str) else None
-    if known is None:
+    written = value.strip().lower() if isinstance(value, str) else ""
+    if written not in _PROTOCOLS:
         raise error(name, value, "use 'grpc' or 'http' (OTLP over HTTP with protobuf)")
-    return known
+    return _PROTOCOLS[written]
 
 
 def header_names(name: str, value: object) -> tuple[str, ...]:
@@ -146,7 +140,7 @@ def _strings(name: str, value: object, fix: str) -> tuple[str, ...]:
 
 
 def headers(name: str, value: object) -> dict[str, str]:
-    """Headers of the export; values stay out of the messages, and names that are none: they may hold a value."""
+    """Headers of the export. Messages show no value, and no malformed name, which may hold a value."""
     if not isinstance(value, Mapping):
         raise ConfigurationError(
             f"{name} is not valid: give a mapping, for instance {{'x-key': '…'}}"
@@ -169,7 +163,7 @@ def attributes(name: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise error(name, value, "give a mapping, for instance {'team': 'payments'}")
     for key, content in value.items():
-        if not isinstance(key, str) or not key or exportable(key) != key:
+        if not _is_name(key):
             raise error(name, key, "give each attribute a name: a string that is not empty")
         if not _is_attribute_value(content):
             raise error(
@@ -178,22 +172,21 @@ def attributes(name: str, value: object) -> dict[str, Any]:
     return dict(value)
 
 
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and key != "" and exportable(key) == key
+
+
 def _is_attribute_value(value: object) -> bool:
-    if _is_scalar(value):
-        return True
-    return (
-        isinstance(value, (list, tuple))
-        and len({type(item) for item in value}) <= 1
-        and all(map(_is_scalar, value))
-    )
+    if isinstance(value, (list, tuple)):
+        is_uniform = len(set(map(type, value))) <= 1
+        return is_uniform and all(map(_is_scalar, value))
+    return _is_scalar(value)
 
 
 def _is_scalar(value: object) -> bool:
-    return (
-        exportable(value) == value
-        if isinstance(value, str)
-        else isinstance(value, (bool, int, float))
-    )
+    if isinstance(value, str):
+        return exportable(value) == value
+    return isinstance(value, (bool, int, float))
 
 
 def instance(cls: type[T]) -> Callable[[str, object], T]:
