@@ -86,11 +86,10 @@ class _Driven:
 
 def trace_async_generator(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
     """Wrap an async generator function."""
-    start = span_starter(spec)
+    begin = _generator_starter(spec)
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        span = start(args, kwargs)
-        counted = spec.generator_span(span) if span is not None else _NoSpan()
+        counted = begin(args, kwargs)
         try:
             steps = _AsyncSteps(function(*args, **kwargs), counted.context.run_async)
             item = await steps.first()
@@ -112,6 +111,20 @@ def trace_async_generator(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
             counted.end()
 
     return wrapper
+
+
+def _generator_starter(
+    spec: SpanSpec,
+) -> Callable[[tuple[Any, ...], dict[str, Any]], GeneratorSpan | _NoSpan]:
+    start = span_starter(spec)
+
+    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> GeneratorSpan | _NoSpan:
+        span = start(args, kwargs)
+        if span is None:
+            return _NoSpan()
+        return spec.generator_span(span)
+
+    return begin
 
 
 class _AsyncSteps:

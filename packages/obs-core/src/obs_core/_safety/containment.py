@@ -57,10 +57,10 @@ def warn_once(key: str, message: str) -> None:
 def call_contained(
     what: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
 ) -> R | None:
-    """Call `function`; log an Exception as a failure of `what`, and return None for it.
+    """Call `function`; log an Exception as a failure of `what` and return None.
 
-    For hooks, serializers and other code of the user that runs for telemetry. BaseExceptions that are
-    no Exception (KeyboardInterrupt, SystemExit, Celery's time limits) pass through.
+    For hooks, serializers and other code of the user that telemetry runs. KeyboardInterrupt, SystemExit and Celery's time
+    limits are not Exceptions, and pass through.
     """
     try:
         return function(*args, **kwargs)
