@@ -16,7 +16,7 @@ from obs_core import trace_llm
 from obs_core.testing import SpanRecorder
 from openai.lib.streaming.responses import ResponseStream
 
-from .test_llm import ANTHROPIC, CONTENT, MESSAGES, STREAMED, WHOLE, one, said
+from .test_trace_llm import ANTHROPIC, CONTENT, MESSAGES, STREAMED, WHOLE, one, said
 
 USAGE_LAST = {"include_usage": True}
 CHAT: dict[str, Any] = {"model": "gpt-4o-mini", "messages": MESSAGES}
