@@ -70,7 +70,9 @@ def typing(session: nox.Session) -> None:
     for package in PACKAGES:
         session.run("mypy", str(package.folder / "src"))
     session.run("mypy", "noxfile.py", "scripts")
-    session.run("pytest", "-q", "packages/obs-core/tests/test_trace_function.py", "-k", "static_types")
+    session.run(
+        "pytest", "-q", "packages/obs-core/tests/test_trace_function.py", "-k", "static_types"
+    )
     for package in PACKAGES:
         session.run(
             "pyright", "--verifytypes", package.import_name, "--ignoreexternal", silent=True
