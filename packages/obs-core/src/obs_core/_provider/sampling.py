@@ -35,7 +35,8 @@ class SwitchableSampler(Sampler):
 
     @inner.setter
     def inner(self, inner: Sampler) -> None:
-        self._inner, self.bound = inner, _ratio_bound(inner)
+        self._inner: Sampler = inner
+        self.bound: int | None = _ratio_bound(inner)
 
     def samples(self, bound: int, trace_id: int, parent: SpanContext | None) -> bool:
         """Return the answer of a sampler with a `bound`, without asking."""

@@ -46,12 +46,12 @@ class SpansInForce:
     __slots__ = ("is_light", "reason")
 
     def __init__(self, reason: str | None) -> None:
-        self.reason = reason
+        self.reason: str | None = reason
         self.choose("light")
 
     def choose(self, kind: str) -> None:
         """Make ``light`` or ``sdk`` spans."""
-        self.is_light = kind == "light" and self.reason is None
+        self.is_light: bool = kind == "light" and self.reason is None
 
     def give_up(self, reason: str) -> None:
         """Make the SDK's spans, whatever is chosen."""
@@ -210,15 +210,15 @@ class LightProvider(TracerProvider):
 
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
-        self.spans = SpansInForce(unknown_layout())
+        self.spans: SpansInForce = SpansInForce(unknown_layout())
 
     def get_tracer(self, *args: Any, **options: Any) -> trace.Tracer:
         """Return the SDK's tracer for this scope, made light."""
         tracer = super().get_tracer(*args, **options)
         if type(tracer) is Tracer and self._is_known(tracer):
             # a wrapper would hide what the SDK keeps up to date in its own (resource, configuration)
-            tracer.__class__ = LightTracer
             vars(tracer)["_spans"] = self.spans
+            tracer.__class__ = LightTracer
         return tracer
 
     def _is_known(self, tracer: Tracer) -> bool:

@@ -14,6 +14,7 @@ from obs_core._spans.light import LightSpan
 _TRACER = {
     *("sampler", "resource", "span_processor", "id_generator", "instrumentation_info"),
     *("_span_limits", "_instrumentation_scope", "_tracer_config", "_tracer_metrics"),
+    "_spans",  # set by another thread that makes the very same tracer light
 }
 
 
