@@ -1,4 +1,4 @@
-"""A daemon thread for calls that may hang: run there, awaited with a timeout."""
+"""A daemon thread for calls that may hang; callers wait with a timeout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Job:
 
 
 class _Line:
-    """Jobs for one thread, which waits for them."""
+    """The jobs of a thread, which waits for jobs."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job | None] = deque()

@@ -87,7 +87,7 @@ class Pipeline(SynchronousMultiSpanProcessor):
 
 
 def _having(hook: str, processors: tuple[SpanProcessor, ...]) -> tuple[SpanProcessor, ...]:
-    """Return the processors whose class has its own `hook`; the SDK's does nothing."""
+    """Return the processors whose class defines `hook`; the SDK's hook does nothing."""
     idle = getattr(SpanProcessor, hook, None)
     return tuple(
         processor for processor in processors if getattr(type(processor), hook, idle) is not idle

@@ -1,4 +1,4 @@
-"""The sampler of a set-up, replaceable while tracers keep it."""
+"""The sampler of a set-up, replaceable behind the tracers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SwitchableSampler(Sampler):
 
     Attributes:
         bound: Traces whose low 64 bits are below are sampled, where the sampler in force decides by ratio and parent alone;
-            None for any other sampler.
+            otherwise None.
     """
 
     def __init__(self, inner: Sampler) -> None:
@@ -63,7 +63,7 @@ class SwitchableSampler(Sampler):
 
 
 def _ratio_bound(sampler: Sampler) -> int | None:
-    """Return the bound of ``ParentBased(TraceIdRatioBased(rate))``; None for any other sampler."""
+    """Return the bound of ``ParentBased(TraceIdRatioBased(rate))``, otherwise None."""
     root = getattr(sampler, "_root", None)
     if type(sampler) is not ParentBased or type(root) is not TraceIdRatioBased:
         return None

@@ -54,7 +54,7 @@ class SpansInForce:
         self.is_light: bool = kind == "light" and self.reason is None
 
     def give_up(self, reason: str) -> None:
-        """Make the SDK's spans, whatever is chosen."""
+        """Make the SDK's spans from now on."""
         self.is_light, self.reason = False, reason
 
 
@@ -163,7 +163,7 @@ class LightTracer(Tracer):
         attributes: Attributes,
         links: Sequence[Link],
     ) -> tuple[SpanContext, Attributes]:
-        """Return the new span's ids, and its attributes, or None if the span does not record."""
+        """Return the new span's ids and attributes; without attributes, the span does not record."""
         trace_id = self.id_generator.generate_trace_id() if parent is None else parent.trace_id
         sampler = self.sampler
         if type(sampler) is SwitchableSampler and sampler.bound is not None:
@@ -175,21 +175,27 @@ class LightTracer(Tracer):
             is_recording = is_sampled or result.decision is Decision.RECORD_ONLY
             attributes, state = result.attributes, result.trace_state
         own = self._ids(parent, trace_id, is_sampled, state)
-        return own, (attributes or _NONE) if is_recording else None
+        if not is_recording:
+            return own, None
+        return own, attributes or _NONE
 
     def _ids(
         self, parent: SpanContext | None, trace_id: int, is_sampled: bool, state: TraceState | None
     ) -> SpanContext:
-        ids = self.id_generator
-        flags = _SAMPLED if is_sampled else 0
-        if _KNOWS_RANDOM_IDS:
-            is_random = ids.is_trace_id_random() if parent is None else parent.trace_flags & _RANDOM
-            flags |= _RANDOM if is_random else 0
-        return SpanContext(trace_id, ids.generate_span_id(), False, _FLAGS[flags], state)
+        flags = _FLAGS[_SAMPLED * is_sampled | _RANDOM * self._is_random(parent)]
+        return SpanContext(trace_id, self.id_generator.generate_span_id(), False, flags, state)
+
+    def _is_random(self, parent: SpanContext | None) -> bool:
+        """Whether the trace id is random, as far as the SDK in use can tell."""
+        if not _KNOWS_RANDOM_IDS:
+            return False
+        if parent is None:
+            return bool(self.id_generator.is_trace_id_random())
+        return parent.trace_flags & _RANDOM == _RANDOM
 
 
 def _context_of(span: object) -> SpanContext | None:
-    """Return the ids of the span above, or None if there is no valid one."""
+    """Return the ids of the span above, if valid."""
     if type(span) is LightSpan:
         found: SpanContext | None = span._context
     elif isinstance(span, Span):
@@ -198,7 +204,9 @@ def _context_of(span: object) -> SpanContext | None:
         return None
     if found is not None and not isinstance(found, SpanContext):
         raise TypeError("parent_span_context must be a SpanContext or None.")
-    return found if found is not None and found[5] else None
+    if found is None or not found[5]:
+        return None
+    return found
 
 
 class LightProvider(TracerProvider):

@@ -15,18 +15,18 @@ from obs_core._spans.tracer import SPAN_KEY
 
 
 def context_with(span: Span, context: Context | None = None) -> Context:
-    """Return `context` (default: the current context) with `span` as its current span."""
+    """Return `context` (default: the current context) with `span` as the current span."""
     return Context({**(get_current() if context is None else context), SPAN_KEY: span})
 
 
 class CurrentSpan(ContextDecorator):
-    """Starts a span at the entry of a block, or of each call of a function that it decorates, and ends the span at the exit.
+    """Starts a span at the entry of a block, or of each call of a decorated function, and ends the span at the exit.
 
-    Does what `opentelemetry.trace.use_span` does.
+    Behaves as `opentelemetry.trace.use_span`.
 
     Args:
         tracer: Starts the span.
-        start: The arguments of its `start_span`; the last two say whether an exception is recorded, and sets the status.
+        start: The arguments of `start_span`; the last two say whether an exception is recorded, and sets the status.
         ends: End the span at the exit.
     """
 

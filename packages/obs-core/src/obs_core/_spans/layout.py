@@ -20,7 +20,7 @@ _TRACER = {
 
 @lru_cache(maxsize=1)
 def unknown_layout() -> str | None:
-    """Return why the spans cannot be light with the SDK in use, or None if they can.
+    """Return why spans cannot be light with the SDK in use; None if spans can.
 
     A span of the SDK must have no attribute that a light span lacks: a later SDK may add behaviour that is not known here.
     """

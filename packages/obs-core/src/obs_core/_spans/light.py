@@ -62,7 +62,7 @@ class SpanOrigin:
         return self
 
     def holds_plain(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether the SDK would keep all `attributes` as they are."""
+        """Whether the SDK would keep all `attributes` unchanged."""
         for key, value in attributes.items():
             if type(key) is not str or type(value) not in _PLAIN:
                 return False
@@ -83,7 +83,7 @@ class SpanOrigin:
 
 
 class _Shared:
-    """A private attribute of the SDK's span that is the origin's, until it is set on a span."""
+    """A private attribute of the SDK's span, with the origin's value until set on a span."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -93,18 +93,19 @@ class _Shared:
 
 
 class _Lock:
-    """The lock of a span, made when it is first asked for."""
+    """The lock of a span, made at the first use."""
 
     def __get__(self, span: LightSpan | None, owner: type) -> Any:
         return self if span is None else span.__dict__.setdefault("_lock", threading.RLock())
 
 
 class LightSpan(Span):
-    """A span whose attributes are a plain dict; whatever is rarely used is made when used, as in the SDK's span.
+    """A span whose attributes are a plain dict; events, links and the lock are made at the first use.
 
-    Without locks where a span starts, is described by attributes and ends, so these are safe in signal handlers and
-    finalizers. An attribute that is set while another thread ends the span is either exported or lost; the dict of an ended
-    span never changes. Processors are given the span itself at its end, in place of a copy.
+    No lock is taken where a span starts, is given plain attributes and ends: safe in signal handlers and finalizers. An
+    attribute that is set while another thread ends the span is either exported or lost; the dict of an ended span never
+    changes. At the end, processors are given this span, not a copy. Threads that set attributes at the very same moment
+    may exceed the limit by an attribute each.
     """
 
     __slots__ = (
@@ -204,7 +205,7 @@ class LightSpan(Span):
                     self._attributes = dict(bounded._dict)
 
     def _take_cleaned(self, attributes: Mapping[str, Any]) -> None:
-        """Start with what the SDK's container makes of `attributes`."""
+        """Start with `attributes` as cleaned by the SDK's container."""
         bounded = self._origin.container(MappingProxyType(attributes))
         self._attributes = dict(bounded._dict)
         if bounded.dropped:

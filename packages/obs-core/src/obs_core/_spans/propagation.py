@@ -44,7 +44,7 @@ _looked_at: tuple[object, Parts | None] = (None, None)
 def inject(
     carrier: Any, context: Context | None = None, setter: Setter[Any] = default_setter
 ) -> None:
-    """Do what `opentelemetry.propagate.inject` does, faster where the global propagator is the default (W3C)."""
+    """Inject as `opentelemetry.propagate.inject` does, faster where the global propagator is the default (W3C)."""
     parts = _w3c()
     if parts is None:
         propagate.inject(carrier, context, setter)
@@ -71,7 +71,7 @@ def _inject_ids(ids: SpanContext, carrier: Any, setter: Setter[Any]) -> None:
 
 
 def _plain_baggage(entries: object) -> str | None:
-    """Return the header of `entries` that need no encoding and reach no limit; None for any other."""
+    """Return the header of `entries` that need no encoding and reach no limit; otherwise None."""
     if not isinstance(entries, dict) or len(entries) > _MAX_MEMBERS:
         return None
     for key, value in entries.items():
@@ -88,7 +88,7 @@ def _is_unreserved(text: object) -> bool:
 def extract(
     carrier: Any, context: Context | None = None, getter: Getter[Any] = default_getter
 ) -> Context:
-    """Do what `opentelemetry.propagate.extract` does, faster where the global propagator is the default (W3C)."""
+    """Extract as `opentelemetry.propagate.extract` does, faster where the global propagator is the default (W3C)."""
     parts = _w3c()
     if parts is None:
         return propagate.extract(carrier, context, getter)
@@ -109,7 +109,7 @@ def extract(
 
 
 def _plain_ids(carrier: Any, getter: Getter[Any]) -> SpanContext | None:
-    """Return the ids of an ordinary ``traceparent`` without ``tracestate``; None for anything else."""
+    """Return the ids of an ordinary ``traceparent`` without ``tracestate``; otherwise None."""
     header = getter.get(carrier, "traceparent")
     if not header or not _is_short_text(header):
         return None
@@ -127,7 +127,7 @@ def _is_short_text(header: Any) -> bool:
 
 
 def _w3c() -> Parts | None:
-    """Return the propagators of trace context and baggage, if these are the global ones and no other."""
+    """Return the propagators of trace context and baggage, if these two are the global propagator."""
     global _looked_at
     found = propagate.get_global_textmap()
     known, parts = _looked_at
