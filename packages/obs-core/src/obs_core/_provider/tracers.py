@@ -25,7 +25,8 @@ from obs_core._provider.sampling import SwitchableSampler
 from obs_core._provider.unsampled import unsampled_below
 from obs_core._spans.current import CurrentSpan
 from obs_core._spans.layout import unknown_layout, unknown_tracer
-from obs_core._spans.light import LightSpan, SpanOrigin, new_span
+from obs_core._spans.light import LightSpan, new_span
+from obs_core._spans.origin import SpanOrigin
 from obs_core._spans.tracer import SPAN_KEY
 
 _SAMPLED, _RANDOM, _MAX_SPAN_ID = 1, 2, (1 << 64) - 1
@@ -182,8 +183,9 @@ class LightTracer(Tracer):
     def _ids(
         self, parent: SpanContext | None, trace_id: int, is_sampled: bool, state: TraceState | None
     ) -> SpanContext:
-        flags = _FLAGS[_SAMPLED * is_sampled | _RANDOM * self._is_random(parent)]
-        return SpanContext(trace_id, self.id_generator.generate_span_id(), False, flags, state)
+        bits = _SAMPLED * is_sampled | _RANDOM * self._is_random(parent)
+        span_id = self.id_generator.generate_span_id()
+        return SpanContext(trace_id, span_id, False, _FLAGS[bits], state)
 
     def _is_random(self, parent: SpanContext | None) -> bool:
         """Whether the trace id is random, as far as the SDK in use can tell."""

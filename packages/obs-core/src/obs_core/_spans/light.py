@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
@@ -10,76 +9,22 @@ from types import MappingProxyType
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import (
     Event,
     EventBase,
     ReadableSpan,
     Span,
-    SpanLimits,
     SpanProcessor,
     logger,
 )
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes
 
+from obs_core._spans.origin import PLAIN, SpanOrigin
+
 _CALLS_ON_ENDING = hasattr(SpanProcessor, "_on_ending")
 _CLEANS_MAPPINGS = hasattr(BoundedAttributes, "_set_items")
-#: Types whose values are kept as they are; a subclass may do anything, and is left to the SDK.
-_PLAIN = frozenset({str, bool, int, float})
-
-
-class SpanOrigin:
-    """The parts that all spans of a tracer share.
-
-    Attributes:
-        room: How many attributes a span may have.
-        length: How long a text may be.
-        is_short: Whether `length` limits anything.
-    """
-
-    def __init__(
-        self,
-        resource: Resource,
-        scope: InstrumentationScope,
-        info: InstrumentationInfo,
-        limits: SpanLimits,
-        processor: SpanProcessor,
-    ) -> None:
-        self.resource = resource
-        self.scope = scope
-        self.info = info
-        self.limits = limits
-        self.processor = processor
-        count, length = limits.max_span_attributes, limits.max_span_attribute_length
-        self.room = sys.maxsize if count is None else count
-        self.length = sys.maxsize if length is None else length
-        self.is_short = length is not None
-
-    def __deepcopy__(self, memo: object) -> SpanOrigin:
-        return self
-
-    def holds_plain(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether the SDK would keep all `attributes` unchanged."""
-        for key, value in attributes.items():
-            if type(key) is not str or type(value) not in _PLAIN:
-                return False
-        return "" not in attributes and not (self.is_short and self._has_long(attributes))
-
-    def container(self, attributes: Attributes = None) -> BoundedAttributes:
-        """Return the SDK's container of attributes, with the limits of a span."""
-        limits = self.limits
-        return BoundedAttributes(
-            limits.max_span_attributes,
-            attributes,
-            immutable=False,
-            max_value_len=limits.max_span_attribute_length,
-        )
-
-    def _has_long(self, attributes: Mapping[str, Any]) -> bool:
-        return any(type(v) is str and len(v) > self.length for v in attributes.values())
 
 
 class _Shared:
@@ -162,7 +107,7 @@ class LightSpan(Span):
         if self._end_time is not None:
             logger.warning("Setting attribute on ended span.")
         elif (
-            (type(value) in _PLAIN)
+            (type(value) in PLAIN)
             and type(key) is str
             and key
             and len(attributes) < origin.room
