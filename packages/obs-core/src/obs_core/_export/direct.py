@@ -78,9 +78,11 @@ def direct_grpc(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExpo
 
 def _makes_stubs(exporter: type[SpanExporter]) -> bool:
     """Whether some method calls ``self._stub(…)``."""
-    methods = [method for base in exporter.__mro__ for method in vars(base).values()]
-    names = [method.__code__.co_names for method in methods if isinstance(method, FunctionType)]
-    return any({"_stub", "_client"} <= set(found) for found in names)
+    return any(
+        isinstance(method, FunctionType) and {"_stub", "_client"} <= set(method.__code__.co_names)
+        for base in exporter.__mro__
+        for method in vars(base).values()
+    )
 
 
 def _bytes_stub(channel: Any) -> Any:

@@ -20,7 +20,7 @@ from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
 from obs_core._export.sender import BuildExporter, Sender
 from obs_core._export.stats import ExportStats
-from obs_core._export.worker import ExportWorker
+from obs_core._export.worker import ExportWorker, State
 from obs_core._safety.fork import fork_watch
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class BatchExportProcessor(SpanProcessor):
         self._forked_at_ns = time.time_ns()
         self._backdated.clear()
         before, self._worker = self._worker, self._new_worker()
-        self._worker.is_stopping = before.is_stopping
+        if before.is_stopping:
+            self._worker.state = State.STOPPING
         # kept alive, since closing a connection that the parent still uses may speak on it
         before.disown()
         self._inherited.append(before)

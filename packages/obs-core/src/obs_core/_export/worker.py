@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
@@ -28,6 +28,22 @@ MAX_ATTEMPTS = 3
 _CLOSE_RESERVE_S = 0.2
 
 
+class State(Enum):
+    """The life of a worker, in this order; `DISOWNED` may follow any, in a forked child.
+
+    Attributes:
+        RUNNING: Spans are queued and exported.
+        STOPPING: No further span is queued; the queued spans are exported.
+        ABANDONED: The time to stop is over, and what is left in the queue is counted.
+        DISOWNED: Queue, connection, files and counts are another process's.
+    """
+
+    RUNNING = 1
+    STOPPING = 2
+    ABANDONED = 3
+    DISOWNED = 4
+
+
 class _Flush:
     __slots__ = ("is_done", "succeeded")
 
@@ -45,7 +61,7 @@ class ExportWorker:
 
     Attributes:
         counts: Counts the end of each span.
-        is_stopping: No further span is queued.
+        state: See `State`.
     """
 
     def __init__(
@@ -58,7 +74,7 @@ class ExportWorker:
         takes_encoded: bool,
     ) -> None:
         self.counts = Counts()
-        self.is_stopping = False
+        self.state = State.RUNNING
         self._sender = sender
         self._outage = outage
         self._options = options
@@ -71,8 +87,6 @@ class ExportWorker:
         self._flushes: deque[_Flush] = deque()
         self._wake = Signal()
         self._attempts = 0
-        self._abandoned = False
-        self._disowned = False
         self._has_thread = False
         self._start_lock = threading.Lock()
         self._is_finished = False
@@ -84,6 +98,11 @@ class ExportWorker:
 
         size = self._options.max_export_batch_size
         return Replay(self._spool, self.counts, size, self._offer_again)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further span is queued."""
+        return self.state in (State.STOPPING, State.ABANDONED)
 
     @property
     def queued(self) -> int:
@@ -105,7 +124,7 @@ class ExportWorker:
             self._start()
         if len(self._queue) >= self._options.max_export_batch_size and not self._outage.is_down:
             self._wake.send()
-        if self._abandoned:
+        if self.state is State.ABANDONED:
             self._abandon()
 
     def _start(self) -> None:
@@ -124,12 +143,10 @@ class ExportWorker:
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         self._period_ends = time.monotonic() + self._options.schedule_delay_s
-        while not self._is_over():
+        while self.state is State.RUNNING:
             self._wake.wait(self._time_to_next_turn())
-            if self._is_over():
-                break
-            self._serve_flushes() if self._flushes else self._take_turn()
-        if self._disowned:
+            self._serve()
+        if self.state is State.DISOWNED:
             # only a greenlet gets here, since it survives a fork; it may not end, as `threading` has forgotten it there
             threading.Event().wait()
         self._export_pending()
@@ -138,8 +155,13 @@ class ExportWorker:
         self._queue.close()
         self._is_finished = True
 
-    def _is_over(self) -> bool:
-        return self.is_stopping or self._disowned
+    def _serve(self) -> None:
+        if self.state is not State.RUNNING:
+            return
+        if self._flushes:
+            self._serve_flushes()
+        else:
+            self._take_turn()
 
     def _serve_flushes(self) -> None:
         while self._flushes:
@@ -150,8 +172,10 @@ class ExportWorker:
     def _time_to_next_turn(self) -> float:
         if self._is_batch_due():
             return 0.0
-        replay_at = math.inf if self._replay is None else self._replay.due_at
-        return max(0.0, min(self._period_ends, replay_at) - time.monotonic())
+        next_turn = self._period_ends
+        if self._replay is not None:
+            next_turn = min(next_turn, self._replay.due_at)
+        return max(0.0, next_turn - time.monotonic())
 
     def _is_batch_due(self) -> bool:
         size = self._options.max_export_batch_size
@@ -177,7 +201,7 @@ class ExportWorker:
 
     def _export_pending(self) -> bool:
         """Export batch after batch until the queue is empty; False at the first batch that is not taken."""
-        while self._queue and not self._abandoned:
+        while self._queue and self.state is not State.ABANDONED:
             if not self._export_batch():
                 return False
         return not self._queue
@@ -186,7 +210,7 @@ class ExportWorker:
         size = min(len(self._queue), self._options.max_export_batch_size)
         taken = self._sender.offer(self._queue.head(size))
         self._due -= size
-        self._attempts = 0 if taken else self._attempts + 1
+        self._attempts += 1
         if taken or self._attempts >= MAX_ATTEMPTS:
             self._attempts = 0
             self._queue.take_out(size, exported=taken)
@@ -220,7 +244,7 @@ class ExportWorker:
         if self.is_stopping:
             return
         deadline = time.monotonic() + timeout_s
-        self.is_stopping = True
+        self.state = State.STOPPING
         self._wake.send()
         if not self._has_thread:
             self._sender.close_elsewhere(deadline)
@@ -235,11 +259,11 @@ class ExportWorker:
             self._outage.report_exit(stats)
 
     def _abandon(self) -> None:
-        self._abandoned = True
+        self.state = State.ABANDONED
         self._queue.abandon()
 
     def disown(self) -> None:
         """Stop without a word: the queue, the connection, the spool's files and the counts are another process's."""
-        self._disowned = True
+        self.state = State.DISOWNED
         self._queue.disown()
         self._wake.send()

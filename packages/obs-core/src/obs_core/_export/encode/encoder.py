@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -15,6 +15,8 @@ from obs_core._export.encode.spans import SpanEncoder
 from obs_core._export.encode.wire import FIELD, delimited, varint
 
 _MAX_GROUPS = 1024
+#: Of a resource and a scope.
+Ids: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +59,7 @@ class Encoder:
 
     def __init__(self, encode: Callable[[ReadableSpan], bytes] | None = None) -> None:
         self._encode = encode or SpanEncoder().encode
-        self._groups: dict[tuple[int, int], tuple[_Origin, Group]] = {}
+        self._groups: dict[Ids, tuple[_Origin, Group]] = {}
 
     def request(self, batch: Iterable[ReadableSpan | EncodedSpan]) -> bytes:
         """Return the ExportTraceServiceRequest of `batch`.
@@ -67,7 +69,7 @@ class Encoder:
         """
         request = _Request()
         # a batch keeps its resources and scopes alive, so that their ids are theirs
-        places: dict[tuple[int, int], list[bytes]] = {}
+        places: dict[Ids, list[bytes]] = {}
         encode = self._encode
         for span in batch:
             if isinstance(span, EncodedSpan):
