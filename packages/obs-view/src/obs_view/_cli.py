@@ -1,4 +1,4 @@
-"""The command ``obs-view``: what each subcommand does."""
+"""The command ``obs-view`` and the subcommands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from obs_view._text import plural
 
 
 class Document(NamedTuple):
-    """What an OTLP-JSON document holds."""
+    """The spans and log records of an OTLP-JSON document."""
 
     spans: Parsed
     logs: Parsed
@@ -113,7 +113,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _read(file: Path) -> list[Document]:
-    """Read OTLP-JSON, spans and logs: one document a line, or else one in all; say what cannot be read."""
+    """Read OTLP-JSON, spans and logs: a document a line, or a single document; report unreadable parts."""
     content = file.read_bytes()
     lines = content.strip().splitlines()
     one_a_line = all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)

@@ -1,4 +1,4 @@
-"""One condition of the search as a test of a trace, on the bytes as they came."""
+"""A condition of the search as a test of a trace, on the received bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def condition(term: Term) -> Test:
     """Return the test of a term.
 
     Raises:
-        QueryError: The term compares what cannot be compared.
+        QueryError: The values of the term cannot be compared.
     """
     test = _test(term)
     if term.negated:
@@ -51,10 +51,10 @@ def _test(term: Term) -> Test:
 
 
 def attribute_test(term: Term) -> BytesTest:
-    """Return the test of a record's bytes that a term with a key stands for.
+    """Return the test of a record's bytes for a term with a key.
 
     Raises:
-        QueryError: The term compares with what is no number.
+        QueryError: The term compares with a value that is no number.
     """
     if term.operator in OPERATORS:
         return _compared_attribute(term.key, OPERATORS[term.operator], number(term))
@@ -62,16 +62,26 @@ def attribute_test(term: Term) -> BytesTest:
 
 
 def _compared(term: Term, value: Callable[[StoredTrace], float]) -> Test:
-    bound = nanoseconds(term.value) if term.key == "duration" else number(term)
+    bound = _bound(term)
     compare = OPERATORS.get(term.operator, float.__eq__)
-    return lambda entry: compare(float(value(entry)), float(bound)) is True
+
+    def fits(entry: StoredTrace) -> bool:
+        return compare(float(value(entry)), bound) is True
+
+    return fits
+
+
+def _bound(term: Term) -> float:
+    if term.key == "duration":
+        return float(nanoseconds(term.value))
+    return number(term)
 
 
 def number(term: Term) -> float:
     """Return the number that a term compares with.
 
     Raises:
-        QueryError: It is none.
+        QueryError: The value is no number.
     """
     try:
         return float(term.value)
@@ -145,7 +155,7 @@ def _prefix(key: str) -> bytes:
 
 
 def _decoded(value: bytes) -> float | None:
-    """Return the number of an encoded AnyValue: an integer, a double, or text that is one."""
+    """Return the number of an encoded AnyValue: an integer, a double, or text of a number."""
     try:
         decoded = AnyValue.FromString(value)
         return float(getattr(decoded, decoded.WhichOneof("value") or "string_value"))

@@ -1,4 +1,4 @@
-"""Printing to a console: its characters, its width, and lines that it can show."""
+"""Printing to a console: characters, width, and lines that the console can show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 class Glyphs(NamedTuple):
-    """What a tree is drawn with."""
+    """The characters of a drawn tree."""
 
     pipe: str
     blank: str
@@ -30,7 +30,7 @@ ASCII = Glyphs("|  ", "   ", "|- ", "`- ", "=", "-", "x ", "-> ", " - ", "~")
 
 
 def print_line(text: str) -> None:
-    """Print a line of text to standard output, as `render_trace` prints its lines."""
+    """Print a line of text to standard output, in the style of `render_trace`."""
     print_text(Text(text + "\n", style="dim"), standard_output())
 
 

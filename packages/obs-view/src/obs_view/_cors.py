@@ -15,7 +15,7 @@ _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s?#]+")
 
 
 class OriginError(ValueError):
-    """An allowed origin is none; the message says how to write it."""
+    """An allowed origin is not valid; the message says how to write an origin."""
 
 
 class Cors:
@@ -25,7 +25,7 @@ class Cors:
         """Wrap `app`; `origins` as ``http://localhost:3000``, with ``*`` for any characters.
 
         Raises:
-            OriginError: One of `origins` is no origin.
+            OriginError: An origin is not valid.
         """
         self.app = app
         self.origins = [checked_origin(origin) for origin in origins]
@@ -55,7 +55,7 @@ def checked_origin(origin: str) -> str:
     """Return `origin` in lower case.
 
     Raises:
-        OriginError: It is none.
+        OriginError: `origin` is not valid.
     """
     lower = origin.lower()
     if not _ORIGIN.fullmatch(lower):

@@ -1,4 +1,4 @@
-"""The critical path: what a trace waited for, moment by moment."""
+"""The critical path: the spans for which a trace waited, moment by moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Segments = dict[str, list[tuple[int, int]]]
 
 
 def critical_path(trace: Trace) -> Segments:
-    """Return for each span on the critical path of `trace` when it was on it: (start, end) in nanoseconds since the epoch.
+    """Return for each span on the critical path of `trace` the periods on the path: (start, end) in ns since the epoch.
 
     Backwards from the end of the root: at each moment the path is in the child that ended last before it, or else in the
     span itself. A child that outlives its parent, as a task does its publisher, counts up to its own end.
@@ -31,7 +31,7 @@ def critical_path(trace: Trace) -> Segments:
 
 
 def _ends(trace: Trace) -> dict[str, int]:
-    """Return when each span ends, its descendants included."""
+    """Return the end of each span with all descendants."""
     ends = {row.span.span_id: row.span.start_time + row.span.duration for row in trace.rows}
     for row in reversed(trace.rows):
         parent = row.span.parent_id

@@ -33,17 +33,17 @@ Saved = tuple[bytes, bytes, bytes, bytes, bytes]
 
 
 class DatabaseError(OSError):
-    """The file cannot be used; the message says why and what to do."""
+    """The file cannot be used; the message says why, and the fix."""
 
 
 class Database:
-    """The spans of one store in a file, used by one process at a time; to be used under the store's lock."""
+    """The spans of a store in a file, used by a single process at a time; to be used under the store's lock."""
 
     def __init__(self, path: str) -> None:
         """Open or make the SQLite file at `path`.
 
         Raises:
-            DatabaseError: It is in use by another process, is no SQLite file, or cannot be written.
+            DatabaseError: The file is in use by another process, is no SQLite file, or cannot be written.
         """
         self._failed = False
         try:
@@ -53,7 +53,7 @@ class Database:
             raise DatabaseError(f"cannot use {path} as database ({error}): {fix}") from error
 
     def load(self, max_age_s: float) -> Iterator[ExportTraceServiceRequest]:
-        """Drop what came longer than `max_age_s` seconds ago, and yield the rest."""
+        """Drop spans received more than `max_age_s` seconds ago, and yield the rest."""
         for resource, scope, spans in self._load("obs_view_spans", "span, rowid", max_age_s):
             request = ExportTraceServiceRequest()
             group = request.resource_spans.add(resource=resource)
@@ -62,7 +62,7 @@ class Database:
             yield request
 
     def load_logs(self, max_age_s: float) -> Iterator[ExportLogsServiceRequest]:
-        """Drop the log records that came longer than `max_age_s` seconds ago, and yield the rest."""
+        """Drop log records received more than `max_age_s` seconds ago, and yield the rest."""
         for resource, scope, records in self._load("obs_view_logs", "record, number", max_age_s):
             request = ExportLogsServiceRequest()
             group = request.resource_logs.add(resource=resource)
@@ -103,9 +103,13 @@ class Database:
         self._run(_FORGET_LOGS, [(count,)])
 
     def save(self, spans: Iterable[Saved]) -> None:
-        """Keep (trace id, span id, resource, scope, span); a span that is there already is replaced."""
+        """Keep (trace id, span id, resource, scope, span); a span with the same ids is replaced."""
         now = time.time()
-        self._run(_SAVE, [(trace_id, span_id, now, *rest) for trace_id, span_id, *rest in spans])
+        rows: list[tuple[object, ...]] = [
+            (trace_id, span_id, now, resource, scope, span)
+            for trace_id, span_id, resource, scope, span in spans
+        ]
+        self._run(_SAVE, rows)
 
     def forget(self, spans: Iterable[tuple[bytes, bytes]]) -> None:
         """Remove spans by trace id and span id."""

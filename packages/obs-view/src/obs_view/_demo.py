@@ -1,4 +1,4 @@
-"""``obs-view demo``: the three example services, which lie beside this file, with the page on them."""
+"""``obs-view demo``: the three example services, installed beside this file, and the page with the traces."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _NEEDED = (
 
 
 class DemoUnavailableError(OSError):
-    """The demo's parts are not installed; the message says which, and what to do."""
+    """Parts of the demo are not installed; the message says which, and the fix."""
 
 
 def run_demo(options: argparse.Namespace) -> None:
-    """Become the demo's process, so that signals and the exit status are its own.
+    """Replace this process by the demo's: signals and exit status are the demo's.
 
     Raises:
         DemoUnavailableError: A part is not installed.

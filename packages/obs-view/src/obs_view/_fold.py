@@ -1,4 +1,4 @@
-"""Folding of one-span traces that are alike, as a poller makes them: ``42 x SELECT ctl_systems``."""
+"""Folding of equal traces of a single span, for instance a poller's: ``42 x SELECT ctl_systems``."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ class _Fold:
 
     def add(self, trace: Trace) -> None:
         length = trace.duration
-        self.least = min(self.least, length) if self.count else length
+        if self.count == 0:
+            self.least = length
+        self.least = min(self.least, length)
         self.most = max(self.most, length)
         self.count += 1
 
 
 class Folder:
-    """Passes traces on, and counts those of one span that did not fail once the first of their kind was passed on.
+    """Passes traces on, but of equal single-span traces without an error only the first, and counts the rest.
 
     A kind's count is passed on as a line with the first trace after `fold_s` seconds (default 10), and at the end.
     """
@@ -66,6 +68,6 @@ class Folder:
 
 def _line(key: _Key, fold: _Fold) -> str:
     service, name = map(clean, key)
-    least, most = duration(fold.least), duration(fold.most)
-    length = most if least == most else f"{least} to {most}"
+    lengths = dict.fromkeys((duration(fold.least), duration(fold.most)))
+    length = " to ".join(lengths)
     return f"{fold.count} \N{MULTIPLICATION SIGN} {name} · {service} · {length}"

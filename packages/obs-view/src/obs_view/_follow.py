@@ -1,4 +1,4 @@
-"""Recognises finished traces: a trace never says so itself."""
+"""Recognises finished traces, by the time without new spans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLL_S, _REMEMBERED, _MOST_DOUBLED = 0.1, 10_000, 6
 
 
 class Finished(NamedTuple):
-    """A finished trace; `before` is how many spans it had when it was yielded before, 0 the first time."""
+    """A finished trace; `before` is the number of spans when the trace was yielded before, 0 the first time."""
 
     trace: Trace
     before: int
@@ -30,10 +30,10 @@ class _Yielded(NamedTuple):
 class Follower:
     """Watches a store for finished traces; to be used by one thread.
 
-    A trace is finished when its root and all parents have come and nothing new for `quiet_s` (default 1 s); one with parts
-    missing after `incomplete_quiet_s` (default 6 s, more than the SDK's batches wait). Spans that come later, as those of a
-    task that was tried again, finish it once more, each time after twice as long a quiet time: a trace that grows for
-    minutes is yielded again when it has ended, not with every span.
+    A complete trace (root and all parents received) is finished after `quiet_s` without new spans (default 1 s); an
+    incomplete trace after `incomplete_quiet_s` (default 6 s, longer than the SDK's batches wait). Later spans, for instance
+    of a retried task, finish the trace once more, each time after twice the quiet time: a trace that grows for minutes is
+    yielded again at the end, not with every span.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Follower:
         self._yielded: OrderedDict[str, _Yielded] = OrderedDict()
 
     def follow(self, stop: Event) -> Iterator[Finished]:
-        """Yield each trace as it finishes, blocking in between; when `stop` is set, what is left as it stands, and end."""
+        """Yield each finished trace, blocking in between; when `stop` is set, yield the remaining traces and end."""
         while not stop.is_set():
             self._look()
             yield from self._due(time.monotonic())
@@ -59,8 +59,11 @@ class Follower:
             self._waiting[trace_id] = (seen + self._quiet_time(trace_id), seen)
 
     def _quiet_time(self, trace_id: str) -> float:
-        times = self._yielded[trace_id].times if trace_id in self._yielded else 0
-        return self._incomplete_quiet_s * 2 ** (times - 1) if times else self._quiet_s
+        yielded = self._yielded.get(trace_id)
+        if yielded is None:
+            return self._quiet_s
+        doubled: int = 2 ** (yielded.times - 1)
+        return self._incomplete_quiet_s * doubled
 
     def _due(self, now: float) -> Iterator[Finished]:
         for trace_id, (due, seen) in list(self._waiting.items()):

@@ -16,7 +16,7 @@ _SERVICE = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
 def start_server(store: Store, host: str, port: int) -> tuple[grpc.Server, int]:
-    """Start a gRPC server for traces and logs on `host` and `port` (0: any free one); return it and its port.
+    """Start a gRPC server for traces and logs on `host` and `port` (0: any free port); return the server and the port.
 
     Metrics are accepted and thrown away, as over HTTP.
 

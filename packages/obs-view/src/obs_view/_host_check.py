@@ -1,4 +1,4 @@
-"""Middleware before every route: refuses foreign host names, and sets the headers that keep the page to itself."""
+"""Middleware before every route: refuses foreign host names, and sets the headers that isolate the page."""
 
 from __future__ import annotations
 

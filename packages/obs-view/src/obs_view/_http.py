@@ -1,4 +1,4 @@
-"""The OTLP/HTTP end: what it accepts, and how it says no."""
+"""The OTLP/HTTP endpoint: accepted requests, and the answers to rejected requests."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from obs_view._store import Store
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 _INVALID_ARGUMENT, _RESOURCE_EXHAUSTED = 3, 8
+_CODES = {413: _RESOURCE_EXHAUSTED}
 
 
 def otlp_routes(store: Store) -> list[Route]:
     """Return the routes that OTLP exporters post to.
 
-    Metrics are accepted and thrown away, so that a service which sends all three signals here sees no errors.
+    Metrics are accepted and dropped: a service that sends all three signals sees no errors.
     """
     return [
         Route("/v1/traces", _export(store, SPANS), methods=["POST"]),
@@ -38,13 +39,17 @@ def _export(store: Store, signal: Signal) -> Callable[[Request], Awaitable[Respo
             body = await _body(request)
             result = await run_in_threadpool(_accept, store, body, content_type, signal)
         except BadRequestError as error:
-            answered = JSON if content_type == JSON else PROTOBUF
-            code = _RESOURCE_EXHAUSTED if error.status == 413 else _INVALID_ARGUMENT
-            message = status_message(code, str(error), answered)
-            return Response(message, error.status, media_type=answered)
+            return _refused(error, content_type)
         return Response(result, media_type=content_type)
 
     return export
+
+
+def _refused(error: BadRequestError, content_type: str) -> Response:
+    answered = JSON if content_type == JSON else PROTOBUF
+    code = _CODES.get(error.status, _INVALID_ARGUMENT)
+    message = status_message(code, str(error), answered)
+    return Response(message, error.status, media_type=answered)
 
 
 async def _metrics(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Finding log records, on the bytes as they came; those that are returned are decoded."""
+"""Search of log records, on the received bytes; only found records are decoded."""
 
 from __future__ import annotations
 

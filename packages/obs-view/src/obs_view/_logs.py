@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class StoredLog(NamedTuple):
-    """A log record's bytes, and what searches need of it; `time` is nanoseconds since the epoch."""
+    """A log record's bytes, and the fields that searches need; `time` is nanoseconds since the epoch."""
 
     raw: bytes
     origin: Origin
@@ -47,7 +47,7 @@ class LogBook:
         database: Database | None,
         changed: threading.Condition,
     ) -> None:
-        """Keep at most `max_logs`, none longer than `max_age_s` seconds; `changed` is the store's lock."""
+        """Keep at most `max_logs`, for at most `max_age_s` seconds; `changed` is the store's lock."""
         self.max_logs: int = max_logs
         self.max_age_s: float = max_age_s
         self.sequence: int = 0
@@ -62,7 +62,7 @@ class LogBook:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of log records."""
         return len(self._logs)
 
     def add(self, request: ExportLogsServiceRequest) -> None:
@@ -138,7 +138,7 @@ class LogBook:
             return sum(len(self._by_trace.get(trace_id, ())) for trace_id in trace_ids)
 
     def read(self, function: Callable[[Iterable[StoredLog]], _T]) -> _T:
-        """Return what `function` makes of the records, the latest to come last; it is called under the lock."""
+        """Call `function` under the lock with the records, latest last; return the result."""
         with self._changed:
             self._evict()
             return function(self._logs)

@@ -1,4 +1,4 @@
-"""Spans, events, links and the trace that they form, as the terminal and the page show them."""
+"""Spans, events, links and traces, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAX_GUIDES = 32
 
 
 class Event(NamedTuple):
-    """Something that happened during a span; `time` is nanoseconds since the epoch."""
+    """An event of a span; `time` is nanoseconds since the epoch."""
 
     name: str
     time: int
@@ -18,7 +18,7 @@ class Event(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A pointer from one span to another, often in another trace; ids are lower-case hex."""
+    """A pointer from a span to a second span, often of a different trace; ids are lower-case hex."""
 
     trace_id: str
     span_id: str
@@ -26,7 +26,7 @@ class Link(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A span as it arrived; ids are lower-case hex, `parent_id` is empty for a root, times are nanoseconds since the epoch."""
+    """A received span; ids are lower-case hex, `parent_id` is empty for a root, times are nanoseconds since the epoch."""
 
     name: str
     service: str
@@ -56,11 +56,13 @@ class Span(NamedTuple):
 
     @property
     def attempt(self) -> int:
-        """Which attempt this is, from 1: ``celery.retries`` or ``http.request.resend_count`` plus one."""
+        """The number of the attempt, from 1: ``celery.retries`` or ``http.request.resend_count`` plus one."""
         retries = self.attributes.get("celery.retries")
         if retries is None:
             retries = self.attributes.get("http.request.resend_count")
-        return retries + 1 if isinstance(retries, int) else 1
+        if not isinstance(retries, int):
+            return 1
+        return retries + 1
 
     @property
     def exceptions(self) -> list[tuple[str, str]]:
@@ -76,7 +78,7 @@ class Span(NamedTuple):
 
 
 class Log(NamedTuple):
-    """A log record; `severity` is OpenTelemetry's number, from 1 (TRACE) to 24 (FATAL), 0 where none was given."""
+    """A log record; `severity` is OpenTelemetry's number, from 1 (TRACE) to 24 (FATAL), 0 if not given."""
 
     time: int
     severity: int
@@ -91,7 +93,7 @@ class Log(NamedTuple):
 class Row(NamedTuple):
     """A span's place in the tree; `depth` is 0 for a root.
 
-    `guides` tells for each of the innermost levels, 32 at most, whether its branch ends there.
+    `guides` tells for each of the innermost levels, 32 at most, whether the branch ends at this row.
     """
 
     span: Span
@@ -101,10 +103,10 @@ class Row(NamedTuple):
 
 
 class Trace:
-    """All spans of one trace that have come so far; immutable, usable from any thread."""
+    """All spans of a trace received until now; immutable, usable from any thread."""
 
     def __init__(self, spans: Iterable[Span], logs: Iterable[Log] = ()) -> None:
-        """Take the `spans` (at least one) of one trace, in any order, and its `logs`."""
+        """Take the `spans` of a trace (at least one), in any order, and the `logs`."""
         self.logs: tuple[Log, ...] = tuple(logs)
         self.spans: tuple[Span, ...] = tuple(
             sorted(
@@ -124,7 +126,7 @@ class Trace:
 
     @cached_property
     def logs_by_span(self) -> dict[str, list[Log]]:
-        """The log records by the id of the span in which they were written."""
+        """The log records by span id."""
         found: dict[str, list[Log]] = {}
         for log in self.logs:
             found.setdefault(log.span_id, []).append(log)
@@ -132,12 +134,12 @@ class Trace:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """The spans in the order of the tree, siblings by start time. Every span is there once, also orphans and cycles."""
+        """The spans in the order of the tree, siblings by start time. Each span once, also orphans and cycles."""
         return tuple(_rows(self.spans, self.by_id))
 
     @property
     def root(self) -> Span:
-        """The span without a parent, or else the first one whose parent is missing."""
+        """The span without a parent, or else the first span whose parent is missing."""
         return next((row.span for row in self.rows if not row.span.parent_id), self.rows[0].span)
 
     @cached_property
@@ -162,30 +164,31 @@ class Trace:
 
     @property
     def errors(self) -> int:
-        """How many spans failed."""
+        """The number of failed spans."""
         return sum(span.failed for span in self.spans)
 
     @cached_property
     def correlation_ids(self) -> tuple[str, ...]:
-        """The values of ``correlation_id``; more than one means that it was replaced on the way."""
-        values = (row.span.attributes.get("correlation_id") for row in self.rows)
-        return tuple(dict.fromkeys(str(value) for value in values if value))
+        """The values of ``correlation_id``; several if the id was replaced on the way."""
+        found = [row.span.attributes.get("correlation_id") for row in self.rows]
+        texts = [str(value) for value in found if value]
+        return tuple(dict.fromkeys(texts))
 
     @property
     def missing_parents(self) -> int:
-        """How many spans name a parent that has not come."""
+        """The number of spans whose parent has not been received."""
         return sum(bool(span.parent_id) and span.parent_id not in self.by_id for span in self.spans)
 
     @property
     def complete(self) -> bool:
-        """Whether a root has come and every span's parent too."""
+        """Whether a root and the parent of every span have been received."""
         return not self.missing_parents and any(not span.parent_id for span in self.spans)
 
 
 def _with_own_ids(spans: list[Span]) -> list[Span]:
-    """Part spans that share an id, as a client's and a server's do in Zipkin's style.
+    """Give spans that share an id (client and server, in Zipkin's style) different ids.
 
-    The second gets an id of its own below the first, and the children that are of its service.
+    The second span gets a new id below the first, and the children of the same service.
     """
     by_id: dict[str, list[Span]] = {}
     for span in spans:
@@ -193,11 +196,17 @@ def _with_own_ids(spans: list[Span]) -> list[Span]:
     if len(by_id) == len(spans):
         return spans
     owners = {
-        (span_id, span.service): f"{span_id}-{number}" if number else span_id
+        (span_id, span.service): _numbered(span_id, number)
         for span_id, same in by_id.items()
         for number, span in enumerate(sorted(same, key=_client_first))
     }
     return [_parted(span, owners) for span in spans]
+
+
+def _numbered(span_id: str, number: int) -> str:
+    if number == 0:
+        return span_id
+    return f"{span_id}-{number}"
 
 
 def _client_first(span: Span) -> tuple[bool, int]:
@@ -215,7 +224,8 @@ def _parted(span: Span, owners: Mapping[tuple[str, str], str]) -> Span:
 def _rows(spans: Iterable[Span], known: Mapping[str, Span]) -> Iterable[Row]:
     children: dict[str, list[Span]] = {}
     for span in spans:
-        children.setdefault(span.parent_id if span.parent_id in known else "", []).append(span)
+        is_root = span.parent_id not in known
+        children.setdefault("" if is_root else span.parent_id, []).append(span)
     seen: set[str] = set()
     yield from _walk(children.get("", []), children, seen)
     for span in spans:  # whatever no root leads to stands in a cycle: enter it at its earliest span

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from obs_view._otlp import KINDS
+from obs_view._otlp import kind_name
 from obs_view._search import moment
 from obs_view._store import Store
 from obs_view._stored_trace import Operation, StoredSpan, StoredTrace
@@ -18,14 +18,14 @@ Key = tuple[str, str, int]
 
 
 def operations(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return count, rate, errors and duration percentiles of each operation, and the map of who calls whom.
+    """Return count, rate, errors and duration percentiles of each operation, and the map of calls.
 
     Args:
         store: Where to look.
         query: ``service``, ``since`` and ``until`` (milliseconds since the epoch): spans that start in between.
 
     Raises:
-        ValueError: A time is none.
+        ValueError: A time is not valid.
     """
     since = moment(query["since"]) if query.get("since") else 0
     until = moment(query["until"]) if query.get("until") else 2**64
@@ -108,6 +108,13 @@ class _Row:
             self.failures[bucket] += other.failures[bucket]
 
 
+def _rate(count: int, seconds: float) -> float | None:
+    """Return spans per second; None for less than a second."""
+    if seconds < 1:
+        return None
+    return count / seconds
+
+
 def _data(key: Key, row: _Row, seconds: float) -> dict[str, Any]:
     service, name, kind = key
     ordered = sorted(row.durations)
@@ -115,10 +122,9 @@ def _data(key: Key, row: _Row, seconds: float) -> dict[str, Any]:
     return {
         "service": service,
         "name": name,
-        "kind": KINDS[kind] if 0 <= kind < len(KINDS) else KINDS[0],
+        "kind": kind_name(kind),
         "count": row.count,
-        # of a single moment there is no rate
-        "rate": row.count / seconds if seconds >= 1 else None,
+        "rate": _rate(row.count, seconds),
         "errors": row.errors,
         "p50": percentile(50),
         "p95": percentile(95),

@@ -6,6 +6,7 @@ import argparse
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from obs_view._cors import OriginError, checked_origin
 from obs_view._otlp import LEVELS
@@ -23,34 +24,51 @@ The web page is at http://localhost:4318."""
 _NOT_FOR_PRODUCTION = """\
 A development tool: traces are kept in memory and nothing is authenticated.
 Production sends to an OpenTelemetry Collector."""
+_FIRST_WORDS = ("serve", "tail", "show", "demo", "-h", "--help", "--version")
+_AS_WRITTEN = argparse.RawDescriptionHelpFormatter
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def parse_options(argv: list[str] | None) -> argparse.Namespace:
-    """Return the options of `argv` (default: the process's arguments); ``command`` names what to do."""
-    given = sys.argv[1:] if argv is None else argv
-    named = given and given[0] in ("serve", "tail", "show", "demo", "-h", "--help", "--version")
-    return _parser().parse_args(given if named else ["serve", *given])
+    """Return the options of `argv` (default: the process's arguments); ``command`` is the subcommand."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    is_named = bool(given) and given[0] in _FIRST_WORDS
+    if not is_named:
+        given.insert(0, "serve")
+    return _parser().parse_args(given)
 
 
 def _parser() -> argparse.ArgumentParser:
-    plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "obs-view", description=_ABOUT, epilog=_NOT_FOR_PRODUCTION, formatter_class=plain
+        "obs-view", description=_ABOUT, epilog=_NOT_FOR_PRODUCTION, formatter_class=_AS_WRITTEN
     )
     parser.add_argument("--version", action="version", version=f"obs-view {version('obs-view')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    _add_serve(commands)
+    _add_tail(commands)
+    _add_show(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_serve(commands: _Commands) -> None:
     serve = commands.add_parser(
         "serve", help="receive, and show a web page: the default", epilog=_NOT_FOR_PRODUCTION
     )
-    serve.description, serve.formatter_class = _ABOUT, plain
+    serve.description, serve.formatter_class = _ABOUT, _AS_WRITTEN
     _add_receiver(serve)
     serve.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="OTLP-JSON files to show from the start"
     )
+
+
+def _add_tail(commands: _Commands) -> None:
     tail = commands.add_parser(
         "tail", help="print each finished trace as a tree", epilog=_NOT_FOR_PRODUCTION
     )
-    tail.description, tail.formatter_class = _ABOUT, plain
+    tail.description, tail.formatter_class = _ABOUT, _AS_WRITTEN
     _add_receiver(tail)
     _add_filters(tail)
     tail.add_argument(
@@ -59,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="print each of the one-span traces that are alike, as a poller makes them",
     )
+
+
+def _add_show(commands: _Commands) -> None:
     show = commands.add_parser("show", help="print the traces of an OTLP-JSON file")
     show.add_argument(
         "file",
@@ -66,12 +87,14 @@ def _parser() -> argparse.ArgumentParser:
         help="one OTLP-JSON document, or one a line as `obs-view tail --json` writes them",
     )
     _add_filters(show)
+
+
+def _add_demo(commands: _Commands) -> None:
     demo = commands.add_parser(
         "demo", help="run three example services, print their traces, keep the page open"
     )
     demo.description = "Run three example services on parts that pip brings (needs `pip install 'obs-view[demo]'`)."
     _add_ports(demo)
-    return parser
 
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +119,13 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
 
 def _add_receiver(parser: argparse.ArgumentParser) -> None:
     _add_ports(parser)
-    add = parser.add_argument_group("receiver").add_argument
+    group = parser.add_argument_group("receiver")
+    _add_access(group)
+    _add_storage(group)
+
+
+def _add_access(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--host",
         default="127.0.0.1",
@@ -118,6 +147,10 @@ def _add_receiver(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGIN",
         help="let web pages of this origin send spans (CORS), as http://localhost:3000, *: any; repeatable",
     )
+
+
+def _add_storage(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--db",
         metavar="FILE",

@@ -24,14 +24,14 @@ from obs_view._request import LOGS, SPANS, BadRequestError, Parsed, Signal
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
-_STATUS = ("UNSET", "OK", "ERROR")
+_STATUS = {0: "UNSET", 1: "OK", 2: "ERROR"}
 
 
 def parse(body: bytes, content_type: str, signal: Signal = SPANS) -> Parsed:
     """Parse an export request.
 
     Raises:
-        BadRequestError: 400 where the body is not what `content_type` says, 415 for a type that OTLP does not have.
+        BadRequestError: 400 for a body not of `content_type`, 415 for a type unknown to OTLP.
     """
     if content_type == PROTOBUF:
         return parse_protobuf(body, signal)
@@ -64,7 +64,7 @@ ENCODINGS = ("identity", *_WINDOWS)
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
-    """Return `body` decompressed; `encoding` is one of ENCODINGS.
+    """Return `body` decompressed; `encoding` is in ENCODINGS.
 
     Raises:
         BadRequestError: 400 for a damaged body, 413 for more than `limit` bytes (the rest is not decompressed).
@@ -94,14 +94,18 @@ def _inflate(body: bytes, window: int, encoding: str, limit: int) -> bytes:
 
 
 def status_message(code: int, message: str, content_type: str) -> bytes:
-    """Encode a ``google.rpc.Status``, what OTLP/HTTP answers errors with."""
+    """Encode a ``google.rpc.Status``, OTLP/HTTP's answer to errors."""
     if content_type == JSON:
         return json.dumps({"code": code, "message": message}).encode()
     text = message.encode()[:500]
-    length = (
-        bytes([len(text)]) if len(text) < 128 else bytes([len(text) & 127 | 128, len(text) >> 7])
-    )
-    return b"\x08" + bytes([code]) + b"\x12" + length + text
+    return b"\x08" + bytes([code]) + b"\x12" + _varint(len(text)) + text
+
+
+def _varint(number: int) -> bytes:
+    """Encode a number below 2¹⁴."""
+    if number < 128:
+        return bytes([number])
+    return bytes([number & 127 | 128, number >> 7])
 
 
 def valid_ids(span: ProtoSpan) -> bool:
@@ -115,26 +119,33 @@ def valid_ids(span: ProtoSpan) -> bool:
 
 
 def to_span(raw: bytes, resource: Mapping[str, Any], scope: str) -> Span:
-    """Decode a stored span; `resource` are its resource's attributes, `scope` is the instrumentation's name."""
+    """Decode a stored span; `resource` has the resource's attributes, `scope` is the instrumentation's name."""
     span = ProtoSpan.FromString(raw)
-    parent, kind, status = span.parent_span_id.hex(), span.kind, span.status.code
+    parent = span.parent_span_id.hex()
     return Span(
         name=span.name,
         service=str(resource.get("service.name", "unknown_service")),
-        kind=KINDS[kind] if 0 <= kind < len(KINDS) else "UNSPECIFIED",
-        status=_STATUS[status] if 0 <= status < len(_STATUS) else "UNSET",
+        kind=kind_name(span.kind),
+        status=_STATUS.get(span.status.code, "UNSET"),
         description=span.status.message,
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
-        parent_id=parent if parent.strip("0") else "",
+        parent_id=parent * bool(parent.strip("0")),
         start_time=span.start_time_unix_nano,
         end_time=span.end_time_unix_nano,
         attributes=_attributes(span.attributes),
         resource=resource,
         scope=scope,
-        events=tuple(map(_event, span.events)) if span.events else (),
-        links=tuple(map(_link, span.links)) if span.links else (),
+        events=tuple(map(_event, span.events)),
+        links=tuple(map(_link, span.links)),
     )
+
+
+def kind_name(kind: int) -> str:
+    """Return the name of a span kind's number; ``UNSPECIFIED`` for an unknown number."""
+    if 0 <= kind < len(KINDS):
+        return KINDS[kind]
+    return "UNSPECIFIED"
 
 
 def _event(event: ProtoSpan.Event) -> Event:
@@ -148,12 +159,11 @@ def _link(link: ProtoSpan.Link) -> Link:
 def to_log(raw: bytes, service: str) -> Log:
     """Decode a stored log record."""
     record = LogRecord.FromString(raw)
-    body = _value(record.body)
     return Log(
         time=record.time_unix_nano or record.observed_time_unix_nano,
         severity=record.severity_number,
         level=record.severity_text or level_name(record.severity_number),
-        body=body if isinstance(body, str) else json.dumps(body, ensure_ascii=False),
+        body=_body_text(_value(record.body)),
         service=service,
         trace_id=record.trace_id.hex(),
         span_id=record.span_id.hex(),
@@ -161,9 +171,17 @@ def to_log(raw: bytes, service: str) -> Log:
     )
 
 
+def _body_text(body: Any) -> str:
+    if isinstance(body, str):
+        return body
+    return json.dumps(body, ensure_ascii=False)
+
+
 def level_name(severity: int) -> str:
-    """Return the name of a severity number's range of four; empty where there is none."""
-    return LEVELS[(severity - 1) // 4] if 1 <= severity <= 24 else ""
+    """Return the name of a severity number's range of four; empty for any other number."""
+    if not 1 <= severity <= 24:
+        return ""
+    return LEVELS[(severity - 1) // 4]
 
 
 def service_name(resource: Resource) -> str:
@@ -194,6 +212,10 @@ def _value(value: Any) -> Any:
         return _attributes(value.kvlist_value.values)
     if which == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
-    plain = getattr(value, which) if which else None
+    if which is None:
+        return None
+    plain = getattr(value, which)
     # JSON has no NaN and no infinity
-    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
+    if isinstance(plain, float) and not math.isfinite(plain):
+        return str(plain)
+    return plain

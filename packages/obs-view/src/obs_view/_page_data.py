@@ -1,4 +1,4 @@
-"""One trace as JSON for the page, and linked traces as one."""
+"""A trace, or several linked traces joined, as JSON for the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAFE_INTEGER = 2**53 - 1
 
 
 def page_data(store: Store, trace_id: str, merged: bool = False) -> dict[str, Any] | None:
-    """Return the trace of that id as the page shows it, or None; `merged` joins the traces that are linked with it.
+    """Return a trace for the page, or None if unknown; `merged` joins the linked traces.
 
     Times are nanoseconds after the trace's ``start`` (milliseconds since the epoch), spans in the order of the tree.
     """
@@ -23,7 +23,11 @@ def page_data(store: Store, trace_id: str, merged: bool = False) -> dict[str, An
     linked = [trace for trace in map(store.get, ids) if trace is not None]
     if not linked:
         return None
-    trace = merge(linked) if merged else linked[0]
+    trace = linked[0]
+    logs: Iterable[Log] = trace.logs
+    if merged:
+        trace = merge(linked)
+        logs = [log for each in linked for log in each.logs]
     resources: dict[int, tuple[int, Mapping[str, Any]]] = {}
     for span in trace.spans:
         resources.setdefault(id(span.resource), (len(resources), span.resource))
@@ -39,18 +43,17 @@ def page_data(store: Store, trace_id: str, merged: bool = False) -> dict[str, An
         "linked": [_brief(other) for other in linked if other.trace_id != trace_id],
         "resources": [_safe(resource) for _, resource in resources.values()],
         "rows": [_row(row, trace, path, back, numbers) for row in trace.rows],
-        "logs": [log_data(log, trace.start_time) for log in _logs(trace, linked if merged else ())],
+        "logs": [log_data(log, trace.start_time) for log in sorted(logs, key=_time)],
         "map": store.read_some(ids if merged else ids[:1], topology),
     }
 
 
-def _logs(trace: Trace, merged: Iterable[Trace]) -> list[Log]:
-    logs = [log for other in merged for log in other.logs] or list(trace.logs)
-    return sorted(logs, key=lambda log: log.time)
+def _time(log: Log) -> int:
+    return log.time
 
 
 def log_data(log: Log, zero: int = 0) -> dict[str, Any]:
-    """Return a log record as the page shows it; `time` is nanoseconds after `zero`."""
+    """Return a log record for the page; `time` is nanoseconds after `zero`."""
     return {
         "time": log.time - zero,
         "severity": log.severity,
@@ -65,22 +68,20 @@ def log_data(log: Log, zero: int = 0) -> dict[str, Any]:
 
 def merge(traces: Iterable[Trace]) -> Trace:
     """Join linked traces: a root that links to a span of another trace hangs below it."""
-    spans = {span.span_id: span for trace in traces for span in trace.spans}
-    return Trace(
-        span._replace(parent_id=_origin(span, spans)) if not span.parent_id else span
-        for span in spans.values()
-    )
+    spans: dict[str, Span] = {}
+    for trace in traces:
+        spans.update(trace.by_id)
+    return Trace(_below_origin(span, spans) for span in spans.values())
 
 
-def _origin(span: Span, known: Mapping[str, Span]) -> str:
-    return next(
-        (
-            link.span_id
-            for link in span.links
-            if link.span_id in known and link.trace_id != span.trace_id
-        ),
-        "",
-    )
+def _below_origin(span: Span, known: Mapping[str, Span]) -> Span:
+    """Return a root as child of the first linked span of another trace; any other span unchanged."""
+    if span.parent_id:
+        return span
+    for link in span.links:
+        if link.span_id in known and link.trace_id != span.trace_id:
+            return span._replace(parent_id=link.span_id)
+    return span
 
 
 def _brief(trace: Trace) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _brief(trace: Trace) -> dict[str, Any]:
 
 
 def _incoming(linked: Iterable[Trace], trace: Trace) -> dict[str, list[dict[str, Any]]]:
-    """Return for each span of `trace` which spans link to it."""
+    """Return for each span of `trace` the spans with a link to this span."""
     found: dict[str, list[dict[str, Any]]] = {}
     for span in (span for other in linked for span in other.spans):
         for link in span.links:
@@ -144,7 +145,7 @@ def _row(
 
 
 def _add_optional(fields: dict[str, Any], span: Span, trace: Trace) -> None:
-    """Add what most spans do not have."""
+    """Add the fields that most spans do not have."""
     zero = trace.start_time
     if span.description:
         fields["description"] = span.description
@@ -166,17 +167,19 @@ def _event(event: Event, zero: int) -> dict[str, Any]:
 
 
 def _early(span: Span, trace: Trace) -> int:
-    """Return by how many nanoseconds the span starts before its parent, which only clocks that differ can do."""
+    """Return the nanoseconds by which the span starts before the parent, as different clocks say; else 0."""
     parent = trace.by_id.get(span.parent_id)
-    return max(0, parent.start_time - span.start_time) if parent and span.start_time else 0
+    if parent is None or not span.start_time:
+        return 0
+    return max(0, parent.start_time - span.start_time)
 
 
 def _link(link: Link, trace: Trace) -> dict[str, Any]:
-    here = trace.by_id.get(link.span_id)
+    target = trace.by_id.get(link.span_id)
     return {
         "trace": link.trace_id,
         "span": link.span_id,
-        "name": here.name if here else "",
+        "name": "" if target is None else target.name,
         "attributes": _safe_attributes(link.attributes),
     }
 
@@ -187,7 +190,9 @@ def _safe(value: Any) -> Any:
         return {key: _safe(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_safe(item) for item in value]
-    return value if _is_safe(value) else str(value)
+    if _is_safe(value):
+        return value
+    return str(value)
 
 
 def _is_safe(value: Any) -> bool:
@@ -195,7 +200,7 @@ def _is_safe(value: Any) -> bool:
 
 
 def _safe_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return `attributes` as they are where all of them are safe, which a copy of each span's would double the time of."""
+    """Return `attributes` unchanged if all are safe: copying those of each span would double the time of the page."""
     for value in attributes.values():
         if type(value) is not str and (isinstance(value, (dict, list)) or not _is_safe(value)):
             return {key: _safe(item) for key, item in attributes.items()}

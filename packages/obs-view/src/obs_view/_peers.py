@@ -11,7 +11,7 @@ _CLIENT, _PRODUCER, _CONSUMER = 3, 4, 5
 
 
 class Peer(NamedTuple):
-    """`kind` is ``database``, ``broker``, ``outside``, or empty where nothing is known of it."""
+    """`kind` is ``database``, ``broker``, ``outside``, or empty if unknown."""
 
     kind: str
     name: str
@@ -36,7 +36,7 @@ _WANTED = {*_KINDS, *_DATABASES}
 
 
 def peer_of(span: ProtoSpan) -> Peer:
-    """Return what a CLIENT, PRODUCER or CONSUMER span talks to."""
+    """Return the peer of a CLIENT, PRODUCER or CONSUMER span."""
     if span.kind not in (_CLIENT, _PRODUCER, _CONSUMER):
         return NO_PEER
     found = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _WANTED}

@@ -1,4 +1,4 @@
-"""The search's language: words, "phrases", ``key=value``, comparisons, and ``-`` before what must not be."""
+"""The search's language: words, "phrases", ``key=value``, comparisons, and ``-`` for negation."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _HALF = re.compile(r"""[^\s"=<>!]+(!=|>=|<=|=|>|<)""")
 
 
 class QueryError(ValueError):
-    """A part of the search that cannot be understood; the message says which, and how to write it."""
+    """A part of the search that cannot be understood; the message says which, and the right form."""
 
 
 class Term(NamedTuple):
-    """One condition: a word where `key` is empty."""
+    """A condition: a word if `key` is empty."""
 
     key: str
     operator: str
@@ -40,7 +40,7 @@ def terms(text: str) -> Iterator[Term]:
     """Yield the conditions of a search.
 
     Raises:
-        QueryError: A part of it cannot be understood.
+        QueryError: A part of the search cannot be understood.
     """
     position = 0
     while position < len(text):

@@ -1,4 +1,4 @@
-"""OTLP-JSON requests: ids are hex where protobuf's own JSON has base64, and null stands for nothing."""
+"""OTLP-JSON requests: ids are hex where protobuf's JSON has base64, and null is an absent value."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def _objects(items: Any, builder: Builder) -> Iterator[dict[str, Any]]:
 
 
 def _attributes(holder: Any) -> list[Any]:
-    pairs = holder.get("attributes") if isinstance(holder, dict) else None
+    if not isinstance(holder, dict):
+        return []
+    pairs = holder.get("attributes")
     return pairs if isinstance(pairs, list) else []
 
 
@@ -71,6 +73,7 @@ def _read(document: Any, message: Message) -> Message:
 
 
 def _base64_id(value: Any) -> str:
-    """Return a hex id as base64; what is none becomes an empty id, which costs its own record alone."""
-    is_id = isinstance(value, str) and _HEX_ID.fullmatch(value)
-    return base64.b64encode(bytes.fromhex(value if is_id else "")).decode()
+    """Return a hex id as base64; any other value becomes an empty id, which makes this record alone invalid."""
+    if not isinstance(value, str) or not _HEX_ID.fullmatch(value):
+        return ""
+    return base64.b64encode(bytes.fromhex(value)).decode()

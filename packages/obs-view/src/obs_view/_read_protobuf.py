@@ -1,4 +1,4 @@
-"""OTLP protobuf requests, record by record where one of them, as text that is no UTF-8, spoils the whole."""
+"""OTLP protobuf requests; read record by record if a bad record (text that is not UTF-8) makes the request unreadable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parse_protobuf(body: bytes, signal: Signal = SPANS) -> Parsed:
     """Parse a protobuf request.
 
     Raises:
-        BadRequestError: 400 where `body` is no such message.
+        BadRequestError: 400 if `body` is not the message of `signal`.
     """
     try:
         return Parsed(signal.request.FromString(body))
@@ -82,7 +82,7 @@ def _skip(content: bytes, position: int, wire_type: int) -> tuple[int, int]:
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """Return the value of the varint at `position`, and where it ends."""
+    """Return the value of the varint at `position`, and the end position."""
     value = 0
     for shift, byte in enumerate(content[position : position + 10]):
         value |= (byte & 127) << 7 * shift

@@ -1,4 +1,4 @@
-"""Taking OTLP requests into the store, and the answers that say what was rejected."""
+"""Storing OTLP requests, and the answers that report rejected records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The receiver as one object: both OTLP ends over one store."""
+"""The receiver: both OTLP endpoints over a common store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from obs_view._web import web_routes
 
 
 class PortInUseError(OSError):
-    """A port cannot be bound; the message says which and what to do."""
+    """A port cannot be bound; the message says which, and the fix."""
 
 
 class Receiver:
@@ -54,19 +54,19 @@ class Receiver:
         """Prepare a receiver; nothing is bound before `start`.
 
         Args:
-            port: HTTP port, default 4318; 0 takes any free one.
-            grpc_port: gRPC port, default 4317; 0 takes any free one.
-            host: Address to bind, default loopback: traces hold what is nobody else's business.
+            port: HTTP port, default 4318; 0 takes any free port.
+            grpc_port: gRPC port, default 4317; 0 takes any free port.
+            host: Address to bind, default loopback: traces hold private data.
             allowed_hosts: Names under which HTTP is served beside localhost and IP addresses.
             allowed_origins: Origins whose web pages may send spans (CORS), as ``http://localhost:3000``; ``*`` stands for any
-                characters, default none.
-            max_spans: Spans kept, default 100,000; beyond it the traces that were quiet longest go.
+                characters, default: no origin.
+            max_spans: Spans kept, default 100,000; then the traces without new spans for longest are dropped.
             max_age_s: Seconds that a trace is kept after its last span, default a day.
-            db: SQLite file that keeps the traces for the next start, default none; the memory is bounded all the same.
+            db: SQLite file that keeps the traces for the next start, default: no file; the memory is bounded all the same.
 
         Raises:
             DatabaseError: `db` is in use, or no SQLite file.
-            ValueError: One of `allowed_origins` is no origin.
+            ValueError: An origin is not valid.
         """
         self.host: str = host
         self.port: int = port
@@ -131,7 +131,7 @@ class Receiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer what is under way, free both ports, close the database; the traces stay in memory. May be called twice."""
+        """Finish running requests, free both ports, close the database; the traces stay in memory. May be called twice."""
         if self._grpc is not None:
             self._grpc.stop(grace=1).wait()
             self._grpc = None
@@ -150,16 +150,16 @@ class Receiver:
         self.stop()
 
     def traces(self) -> list[Trace]:
-        """Return all traces that have come so far, in the order of their start."""
+        """Return all traces received until now, in the order of their start."""
         return self.store.traces()
 
     def wait_for(
         self, enough: int | Callable[[list[Trace]], bool], timeout_s: float = 30.0
     ) -> list[Trace]:
-        """Wait until `enough` spans have come, or until it says so of the traces; return all traces.
+        """Wait until `enough` spans have been received, or until `enough` returns true for the traces; return all traces.
 
         Raises:
-            TimeoutError: Not within `timeout_s`; the message shows what has come.
+            TimeoutError: Not within `timeout_s`; the message shows the received traces.
         """
 
         def satisfied() -> bool:

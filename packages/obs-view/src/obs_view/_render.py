@@ -27,11 +27,15 @@ _COLOURS = (
 )
 _NOTE_LINES = 3
 _ERROR, _OFF = 17, 99
+_PLAIN_KINDS = ("INTERNAL", "UNSPECIFIED")
 
 
 def severity_of(level: str) -> int:
-    """Return the least severity number of a level; more than any for ``OFF``."""
-    return _OFF if level.upper() == "OFF" else 1 + 4 * LEVELS.index(level.upper())
+    """Return the least severity number of a level; for ``OFF`` a number above all."""
+    name = level.upper()
+    if name == "OFF":
+        return _OFF
+    return 1 + 4 * LEVELS.index(name)
 
 
 def render_trace(
@@ -45,11 +49,11 @@ def render_trace(
     """Print `trace` as a tree: name, service, kind, bar in proportion, duration; errors, links, retries with their span.
 
     Args:
-        trace: What to print.
-        console: Where to; default: standard output, coloured and as wide as the terminal, or plain and 100 columns wide.
+        trace: The trace.
+        console: Default: standard output, coloured and as wide as the terminal, or plain and 100 columns wide.
         note: Words to add to the header.
-        log_level: The least level of log records that are shown with their span, ``TRACE`` to ``FATAL``, or ``OFF``.
-        linked: Traces that links lead to from this one, or from which they lead here: each gets a line below the tree.
+        log_level: The least level of log records shown with the span, ``TRACE`` to ``FATAL``, or ``OFF``.
+        linked: Traces connected with this trace by links: a line for each below the tree.
     """
     console = console or standard_output()
     for line in _Tree(trace, console, note, linked, log_level).lines():
@@ -64,7 +68,7 @@ def trace_text(trace: Trace, width: int = 100) -> str:
 
 
 class _Tree:
-    """The layout of one trace: the widths of the columns, and the lines."""
+    """The layout of a trace: the widths of the columns, and the lines."""
 
     def __init__(
         self, trace: Trace, console: Console, note: str, linked: Iterable[Trace], log_level: str
@@ -75,11 +79,10 @@ class _Tree:
         self.colours = {
             name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(trace.services)
         }
-        wide = console.width >= 90
-        self.service_width = min(
-            max(cell_len(clean(name)) for name in trace.services), 20 if wide else 16
-        )
-        self.kind_width = 8 if wide else 0
+        longest = max(cell_len(clean(name)) for name in trace.services)
+        self.service_width, self.kind_width = min(longest, 16), 0
+        if console.width >= 90:
+            self.service_width, self.kind_width = min(longest, 20), 8
         rest = console.width - self.service_width - self.kind_width - 8 - 4 * 2
         self.levels = max(3, (rest - 40) // 3)
         wanted = max(sum(map(cell_len, self._label(row))) for row in trace.rows)
@@ -87,12 +90,11 @@ class _Tree:
         self.bar_width = max(1, min(rest - self.label_width, 60))
 
     def lines(self) -> Iterator[Text]:
-        """Yield the header, each span with its notes, the linked traces."""
+        """Yield the header, each span with notes, the linked traces."""
         yield from self._wrapped(self._title())
-        ids = "".join(
-            f"{self.glyphs.dot}correlation {clean(value)}" for value in self.trace.correlation_ids
-        )
-        yield from self._wrapped(Text(f"trace {self.trace.trace_id}{ids}", style="dim"))
+        ids = [f"correlation {clean(value)}" for value in self.trace.correlation_ids]
+        line = self.glyphs.dot.join([f"trace {self.trace.trace_id}", *ids])
+        yield from self._wrapped(Text(line, style="dim"))
         for row in self.trace.rows:
             yield self._line(row)
             yield from self._notes(row)
@@ -108,27 +110,26 @@ class _Tree:
     def _title(self) -> Text:
         trace = self.trace
         title = Text.assemble((clean(trace.root.name), "bold red" if trace.root.failed else "bold"))
-        facts = [
-            (duration(trace.duration), ""),
-            (plural(len(trace.spans), "span"), ""),
-            (plural(len(trace.services), "service"), ""),
-            (plural(trace.errors, "error") if trace.errors else "", "red"),
-            (
-                plural(trace.missing_parents, "parent") + " not here"
-                if trace.missing_parents
-                else "",
-                "yellow",
-            ),
-            (self.note, "yellow"),
-        ]
-        for fact, style in facts:
-            title.append(self.glyphs.dot + fact if fact else "", style=style)
+        for fact, style in self._facts():
+            title.append(self.glyphs.dot + fact, style=style)
         return title
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        trace = self.trace
+        yield duration(trace.duration), ""
+        yield plural(len(trace.spans), "span"), ""
+        yield plural(len(trace.services), "service"), ""
+        if trace.errors:
+            yield plural(trace.errors, "error"), "red"
+        if trace.missing_parents:
+            yield plural(trace.missing_parents, "parent") + " not here", "yellow"
+        if self.note:
+            yield self.note, "yellow"
 
     def _line(self, row: Row) -> Text:
         span, colour = row.span, self.colours[row.span.service]
         guides, mark, name, status, attempt = self._label(row)
-        loud = "red" if span.failed else ""
+        loud = "red" * span.failed
         room = self.label_width - sum(map(cell_len, (guides, mark, status, attempt)))
         name = self._cut(name, room)
         parts = [
@@ -142,36 +143,35 @@ class _Tree:
         line.append(" " * max(0, self.label_width - line.cell_len) + "  ")
         line.append(self._pad(clean(span.service), self.service_width), style=colour).append("  ")
         if self.kind_width:
-            line.append(
-                f"{'' if span.kind in ('INTERNAL', 'UNSPECIFIED') else span.kind:<{self.kind_width}}  ",
-                style="dim",
-            )
+            kind = span.kind * (span.kind not in _PLAIN_KINDS)
+            line.append(f"{kind:<{self.kind_width}}  ", style="dim")
         return line.append(self._bar(span), style=loud or colour).append(
             f" {duration(span.duration):>8}"
         )
 
     def _label(self, row: Row) -> tuple[str, str, str, str, str]:
-        """Return what stands in the first column: guides, error mark, name, status code, attempt."""
-        span, glyphs = row.span, self.glyphs
-        branch = (glyphs.elbow if row.guides[-1] else glyphs.tee) if row.guides else ""
-        status = span.attributes.get("http.response.status_code")
-        return (
-            self._guides(row, row.guides[:-1]) + branch,
-            glyphs.error if span.failed else "",
-            clean(span.name),
-            "" if status is None else f" {clean(status)}",
-            f" attempt {span.attempt}" if span.attempt > 1 else "",
-        )
+        """Return the parts of the first column: guides, error mark, name, status code, attempt."""
+        span, status, attempt = row.span, "", ""
+        code = span.attributes.get("http.response.status_code")
+        if code is not None:
+            status = f" {clean(code)}"
+        if span.attempt > 1:
+            attempt = f" attempt {span.attempt}"
+        guides = self._guides(row, row.guides[:-1]) + self._branch(row)
+        return guides, self.glyphs.error * span.failed, clean(span.name), status, attempt
+
+    def _branch(self, row: Row) -> str:
+        if not row.guides:
+            return ""
+        is_last = row.guides[-1]
+        return self.glyphs.elbow if is_last else self.glyphs.tee
 
     def _guides(self, row: Row, guides: tuple[bool, ...]) -> str:
-        drawn = "".join(
-            self.glyphs.blank if last else self.glyphs.pipe for last in guides[-self.levels :]
-        )
-        return (
-            f"{self.glyphs.cut}{row.depth}{self.glyphs.cut} {drawn}"
-            if row.depth > self.levels + 1
-            else drawn
-        )
+        lines = {True: self.glyphs.blank, False: self.glyphs.pipe}
+        drawn = "".join(lines[ends] for ends in guides[-self.levels :])
+        if row.depth <= self.levels + 1:
+            return drawn
+        return f"{self.glyphs.cut}{row.depth}{self.glyphs.cut} {drawn}"
 
     def _cut(self, text: str, width: int) -> str:
         if cell_len(text) <= width:
@@ -185,52 +185,43 @@ class _Tree:
         return text + " " * (width - cell_len(text))
 
     def _bar(self, span: Span) -> str:
-        """Draw the span's place in the trace; what is shorter than half a cell is still seen."""
-        start, total = self.trace.start_time, max(1, self.trace.duration)
-        begin = (max(span.start_time, start) - start) * self.bar_width / total
-        length = span.duration * self.bar_width / total
-        offset = min(round(begin), self.bar_width - 1)
-        drawn = self.glyphs.bar * round(length) or self.glyphs.tick
-        return (" " * offset + drawn).ljust(self.bar_width)[: self.bar_width]
+        """Draw the span's place in the trace; a span shorter than half a cell is a tick."""
+        after_start = max(span.start_time - self.trace.start_time, 0)
+        offset = min(self._cells(after_start), self.bar_width - 1)
+        drawn = self.glyphs.bar * self._cells(span.duration) or self.glyphs.tick
+        bar = " " * offset + drawn
+        return bar.ljust(self.bar_width)[: self.bar_width]
+
+    def _cells(self, nanoseconds: int) -> int:
+        """Return how many cells of the bar stand for a time."""
+        total = max(1, self.trace.duration)
+        return round(nanoseconds * self.bar_width / total)
 
     def _notes(self, row: Row) -> Iterator[Text]:
         below = self.glyphs.pipe if row.has_children else self.glyphs.blank
         indent = self._guides(row, row.guides) + below
+        width = max(20, self.console.width - cell_len(indent))
         for text, style in self._remarks(row.span):
-            lines = Text(clean(text)).wrap(
-                self.console, max(20, self.console.width - cell_len(indent))
-            )
+            lines = Text(clean(text)).wrap(self.console, width)
             for line in lines[:_NOTE_LINES]:
                 yield Text.assemble((indent, "dim"), (line.plain, style))
 
     def _remarks(self, span: Span) -> Iterator[tuple[str, str]]:
-        bad = "red" if span.failed else "yellow"
-        exceptions = span.exceptions
-        for kind, message in exceptions:
-            yield ": ".join(filter(None, (kind, message))), bad
-        if span.description and not any(
-            message and message in span.description for _, message in exceptions
-        ):
-            yield span.description, bad
-        elif span.failed and not exceptions:
-            yield str(span.attributes.get("error.type", "failed, with no message")), bad
+        yield from _failures(span)
         for event in span.events:
             if event.name.startswith("obs."):
-                yield (
-                    f"{event.name}: {', '.join(starmap(remark, event.attributes.items()))}",
-                    "yellow",
-                )
+                facts = ", ".join(starmap(remark, event.attributes.items()))
+                yield f"{event.name}: {facts}", "yellow"
         for log in self.trace.logs_by_span.get(span.span_id, ()):
             if log.severity >= self.least_severity:
-                yield f"{log.level or 'LOG'} {log.body}", "red" if log.severity >= _ERROR else "dim"
+                style = "red" if log.severity >= _ERROR else "dim"
+                yield f"{log.level or 'LOG'} {log.body}", style
         for link in span.links:
             yield self.glyphs.link + self._target(link), "blue"
         parent = self.trace.by_id.get(span.parent_id)
         if parent and 0 < span.start_time < parent.start_time:
-            yield (
-                f"starts {duration(parent.start_time - span.start_time)} before its parent: the clocks differ",
-                "yellow",
-            )
+            before = duration(parent.start_time - span.start_time)
+            yield f"starts {before} before its parent: the clocks differ", "yellow"
 
     def _target(self, link: Link) -> str:
         if link.trace_id != self.trace.trace_id:
@@ -238,6 +229,19 @@ class _Tree:
         here = self.trace.by_id.get(link.span_id)
         if here is None:
             return f"linked to span {link.span_id}, which is not here"
-        return f"linked to {here.name}" + (
-            f", attempt {here.attempt}" if "celery.retries" in here.attributes else ""
-        )
+        if "celery.retries" not in here.attributes:
+            return f"linked to {here.name}"
+        return f"linked to {here.name}, attempt {here.attempt}"
+
+
+def _failures(span: Span) -> Iterator[tuple[str, str]]:
+    """Yield the exceptions of a span, and the description of the status unless an exception has the same message."""
+    style = "red" if span.failed else "yellow"
+    exceptions = span.exceptions
+    for kind, message in exceptions:
+        yield ": ".join(filter(None, (kind, message))), style
+    messages = [message for _, message in exceptions if message]
+    if span.description and not any(message in span.description for message in messages):
+        yield span.description, style
+    elif span.failed and not exceptions:
+        yield str(span.attributes.get("error.type", "failed, with no message")), style

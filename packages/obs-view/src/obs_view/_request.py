@@ -33,7 +33,7 @@ class BadRequestError(Exception):
 
 
 class Signal(NamedTuple):
-    """A kind of OTLP request: its message, that of its records, and the JSON names that lead to them."""
+    """A kind of OTLP request: the messages of request and record, and the JSON names from the request down to the records."""
 
     request: Any
     record: Any
@@ -55,7 +55,7 @@ class Parsed(NamedTuple):
 
 
 class Builder:
-    """Collects the parts of a request; `read` fills a message in, and raises one of UNREADABLE where it cannot."""
+    """Collects the parts of a request; `read` fills a message in, or raises an exception of UNREADABLE."""
 
     def __init__(self, signal: Signal, read: Read) -> None:
         self._signal, self._read = signal, read
@@ -64,7 +64,7 @@ class Builder:
         self._groups, self._scopes, self._records = map(_snake, signal[2:])
 
     def finish(self) -> Parsed:
-        """Return what could be read."""
+        """Return the readable records."""
         return Parsed(self._request, self._rejected, self._reason)
 
     def reject(self, reason: object) -> None:
@@ -89,11 +89,11 @@ class Builder:
             self.reject(error)
 
     def resource(self, content: Any, attributes: Callable[[Any], Any]) -> Message:
-        """Read a resource; where that fails, those of its `attributes` that can be read."""
+        """Read a resource; if that fails, only the readable `attributes`."""
         return self._described(content, Resource(), attributes)
 
     def scope(self, content: Any, attributes: Callable[[Any], Any]) -> Message:
-        """Read a scope; where that fails, those of its `attributes` that can be read."""
+        """Read a scope; if that fails, only the readable `attributes`."""
         return self._described(content, InstrumentationScope(), attributes)
 
     def _described(self, content: Any, message: Any, attributes: Callable[[Any], Any]) -> Message:

@@ -1,4 +1,4 @@
-"""Finding traces among many, on the bytes as they came, so that nothing is decoded."""
+"""Search of traces, on the received bytes, without decoding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find(store: Store, query: Query) -> dict[str, Any]:
         store: Where to look.
         query: ``q`` (see docs/view.md), ``service``, ``status`` (``error`` or ``ok``), ``min`` and ``max`` (durations as
             ``250ms``), ``since`` and ``until`` (milliseconds since the epoch); ``sort`` (``start``, ``duration``, ``spans``,
-            ``errors``), greatest first; ``offset``: how many of them to leave out before the 200 that are returned.
+            ``errors``), greatest first; ``offset``: the number of traces to skip before the 200 returned.
 
     Raises:
         ValueError: A part of the query cannot be understood; the message says which.
@@ -62,7 +62,7 @@ def _find(
 
 
 def row(entry: StoredTrace) -> dict[str, Any]:
-    """Return what the list shows of a trace."""
+    """Return a trace's row of the list."""
     summary = entry.summary
     return {
         "id": entry.trace_id.hex(),
@@ -78,7 +78,7 @@ def row(entry: StoredTrace) -> dict[str, Any]:
 
 
 def tests_of(query: Query) -> list[Test]:
-    """Return the conditions that a trace must fit, the cheap ones first.
+    """Return the conditions that a trace must fit, cheap conditions first.
 
     Raises:
         ValueError: A part of the query cannot be understood.

@@ -158,7 +158,7 @@ class Store:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Close the database; what comes after that is kept in memory alone."""
+        """Close the database; later spans are kept in memory alone."""
         with self._changed:
             database, self._database = self._database, None
             self.logs.close()
@@ -180,7 +180,7 @@ class Store:
             yield entry
 
     def read(self, function: Callable[[Collection[StoredTrace]], _T]) -> _T:
-        """Return what `function` makes of the traces, the latest changed last; it is called under the lock."""
+        """Call `function` under the lock with the traces, latest changed last; return the result."""
         with self._changed:
             self._evict()
             return function(self._entries.values())
@@ -192,7 +192,7 @@ class Store:
             return entry.trace(self.logs.of(entry.trace_id)) if entry else None
 
     def linked(self, trace_id: str) -> list[str]:
-        """Return the ids of the traces that links lead to from `trace_id`, either way and on, itself first; 50 at most."""
+        """Return the ids of the traces connected with `trace_id` by links, in both directions, `trace_id` first; 50 at most."""
         found: list[bytes] = []
         queue = [_key(trace_id)]
         with self._changed:
@@ -204,7 +204,7 @@ class Store:
         return [key.hex() for key in found]
 
     def newest(self, trace_ids: Iterable[str]) -> int:
-        """Return a number that grows with each change to any of these traces, and each log record of theirs."""
+        """Return a number that grows with each new span or log record of these traces."""
         keys = [_key(trace_id) for trace_id in trace_ids]
         with self._changed:
             entries = (self._entries.get(key) for key in keys)
@@ -212,7 +212,7 @@ class Store:
             return newest + self.logs.count_of(keys)
 
     def export(self, trace_id: str) -> dict[str, Any]:
-        """Return the trace of that hex id, with its log records, as OTLP-JSON; empty where there is none."""
+        """Return the trace of that hex id, with log records, as OTLP-JSON; empty if unknown."""
         with self._changed:
             entry = self._entries.get(_key(trace_id))
             if entry is None:
@@ -222,7 +222,7 @@ class Store:
     def read_some(
         self, trace_ids: Iterable[str], function: Callable[[Collection[StoredTrace]], _T]
     ) -> _T:
-        """Return what `function` makes of these traces; it is called under the lock."""
+        """Call `function` under the lock with these traces; return the result."""
         keys = [_key(trace_id) for trace_id in trace_ids]
         with self._changed:
             return function([self._entries[key] for key in keys if key in self._entries])
@@ -236,7 +236,7 @@ class Store:
         return [entry.trace(self.logs.of(entry.trace_id)) for entry in entries]
 
     def wait(self, satisfied: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until `satisfied`, asked after every change; return whether it was so within `timeout_s`."""
+        """Wait until `satisfied` returns true, asked after every change; return whether within `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(satisfied, timeout_s)
 

@@ -1,4 +1,4 @@
-"""One trace as the store keeps it: the bytes that came, and what lists and statistics need of them."""
+"""A trace in the store: the received bytes, and the fields that lists and statistics need."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Origin:
 
 
 class Operation:
-    """What a span does: service, name and kind, and the system that it calls; kept once for all its spans."""
+    """The operation of a span: service, name, kind, and the called system; kept once for all equal spans."""
 
     __slots__ = ("__weakref__", "kind", "name", "peer", "service")
 
@@ -44,7 +44,7 @@ class Operation:
 
 
 class StoredSpan(NamedTuple):
-    """A span's bytes, and what lists and statistics need of it; times are nanoseconds."""
+    """A span's bytes, and the fields that lists and statistics need; times are nanoseconds."""
 
     raw: bytes
     origin: Origin
@@ -66,7 +66,7 @@ class StoredSpan(NamedTuple):
 
 @dataclass(slots=True)
 class Summary:
-    """What the list of traces shows of one trace; times are nanoseconds since the epoch."""
+    """A trace's row of the list; times are nanoseconds since the epoch."""
 
     start: int = 0
     end: int = 0
@@ -94,7 +94,7 @@ class Summary:
 
 
 class StoredTrace:
-    """One trace in the store; to be used under the store's lock.
+    """A trace in the store; to be used under the store's lock.
 
     A span's key is its id. Where a client's and a server's span share one, as Zipkin's do, the second has a longer key.
     """
@@ -110,7 +110,7 @@ class StoredTrace:
         self._summary, self._stale = Summary(), False
 
     def add(self, span_id: bytes, span: StoredSpan) -> bytes:
-        """Add a span, and return its key; one that was sent again takes the place of the first."""
+        """Add a span, and return the key; a span that is sent again replaces the first."""
         key = self._key(span_id, span.origin.resource)
         if key in self.spans:
             self._stale = True
@@ -135,7 +135,7 @@ class StoredTrace:
 
     @property
     def summary(self) -> Summary:
-        """What the list shows."""
+        """The row of the list."""
         if self._stale:
             self._summary, self._stale = Summary(), False
             for span in self.spans.values():

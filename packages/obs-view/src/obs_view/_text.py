@@ -1,4 +1,4 @@
-"""Values as one safe line of text."""
+"""Values as safe text of a single line."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|min|h)?")
 _NANOSECONDS = {"us": 1e3, "µs": 1e3, "ms": 1e6, None: 1e6, "s": 1e9, "min": 60e9, "h": 3600e9}
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _UNITS = ((60 * 10**9, "min"), (10**9, "s"), (10**6, "ms"), (10**3, "µs"))
 
 
 def clean(value: Any, limit: int = 500) -> str:
-    """Return `value` as one line without control characters (they could drive the terminal), cut to `limit` characters."""
+    """Return `value` as a line without control characters, which could drive the terminal, cut to `limit` characters."""
     text = _ANSI.sub("", str(value))
-    text = text[: limit - 1] + "…" if len(text) > limit else text
-    return "".join(_visible(character) for character in " ".join(text.split()))
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    words = " ".join(text.split())
+    return "".join(map(_visible, words))
 
 
 def _visible(character: str) -> str:
-    return (
-        character
-        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
-        else "\N{REPLACEMENT CHARACTER}"
-    )
+    if unicodedata.category(character) in _UNSEEN:
+        return "\N{REPLACEMENT CHARACTER}"
+    return character
 
 
 def duration(nanoseconds: int) -> str:
@@ -32,9 +33,15 @@ def duration(nanoseconds: int) -> str:
     for size, unit in _UNITS:
         if nanoseconds >= size:
             value = nanoseconds / size
-            digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
-            return f"{value:.{digits}f} {unit}"
+            return f"{value:.{_decimals(value)}f} {unit}"
     return f"{nanoseconds} ns"
+
+
+def _decimals(value: float) -> int:
+    """Return the number of decimals of three significant digits."""
+    if value < 9.995:
+        return 2
+    return int(value < 99.95)
 
 
 def nanoseconds(text: str) -> int:
@@ -51,10 +58,16 @@ def nanoseconds(text: str) -> int:
 
 def remark(key: str, value: Any) -> str:
     """Return an attribute in few words: ``file.path=storage.py``, ``db.duration=0.707``."""
-    short = f"{value:.3g}" if isinstance(value, float) else str(value).rpartition("/")[2]
-    return f"{'.'.join(key.split('.')[-2:])}={short}"
+    last_parts = ".".join(key.split(".")[-2:])
+    return f"{last_parts}={_short(value)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value).rpartition("/")[2]
 
 
 def plural(count: int, noun: str) -> str:
     """Return ``1 span``, ``2 spans``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return f"{count:,} {noun}" + "s" * (count != 1)

@@ -1,4 +1,4 @@
-"""The map: services, and the databases, brokers and outside systems that they call, with counts and errors."""
+"""The map: services and the called databases, brokers and outside systems, with counts and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web page and what it asks for."""
+"""The web page, and the API that the page calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def web_routes(store: Store, grpc_port: Callable[[], int]) -> list[BaseRoute]:
-    """Return the routes of the page: its files, and ``/api``; `grpc_port` is what the page tells its reader."""
+    """Return the routes of the page: files, and ``/api``; the page shows `grpc_port` in the first steps."""
     api = _Api(store)
 
     async def receiver(request: Request) -> Response:
