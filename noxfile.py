@@ -36,9 +36,9 @@ def install(session: nox.Session, packages: list[Package], *groups: str) -> None
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every package's tests and those across packages, on the Python that runs nox."""
+    """Run every package's tests and those across packages, two files at a time, on the Python that runs nox."""
     install(session, PACKAGES, "test", "demo")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
