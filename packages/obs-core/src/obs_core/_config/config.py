@@ -69,7 +69,7 @@ class TracingConfig:
     strict: bool = field(default=False)
 
     def __post_init__(self) -> None:
-        # the table is half of what importing obs_core would cost
+        # imported here: 3 ms that a process without a configuration does without
         from obs_core._config.table import SETTINGS
 
         for item in fields(self):
