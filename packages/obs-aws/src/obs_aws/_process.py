@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
     ShapingTracerProvider,
     SpanShape,
     call_contained,
+    check_choice,
     fail,
     package_tracer,
     record_error,
@@ -70,10 +70,7 @@ def process_message(
         ConfigurationError: `relation` is neither "parent" nor "link". A malformed message raises nothing: it is processed
             like a message without a trace context.
     """
-    if relation not in ("parent", "link"):
-        raise ConfigurationError(
-            f"relation={relation!r} is not known; choose one of 'parent', 'link'"
-        )
+    check_choice("relation", relation, get_args(Relation))
     is_batch = isinstance(message, Sequence) and not isinstance(message, (str, bytes))
     messages: Sequence[object] = message if is_batch else [message]  # type: ignore[assignment]
     read = [

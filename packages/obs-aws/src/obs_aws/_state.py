@@ -47,9 +47,12 @@ class Clients:
         self._tracer = package_tracer("obs-aws", options.tracer_provider)
         self._policy = SpanPolicy(options.tracer_provider, roots=options.roots, library=_LIBRARY)
         self._states: WeakKeyDictionary[Any, ClientState] = WeakKeyDictionary()
-        self._handlers: dict[str, Any] = {"needs-retry": on_needs_retry}
+        # event, handler, unique id
+        self._handlers: list[tuple[str, Any, str]] = [
+            ("needs-retry", on_needs_retry, "obs-aws-needs-retry")
+        ]
         if options.propagator == "xray":
-            self._handlers["before-call"] = on_before_call
+            self._handlers.append(("before-call", on_before_call, "obs-aws-before-call"))
 
     def state_of(self, client: Any) -> ClientState:
         """Return the state of `client`; the first call adds the event handlers."""
@@ -60,13 +63,13 @@ class Clients:
         # of threads that make the first calls at once, one alone adds the handlers
         kept = self._states.setdefault(client, state)
         if kept is state:
-            for event, handler in self._handlers.items():
-                client.meta.events.register_last(event, handler, unique_id=f"obs-aws-{event}")
+            for handler in self._handlers:
+                client.meta.events.register_last(*handler)
         return kept
 
     def forget(self) -> None:
         """Remove the event handlers from every client."""
         for client in list(self._states):
-            for event, handler in self._handlers.items():
-                client.meta.events.unregister(event, handler, unique_id=f"obs-aws-{event}")
+            for handler in self._handlers:
+                client.meta.events.unregister(*handler)
         self._states.clear()
