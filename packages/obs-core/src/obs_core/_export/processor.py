@@ -55,7 +55,7 @@ class BatchExportProcessor(SpanProcessor):
         self._forked_at_ns = 0
         self._backdated: OrderedDict[int, None] = OrderedDict()
         exporter = build()
-        self.exporter_type = type(exporter)
+        self.exporter_type: type[SpanExporter] = type(exporter)
         self._worker = self._new_worker(exporter)
         self._worker.take_over()
         fork_watch.call_in_child(self.after_fork_in_child)
