@@ -23,7 +23,7 @@ from obs_view._options import parse_options
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
 from obs_view._render import render_trace
-from obs_view._request import LOGS, SPANS, BadRequestError, Parsed
+from obs_view._bad_records import LOGS, SPANS, BadRequestError, Parsed
 from obs_view._store import Store
 from obs_view._text import plural
 

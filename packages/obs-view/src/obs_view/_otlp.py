@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from obs_view._model import Event, Link, Log, Span
 from obs_view._read_json import IDS, parse_json
 from obs_view._read_protobuf import parse_protobuf
-from obs_view._request import LOGS, SPANS, BadRequestError, Parsed, Signal
+from obs_view._bad_records import LOGS, SPANS, BadRequestError, Parsed, Signal
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")

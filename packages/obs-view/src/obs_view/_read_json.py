@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from obs_view._request import SPANS, UNREADABLE, BadRequestError, Builder, Parsed, Signal
+from obs_view._bad_records import SPANS, UNREADABLE, BadRequestError, Builder, Parsed, Signal
 
 IDS = ("traceId", "spanId", "parentSpanId")
 _HEX_ID = re.compile("([0-9a-fA-F]{2})*")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError, Message
 
-from obs_view._request import SPANS, UNREADABLE, BadRequestError, Builder, Parsed, Signal
+from obs_view._bad_records import SPANS, UNREADABLE, BadRequestError, Builder, Parsed, Signal
 
 # field numbers, the same for spans and logs
 _GROUPS, _RESOURCE, _SCOPES, _SCOPE, _RECORDS = 1, 1, 2, 1, 2

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from obs_view._request import LOGS, Parsed, Signal
+from obs_view._bad_records import LOGS, Parsed, Signal
 from obs_view._store import Store
 from obs_view._text import plural
 

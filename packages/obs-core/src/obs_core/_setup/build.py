@@ -13,7 +13,7 @@ from obs_core._config.validators import make_writable
 from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
-from obs_core._export.masking import secret_mask
+from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._integrations.semconv import stable_semconv

@@ -15,6 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_http._attributes import DEFAULT_PORTS, KNOWN_METHODS, bounded_method
 from obs_http._headers import text
+from obs_http.server._legacy_attributes import legacy_attributes
 from obs_http.server._types import Scope
 
 if TYPE_CHECKING:
@@ -145,16 +146,7 @@ def enrich(outcome: Outcome, scope: Scope, settings: Settings, correlation_id: s
         # the span was opened before the id was known, so obs-core's processor could not set it
         span.set_attribute("correlation_id", correlation_id)
     if settings.options.legacy_attributes:
-        span.set_attributes(_legacy(correlation_id))
-
-
-def _legacy(correlation_id: str) -> dict[str, AttributeValue]:
-    """Return the attributes of the correlation id in distributed-observability-tools 1.0.0."""
-    return {
-        "correlation.id": correlation_id,
-        "x-correlation-id": correlation_id,
-        "http.request.header.x-correlation-id": [correlation_id],
-    }
+        span.set_attributes(legacy_attributes(correlation_id))
 
 
 def _mask(span: Span, scope: Scope, redactor: Redactor) -> None:
