@@ -2,8 +2,8 @@
 
 A round ends 1,500 spans of eight attributes, fewer than any queue holds, and flushes them to a collector on loopback in a
 process of its own; then as many spans whose values are all unique. CPU is that of all threads, less that of the same spans
-without an exporter in the same round; medians over the rounds. Each contestant has its own process. With a spool, each span
-is on disk too until it has left.
+of the SDK without an exporter in the same round, and with the making of the spans; medians over the rounds. Each
+contestant has its own process. With a spool, each span is on disk too until it has left.
 
     python benchmarks/export.py [rounds]
 """
@@ -125,6 +125,7 @@ def report(protocol: str, figures: dict[str, list[tuple[float, ...]]]) -> None:
                     f"{protocol}, CPU{with_spool}{title}, µs", less(theirs, bare), less(mine, bare)
                 )
             )
+            print(line(f"{protocol}, CPU with the making{with_spool}{title}, µs", theirs, mine))
         theirs, mine = ([each[1] for each in figures[name]] for name in ("sdk", ours))
         print(line(f"{protocol}, time until it has left{with_spool}, µs", theirs, mine))
 
