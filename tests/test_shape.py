@@ -45,7 +45,16 @@ NOUNS = {
     "obs-db": {"_call", "_caller", "_comment", "_connection", "_events", "_lists", "_n_plus_one"}
     | {"_statement", "_tokens"},
     "obs-http": {"_entry", "_environment", "_exceptions", "_exclusion", "_headers", "_hooks"}
-    | {"_httpx", "_identity", "_imports", "_legacy_attributes", "_lifespan", "_middleware", "_native", "_opening"}
+    | {
+        "_httpx",
+        "_identity",
+        "_imports",
+        "_legacy_attributes",
+        "_lifespan",
+        "_middleware",
+        "_native",
+        "_opening",
+    }
     | {"_patterns", "_request", "_requests", "_response_headers", "_route", "_server_span"}
     | {"_tracer", "_types"},
 }

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from obs_view._bad_records import LOGS, SPANS, BadRequestError, Parsed
 from obs_view._console import print_line
 from obs_view._demo import run_demo
 from obs_view._fold import Folder
@@ -23,7 +24,6 @@ from obs_view._options import parse_options
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
 from obs_view._render import render_trace
-from obs_view._bad_records import LOGS, SPANS, BadRequestError, Parsed
 from obs_view._store import Store
 from obs_view._text import plural
 

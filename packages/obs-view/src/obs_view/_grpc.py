@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
+from obs_view._bad_records import LOGS, SPANS, BadRequestError, Signal
 from obs_view._http import MAX_BODY_BYTES
 from obs_view._read_protobuf import parse_protobuf
 from obs_view._receive import receive
-from obs_view._bad_records import LOGS, SPANS, BadRequestError, Signal
 from obs_view._store import Store
 
 _SERVICE = "opentelemetry.proto.collector.{0}.v1.{1}Service"

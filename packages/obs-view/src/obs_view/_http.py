@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from obs_view._bad_records import LOGS, SPANS, BadRequestError, Signal
 from obs_view._otlp import ENCODINGS, JSON, PROTOBUF, decompress, parse, status_message
 from obs_view._receive import receive
-from obs_view._bad_records import LOGS, SPANS, BadRequestError, Signal
 from obs_view._store import Store
 
 MAX_BODY_BYTES = 20 * 1024 * 1024

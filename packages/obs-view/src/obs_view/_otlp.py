@@ -16,10 +16,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
+from obs_view._bad_records import LOGS, SPANS, BadRequestError, Parsed, Signal
 from obs_view._model import Event, Link, Log, Span
 from obs_view._read_json import IDS, parse_json
 from obs_view._read_protobuf import parse_protobuf
-from obs_view._bad_records import LOGS, SPANS, BadRequestError, Parsed, Signal
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")

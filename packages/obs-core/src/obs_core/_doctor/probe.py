@@ -10,9 +10,9 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from obs_core._config.endpoint import Protocol
+from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._config.settings import Settings
 from obs_core._export.exporters import build_exporter
-from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._export.outage import quiet_exporter_logs
 from obs_core._safety.redaction import Redactor
 

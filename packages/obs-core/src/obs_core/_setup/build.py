@@ -8,12 +8,12 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._config.settings import Settings
 from obs_core._config.validators import make_writable
 from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
-from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._integrations.semconv import stable_semconv
