@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from obs_core import trace_function
-from obs_core._correlation.ids import CorrelationSpanProcessor
+from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._provider.provider import SwitchableProvider
 from obs_core._provider.resource import ProcessResource
 from opentelemetry import trace

@@ -85,7 +85,8 @@ def test_a_foreign_sampler_or_processor_that_raises_is_contained(
 ) -> None:
     """The call runs and answers, and the failure is logged."""
     logged: list[str] = []
-    monkeypatch.setattr("obs_core._decorators.calls.log_failure", logged.append)
+    for module in ("calls", "spec"):
+        monkeypatch.setattr(f"obs_core._decorators.{module}.log_failure", logged.append)
     with provider(Broken() if when == "sampler" else ALWAYS_ON):
         if when != "sampler":
             processor = Bad()
