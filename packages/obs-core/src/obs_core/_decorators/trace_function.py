@@ -13,6 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_core._decorators.arguments import ArgumentCapture, Serialize
 from obs_core._decorators.calls import trace_call, trace_coroutine
+from obs_core._decorators.code_location import code_attributes, named_by, without_partial
 from obs_core._decorators.generators import trace_async_generator, trace_generator
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.validation import (
@@ -125,9 +126,9 @@ def apply(target: Any, make_spec: MakeSpec, wrappers: Mapping[Kind, Wrap] = WRAP
     if isinstance(target, (classmethod, staticmethod)):
         return type(target)(apply(target.__func__, make_spec, wrappers))
     _check_target(target)
-    named = _named(target)
+    named = named_by(target)
     name = f"{named.__module__}.{named.__qualname__}"
-    spec = make_spec(target, name, _code(named, name))
+    spec = make_spec(target, name, code_attributes(named, name))
     wrapper = wrappers[_kind(target)](target, spec)
     functools.update_wrapper(wrapper, target)
     for attribute in _NAMES:
@@ -150,7 +151,7 @@ def _check_target(target: object) -> None:
 
 
 def _kind(target: AnyCallable) -> Kind:
-    inner = _without_partial(target)
+    inner = without_partial(target)
     call = inner
     if not inspect.isroutine(inner):
         call = getattr(type(inner), "__call__", inner)  # noqa: B004 - the method, not a test
@@ -164,30 +165,5 @@ def _kind(target: AnyCallable) -> Kind:
 
 
 def _is_generator_coroutine(target: AnyCallable) -> bool:
-    code = getattr(_without_partial(target), "__code__", None)
+    code = getattr(without_partial(target), "__code__", None)
     return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
-
-
-def _without_partial(target: Any) -> Any:
-    while isinstance(target, functools.partial):
-        target = target.func
-    return target
-
-
-def _named(target: AnyCallable) -> Any:
-    """Return the object that names `target`: a function, a partial's function, or the ``__call__`` of a class."""
-    inner = _without_partial(target)
-    if hasattr(inner, "__qualname__"):
-        return inner
-    return type(inner).__call__
-
-
-def _code(named: Any, name: str) -> dict[str, AttributeValue]:
-    code = getattr(inspect.unwrap(named), "__code__", None)
-    if code is None:
-        return {"code.function.name": name}
-    return {
-        "code.function.name": name,
-        "code.file.path": code.co_filename,
-        "code.line.number": code.co_firstlineno,
-    }

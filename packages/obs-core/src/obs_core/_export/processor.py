@@ -21,7 +21,7 @@ from obs_core._export.outage import OutageLog
 from obs_core._export.sender import BuildExporter, Sender
 from obs_core._export.stats import ExportStats
 from obs_core._export.worker import ExportWorker, State
-from obs_core._safety.fork import fork_watch
+from obs_core._safety.fork_watch import fork_watch
 
 if TYPE_CHECKING:
     from obs_core._export.spool.spool import Spool

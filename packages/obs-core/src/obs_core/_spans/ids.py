@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
-from obs_core._safety.fork import fork_watch
+from obs_core._safety.fork_watch import fork_watch
 
 _wanted: ContextVar[int | None] = ContextVar("obs_core_span_id", default=None)
 
