@@ -40,7 +40,16 @@ FILES = frozenset(
 NOUNS = {
     "obs-aws": {"_api_call", "_bedrock", "_dynamodb", "_events", "_lambda", "_message"}
     | {"_messaging", "_process", "_scrub", "_services", "_streams"},
-    "obs-celery": {"_arguments", "_attempt", "_batches", "_beat", "_broker", "_eager", "_execute"}
+    "obs-celery": {
+        "_arguments",
+        "_attempt",
+        "_batches",
+        "_beat",
+        "_broker",
+        "_destination",
+        "_eager",
+        "_execute",
+    }
     | {"_execution", "_message", "_publish", "_supervise"},
     "obs-db": {"_call", "_caller", "_comment", "_connection", "_events", "_lists", "_n_plus_one"}
     | {"_statement", "_tokens"},

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from celery import VERSION, chord
 from obs_celery._broker import Broker
+from obs_celery._destination import Destinations
 from obs_celery_worker import (
     StartWorker,
     Worker,
@@ -160,12 +161,12 @@ def test_the_broker_is_described_without_connecting() -> None:
         return describe_broker(Celery("app", broker=url, set_as_current=False))
 
     assert of("amqp://user:secret@rabbit.example:5673/v") == Broker(
-        "rabbitmq", "rabbit.example", 5673, (("celery", "celery"),)
+        "rabbitmq", "rabbit.example", 5673, Destinations((("celery", "celery"),))
     )
     assert of("redis://:secret@cache.example/1") == Broker("redis", "cache.example", 6379)
     assert of("memory://host") == Broker("memory")
     assert "secret" not in repr(of("amqp://user:secret@rabbit.example//").attributes())
-    place = Broker().place
+    place = Destinations().place
     assert (place("", "q"), place(Exchange("x"), "q"), place(None, None)) == (
         ("q", "q"),
         ("x", "q"),
@@ -179,14 +180,16 @@ def test_the_broker_is_described_without_connecting() -> None:
 )
 def test_native_delayed_delivery_keeps_the_users_place(exchange: str) -> None:
     """The queue's exchange and routing key, wherever in Celery's machinery the message is, and however often delayed."""
-    topics = (("orders.new", "shop"), ("reports.*", "back-office"))
-    broker = Broker("rabbitmq", topics=topics)
+    topics = (("orders.new", "shop"), ("reports.*", "back-office"), ("audit.#", "audits"))
+    destinations = Destinations(topics)
     delay = "0." * 26 + "1.0."
-    assert broker.place(exchange, f"{delay}orders.new") == ("shop", "orders.new")
-    assert broker.place(exchange, f"{delay}{delay}orders.new") == ("shop", "orders.new")
-    assert broker.place(exchange, f"{delay}reports.may") == ("back-office", "reports.may")
-    assert broker.place(exchange, f"{delay}other") == ("other", "other")
-    assert broker.place("shop", f"{delay}orders.new") == ("shop", f"{delay}orders.new")
+    assert destinations.place(exchange, f"{delay}orders.new") == ("shop", "orders.new")
+    assert destinations.place(exchange, f"{delay}{delay}orders.new") == ("shop", "orders.new")
+    assert destinations.place(exchange, f"{delay}reports.may") == ("back-office", "reports.may")
+    for key in ("audit", "audit.login.failed"):
+        assert destinations.place(exchange, f"{delay}{key}") == ("audits", key)
+    assert destinations.place(exchange, f"{delay}other") == ("other", "other")
+    assert destinations.place("shop", f"{delay}orders.new") == ("shop", f"{delay}orders.new")
 
 
 @pytest.mark.promise("CEL-47")

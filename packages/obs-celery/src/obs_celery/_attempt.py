@@ -47,7 +47,9 @@ class Attempt:
             self.facts.consumed,
             fields,
             fields.get("chord"),
-            self.facts.broker.place(delivery.get("exchange"), delivery.get("routing_key")),
+            self.facts.broker.destinations.place(
+                delivery.get("exchange"), delivery.get("routing_key")
+            ),
         )
         if request.hostname:
             attributes["celery.hostname"] = str(request.hostname)

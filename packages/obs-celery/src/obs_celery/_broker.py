@@ -1,12 +1,13 @@
-"""The broker of an app and the names of destinations; looked up once an app, without a connection."""
+"""The broker of an app; looked up once an app, without a connection."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.util.types import AttributeValue
+
+from obs_celery._destination import Destinations, destinations_of
 
 #: ``messaging.system`` by kombu's driver type; whatever is not here goes by kombu's own name.
 _SYSTEMS = {
@@ -18,9 +19,6 @@ _SYSTEMS = {
 }
 #: Brokers that are no server.
 _LOCAL = frozenset({"memory", "filesystem"})
-# Celery's machinery for an ETA on quorum queues: the exchange, perhaps with a prefix, and the delay in binary digits
-_DELAY_EXCHANGE = re.compile(r"(?:.*_)?celery_delayed_(?:delivery|\d+)")
-_DELAY_DIGITS = re.compile(r"\A(?:(?:[01]\.){28})+")
 
 
 @dataclass(frozen=True)
@@ -28,29 +26,13 @@ class Broker:
     """The broker's part of a span's attributes.
 
     Attributes:
-        topics: Routing key and exchange of each queue on RabbitMQ; a key may hold ``*`` and ``#``.
+        destinations: Resolves the destinations of messages.
     """
 
     system: str = "celery"
     address: str | None = None
     port: int | None = None
-    topics: tuple[tuple[str, str], ...] = ()
-
-    def place(self, exchange: object, routing_key: object) -> tuple[str | None, str | None]:
-        """Return a message's destination (the exchange, or else the queue) and routing key.
-
-        In RabbitMQ's native delayed delivery these are the final ones.
-        """
-        name, key = str(getattr(exchange, "name", exchange) or ""), str(routing_key or "")
-        if name and _DELAY_EXCHANGE.fullmatch(name):
-            key = _DELAY_DIGITS.sub("", key)
-            name = self._exchange_of(key)
-        return name or key or None, key or None
-
-    def _exchange_of(self, routing_key: str) -> str:
-        exact = dict(self.topics).get(routing_key)
-        matching = (name for topic, name in self.topics if _matches(topic, routing_key))
-        return exact or next(matching, "")
+    destinations: Destinations = field(default_factory=Destinations)
 
     def attributes(self) -> dict[str, AttributeValue]:
         """``messaging.system``, ``server.address`` and ``server.port``; never user or password."""
@@ -76,20 +58,4 @@ def describe_broker(app: Any) -> Broker:
     address, port = info.get("hostname"), info.get("port")
     host = str(address) if address else None
     number = port if isinstance(port, int) else None
-    return Broker(system, host, number, _topics(system, app))
-
-
-def _topics(system: str, app: Any) -> tuple[tuple[str, str], ...]:
-    if system != "rabbitmq":
-        return ()
-    queues = [queue for queue in app.amqp.queues.values() if queue.exchange]
-    return tuple(_topic(queue) for queue in queues)
-
-
-def _topic(queue: Any) -> tuple[str, str]:
-    return str(queue.routing_key or ""), str(queue.exchange.name)
-
-
-def _matches(topic: str, routing_key: str) -> bool:
-    pattern = re.escape(topic).replace(r"\*", "[^.]+").replace(r"\#", ".*")
-    return re.fullmatch(pattern, routing_key) is not None
+    return Broker(system, host, number, destinations_of(system, app))

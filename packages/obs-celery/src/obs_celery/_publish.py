@@ -71,7 +71,7 @@ class _Publication:
         if facts.hidden:
             return
         attributes = message_attributes(
-            facts.published, fields, chord, facts.broker.place(exchange, key)
+            facts.published, fields, chord, facts.broker.destinations.place(exchange, key)
         )
         entry = context.get(BEAT_ENTRY)
         if isinstance(entry, str):
