@@ -481,7 +481,7 @@ def test_an_unsampled_sender_is_carried_too(make_client: MakeClient, queue_url: 
 
 @pytest.mark.promise("AWS-08", "AWS-03")
 def test_a_raising_propagator_is_contained(
-    make_client: MakeClient, queue_url: str, traced: SpanRecorder, monkeypatch: Any
+    make_client: MakeClient, queue_url: str, traced: SpanRecorder, caplog: Any
 ) -> None:
     """The message is sent and received all the same."""
 
@@ -494,10 +494,15 @@ def test_a_raising_propagator_is_contained(
         def extract(self, *_: Any, **__: Any) -> Any:
             raise RuntimeError("extract")
 
-    monkeypatch.setattr(propagate, "propagator", Broken())
     sqs = make_client("sqs")
-    sqs.send_message(QueueUrl=queue_url, MessageBody="b")
-    assert len(receive(sqs, queue_url)) == 1
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(Broken())
+    try:
+        sqs.send_message(QueueUrl=queue_url, MessageBody="b")
+        assert len(receive(sqs, queue_url)) == 1
+    finally:
+        propagate.set_global_textmap(before)
+    assert "propagator failed" in caplog.text
 
 
 @pytest.mark.promise("AWS-10")

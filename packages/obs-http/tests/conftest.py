@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import uvicorn
 from obs_core._safety import containment
+from opentelemetry import propagate
+from opentelemetry.propagators.textmap import TextMapPropagator
 
 TIMEOUT_S = 30.0
 
@@ -39,6 +41,26 @@ def running(app: Any) -> Iterator[str]:
 def log_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure is logged once a minute: each test begins a minute of its own."""
     monkeypatch.setattr(containment._limit, "_last", {})
+
+
+class BrokenPropagator(TextMapPropagator):
+    """Raises at both ends of a call."""
+
+    fields = frozenset({"traceparent"})
+
+    def inject(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("inject")
+
+    def extract(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("extract")
+
+
+@pytest.fixture
+def break_propagator() -> Iterator[Callable[[], None]]:
+    """A function that replaces the global propagator by one that raises, until the end of the test."""
+    before = propagate.get_global_textmap()
+    yield lambda: propagate.set_global_textmap(BrokenPropagator())
+    propagate.set_global_textmap(before)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from obs_core.integration import call_contained, outgoing_context, warn_once
+from obs_core.integration import call_contained, extract, inject, outgoing_context, warn_once
 from opentelemetry.context import Context, get_current
-from opentelemetry.propagate import extract, get_global_textmap, inject
+from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.aws import AwsXRayPropagator
 from opentelemetry.trace import get_current_span
 

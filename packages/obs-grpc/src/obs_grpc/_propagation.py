@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from obs_core.integration import call_contained, log_failure, outgoing_context, warn_once
+from obs_core.integration import (
+    call_contained,
+    extract,
+    inject,
+    log_failure,
+    outgoing_context,
+    warn_once,
+)
 from opentelemetry.context import Context
-from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
 
 Pair = tuple[str, "str | bytes"]

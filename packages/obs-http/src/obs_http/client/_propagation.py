@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 
 from obs_core import CorrelationConfig
-from obs_core.integration import Globs, call_contained, correlation_headers, outgoing_context
-from opentelemetry import propagate
+from obs_core.integration import (
+    Globs,
+    call_contained,
+    correlation_headers,
+    inject,
+    outgoing_context,
+)
 from opentelemetry.context import Context
 
 
@@ -29,7 +34,7 @@ class Propagation:
         if self._hosts and not self._hosts.matches(host):
             return
         out = outgoing_context(context, self._correlation)
-        call_contained("the propagator", propagate.inject, headers, out)
+        call_contained("the propagator", inject, headers, out)
         for name, value in correlation_headers(self._correlation, context).items():
             if name not in headers:
                 headers[name] = value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from obs_core.integration import extract
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, Link
@@ -57,7 +58,7 @@ def remote_context(carrier: Carrier, *, trusted: bool) -> tuple[Context, list[Li
     if not carrier:
         return get_current(), []
     put_right(carrier)
-    context = propagate.extract(carrier, get_current(), _GETTER)
+    context = extract(carrier, get_current(), _GETTER)
     if trusted:
         return context, []
     caller = trace.get_current_span(context).get_span_context()
