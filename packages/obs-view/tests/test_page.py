@@ -55,6 +55,13 @@ def count(tab: Any, selector: str, expected: int) -> None:
     expect(tab.locator(selector)).to_have_count(expected, timeout=15_000)
 
 
+def texts(tab: Any, selector: str, expected: list[str]) -> None:
+    """Wait until the elements have these texts, with a space for a line break."""
+    from playwright.sync_api import expect
+
+    expect(tab.locator(selector)).to_have_text(expected, use_inner_text=True, timeout=15_000)
+
+
 @pytest.fixture(params=[(1200, "light")], ids=str)
 def page(browser: Any, receiver: Receiver, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page of 1200 px in light colours, or what the test says."""
@@ -88,10 +95,9 @@ def test_the_list_is_live_and_can_be_searched(receiver: Receiver, page: Page) ->
     tab.fill("#search", "")
     tab.select_option("select[aria-label=Service]", "other")
     count(tab, ".trace", 1)
-    assert tab.locator(".trace.failed .name").inner_text() == "✗ GET /two"
+    texts(tab, ".trace.failed .name", ["✗ GET /two"])
     tab.reload()
-    tab.wait_for_selector(".trace")
-    assert tab.locator(".trace").count() == 1
+    count(tab, ".trace", 1)
 
 
 @EVERY_SIZE
@@ -149,7 +155,7 @@ def test_keys_alone(receiver: Receiver, page: Page) -> None:
     count(tab, ".row", 2)
     tab.keyboard.press("ArrowRight")
     count(tab, ".row", 3)
-    assert tab.locator(".on-path").count() > 0
+    tab.wait_for_selector(".on-path", state="attached")
     tab.keyboard.press("p")
     count(tab, ".on-path", 0)
     tab.keyboard.press("Escape")
@@ -178,6 +184,7 @@ def test_links_jump_and_merge(receiver: Receiver, page: Page) -> None:
     assert page.names() == ["span-1", "publish", "task", "mail"]
     tab.keyboard.press("4")
     tab.wait_for_selector(".map svg")
+    count(tab, ".map svg .title", 3)
     assert tab.locator(".map svg .title").all_text_contents() == ["shop", "worker", "mailer"]
 
 
@@ -233,7 +240,7 @@ def test_odd_traces_are_drawn(receiver: Receiver, page: Page) -> None:
     )
     tab = page.open(f"trace/{ONE}")
     assert sorted(page.names()) == ["(no name)", "a", "b", "early", "root", "turned"]
-    assert tab.locator(".row small:has-text('clock')").count() == 3
+    count(tab, ".row small:has-text('clock')", 3)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
