@@ -267,14 +267,18 @@ def test_statements_without_a_name(sql: object) -> None:
     assert describe(sql, "sqlite").table is None
 
 
+def cpu_s(sql: str) -> float:
+    """Return the CPU time of reading a statement that was not read before."""
+    started = time.thread_time()
+    describe(sql, "mysql")
+    return time.thread_time() - started
+
+
 @pytest.mark.promise("DB-03")
 @pytest.mark.parametrize("piece", _PIECES)
 def test_a_megabyte_is_read_in_part(piece: str) -> None:
     """A statement of a megabyte costs no more than its first 16 KiB, and its text stays within 2 KiB."""
     sql = piece * (1_000_000 // len(piece))
-
-    started = time.thread_time()
-    statement = describe(sql, "mysql")
-
-    assert time.thread_time() - started < 1.0
-    assert len(statement.text.encode()) <= MAX_TEXT_BYTES
+    # of three, since a garbage collection of all that other tests keep may fall into one
+    assert min(cpu_s(sql + " " * number) for number in range(3)) < 1.0
+    assert len(describe(sql, "mysql").text.encode()) <= MAX_TEXT_BYTES
