@@ -113,7 +113,7 @@ def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker, late: bool)
         with root() as trace_id:
             worker.send("sleeps")
         inspect = worker.app.control.inspect([worker.hostname])
-        wait_until(lambda: any(inspect.active().values()))
+        wait_until(lambda: any((inspect.active() or {}).values()))
         worker.stop(signal.SIGQUIT)
         told = [span for span in worker.sink.spans if span.kind == "CONSUMER"]
         assert [span.trace_id for span in told] == [trace_id]

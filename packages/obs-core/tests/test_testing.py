@@ -35,8 +35,10 @@ def test_spans_records_a_tree(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("CORE-70")
-def test_what_was_global_before_is_put_back() -> None:
+def test_what_was_global_before_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider, and that it may still be set: a test leaves nothing to the next one."""
+    # a fixture of another package may be recording for the whole session
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     before, once = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE
     with record_spans():
         assert trace._TRACER_PROVIDER is not before
