@@ -50,7 +50,7 @@ NOUNS = {
         "_eager",
         "_execute",
     }
-    | {"_execution", "_message", "_publish", "_supervise"},
+    | {"_execution", "_message", "_publish", "_relation", "_supervise"},
     "obs-db": {"_call", "_caller", "_comment", "_connection", "_events", "_lists", "_n_plus_one"}
     | {"_statement", "_tokens"},
     "obs-grpc": {"_aio", "_channel", "_handlers", "_rpc", "_sync"},
@@ -65,7 +65,7 @@ NOUNS = {
         "_native",
         "_opening",
     }
-    | {"_patterns", "_request", "_requests", "_response_headers", "_route", "_server_span"}
+    | {"_request", "_requests", "_response_headers", "_route", "_server_span"}
     | {"_tracer", "_types"},
 }
 INTEGRATIONS = [package for package in PACKAGES if package.name in NOUNS]

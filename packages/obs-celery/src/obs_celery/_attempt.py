@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, set_span_in_context
+from opentelemetry.trace import Link, Span, SpanKind
 
 from obs_celery._attributes import message_attributes
 from obs_celery._message import RELATION_HEADER, header, previous_attempt, waits_s
-from obs_celery._options import Options
-from obs_celery._propagation import span_context_of
+from obs_celery._relation import related
 from obs_celery._state import Setup, TaskFacts
 
 
@@ -94,7 +93,7 @@ def attempt_of(
     else:
         wait_s, eta_delay_s = waits_s(request, started_s or time.time())
         if not facts.hidden:
-            context = _related(setup, facts, request, context, links, eta_delay_s)
+            context = related(setup, facts, request, context, links, eta_delay_s)
     traced = not facts.hidden and not setup.leaves_out(context)
     return Attempt(facts, context, links, traced, wait_s, eta_delay_s)
 
@@ -111,35 +110,3 @@ def is_passage(setup: Setup, request: Any, context: Context) -> bool:
 def _previous(request: Any) -> list[Link]:
     previous = request.retries and previous_attempt(request)
     return [Link(previous)] if previous else []
-
-
-def _related(
-    setup: Setup,
-    facts: TaskFacts,
-    request: Any,
-    context: Context,
-    links: list[Link],
-    delay_s: float,
-) -> Context:
-    """Return `context`, or, in link mode, a root with the same baggage and the producer as the first of `links`."""
-    asked = header(request, RELATION_HEADER)
-    if asked == "parent" or (
-        asked != "link" and not _is_linked(setup.options, facts, request, delay_s)
-    ):
-        return context
-    producer = span_context_of(context)
-    if producer is None:
-        return context
-    links.insert(0, Link(producer))
-    return set_span_in_context(INVALID_SPAN, context)
-
-
-def _is_linked(options: Options, facts: TaskFacts, request: Any, delay_s: float) -> bool:
-    """Whether the attempt starts a new trace where the message does not say: canvas goes first, then ETA, then options."""
-    if facts.relation == "parent" and options.link_after_s is None:
-        return False
-    if request.group or request.chord:
-        return False
-    return facts.relation == "link" or (
-        options.link_after_s is not None and delay_s > options.link_after_s
-    )

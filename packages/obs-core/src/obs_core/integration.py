@@ -57,7 +57,7 @@ from obs_core._integrations.worker_process import is_worker_process, mark_worker
 from obs_core._safety.containment import call_contained, log_failure, warn_once
 from obs_core._safety.redaction import REDACTED, Redactor
 from obs_core._safety.text import truncate
-from obs_core._setup.flush import flush_within
+from obs_core._setup.flush_within import flush_within
 from obs_core._setup.manager import current_manager
 from obs_core._spans.errors import error_message, error_type, fail, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id

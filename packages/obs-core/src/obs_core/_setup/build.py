@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._config.secrets_in_logs import secret_mask
@@ -18,14 +18,19 @@ from obs_core._export.options import BatchOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._integrations.semconv import stable_semconv
 from obs_core._provider.contained import FencedProcessor
-from obs_core._provider.double_export import doubled_export
 from obs_core._provider.processors import Pipeline
 from obs_core._provider.provider import SwitchableProvider
 from obs_core._provider.resource import ProcessResource, build_resource
 from obs_core._safety.containment import warn_once
 from obs_core._safety.redaction import Redactor
+from obs_core._setup.existing_provider import (
+    already_configured,
+    existing_provider,
+    join,
+    skip,
+)
 from obs_core._setup.manager import TracingManager
-from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
+from obs_core.exceptions import ConfigurationError
 
 _own: SwitchableProvider | None = None
 
@@ -42,35 +47,14 @@ def assemble(
     if settings.disabled:
         return TracingManager(settings)
     stable_semconv()
-    foreign = _foreign_provider()
+    foreign = existing_provider(_own)
     if foreign is None:
         return _install(settings, span_exporter, span_processors)
     if on_existing_provider == "fail":
-        raise _already_configured(foreign)
+        raise already_configured(foreign)
     if on_existing_provider == "skip":
-        return _skip(settings)
+        return skip(settings)
     return _attach(foreign, settings, span_exporter, span_processors)
-
-
-def _foreign_provider() -> trace.TracerProvider | None:
-    present = trace.get_tracer_provider()
-    if isinstance(present, trace.ProxyTracerProvider):
-        return None
-    is_ours = _own is not None and present is _own.provider
-    return None if is_ours else present
-
-
-def _already_configured(foreign: trace.TracerProvider) -> AlreadyConfiguredError:
-    kind = type(foreign)
-    return AlreadyConfiguredError(
-        f"a {kind.__module__}.{kind.__qualname__} is the global TracerProvider already: "
-        "remove it, or use on_existing_provider='attach' or 'skip'"
-    )
-
-
-def _skip(settings: Settings) -> TracingManager:
-    problem = "another TracerProvider is in force, and is left to itself"
-    return TracingManager(settings, problems=[problem], state="skipped")
 
 
 def _attach(
@@ -83,19 +67,8 @@ def _attach(
     exporting, problems = _exporting(settings, span_exporter)
     pipeline = Pipeline()
     _fill(pipeline, settings, exporting, span_processors)
-    problems += _add_to(foreign, pipeline, settings)
+    problems += join(foreign, pipeline, settings)
     return TracingManager(settings, pipeline, None, exporting, problems)
-
-
-def _add_to(foreign: trace.TracerProvider, pipeline: Pipeline, settings: Settings) -> list[str]:
-    if not isinstance(foreign, TracerProvider):
-        problem = f"the global {type(foreign).__qualname__} is not the SDK's: its spans cannot be exported by obs-core"
-        warn_once("foreign-provider", problem)
-        return [problem]
-    if doubled := doubled_export(foreign, settings):
-        warn_once(doubled, doubled)
-    foreign.add_span_processor(pipeline)
-    return []
 
 
 def _install(
