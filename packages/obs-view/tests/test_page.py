@@ -10,6 +10,9 @@ from obs_view import Receiver
 
 from .test_web import ONE, TWO, attribute, link_mode, send, timed
 
+#: No version of Python or of OpenTelemetry changes the page.
+pytestmark = pytest.mark.soak
+
 
 class Page:
     """A page of the receiver, which must load nothing from elsewhere and log no error."""

@@ -13,6 +13,9 @@ from .test_logs import record, send_logs
 from .test_page import Page, count, page, texts
 from .test_web import MS, ONE, TWO, attribute, send, timed
 
+#: No version of Python or of OpenTelemetry changes the page.
+pytestmark = pytest.mark.soak
+
 __all__ = ["page"]
 EVERY_PAGE = pytest.mark.parametrize(
     "page", [(1440, "light"), (390, "dark")], indirect=True, ids=["1440", "390"]

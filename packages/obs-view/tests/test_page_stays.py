@@ -11,6 +11,9 @@ from .test_logs import record, send_logs
 from .test_page import Page, count, page
 from .test_web import ONE, attribute, send, timed
 
+#: No version of Python or of OpenTelemetry changes the page.
+pytestmark = pytest.mark.soak
+
 __all__ = ["page"]
 NARROW = pytest.mark.parametrize("page", [(390, "light")], indirect=True)
 
