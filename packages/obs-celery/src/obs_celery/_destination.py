@@ -54,5 +54,12 @@ def _topic(queue: Any) -> tuple[str, str]:
 
 def _matches(topic: str, routing_key: str) -> bool:
     """Whether a topic matches, word by word, as RabbitMQ's topic exchanges match."""
-    words = [_WORDS.get(word) or r"\." + re.escape(word) for word in topic.split(".")]
-    return re.fullmatch("".join(words), "." + routing_key) is not None
+    pattern = "".join(map(_pattern, topic.split(".")))
+    found = re.fullmatch(pattern, "." + routing_key)
+    return found is not None
+
+
+def _pattern(word: str) -> str:
+    if word in _WORDS:
+        return _WORDS[word]
+    return r"\." + re.escape(word)
