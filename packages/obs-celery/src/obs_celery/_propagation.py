@@ -8,8 +8,9 @@ from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
-from obs_core.integration import call_contained, outgoing_context
-from opentelemetry import baggage, propagate
+from obs_core.integration import call_contained, inject, outgoing_context
+from obs_core.integration import extract as extract_from
+from opentelemetry import propagate
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import (
@@ -23,11 +24,9 @@ from opentelemetry.trace import (
 from obs_celery._message import ATTEMPT, PREVIOUS, RELATION_HEADER, SENT_AT, TRACEPARENT, header
 
 _TRACEPARENT_FORMAT = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
-_FLAGS = tuple(f"{flags:02x}" for flags in range(256))
 _W3C = frozenset({"traceparent", "tracestate", "baggage"})
-# under which keys a context keeps its span and its baggage: one look instead of the four calls of the public getters
+# under which key a context keeps its span: one look instead of the two calls of the public getter
 (_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
-(_BAGGAGE_KEY,) = baggage.set_baggage("", "", Context())
 
 
 class _RequestGetter(Getter[Any]):
@@ -51,7 +50,7 @@ def extract(request: Any) -> Context:
     """
     return (
         _extract_alone(request)
-        or call_contained("propagator", propagate.extract, request, Context(), _getter)
+        or call_contained("propagator", extract_from, request, Context(), _getter)
         or Context()
     )
 
@@ -110,26 +109,10 @@ def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str
         previous = previous or _drawn_attempt(headers, str(drawn))
         if previous:
             headers[PREVIOUS] = previous
-    elif not _write_alone(headers, context := outgoing_context(get_current())):
+    else:
         without_context(headers)
-        call_contained("propagator", propagate.inject, headers, context)
+        call_contained("propagator", inject, headers, outgoing_context(get_current()))
     headers[SENT_AT] = time.time()
-
-
-def _write_alone(headers: MutableMapping[str, Any], context: Context) -> bool:
-    """Write a span that comes alone, the usual case, by hand; False where that is not for us to do."""
-    span = span_context_of(context)
-    if (
-        span is None
-        or span.trace_state
-        or _BAGGAGE_KEY in context
-        or not _speaks_w3c(propagate.get_global_textmap())
-    ):
-        return False
-    headers.pop("tracestate", None)
-    headers.pop("baggage", None)
-    headers[TRACEPARENT] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{_FLAGS[span.trace_flags]}"
-    return True
 
 
 def without_context(headers: MutableMapping[str, Any]) -> None:

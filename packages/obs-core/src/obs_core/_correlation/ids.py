@@ -12,10 +12,10 @@ from opentelemetry.context import Context, attach, detach, get_current
 
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.in_force import correlation_in_force
+from obs_core._spans.tracer import BAGGAGE_KEY
 
 KEY = "correlation_id"
 _VALID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-(_BAGGAGE_KEY,) = baggage.set_baggage(KEY, "", Context())
 # the id that was found valid last: all spans of a request have the same
 _known: str | None = None
 
@@ -28,7 +28,7 @@ def is_valid_correlation_id(value: object) -> bool:
 def get_correlation_id(context: Context | None = None) -> str | None:
     """Return the correlation id of `context` (default: the current context), if any. Never raises; any thread."""
     global _known
-    found = (get_current() if context is None else context).get(_BAGGAGE_KEY)
+    found = (get_current() if context is None else context).get(BAGGAGE_KEY)
     if found is None:
         return None
     value = found.get(KEY) if isinstance(found, Mapping) else None

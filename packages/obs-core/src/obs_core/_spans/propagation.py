@@ -26,10 +26,9 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from obs_core._spans.current import context_with
-from obs_core._spans.tracer import SPAN_KEY
+from obs_core._spans.tracer import BAGGAGE_KEY, SPAN_KEY
 
 Parts = tuple[TextMapPropagator, TextMapPropagator]
-(_BAGGAGE_KEY,) = baggage.set_baggage("key", "", Context())
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 #: Text that percent-encoding leaves as it is.
 _UNRESERVED = re.compile(r"[A-Za-z0-9._-]+")
@@ -53,8 +52,8 @@ def inject(
     span = current.get(SPAN_KEY)
     if isinstance(span, Span):
         _inject_ids(span.get_span_context(), carrier, setter)
-    if current.get(_BAGGAGE_KEY):
-        header = _plain_baggage(current[_BAGGAGE_KEY])
+    if current.get(BAGGAGE_KEY):
+        header = _plain_baggage(current[BAGGAGE_KEY])
         if header is None:
             parts[1].inject(carrier, current, setter)
         else:

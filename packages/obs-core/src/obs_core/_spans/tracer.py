@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from opentelemetry import trace
+from opentelemetry import baggage, trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import (
     INVALID_SPAN,
@@ -22,7 +22,9 @@ from obs_core._safety.containment import log_failure
 #: The conventions' release whose names all packages use (https://opentelemetry.io/docs/specs/otel/schemas/).
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.36.0"
 _NOT_LOOKED = object()
+# under which keys a context has its span and its baggage: one look, in place of the four calls of the public getters
 (SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
+(BAGGAGE_KEY,) = baggage.set_baggage("key", "", Context())
 
 # (the provider that was looked at, its tracer, whether its sampler keeps an unsampled parent's decision), replaced as a whole
 _in_force: tuple[object, Tracer | None, bool] = (_NOT_LOOKED, None, False)
