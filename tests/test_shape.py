@@ -74,7 +74,6 @@ each_integration = pytest.mark.parametrize(
 )
 #: File and part that obs_core has once, still in another place; to be emptied.
 NOT_SHARED_YET = {
-    ("obs_aws/_api_call.py", "suppression key"),
     ("obs_http/server/_entry.py", "attribute of a foreign object"),
     ("obs_http/server/_patches.py", "attribute of a foreign object"),
 }

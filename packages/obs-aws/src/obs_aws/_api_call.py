@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from obs_core.integration import call_contained
-from opentelemetry.context import (
-    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
-    Context,
-    attach,
-    detach,
-    set_value,
-)
+from obs_core.integration import call_contained, suppress_http
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, get_current_span, set_span_in_context
 
 from obs_aws._attributes import Attributes, Params, response_attributes
@@ -90,7 +84,7 @@ class ApiCall:
         """Attach `context` (default: the current context), with HTTP client spans suppressed, and inject the context."""
         carried = call_contained("carrying context to AWS", self.carry, context)
         self.params = carried or self.params
-        self._token = attach(set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context))
+        self._token = attach(suppress_http(context))
 
     def answer(self, result: Any) -> Any:
         """Record a successful response; return the response."""
