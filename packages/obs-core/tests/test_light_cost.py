@@ -5,10 +5,7 @@ Times are measured by ``benchmarks/decorators.py``; these bounds keep the cost f
 
 from __future__ import annotations
 
-import gc
-import sys
 import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +17,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+from tests.call_counts import function_calls
 
 pytestmark = pytest.mark.promise("CORE-84")
 ATTRIBUTES: dict[str, Any] = {
@@ -53,27 +52,6 @@ def sdk_provider(*processors: SpanProcessor) -> TracerProvider:
     for processor in processors:
         provider.add_span_processor(processor)
     return provider
-
-
-def function_calls(run: Callable[[], Any], provider: TracerProvider) -> int:
-    """Count the calls that `run` makes, in Python and in C, below a sampled span, when everything is warm."""
-    seen = 0
-
-    def count(_: object, event: str, __: object) -> None:
-        nonlocal seen
-        seen += event in ("call", "c_call")
-
-    with provider.get_tracer("test").start_as_current_span("parent"):
-        for _ in range(3):
-            run()
-        gc.disable()  # a collection that falls in here would count what it finalizes
-        sys.setprofile(count)
-        try:
-            run()
-        finally:
-            sys.setprofile(None)
-            gc.enable()
-    return seen
 
 
 def started_with_attributes(tracer: Any) -> None:

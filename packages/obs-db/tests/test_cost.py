@@ -5,8 +5,6 @@ Times are measured by ``benchmarks/db_overhead.py``; this keeps them from growin
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
@@ -21,6 +19,8 @@ from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from packaging.version import Version
+
+from tests.call_counts import function_calls
 
 
 @contextmanager
@@ -68,27 +68,6 @@ def redis_pipeline(url: str) -> Iterator[Callable[[], Any]]:
 
     with redis.Redis.from_url(url) as client:
         yield run
-
-
-def function_calls(run: Callable[[], Any], provider: TracerProvider) -> int:
-    """Count the calls that `run` makes, in Python and in C, under a span, when everything is warm."""
-    seen = 0
-
-    def count(_: object, event: str, __: object) -> None:
-        nonlocal seen
-        seen += event in ("call", "c_call")
-
-    with provider.get_tracer("test").start_as_current_span("parent"):
-        for _ in range(3):
-            run()
-        gc.disable()  # a collection that falls in here would count what it finalizes
-        sys.setprofile(count)
-        try:
-            run()
-        finally:
-            sys.setprofile(None)
-            gc.enable()
-    return seen
 
 
 @pytest.mark.parametrize("scenario", [sqlite_execute, redis_get, redis_pipeline])
