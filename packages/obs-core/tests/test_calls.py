@@ -23,7 +23,7 @@ LIBRARY: contextvars.ContextVar[str] = contextvars.ContextVar("LIBRARY")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No test here may log anything at all: "Failed to detach context", a contained failure, asyncio's complaints."""
     with caplog.at_level(logging.WARNING):
         yield

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import gc
-import logging
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -16,42 +14,10 @@ import pytest
 from obs_core import trace_function
 from obs_core.testing import SpanRecorder, record_spans
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan
 
-tracer = trace.get_tracer("test")
-LIBRARY: contextvars.ContextVar[str] = contextvars.ContextVar("LIBRARY")
+from .test_calls import LIBRARY, OutOfStockError, describe, nothing_logged, of, tracer
 
-
-@pytest.fixture(autouse=True)
-def _nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No test here may log anything at all: "Failed to detach context", a contained failure, asyncio's complaints."""
-    with caplog.at_level(logging.WARNING):
-        yield
-    assert [record.getMessage() for record in caplog.get_records("call")] == []
-
-
-class OutOfStockError(Exception):
-    """An error of the application."""
-
-
-def of(span: ReadableSpan) -> dict[str, Any]:
-    """The attributes that say how the call went."""
-    return {
-        key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")
-    }
-
-
-def describe(span: ReadableSpan) -> tuple[str, str | None, dict[str, Any], list[str]]:
-    """Status, its description, attributes, events."""
-    return (
-        span.status.status_code.name,
-        span.status.description,
-        of(span),
-        [event.name for event in span.events],
-    )
-
-
-OK: tuple[str, None, dict[str, Any], list[str]] = ("UNSET", None, {}, [])
+__all__ = ["nothing_logged"]  # a fixture for each test here
 
 
 def work(name: str) -> None:
