@@ -13,7 +13,15 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.cells import recorded, run_cells  # noqa: E402 - nox runs this file from anywhere
-from scripts.matrix import Cell, Package, cells, in_turn, lowest_cell, pairwise, read_packages  # noqa: E402
+from scripts.matrix import (  # noqa: E402
+    Cell,
+    Package,
+    cells,
+    in_turn,
+    lowest_cell,
+    pairwise,
+    read_packages,
+)
 from scripts.matrix_page import read as read_page  # noqa: E402
 from scripts.release import bump, check_release  # noqa: E402
 
@@ -26,9 +34,13 @@ PACKAGES = read_packages()
 
 def install(session: nox.Session, packages: list[Package], *groups: str) -> None:
     """Install `packages` as editable with their test dependencies, and the root's dependency `groups`."""
-    arguments = [argument for package in packages for argument in ("-e", str(package.folder))]
+    arguments = [
+        argument for package in packages for argument in ("-e", str(package.folder))
+    ]
     files = [package.folder / "pyproject.toml" for package in packages]
-    arguments += [argument for file in files for argument in ("--group", f"{file}:test")]
+    arguments += [
+        argument for file in files for argument in ("--group", f"{file}:test")
+    ]
     arguments += [argument for group in groups for argument in ("--group", group)]
     session.log("installing %s …", ", ".join(package.name for package in packages))
     session.install(*arguments)
@@ -49,7 +61,10 @@ def demo(session: nox.Session) -> None:
     # and it needs longer than nox's half second to stop what it started
     command = ("python", "examples/services/demo.py", *session.posargs)
     session.run(
-        *command, env={"GRPC_VERBOSITY": "ERROR"}, interrupt_timeout=60, terminate_timeout=10
+        *command,
+        env={"GRPC_VERBOSITY": "ERROR"},
+        interrupt_timeout=60,
+        terminate_timeout=10,
     )
 
 
@@ -71,11 +86,19 @@ def typing(session: nox.Session) -> None:
         session.run("mypy", str(package.folder / "src"))
     session.run("mypy", "noxfile.py", "scripts")
     session.run(
-        "pytest", "-q", "packages/obs-core/tests/test_trace_function.py", "-k", "static_types"
+        "pytest",
+        "-q",
+        "packages/obs-core/tests/test_trace_function.py",
+        "-k",
+        "static_types",
     )
     for package in PACKAGES:
         session.run(
-            "pyright", "--verifytypes", package.import_name, "--ignoreexternal", silent=True
+            "pyright",
+            "--verifytypes",
+            package.import_name,
+            "--ignoreexternal",
+            silent=True,
         )
 
 
@@ -95,11 +118,19 @@ def minimal(session: nox.Session) -> None:
     wheels = _build_wheels(session, PACKAGES)
     for package in _chosen(session):
         home = wheels.parent / f"only-{package.name}"
-        python = _fresh_environment(session, home, "--find-links", str(wheels), package.name)
+        python = _fresh_environment(
+            session, home, "--find-links", str(wheels), package.name
+        )
         with session.chdir(home):
             alone = str(ROOT / "scripts" / "alone.py")
             session.run(
-                python, "-W", "error", alone, package.name, package.import_name, external=True
+                python,
+                "-W",
+                "error",
+                alone,
+                package.name,
+                package.import_name,
+                external=True,
             )
 
 
@@ -124,14 +155,23 @@ def _build_wheels(session: nox.Session, packages: list[Package]) -> Path:
 
 def _type_check_consumer(session: nox.Session, package: Package, wheels: Path) -> None:
     home = wheels.parent / f"consumer-{package.name}"
-    python = _fresh_environment(session, home, "--find-links", str(wheels), package.name)
+    python = _fresh_environment(
+        session, home, "--find-links", str(wheels), package.name
+    )
     consumer = home / "consumer.py"
     consumer.write_text(
         f"import {package.import_name} as package\n\nnames: list[str] = package.__all__\n",
         encoding="utf-8",
     )
     with session.chdir(home):
-        session.run("mypy", "--strict", "--python-executable", python, str(consumer), silent=True)
+        session.run(
+            "mypy",
+            "--strict",
+            "--python-executable",
+            python,
+            str(consumer),
+            silent=True,
+        )
 
 
 def _fresh_environment(session: nox.Session, home: Path, *requirements: str) -> str:
@@ -146,7 +186,16 @@ def _fresh_environment(session: nox.Session, home: Path, *requirements: str) -> 
         external=True,
     )
     python = str(home / "bin" / "python")
-    session.run("uv", "pip", "install", "--quiet", "--python", python, *requirements, external=True)
+    session.run(
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        *requirements,
+        external=True,
+    )
     return python
 
 
@@ -164,11 +213,16 @@ def rehearsal(session: nox.Session) -> None:
     for package in bumped:
         check_release(package)
     wheels = _build_wheels(
-        session, [*(package for package in PACKAGES if package.name in released), *bumped]
+        session,
+        [*(package for package in PACKAGES if package.name in released), *bumped],
     )
-    mixed = {"new-core": ("1.9.0", "1.0.0", "1.4.3"), "old-core": ("1.0.0", "1.2.0", "1.0.0")}
+    mixed = {
+        "new-core": ("1.9.0", "1.0.0", "1.4.3"),
+        "old-core": ("1.0.0", "1.2.0", "1.0.0"),
+    }
     new, old = (
-        _mixed_environment(session, home / name, wheels, *pins) for name, pins in mixed.items()
+        _mixed_environment(session, home / name, wheels, *pins)
+        for name, pins in mixed.items()
     )
     for python, other in ((new, old), (old, new)):
         command = (python, "-m", "pytest", "-q", "-s", "tests/mixed_versions.py")
@@ -178,13 +232,21 @@ def rehearsal(session: nox.Session) -> None:
 def _mixed_environment(
     session: nox.Session, home: Path, wheels: Path, core: str, celery: str, db: str
 ) -> str:
-    session.log("%s: obs-core %s, obs-celery %s, obs-db %s", home.name, core, celery, db)
+    session.log(
+        "%s: obs-core %s, obs-celery %s, obs-db %s", home.name, core, celery, db
+    )
     requirements = [
         f"obs-core=={core}",
         f"obs-celery[instruments]=={celery}",
         f"obs-db[instruments]=={db}",
     ]
-    extra = ["--find-links", str(wheels), "--group", f"{ROOT}/pyproject.toml:test", "celery[redis]"]
+    extra = [
+        "--find-links",
+        str(wheels),
+        "--group",
+        f"{ROOT}/pyproject.toml:test",
+        "celery[redis]",
+    ]
     return _fresh_environment(session, home, *requirements, *extra)
 
 
@@ -217,14 +279,20 @@ def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
     if "--last-failed" in session.posargs:
         bad = {result.cell for result in recorded() if not result.good}
         if not bad:
-            session.error("no cell has failed: whatever went wrong before was something else")
+            session.error(
+                "no cell has failed: whatever went wrong before was something else"
+            )
         chosen = [cell for cell in chosen if str(cell) in bad]
-    limits = dict(argument[2:].split("=") for argument in session.posargs if "=" in argument)
+    limits = dict(
+        argument[2:].split("=") for argument in session.posargs if "=" in argument
+    )
     jobs, minutes = (
         int(limits.get("jobs", 2 * (os.cpu_count() or 1))),
         float(limits.get("minutes", "inf")),
     )
-    results = run_cells(chosen, jobs=jobs, resume="--resume" in session.posargs, minutes=minutes)
+    results = run_cells(
+        chosen, jobs=jobs, resume="--resume" in session.posargs, minutes=minutes
+    )
     failed = [result for result in results if not result.good]
     for result in failed:
         session.log("%s", result)
@@ -235,7 +303,9 @@ def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
     )
     if len(results) < len(chosen):
         session.warn(
-            "%d cells were not begun within %g minutes", len(chosen) - len(results), minutes
+            "%d cells were not begun within %g minutes",
+            len(chosen) - len(results),
+            minutes,
         )
     if failed:
         session.error(f"{len(failed)} cells failed")

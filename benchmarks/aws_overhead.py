@@ -43,7 +43,9 @@ def instrument(contestant: str, sampled: bool) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-    trace.set_tracer_provider(TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF))
+    trace.set_tracer_provider(
+        TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF)
+    )
     if contestant == "contrib":
         from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 
@@ -60,7 +62,9 @@ def measure(contestant: str, sampled: bool) -> float:
 
     instrument(contestant, sampled)
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
-    client = botocore.session.Session().create_client("dynamodb", region_name="us-east-1", **keys)
+    client = botocore.session.Session().create_client(
+        "dynamodb", region_name="us-east-1", **keys
+    )
     client.meta.events.register("before-send", Stub(b'{"Item": {"id": {"S": "1"}}}'))
     best = float("inf")
     for _ in range(BATCHES):
@@ -76,13 +80,20 @@ def main(rounds: int) -> None:
     print(head("µs added to a GetItem", CONTESTANTS[1:]))
     for sampled in (True, False):
         commands = {
-            name: [sys.executable, __file__, name, str(int(sampled))] for name in CONTESTANTS
+            name: [sys.executable, __file__, name, str(int(sampled))]
+            for name in CONTESTANTS
         }
         taken = [
-            {name: float(subprocess.check_output(command)) for name, command in commands.items()}
+            {
+                name: float(subprocess.check_output(command))
+                for name, command in commands.items()
+            }
             for _ in range(rounds)
         ]
-        print(row("sampled" if sampled else "unsampled", CONTESTANTS[1:], taken), flush=True)
+        print(
+            row("sampled" if sampled else "unsampled", CONTESTANTS[1:], taken),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

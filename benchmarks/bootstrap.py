@@ -50,7 +50,11 @@ print(time.monotonic(), flush=True)
 def run(code: str) -> str:
     """Return what `code` prints, in a new interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     return done.stdout
 
@@ -66,7 +70,10 @@ def rss_mb(code: str) -> float:
 
 def exit_s(setup: str, port: int, protocol: str, count: int) -> float:
     path = "/v1/traces" if protocol == "http" and setup is SDK_SETUP else ""
-    out = run(setup.format(port=port, protocol=protocol, path=path) + SPANS.format(count=count))
+    out = run(
+        setup.format(port=port, protocol=protocol, path=path)
+        + SPANS.format(count=count)
+    )
     return time.monotonic() - float(out)
 
 
@@ -87,7 +94,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
     contestants = {
-        name: code for name, code in IMPORTS.items() if name != "logfire" or find_spec("logfire")
+        name: code
+        for name, code in IMPORTS.items()
+        if name != "logfire" or find_spec("logfire")
     }
     times = compare(contestants, import_ms, rounds)
     print(
@@ -95,7 +104,10 @@ def main() -> None:
     )
     for name, values in times.items():
         print(f"  {name:16} {min(values):7.1f} {statistics.median(values):7.1f}")
-    added = [ours - sdk for sdk, ours in zip(times["sdk"], times["sdk + obs_core"], strict=True)]
+    added = [
+        ours - sdk
+        for sdk, ours in zip(times["sdk"], times["sdk + obs_core"], strict=True)
+    ]
     least = min(times["sdk + obs_core"]) - min(times["sdk"])
     print(f"  obs_core adds    {least:7.1f} {statistics.median(added):7.1f}")
     with socket.socket() as refusing, socket.socket() as silent:
@@ -103,13 +115,19 @@ def main() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)
         port = refusing.getsockname()[1]
-        sdk = SDK + EXPORTER + SDK_SETUP.format(port=port, protocol="http", path="/v1/traces")
+        sdk = (
+            SDK
+            + EXPORTER
+            + SDK_SETUP.format(port=port, protocol="http", path="/v1/traces")
+        )
         contestants = {
             "sdk": sdk,
             "obs_core": SDK + EXPORTER + OBS_SETUP.format(port=port, protocol="http"),
         }
         memory = compare(contestants, rss_mb, rounds)
-        print("set up with the http exporter, peak RSS in MB (obs_core is allowed 2 over the SDK)")
+        print(
+            "set up with the http exporter, peak RSS in MB (obs_core is allowed 2 over the SDK)"
+        )
         for name, values in memory.items():
             print(f"  {name:16} {statistics.median(values):7.1f}")
         print(
@@ -119,7 +137,8 @@ def main() -> None:
             for protocol in ("grpc", "http"):
                 for count in (1, 2000):
                     sdk_s, obs_s = (
-                        exit_s(setup, at, protocol, count) for setup in (SDK_SETUP, OBS_SETUP)
+                        exit_s(setup, at, protocol, count)
+                        for setup in (SDK_SETUP, OBS_SETUP)
                     )
                     print(
                         f"  {collector:8} {protocol} {count:5} spans   sdk {sdk_s:5.1f}   obs_core {obs_s:5.1f}"

@@ -64,10 +64,12 @@ def set_up(contestant: str, sampled: bool) -> None:
                         integrations=[CeleryIntegration()], default_integrations=False)  # fmt: skip
     elif contestant == "ddtrace":
         os.environ.update(
-            DD_TRACE_SAMPLE_RATE=str(int(sampled)), DD_REMOTE_CONFIGURATION_ENABLED="false"
+            DD_TRACE_SAMPLE_RATE=str(int(sampled)),
+            DD_REMOTE_CONFIGURATION_ENABLED="false",
         )
         os.environ.update(
-            DD_INSTRUMENTATION_TELEMETRY_ENABLED="false", DD_TRACE_AGENT_URL="http://127.0.0.1:9"
+            DD_INSTRUMENTATION_TELEMETRY_ENABLED="false",
+            DD_TRACE_AGENT_URL="http://127.0.0.1:9",
         )
         from ddtrace import patch
 
@@ -91,13 +93,24 @@ def measure(contestant: str, sampled: bool) -> dict[str, float]:
     app.finalize()
     run = celery_trace.build_tracer("bench.work", app.tasks["bench.work"], app=app)
     headers = (
-        {"traceparent": f"{TRACEPARENT}{int(sampled)}"} if contestant in ("ours", "contrib") else {}
+        {"traceparent": f"{TRACEPARENT}{int(sampled)}"}
+        if contestant in ("ours", "contrib")
+        else {}
     )
     message = app.amqp.create_task_message(
         "an-id", "bench.work", root_id="a-root", parent_id="a-parent"
     )
-    delivery = {"exchange": "", "routing_key": "celery", "priority": 0, "redelivered": False}
-    properties = {"delivery_info": delivery, "reply_to": "a-queue", "correlation_id": "an-id"}
+    delivery = {
+        "exchange": "",
+        "routing_key": "celery",
+        "priority": 0,
+        "redelivered": False,
+    }
+    properties = {
+        "delivery_info": delivery,
+        "reply_to": "a-queue",
+        "correlation_id": "an-id",
+    }
     request = {
         **message.headers,
         **properties,
@@ -178,10 +191,20 @@ def main(rounds: int) -> None:
     for number in range(rounds):
         for name in present:
             for sampled in ("sampled", "unsampled"):
-                command = [sys.executable, __file__, "--one", name, str(int(sampled == "sampled"))]
-                output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--one",
+                    name,
+                    str(int(sampled == "sampled")),
+                ]
+                output = subprocess.run(
+                    command, capture_output=True, text=True, check=True
+                ).stdout
                 for kind, value in json.loads(output.splitlines()[-1]).items():
-                    taken = rounds_of.setdefault(f"{kind}, {sampled}", [{} for _ in range(rounds)])
+                    taken = rounds_of.setdefault(
+                        f"{kind}, {sampled}", [{} for _ in range(rounds)]
+                    )
                     taken[number][name] = value
     contestants = [name for name in present if name != "bare"]
     print(head("µs added to an operation", contestants))

@@ -23,7 +23,9 @@ def roots_of_an_idle_worker(tracing: str, idle_s: float) -> Counter[str]:
     """Run a worker of two children with events on for `idle_s`, and count the roots it exported, by name."""
     with embedded_redis() as url, OtlpSink() as sink:
         told = {"REDIS_URL": url, "SINK_URL": sink.url, "TRACING": tracing}
-        with celery_worker("worker_app", "--concurrency", "2", "--task-events", folder=APP, **told):
+        with celery_worker(
+            "worker_app", "--concurrency", "2", "--task-events", folder=APP, **told
+        ):
             time.sleep(idle_s)
         return Counter(span.name for span in sink.spans if not span.parent_id)
 

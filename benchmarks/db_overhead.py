@@ -73,7 +73,9 @@ def sqlite_execute(url: str) -> Iterator[Callable[[], Any]]:
     engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
     query = text("SELECT id, name FROM users WHERE id = :id")
     with engine.connect() as connection:
-        connection.execute(text("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"))
+        connection.execute(
+            text("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)")
+        )
         yield lambda: connection.execute(query, {"id": 1})
     engine.dispose()
 
@@ -132,7 +134,9 @@ def main() -> None:
         for name, (scenario, calls) in SCENARIOS.items():
             for sampling, provider in PROVIDERS.items():
                 taken = contest(scenario, url, provider, calls)
-                print(row(f"{name}, {sampling}", ["contrib", "ours"], taken), flush=True)
+                print(
+                    row(f"{name}, {sampling}", ["contrib", "ours"], taken), flush=True
+                )
 
 
 def contest(

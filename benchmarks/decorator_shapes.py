@@ -86,7 +86,9 @@ def in_memory(set_provider: bool = True) -> Any:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import (
+        InMemorySpanExporter,
+    )
 
     exporter = InMemorySpanExporter()
     if set_provider:
@@ -121,7 +123,9 @@ def logfire() -> Contestant:
         console=False,
         additional_span_processors=[SimpleSpanProcessor(exporter)],
     )
-    return opentelemetry(lambda f: logfire.instrument("traced", allow_generator=True)(f), exporter)
+    return opentelemetry(
+        lambda f: logfire.instrument("traced", allow_generator=True)(f), exporter
+    )
 
 
 def traceloop() -> Contestant:
@@ -130,7 +134,10 @@ def traceloop() -> Contestant:
 
     exporter = in_memory(set_provider=False)
     Traceloop.init(
-        exporter=exporter, disable_batch=True, telemetry_enabled=False, instruments=set()
+        exporter=exporter,
+        disable_batch=True,
+        telemetry_enabled=False,
+        instruments=set(),
     )
     return opentelemetry(lambda f: task(name="traced")(f), exporter)
 
@@ -179,7 +186,9 @@ def sentry() -> Contestant:
                 body = item.payload.json or {}
                 if body.get("type") == "transaction":
                     kept.append(
-                        Record("root", body["contexts"]["trace"]["span_id"], None, 0, False)
+                        Record(
+                            "root", body["contexts"]["trace"]["span_id"], None, 0, False
+                        )
                     )
                     for s in body["spans"]:
                         start, end = (
@@ -299,7 +308,9 @@ def _generator(c: Contestant) -> bool:
 def _generator_parents(c: Contestant) -> bool:
     found = seen(c, lambda: consume(c, c.decorate(slow(c))()))
     inside = {r.name for r in found.traced()}
-    return set(found.parent_of("body")) == inside and set(found.parent_of("consumer")) == {"root"}
+    return set(found.parent_of("body")) == inside and set(
+        found.parent_of("consumer")
+    ) == {"root"}
 
 
 @check("two generators in turn: right parents, nothing left behind")
@@ -315,7 +326,10 @@ def _interleaved(c: Contestant) -> bool:
         left.append(c.current() is before)
 
     found = seen(c, run)
-    parents = {found.ids[r.parent].name if r.parent in found.ids else "" for r in found.traced()}
+    parents = {
+        found.ids[r.parent].name if r.parent in found.ids else ""
+        for r in found.traced()
+    }
     whole = [r for r in found.traced() if r.seconds >= 0.014]
     return (
         left == [True]
@@ -355,14 +369,18 @@ def _protocol(c: Contestant) -> bool:
 
 @check("async generator: the span lasts until the last item")
 def _async_generator(c: Contestant) -> bool:
-    return once(c, lambda: asyncio.run(consume_async(c, c.decorate(slow_async(c))())), 0.014)
+    return once(
+        c, lambda: asyncio.run(consume_async(c, c.decorate(slow_async(c))())), 0.014
+    )
 
 
 @check("async generator: spans of its body are its children, the consumer's are not")
 def _async_parents(c: Contestant) -> bool:
     found = seen(c, lambda: asyncio.run(consume_async(c, c.decorate(slow_async(c))())))
     inside = {r.name for r in found.traced()}
-    return set(found.parent_of("body")) == inside and set(found.parent_of("consumer")) == {"root"}
+    return set(found.parent_of("body")) == inside and set(
+        found.parent_of("consumer")
+    ) == {"root"}
 
 
 @check("async generator: asend and athrow")
@@ -512,7 +530,8 @@ def main() -> None:
     print("|---|" + ":-:|" * len(CONTESTANTS))
     for title in CHECKS:
         cells = (
-            {True: "yes", False: "no", None: ""}[columns[name].get(title)] for name in CONTESTANTS
+            {True: "yes", False: "no", None: ""}[columns[name].get(title)]
+            for name in CONTESTANTS
         )
         print(f"| {title} | " + " | ".join(cells) + " |")
     return None

@@ -62,7 +62,9 @@ def opentelemetry_provider(state: str) -> Parent:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-    trace.set_tracer_provider(TracerProvider(sampler=ParentBased(TraceIdRatioBased(rate(state)))))
+    trace.set_tracer_provider(
+        TracerProvider(sampler=ParentBased(TraceIdRatioBased(rate(state))))
+    )
     return lambda: trace.get_tracer("root").start_as_current_span("parent")
 
 
@@ -94,7 +96,9 @@ def ours(state: str) -> tuple[Decorate, Parent]:
         return trace_function, nullcontext
     os.environ["OTEL_TRACES_EXPORTER"] = "none"
     setup_tracing(TracingConfig(service_name="benchmark", sampling_rate=rate(state)))
-    return trace_function, lambda: trace.get_tracer("root").start_as_current_span("parent")
+    return trace_function, lambda: trace.get_tracer("root").start_as_current_span(
+        "parent"
+    )
 
 
 def otel(state: str) -> tuple[Decorate, Parent]:
@@ -109,7 +113,9 @@ def otel_attributes(state: str) -> tuple[Decorate, Parent]:
     from opentelemetry import trace
 
     parent = opentelemetry_provider(state)
-    return trace.get_tracer("otel").start_as_current_span("child", attributes=ATTRIBUTES), parent
+    return trace.get_tracer("otel").start_as_current_span(
+        "child", attributes=ATTRIBUTES
+    ), parent
 
 
 def logfire(state: str) -> tuple[Decorate, Parent]:
@@ -117,9 +123,13 @@ def logfire(state: str) -> tuple[Decorate, Parent]:
 
     if state != "no provider":
         logfire.configure(
-            send_to_logfire=False, console=False, sampling=logfire.SamplingOptions(head=rate(state))
+            send_to_logfire=False,
+            console=False,
+            sampling=logfire.SamplingOptions(head=rate(state)),
         )
-    return logfire.instrument("child", extract_args=False), lambda: logfire.span("parent")
+    return logfire.instrument("child", extract_args=False), lambda: logfire.span(
+        "parent"
+    )
 
 
 def ddtrace(state: str) -> tuple[Decorate, Parent]:
@@ -171,8 +181,12 @@ def traceloop(state: str) -> tuple[Decorate, Parent]:
     if state == "no provider":
         return task(name="child"), nullcontext
     sampler = ParentBased(TraceIdRatioBased(rate(state)))
-    Traceloop.init(exporter=Nowhere(), sampler=sampler, telemetry_enabled=False, instruments=set())
-    return task(name="child"), lambda: trace.get_tracer("root").start_as_current_span("parent")
+    Traceloop.init(
+        exporter=Nowhere(), sampler=sampler, telemetry_enabled=False, instruments=set()
+    )
+    return task(name="child"), lambda: trace.get_tracer("root").start_as_current_span(
+        "parent"
+    )
 
 
 def round_of(call: Call, parent: Parent, calls: int) -> float:
@@ -220,7 +234,15 @@ def work(contestant: str, state: str, calls: int) -> Measure:
 
 def contend_in(state: str, rounds: int, calls: int) -> dict[str, list[float]]:
     """Return each contestant's figures, round by round."""
-    command = [sys.executable, __file__, "--calls", str(calls), "--state", state, "--worker"]
+    command = [
+        sys.executable,
+        __file__,
+        "--calls",
+        str(calls),
+        "--state",
+        state,
+        "--worker",
+    ]
     settings = {
         "TRACELOOP_TELEMETRY": "false",
         "LOGFIRE_IGNORE_NO_CONFIG": "1",
@@ -239,22 +261,35 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         return answer(lambda: work(options.worker, options.state, options.calls))
-    print("| µs a call | " + " | ".join(CONTESTANTS) + " | ours / sdk | cheapest peer / ours |")
+    print(
+        "| µs a call | "
+        + " | ".join(CONTESTANTS)
+        + " | ours / sdk | cheapest peer / ours |"
+    )
     print("|---|" + "---:|" * (len(CONTESTANTS) + 2))
     for state in STATES:
         figures = contend_in(state, options.rounds, options.calls)
         cells = [
-            f"{median(figures[name]):.2f}" if name in figures else "no" for name in CONTESTANTS
+            f"{median(figures[name]):.2f}" if name in figures else "no"
+            for name in CONTESTANTS
         ]
         peers = [
-            figures[name] for name in figures if name not in ("sdk", "ours", "otel_attributes")
+            figures[name]
+            for name in figures
+            if name not in ("sdk", "ours", "otel_attributes")
         ]
         floor = median(
-            mine / base for mine, base in zip(figures["ours"], figures["sdk"], strict=True)
+            mine / base
+            for mine, base in zip(figures["ours"], figures["sdk"], strict=True)
         )
         cheapest = min(peers, key=median)
-        lead = median(peer / mine for peer, mine in zip(cheapest, figures["ours"], strict=True))
-        print(f"| {state} | " + " | ".join(cells) + f" | {floor:.2f} | {lead:.1f} |", flush=True)
+        lead = median(
+            peer / mine for peer, mine in zip(cheapest, figures["ours"], strict=True)
+        )
+        print(
+            f"| {state} | " + " | ".join(cells) + f" | {floor:.2f} | {lead:.1f} |",
+            flush=True,
+        )
     return None
 
 

@@ -35,7 +35,9 @@ _numbers = count()
 def set_up(contestant: str, protocol: str, url: str) -> Callable[[], object]:
     """Make the process's provider; return its flush."""
     if contestant.startswith("ours"):
-        return set_up_ours(protocol, url, os.environ["SPOOL"] if "spool" in contestant else None)
+        return set_up_ours(
+            protocol, url, os.environ["SPOOL"] if "spool" in contestant else None
+        )
     from opentelemetry import trace
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
@@ -51,7 +53,10 @@ def set_up_ours(protocol: Any, url: str, folder: str | None) -> Callable[[], obj
     from obs_core import TracingConfig, setup_tracing
 
     config = TracingConfig(
-        service_name="shop", collector_url=url, collector_protocol=protocol, spool_dir=folder
+        service_name="shop",
+        collector_url=url,
+        collector_protocol=protocol,
+        spool_dir=folder,
     )
     return setup_tracing(config)[0].flush
 
@@ -73,12 +78,16 @@ def unique() -> dict[str, Any]:
     """Return the attributes with values that no other span has."""
     number = next(_numbers)
     return {
-        key: f"{value}{number}" if isinstance(value, str) else value * 1_000_000 + number
+        key: f"{value}{number}"
+        if isinstance(value, str)
+        else value * 1_000_000 + number
         for key, value in ATTRIBUTES.items()
     }
 
 
-def measure(flush: Callable[[], object], attributes: Sequence[dict[str, Any]]) -> Iterator[float]:
+def measure(
+    flush: Callable[[], object], attributes: Sequence[dict[str, Any]]
+) -> Iterator[float]:
     """Yield µs of CPU a span, and µs a span until all had left."""
     from opentelemetry import trace
 
@@ -118,14 +127,23 @@ def report(protocol: str, figures: dict[str, list[tuple[float, ...]]]) -> None:
         for kind, title in enumerate(KINDS):
             column = 2 * kind
             bare, theirs, mine = (
-                [each[column] for each in figures[name]] for name in ("no export", "sdk", ours)
+                [each[column] for each in figures[name]]
+                for name in ("no export", "sdk", ours)
             )
             print(
                 line(
-                    f"{protocol}, CPU{with_spool}{title}, µs", less(theirs, bare), less(mine, bare)
+                    f"{protocol}, CPU{with_spool}{title}, µs",
+                    less(theirs, bare),
+                    less(mine, bare),
                 )
             )
-            print(line(f"{protocol}, CPU with the making{with_spool}{title}, µs", theirs, mine))
+            print(
+                line(
+                    f"{protocol}, CPU with the making{with_spool}{title}, µs",
+                    theirs,
+                    mine,
+                )
+            )
         theirs, mine = ([each[1] for each in figures[name]] for name in ("sdk", ours))
         print(line(f"{protocol}, time until it has left{with_spool}, µs", theirs, mine))
 
@@ -145,6 +163,8 @@ def line(title: str, sdk: list[float], ours: list[float]) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        answer(lambda: work(contestant=sys.argv[3], protocol=sys.argv[2], url=sys.argv[1]))
+        answer(
+            lambda: work(contestant=sys.argv[3], protocol=sys.argv[2], url=sys.argv[1])
+        )
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)

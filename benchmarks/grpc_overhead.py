@@ -31,7 +31,9 @@ class Contestant:
     def __init__(self, name: str, provider: TracerProvider | None) -> None:
         self.name = name
         interceptors = [server_interceptor(provider)] if name == "contrib" else []
-        self.server = grpc.server(futures.ThreadPoolExecutor(2), interceptors=interceptors)
+        self.server = grpc.server(
+            futures.ThreadPoolExecutor(2), interceptors=interceptors
+        )
         if name == "ours":
             instrument_grpc_server(self.server, tracer_provider=provider)
         methods = {"UnaryUnary": grpc.unary_unary_rpc_method_handler(echo)}
@@ -85,10 +87,20 @@ def main(rounds: int, calls: int) -> None:
         for contestant in contestants:
             contestant.close()
         print(
-            row("sampled" if sampled else "unsampled", ["contrib", "ours"], taken, median),
+            row(
+                "sampled" if sampled else "unsampled",
+                ["contrib", "ours"],
+                taken,
+                median,
+            ),
             flush=True,
         )
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in (sys.argv[1:] + ["60", "200"][len(sys.argv) - 1 :])))
+    main(
+        *(
+            int(argument)
+            for argument in (sys.argv[1:] + ["60", "200"][len(sys.argv) - 1 :])
+        )
+    )

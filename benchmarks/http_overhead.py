@@ -38,7 +38,9 @@ HEADERS = {
 
 
 def provider(rate: float) -> TracerProvider:
-    made = TracerProvider(sampler=ParentBased(TraceIdRatioBased(rate)), shutdown_on_exit=False)
+    made = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(rate)), shutdown_on_exit=False
+    )
     made.add_span_processor(SpanProcessor())
     return made
 
@@ -81,7 +83,9 @@ def servers(rate: float) -> dict[str, Callable[..., object]]:
     ours, theirs = application(), application()
     ours.add_middleware(RequestTracingMiddleware, tracer_provider=provider(rate))
     theirs.add_middleware(
-        OpenTelemetryMiddleware, tracer_provider=provider(rate), exclude_spans=["send", "receive"]
+        OpenTelemetryMiddleware,
+        tracer_provider=provider(rate),
+        exclude_spans=["send", "receive"],
     )
     return {"bare": application(), "contrib": theirs, "ours": ours}
 
@@ -97,7 +101,10 @@ def fastapi(**telemetry: object) -> FastAPI:
 
 
 def fastapis(rate: float) -> dict[str, Callable[..., object]]:
-    off, alone = {"tracing": False}, {"tracer_provider": provider(rate), "operation_spans": False}
+    off, alone = (
+        {"tracing": False},
+        {"tracer_provider": provider(rate), "operation_spans": False},
+    )
     theirs, enriched = fastapi(**off), fastapi(**alone)
     FastAPIInstrumentor.instrument_app(
         theirs, tracer_provider=provider(rate), exclude_spans=["send", "receive"]
@@ -108,7 +115,9 @@ def fastapis(rate: float) -> dict[str, Callable[..., object]]:
         "contrib": theirs,
         "native": fastapi(**alone),
         "native, all": fastapi(tracer_provider=provider(rate)),
-        "ours": RequestTracingMiddleware(fastapi(**off), tracer_provider=provider(rate)),
+        "ours": RequestTracingMiddleware(
+            fastapi(**off), tracer_provider=provider(rate)
+        ),
         "ours on native": enriched,
     }
 
@@ -118,7 +127,9 @@ def clients(rate: float) -> dict[str, httpx.Client]:
         name: httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200)))
         for name in ("bare", "contrib", "ours")
     }
-    HTTPXClientInstrumentor().instrument_client(made["contrib"], tracer_provider=provider(rate))
+    HTTPXClientInstrumentor().instrument_client(
+        made["contrib"], tracer_provider=provider(rate)
+    )
     instrument_httpx(made["ours"], tracer_provider=provider(rate))
     return made
 
@@ -138,12 +149,19 @@ def measure(title: str, rounds: int) -> list[dict[str, float]]:
     if kind == "httpx":
         contestants = clients(rate)
         return [
-            {name: fetch(client) for name, client in contestants.items()} for _ in range(rounds + 1)
+            {name: fetch(client) for name, client in contestants.items()}
+            for _ in range(rounds + 1)
         ][1:]
-    apps, loop = (servers if kind == "ASGI" else fastapis)(rate), asyncio.new_event_loop()
+    apps, loop = (
+        (servers if kind == "ASGI" else fastapis)(rate),
+        asyncio.new_event_loop(),
+    )
     try:
         found = [
-            {name: loop.run_until_complete(serve(app, flags)) for name, app in apps.items()}
+            {
+                name: loop.run_until_complete(serve(app, flags))
+                for name, app in apps.items()
+            }
             for _ in range(rounds + 1)
         ]
     finally:
@@ -159,7 +177,9 @@ if __name__ == "__main__":
     ]
     print(head("µs added to a request", CONTESTANTS))
     for title in (
-        f"{group}, {sampling}" for group in groups for sampling in ("sampled", "unsampled")
+        f"{group}, {sampling}"
+        for group in groups
+        for sampling in ("sampled", "unsampled")
     ):
         taken = measure(title, int(sys.argv[1]) if len(sys.argv) > 1 else 300)
         print(

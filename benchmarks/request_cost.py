@@ -57,7 +57,10 @@ def ours(rate: float, port: int) -> Contestant:
 
     url = f"http://127.0.0.1:{port}"
     config = TracingConfig(
-        service_name="shop", collector_url=url, collector_protocol="http", sampling_rate=rate
+        service_name="shop",
+        collector_url=url,
+        collector_protocol="http",
+        sampling_rate=rate,
     )
     manager, _ = setup_tracing(config)
 
@@ -90,7 +93,9 @@ def batch_processor(port: int) -> Any:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    return BatchSpanProcessor(OTLPSpanExporter(endpoint=f"http://127.0.0.1:{port}/v1/traces"))
+    return BatchSpanProcessor(
+        OTLPSpanExporter(endpoint=f"http://127.0.0.1:{port}/v1/traces")
+    )
 
 
 def instrument_contrib(app: Any, engine: Any, celery: Any, client: Any) -> None:
@@ -124,7 +129,9 @@ def logfire(rate: float, port: int) -> Contestant:
         logfire.instrument_celery()
 
     return (
-        lambda function: logfire.instrument(function.__name__, extract_args=False)(function),
+        lambda function: logfire.instrument(function.__name__, extract_args=False)(
+            function
+        ),
         instrument,
         logfire.force_flush,
     )
@@ -224,7 +231,9 @@ def main() -> None:
     parser.add_argument("--worker")
     options = parser.parse_args()
     if options.worker:
-        return answer(lambda: work(options.worker, options.rate, options.port, options.requests))
+        return answer(
+            lambda: work(options.worker, options.rate, options.port, options.requests)
+        )
     print(head("µs added to a request, sampled", CONTESTANTS[1:]))
     with sink() as port:
         for rate in RATES:
@@ -239,7 +248,9 @@ def main() -> None:
                 str(port),
             ]
             settings = {"LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
-            figures = contend([*command, "--worker"], CONTESTANTS, options.rounds, **settings)
+            figures = contend(
+                [*command, "--worker"], CONTESTANTS, options.rounds, **settings
+            )
             taken = [
                 {name: each[number][0] for name, each in figures.items()}
                 for number in range(options.rounds)

@@ -17,7 +17,9 @@ class _Yes(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("content-length") or 0))
         # Datadog's tracer reads JSON, OTLP's exporters read nothing
         body = (
-            b"{}" if "json" in self.headers.get("content-type", "") or "/v0." in self.path else b""
+            b"{}"
+            if "json" in self.headers.get("content-type", "") or "/v0." in self.path
+            else b""
         )
         self.send_response(200)
         self.send_header("content-length", str(len(body)))

@@ -59,7 +59,9 @@ class Journal:
     def open(self) -> Callable[[Iterable[str]], None]:
         """Return what appends names, all of a call in one step."""
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        return lambda names: void(os.write(file, "".join(f"{name}\n" for name in names).encode()))
+        return lambda names: void(
+            os.write(file, "".join(f"{name}\n" for name in names).encode())
+        )
 
     def read(self) -> list[str]:
         """Return the names so far."""
@@ -78,7 +80,9 @@ def names_of(request: Any) -> list[str]:
 
 def collect_http(port: int, journal: Journal) -> None:
     """Be a collector until SIGTERM; what has been written down is answered before the end."""
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+        ExportTraceServiceRequest,
+    )
 
     write, busy = journal.open(), threading.Lock()
 
@@ -107,7 +111,10 @@ def collect_http(port: int, journal: Journal) -> None:
 def collect_grpc(port: int, journal: Journal) -> None:
     """Be a collector until SIGTERM; what has been written down is answered before the end."""
     import grpc
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+    from opentelemetry.proto.collector.trace.v1 import (
+        trace_service_pb2,
+        trace_service_pb2_grpc,
+    )
 
     write = journal.open()
 
@@ -138,14 +145,20 @@ def serve(url: str, protocol: str, spool: str, rate: float, journal: Journal) ->
             exit_timeout_s=30.0,
         )
     )
-    tracer, write, is_over = trace.get_tracer("drill"), journal.open(), threading.Event()
+    tracer, write, is_over = (
+        trace.get_tracer("drill"),
+        journal.open(),
+        threading.Event(),
+    )
     signal.signal(signal.SIGTERM, lambda *_: is_over.set())
     print("ready", flush=True)
     began, ended = time.monotonic(), 0
     while not is_over.wait(0.01):
         for _ in range(int((time.monotonic() - began) * rate) - ended):
             name = f"{os.getpid()}.{ended}"
-            tracer.start_span(name, attributes={"number": ended, "route": "/orders/{id}"}).end()
+            tracer.start_span(
+                name, attributes={"number": ended, "route": "/orders/{id}"}
+            ).end()
             write([name])
             ended += 1
     manager.shutdown()
@@ -190,7 +203,9 @@ def free_port() -> int:
 class Drill:
     """A collector, services and a spool in a folder of its own."""
 
-    def __init__(self, folder: Path, stack: ExitStack, protocol: str, rate: float) -> None:
+    def __init__(
+        self, folder: Path, stack: ExitStack, protocol: str, rate: float
+    ) -> None:
         self._stack = stack
         self._protocol = protocol
         self._rate = rate
@@ -238,8 +253,13 @@ class Drill:
         return self._stack.enter_context(role)
 
     def _start_service(self, rate: float | None = None) -> subprocess.Popen[str]:
-        url, rate = f"http://127.0.0.1:{self._port}", self._rate if rate is None else rate
-        role = running("serve", self._protocol, url, self._spool, rate, self._ended.path)
+        url, rate = (
+            f"http://127.0.0.1:{self._port}",
+            self._rate if rate is None else rate,
+        )
+        role = running(
+            "serve", self._protocol, url, self._spool, rate, self._ended.path
+        )
         return self._stack.enter_context(role)
 
     def _let_the_next_take_over(self) -> None:
@@ -265,7 +285,10 @@ def drill(protocol: str, processes: int, rate: float, outage_s: float) -> Figure
 
 def row(figures: Figures) -> str:
     """Return a line of the table."""
-    grew, drained = figures.backlog / figures.outage_s, figures.backlog / figures.drain_s
+    grew, drained = (
+        figures.backlog / figures.outage_s,
+        figures.backlog / figures.drain_s,
+    )
     cells = (
         f"{figures.protocol}, {figures.processes} x {figures.rate:.0f} spans/s",
         f"{figures.outage_s:.0f}",
@@ -292,7 +315,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=300.0)
     parser.add_argument("--outage", type=float, default=60.0)
-    parser.add_argument("--protocol", nargs="+", choices=("grpc", "http"), default=("grpc", "http"))
+    parser.add_argument(
+        "--protocol", nargs="+", choices=("grpc", "http"), default=("grpc", "http")
+    )
     parser.add_argument("--processes", nargs="+", type=int, default=(1, 3))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
@@ -301,7 +326,9 @@ def main() -> None:
     for protocol in asked.protocol:
         for processes in asked.processes:
             figures = drill(protocol, processes, asked.rate, asked.outage)
-            print(json.dumps(asdict(figures)) if asked.json else row(figures), flush=True)
+            print(
+                json.dumps(asdict(figures)) if asked.json else row(figures), flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ def row(
     typical = {name: of([each[name] for each in rounds]) for name in rounds[0]}
     added = {name: figure - typical["bare"] for name, figure in typical.items()}
     cells = [f"{added[name]:.1f}" if name in added else "no" for name in contestants]
-    ratios = [(each["ours"] - each["bare"]) / (each["contrib"] - each["bare"]) for each in rounds]
+    ratios = [
+        (each["ours"] - each["bare"]) / (each["contrib"] - each["bare"])
+        for each in rounds
+    ]
     low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     ratio = added["ours"] / added["contrib"]
     return f"| {title} | {' | '.join(cells)} | {ratio:.2f} | {low:.2f} to {high:.2f} | {typical['bare']:.1f} |"

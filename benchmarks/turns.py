@@ -36,9 +36,13 @@ def contend(
         "text": True,
     }
     pipes["env"] = {**os.environ, **environment}
-    workers = {name: subprocess.Popen([*command, name], **pipes) for name in contestants}
+    workers = {
+        name: subprocess.Popen([*command, name], **pipes) for name in contestants
+    }
     ready = {
-        name: worker for name, worker in workers.items() if worker.stdout.readline() == "ready\n"
+        name: worker
+        for name, worker in workers.items()
+        if worker.stdout.readline() == "ready\n"
     }
     figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in ready}
     for _ in range(rounds):

@@ -16,8 +16,12 @@ import time
 
 import httpx
 import psutil
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 
 SPANS, BATCH, BIG = 100_000, 512, 5_000
 SECOND = 10**9
@@ -45,7 +49,9 @@ def batches() -> list[bytes]:
         else:
             parent = 0 if number % 10 == 0 else number - number % 10 + 1
         span = group.add(
-            trace_id=trace.to_bytes(16, "big"), span_id=(number + 1).to_bytes(8, "big"), kind=2
+            trace_id=trace.to_bytes(16, "big"),
+            span_id=(number + 1).to_bytes(8, "big"),
+            kind=2,
         )
         span.name = f"GET /item/{number % 50}"
         span.parent_span_id = parent.to_bytes(8, "big") if parent else b""
@@ -77,7 +83,8 @@ def log_batches() -> list[bytes]:
         for number in range(first, min(first + BATCH, SPANS)):
             trace = 1 if number < BIG else 2 + number // 10
             record = records.add(
-                trace_id=trace.to_bytes(16, "big"), span_id=(number + 1).to_bytes(8, "big")
+                trace_id=trace.to_bytes(16, "big"),
+                span_id=(number + 1).to_bytes(8, "big"),
             )
             record.time_unix_nano = 1_700_000_000 * SECOND + number * 10**5
             record.severity_number = 17 if number % 500 == 0 else 9
@@ -127,7 +134,9 @@ class Meter:
 def main() -> None:
     """Run and print."""
     spans, logs = batches(), log_batches()
-    process = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout
         url = process.stdout.readline().strip()
@@ -151,12 +160,18 @@ def measure(meter: Meter, spans: list[bytes], logs: list[bytes]) -> dict[str, ob
         "list ms": meter.get("/api/traces"),
         "search by word ms": meter.get("/api/traces", q="length 77777"),
         "search by attribute ms": meter.get("/api/traces", q="user.id=77777"),
-        "search by comparison ms": meter.get("/api/traces", q="http.response.status_code>=500"),
+        "search by comparison ms": meter.get(
+            "/api/traces", q="http.response.status_code>=500"
+        ),
         "search of logs ms": meter.get("/api/logs", q="77777"),
         "operations ms": meter.get("/api/operations"),
         "waterfall of 5,000 ms": meter.get(big),
         "waterfall of 10 ms": meter.get(small),
-        "rss MB: empty, spans, spans and logs": [empty, without_logs, meter.megabytes()],
+        "rss MB: empty, spans, spans and logs": [
+            empty,
+            without_logs,
+            meter.megabytes(),
+        ],
     }
 
 

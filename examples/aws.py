@@ -21,7 +21,11 @@ from obs_core import TracingConfig, setup_tracing
 from obs_core.testing import OtlpSink, SinkSpan
 from opentelemetry import trace
 
-AWS = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+AWS = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+}
 tracer = trace.get_tracer("example")
 
 
@@ -36,9 +40,12 @@ def api(queue_url: str) -> None:
         sqs.send_message(QueueUrl=queue_url, MessageBody="order-0")
     yield_to_consumer(queue_url)
     for number, size in enumerate((4, 3, 3), start=1):
-        with tracer.start_as_current_span(f"POST /import/{number}", kind=trace.SpanKind.SERVER):
+        with tracer.start_as_current_span(
+            f"POST /import/{number}", kind=trace.SpanKind.SERVER
+        ):
             entries = [
-                {"Id": str(each), "MessageBody": f"order-{number}-{each}"} for each in range(size)
+                {"Id": str(each), "MessageBody": f"order-{number}-{each}"}
+                for each in range(size)
             ]
             sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
     yield_to_consumer(queue_url)
@@ -46,15 +53,24 @@ def api(queue_url: str) -> None:
 
 def yield_to_consumer(queue_url: str) -> None:
     """Run the consumer, in a process of its own, until it has received what there is."""
-    subprocess.run([sys.executable, __file__, "consumer", queue_url], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, __file__, "consumer", queue_url], check=True, timeout=60
+    )
 
 
 def consumer(queue_url: str) -> None:
     """One poll: a single message is processed by itself, several as one batch."""
     sqs, database = client("sqs"), client("dynamodb")
-    messages = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)["Messages"]
-    with process_message(messages if len(messages) > 1 else messages[0], destination=queue_url):
-        orders = [{"PutRequest": {"Item": {"id": {"S": message["Body"]}}}} for message in messages]
+    messages = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)[
+        "Messages"
+    ]
+    with process_message(
+        messages if len(messages) > 1 else messages[0], destination=queue_url
+    ):
+        orders = [
+            {"PutRequest": {"Item": {"id": {"S": message["Body"]}}}}
+            for message in messages
+        ]
         database.batch_write_item(RequestItems={"orders": orders})
         entries = [
             {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]}
@@ -70,7 +86,9 @@ def moto_server() -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 60
         while socket.socket().connect_ex(("127.0.0.1", port)):
@@ -102,11 +120,15 @@ def links(spans: list[SinkSpan], name: str) -> str:
     for span in spans:
         if span.name == name and len(span.links) > 1:
             targets = [
-                f"{roots[trace_id]} > {by_id[span_id].name}" for trace_id, span_id in span.links
+                f"{roots[trace_id]} > {by_id[span_id].name}"
+                for trace_id, span_id in span.links
             ]
             lines += [
                 f"{name} has {len(targets)} links:",
-                *(f"  {targets.count(each)} x {each}" for each in dict.fromkeys(targets)),
+                *(
+                    f"  {targets.count(each)} x {each}"
+                    for each in dict.fromkeys(targets)
+                ),
             ]
     return "\n".join(lines)
 
@@ -117,7 +139,10 @@ def main() -> None:
         environment = {**os.environ, "AWS_URL": url, "SINK_URL": sink.url}
         os.environ["AWS_URL"] = url
         subprocess.run(
-            [sys.executable, __file__, "api", prepare()], env=environment, check=True, timeout=120
+            [sys.executable, __file__, "api", prepare()],
+            env=environment,
+            check=True,
+            timeout=120,
         )
         spans = sink.wait_for(
             lambda spans: sum(span.name == "process orders" for span in spans) == 2, 30

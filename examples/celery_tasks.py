@@ -24,7 +24,9 @@ def main() -> None:
     exporter = ConsoleSpanExporter(
         formatter=lambda span: f"{span.name} {dict(span.attributes or {})}\n"
     )
-    manager, _ = setup_tracing(TracingConfig(service_name="orders"), span_exporter=exporter)
+    manager, _ = setup_tracing(
+        TracingConfig(service_name="orders"), span_exporter=exporter
+    )
     with start_worker(app, pool="solo", perform_ping_check=False):
         with trace.get_tracer("orders").start_as_current_span("POST /orders"):
             result = ship.delay(7)

@@ -19,19 +19,26 @@ def main() -> None:
             trace.get_tracer("example").start_as_current_span("GET /orders"),
             engine.begin() as connection,
         ):
-            connection.execute(text("CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)"))
+            connection.execute(
+                text("CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)")
+            )
             connection.execute(
                 text("INSERT INTO orders (state) VALUES (:state)"),
                 [{"state": "new"}, {"state": "paid"}],
             )
             for number in (1, 2, 3):
                 connection.execute(
-                    text(f"SELECT state FROM orders WHERE id = {number} AND state <> 'secret'")
+                    text(
+                        f"SELECT state FROM orders WHERE id = {number} AND state <> 'secret'"
+                    )
                 )
             if "REDIS_URL" in os.environ:
                 ask_redis(os.environ["REDIS_URL"])
         print(spans.tree(attributes=["db.query.text", "db.operation.batch.size"]))
-        print("events of GET /orders:", [event.name for event in spans.one("GET /orders").events])
+        print(
+            "events of GET /orders:",
+            [event.name for event in spans.one("GET /orders").events],
+        )
 
 
 def ask_redis(url: str) -> None:

@@ -52,7 +52,12 @@ def main() -> None:
     """Print the tree."""
     with record_spans() as spans:
         asyncio.run(order(7))
-    shown = ("order.total", "obs.args.order_id", "obs.items.count", "gen_ai.usage.input_tokens")
+    shown = (
+        "order.total",
+        "obs.args.order_id",
+        "obs.items.count",
+        "gen_ai.usage.input_tokens",
+    )
     print(spans.tree(attributes=shown))
 
 

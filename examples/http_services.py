@@ -25,7 +25,10 @@ async def item(item_id: int) -> dict[str, int]:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(stock), base_url="http://stock"
     ) as client:
-        return {"id": item_id, "available": (await client.get(f"/stock/{item_id}")).json()}
+        return {
+            "id": item_id,
+            "available": (await client.get(f"/stock/{item_id}")).json(),
+        }
 
 
 def main() -> None:
@@ -40,7 +43,8 @@ def main() -> None:
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         answer = httpx.get(
-            f"http://127.0.0.1:{port}/items/7", headers={"X-Correlation-ID": "order-4711"}
+            f"http://127.0.0.1:{port}/items/7",
+            headers={"X-Correlation-ID": "order-4711"},
         )
         server.should_exit = True
         thread.join()

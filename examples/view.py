@@ -25,7 +25,9 @@ def main() -> None:
     with obs_view.Receiver(port=0, grpc_port=0) as receiver:
         shop, worker = (service(name, receiver.grpc_url) for name in ("shop", "worker"))
         carrier: dict[str, str] = {}
-        with shop.get_tracer("example").start_as_current_span("POST /orders", kind=SpanKind.SERVER):
+        with shop.get_tracer("example").start_as_current_span(
+            "POST /orders", kind=SpanKind.SERVER
+        ):
             time.sleep(0.01)
             with shop.get_tracer("example").start_as_current_span(
                 "publish charge", kind=SpanKind.PRODUCER
@@ -44,7 +46,9 @@ def main() -> None:
         shop.shutdown()
         worker.shutdown()
         for received in receiver.wait_for(
-            lambda traces: any(item.complete and len(item.spans) == 3 for item in traces)
+            lambda traces: any(
+                item.complete and len(item.spans) == 3 for item in traces
+            )
         ):
             obs_view.render_trace(received)
 

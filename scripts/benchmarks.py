@@ -46,7 +46,9 @@ def benchmarks() -> list[Path]:
 
 def section(script: Path, printed: str) -> str:
     """Return a script's part of the page; a table that compares us gets a plot, and a line that says where we do not lead."""
-    docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or script.stem
+    docstring = (
+        ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or script.stem
+    )
     body = printed.strip()
     shown = body if body.startswith("|") else f"```text\n{body}\n```"
     parts = [
@@ -72,7 +74,11 @@ def run(script: Path) -> str:
     """
     print(f"— {script.stem} …", flush=True)
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, str(script)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     print(done.stdout, flush=True)
     return done.stdout

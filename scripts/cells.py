@@ -45,7 +45,9 @@ class Result:
         return self.outcome in ("passed", "unsupported")
 
     def __str__(self) -> str:
-        return f"{self.outcome:<11} {self.duration_s:4.0f} s  {self.cell}: {self.reason}"
+        return (
+            f"{self.outcome:<11} {self.duration_s:4.0f} s  {self.cell}: {self.reason}"
+        )
 
 
 def run_cells(
@@ -67,10 +69,14 @@ def run_cells(
         for result in recorded()
         if result.cell not in fresh or (resume and result.good)
     }
-    RECORD.write_text("".join(_line(result) for result in known.values()), encoding="utf-8")
+    RECORD.write_text(
+        "".join(_line(result) for result in known.values()), encoding="utf-8"
+    )
     end = time.monotonic() + 60 * minutes
     with ThreadPoolExecutor(jobs) as pool:
-        results = pool.map(lambda cell: known.get(str(cell)) or _told(cell, end), chosen)
+        results = pool.map(
+            lambda cell: known.get(str(cell)) or _told(cell, end), chosen
+        )
         return [result for result in results if result]
 
 
@@ -78,8 +84,12 @@ def _told(cell: Cell, end: float) -> Result | None:
     start = time.monotonic()
     if start >= end:
         return None
-    outcome, reason = ("unsupported", cell.unsupported) if cell.unsupported else _run(cell)
-    result = Result(str(cell), outcome, reason, round(time.monotonic() - start, 1), _commit())
+    outcome, reason = (
+        ("unsupported", cell.unsupported) if cell.unsupported else _run(cell)
+    )
+    result = Result(
+        str(cell), outcome, reason, round(time.monotonic() - start, 1), _commit()
+    )
     print(result, flush=True)
     with RECORD.open("a", encoding="utf-8") as record:
         record.write(_line(result))
@@ -105,7 +115,12 @@ def _steps(cell: Cell, home: Path) -> dict[str, list[str]]:
     python, folder = str(home / "bin" / "python"), cell.package.folder
     folders = dict.fromkeys((ROOT / "packages" / "obs-core", folder))
     editables = [argument for package in folders for argument in ("-e", str(package))]
-    groups = ["--group", f"{ROOT}/pyproject.toml:test", "--group", f"{folder}/pyproject.toml:test"]
+    groups = [
+        "--group",
+        f"{ROOT}/pyproject.toml:test",
+        "--group",
+        f"{folder}/pyproject.toml:test",
+    ]
     resolution = ["--resolution", cell.resolution]
     return {
         "no such Python": ["uv", "venv", "--quiet", "--python", cell.python, str(home)],
@@ -147,7 +162,9 @@ def _exit_code(command: list[str], output: int) -> int:
 
 def _commit() -> str:
     command = ["git", "rev-parse", "--short=7", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def _last_words(log: Path) -> str:
@@ -157,7 +174,11 @@ def _last_words(log: Path) -> str:
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.strip()
     ]
-    telling = [line for line in lines if line.startswith(("FAILED ", "ERROR ", "cause: ", "╰─▶"))]
+    telling = [
+        line
+        for line in lines
+        if line.startswith(("FAILED ", "ERROR ", "cause: ", "╰─▶"))
+    ]
     passed = [line for line in lines if re.search(r"\d+ passed", line)]
     return (telling or passed or lines[-1:] or [""])[0].strip("= ")[:400]
 

@@ -26,7 +26,9 @@ def problems(package: Package) -> list[str]:
             f"newest entry is {releases[0]}, pyproject.toml says {package.project['version']}"
         )
     found += [
-        f"unknown heading '### {kind}'" for kind in _HEADING.findall(text) if kind not in _KINDS
+        f"unknown heading '### {kind}'"
+        for kind in _HEADING.findall(text)
+        if kind not in _KINDS
     ]
     if releases != sorted(
         releases, key=lambda version: tuple(map(int, version.split("."))), reverse=True

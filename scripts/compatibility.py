@@ -24,10 +24,18 @@ def section(package: Package) -> str:
     rows = [f"| {axis} | {', '.join(labels)} |" for axis, labels in axes.items()]
     every, sample = (len(list(cells(package, choose))) for choose in (None, pairwise))
     ranges = package.project.get("optional-dependencies", {}).get("instruments", [])
-    supports = f"Supports {', '.join(f'`{line}`' for line in ranges)}.\n\n" if ranges else ""
-    apart = [f"| not combined | {' with '.join(package.apart)} |"] if package.apart else []
-    unsupported = [f"| not together: {pair} | {why} |" for pair, why in package.unsupported.items()]
-    table = "\n".join(["| axis | versions tested |", "|---|---|", *rows, *apart, *unsupported])
+    supports = (
+        f"Supports {', '.join(f'`{line}`' for line in ranges)}.\n\n" if ranges else ""
+    )
+    apart = (
+        [f"| not combined | {' with '.join(package.apart)} |"] if package.apart else []
+    )
+    unsupported = [
+        f"| not together: {pair} | {why} |" for pair, why in package.unsupported.items()
+    ]
+    table = "\n".join(
+        ["| axis | versions tested |", "|---|---|", *rows, *apart, *unsupported]
+    )
     return f"## {package.name}\n\n{supports}{table}\n\n{every} cells, {sample} in the sample.\n"
 
 
@@ -41,7 +49,9 @@ def main(arguments: list[str]) -> int:
     if "--write" in arguments:
         PAGE.write_text(render(), encoding="utf-8")
     if PAGE.read_text(encoding="utf-8") != render():
-        print("docs/compatibility.md is out of date: python -m scripts.compatibility --write")
+        print(
+            "docs/compatibility.md is out of date: python -m scripts.compatibility --write"
+        )
         return 1
     print("docs/compatibility.md agrees with the packages")
     return 0

@@ -37,11 +37,17 @@ def _marks(path: Path) -> Iterator[tuple[str, str]]:
         for promise in _promises(node.value)
     ]
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith(
-            "test"
-        ):
-            own = [promise for decorator in node.decorator_list for promise in _promises(decorator)]
-            yield from ((promise, node.name) for promise in dict.fromkeys([*own, *whole_module]))
+        if isinstance(
+            node, (ast.FunctionDef, ast.AsyncFunctionDef)
+        ) and node.name.startswith("test"):
+            own = [
+                promise
+                for decorator in node.decorator_list
+                for promise in _promises(decorator)
+            ]
+            yield from (
+                (promise, node.name) for promise in dict.fromkeys([*own, *whole_module])
+            )
 
 
 def _promises(node: ast.expr) -> list[str]:
@@ -69,7 +75,11 @@ def _row(line: str, tests: dict[str, list[str]]) -> str:
     cell = "<br>".join(
         f"`{name.removeprefix('packages/').replace('/tests/', '/')}`" for name in names
     )
-    kept = row["tests"] if row["tests"].startswith(("not ", "measured by ")) else "not proved yet"
+    kept = (
+        row["tests"]
+        if row["tests"].startswith(("not ", "measured by "))
+        else "not proved yet"
+    )
     return f"| {row['id']} | {row['text']} | {cell or kept} |"
 
 
@@ -82,7 +92,9 @@ def problems(text: str, tests: dict[str, list[str]]) -> list[str]:
         if promise not in listed
     ]
     if render(text, tests) != text:
-        found.append("the tests' column is out of date: python -m scripts.guarantees --write")
+        found.append(
+            "the tests' column is out of date: python -m scripts.guarantees --write"
+        )
     return found
 
 

@@ -51,7 +51,9 @@ class Package:
     @property
     def import_name(self) -> str:
         """The package to import."""
-        return next(path.parent.name for path in sorted(self.folder.glob("src/*/__init__.py")))
+        return next(
+            path.parent.name for path in sorted(self.folder.glob("src/*/__init__.py"))
+        )
 
     @property
     def pythons(self) -> list[str]:
@@ -75,12 +77,18 @@ class Cell:
     @property
     def requirements(self) -> list[str]:
         """What to install beside the package."""
-        return [line for axis, label in self.labels for line in self.package.axes[axis][label]]
+        return [
+            line
+            for axis, label in self.labels
+            for line in self.package.axes[axis][label]
+        ]
 
     @property
     def unsupported(self) -> str | None:
         """Why this combination is not supported, or None."""
-        here = {f"{axis}={label}" for axis, label in (*self.labels, ("python", self.python))}
+        here = {
+            f"{axis}={label}" for axis, label in (*self.labels, ("python", self.python))
+        }
         return next(
             (
                 why
@@ -102,13 +110,20 @@ def read_package(folder: Path) -> Package:
     matrix = data.get("tool", {}).get("obs", {}).get("matrix", {})
     axes = {name: table for name, table in matrix.items() if name not in _SPECIAL}
     return Package(
-        folder, data["project"], axes, matrix.get("apart", []), matrix.get("unsupported", {})
+        folder,
+        data["project"],
+        axes,
+        matrix.get("apart", []),
+        matrix.get("unsupported", {}),
     )
 
 
 def read_packages(root: Path = ROOT) -> list[Package]:
     """Read all packages of the workspace, sorted by name."""
-    return [read_package(path.parent) for path in sorted(root.glob("packages/*/pyproject.toml"))]
+    return [
+        read_package(path.parent)
+        for path in sorted(root.glob("packages/*/pyproject.toml"))
+    ]
 
 
 def cells(package: Package, choose: Choose | None = None) -> Iterator[Cell]:
@@ -116,7 +131,9 @@ def cells(package: Package, choose: Choose | None = None) -> Iterator[Cell]:
     for row in (choose or product)(_axes(package)):
         labels = dict(itertools.chain.from_iterable(row.values()))
         yield Cell(
-            package, labels.pop("python"), tuple((axis, labels[axis]) for axis in package.axes)
+            package,
+            labels.pop("python"),
+            tuple((axis, labels[axis]) for axis in package.axes),
         )
 
 
@@ -133,7 +150,8 @@ def _axes(package: Package) -> dict[str, list[Labels]]:
         for axis, labels in {"python": package.pythons, **axes}.items()
     }
     return {
-        name: [tuple(row.items()) for row in rows] for name, rows in {**single, **together}.items()
+        name: [tuple(row.items()) for row in rows]
+        for name, rows in {**single, **together}.items()
     }
 
 
@@ -144,7 +162,10 @@ def lowest_cell(package: Package) -> Cell:
 
 def product(axes: Axes[Value]) -> list[dict[str, Value]]:
     """Return every combination."""
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return [
+        dict(zip(axes, values, strict=True))
+        for values in itertools.product(*axes.values())
+    ]
 
 
 def diagonal(axes: Axes[Value]) -> list[dict[str, Value]]:
@@ -154,7 +175,10 @@ def diagonal(axes: Axes[Value]) -> list[dict[str, Value]]:
     def value(values: Sequence[Value], row: int) -> Value:
         return values[math.ceil(row * (len(values) - 1) / max(last, 1))]
 
-    return [{axis: value(values, row) for axis, values in axes.items()} for row in range(last + 1)]
+    return [
+        {axis: value(values, row) for axis, values in axes.items()}
+        for row in range(last + 1)
+    ]
 
 
 def pairwise(axes: Axes[Value]) -> list[dict[str, Value]]:
@@ -178,4 +202,9 @@ def pairwise(axes: Axes[Value]) -> list[dict[str, Value]]:
 
 def in_turn(queues: Iterable[Iterable[Cell]]) -> list[Cell]:
     """Return the first of each queue, then the second of each, and so on."""
-    return [cell for row in itertools.zip_longest(*queues) for cell in row if cell is not None]
+    return [
+        cell
+        for row in itertools.zip_longest(*queues)
+        for cell in row
+        if cell is not None
+    ]

@@ -25,7 +25,10 @@ no version changes, are left out of all cells; `nox -s tests` runs them.
 
 def read(page: Path = PAGE) -> dict[str, Result]:
     """Return the results that the page has, by cell."""
-    found = map(_ROW.match, page.read_text(encoding="utf-8").splitlines() if page.exists() else [])
+    found = map(
+        _ROW.match,
+        page.read_text(encoding="utf-8").splitlines() if page.exists() else [],
+    )
     return {
         row["cell"]: Result(
             row["cell"], row["outcome"], row["reason"], int(row["s"]), row["commit"]
@@ -38,7 +41,9 @@ def read(page: Path = PAGE) -> dict[str, Result]:
 def render(results: dict[str, Result]) -> str:
     """Return the page: every cell that the packages claim, with its result, or why it has none."""
     every = [
-        cell for package in read_packages() for cell in (*cells(package), lowest_cell(package))
+        cell
+        for package in read_packages()
+        for cell in (*cells(package), lowest_cell(package))
     ]
     excluded = {
         str(cell): Result(str(cell), "unsupported", cell.unsupported, 0)
@@ -54,8 +59,13 @@ def render(results: dict[str, Result]) -> str:
         f"{len(list(group))} {outcome}"
         for outcome, group in groupby(sorted(r.outcome for r in known.values()))
     )
-    lines = [_HEAD, f"{len(every)} cells, {len(every) - len(known)} of them not run yet: {said}."]
-    for package, group in groupby(map(str, every), key=lambda name: name.partition(" ")[0]):
+    lines = [
+        _HEAD,
+        f"{len(every)} cells, {len(every) - len(known)} of them not run yet: {said}.",
+    ]
+    for package, group in groupby(
+        map(str, every), key=lambda name: name.partition(" ")[0]
+    ):
         lines += [
             "",
             f"## {package}",

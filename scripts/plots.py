@@ -39,7 +39,9 @@ class Table:
     def relative(self, contestant: str) -> list[float | None]:
         """Return a contestant's figures by row, as multiples of the reference's."""
         pairs = [(row[contestant], row[self.reference]) for row in self.rows.values()]
-        return [mine / base if mine is not None and base else None for mine, base in pairs]
+        return [
+            mine / base if mine is not None and base else None for mine, base in pairs
+        ]
 
     def behind(self) -> list[str]:
         """Say, row by row, who costs less than we do."""
@@ -60,7 +62,10 @@ def read_table(text: str) -> Table | None:
     if len(lines) < 3 or "ours" not in lines[0] or not set(REFERENCES) & set(lines[0]):
         return None
     names = list(takewhile(lambda name: "/" not in name, lines[0][1:]))
-    rows = {line[0]: dict(zip(names, map(_figure, line[1:]), strict=False)) for line in lines[2:]}
+    rows = {
+        line[0]: dict(zip(names, map(_figure, line[1:]), strict=False))
+        for line in lines[2:]
+    }
     return Table(lines[0][0], rows)
 
 
@@ -88,7 +93,8 @@ def draw(table: Table, path: Path) -> None:
     mpl.rcParams.update({"svg.hashsalt": "obs", "svg.fonttype": "none", "font.size": 9})
     contestants, height = table.contestants, 0.8 / len(table.contestants)
     figure = Figure(
-        figsize=(8, 0.6 + 0.18 * len(contestants) * len(table.rows)), layout="constrained"
+        figsize=(8, 0.6 + 0.18 * len(contestants) * len(table.rows)),
+        layout="constrained",
     )
     axes = figure.subplots()
     others = iter(_OTHERS)
@@ -97,12 +103,21 @@ def draw(table: Table, path: Path) -> None:
         offsets = [row + place * height for row in range(len(table.rows))]
         colour = _OURS if name == "ours" else next(others)
         bars = axes.barh(
-            offsets, [value or 0 for value in values], height * 0.9, label=name, color=colour
+            offsets,
+            [value or 0 for value in values],
+            height * 0.9,
+            label=name,
+            color=colour,
         )
         axes.bar_label(
-            bars, [f"{value:.2f}" if value else "" for value in values], padding=2, fontsize=7
+            bars,
+            [f"{value:.2f}" if value else "" for value in values],
+            padding=2,
+            fontsize=7,
         )
-    axes.set_yticks([row + 0.4 - height / 2 for row in range(len(table.rows))], list(table.rows))
+    axes.set_yticks(
+        [row + 0.4 - height / 2 for row in range(len(table.rows))], list(table.rows)
+    )
     axes.invert_yaxis()
     axes.axvline(1, color="#555555", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)

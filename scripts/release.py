@@ -10,7 +10,9 @@ from pathlib import Path
 from scripts.changelog import problems
 from scripts.matrix import Package, read_package, read_packages
 
-_TAG = re.compile(r"(?P<name>[a-z]+(?:-[a-z]+)*)-v(?P<version>\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)")
+_TAG = re.compile(
+    r"(?P<name>[a-z]+(?:-[a-z]+)*)-v(?P<version>\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)"
+)
 
 
 def package_of(tag: str) -> Package:
@@ -50,7 +52,9 @@ def bump(package: Package, version: str, home: Path) -> Package:
     """Return a copy of the package, in a folder of `home`, that is at `version`: for rehearsing a release."""
     folder = home / package.name
     shutil.copytree(
-        package.folder, folder, ignore=shutil.ignore_patterns("tests", "dist", "__pycache__")
+        package.folder,
+        folder,
+        ignore=shutil.ignore_patterns("tests", "dist", "__pycache__"),
     )
     project = folder / "pyproject.toml"
     old = f'version = "{package.project["version"]}"'
@@ -61,7 +65,8 @@ def bump(package: Package, version: str, home: Path) -> Package:
     changelog = folder / "CHANGELOG.md"
     entry = f"## [{version}] - 2026-12-01\n\n### Added\n\n- A rehearsal.\n\n## ["
     changelog.write_text(
-        changelog.read_text(encoding="utf-8").replace("## [", entry, 1), encoding="utf-8"
+        changelog.read_text(encoding="utf-8").replace("## [", entry, 1),
+        encoding="utf-8",
     )
     return read_package(folder)
 

@@ -19,10 +19,14 @@ from obs_db import instrument_sqlalchemy
 from opentelemetry import trace
 
 config = TracingConfig(
-    service_name="mixed", collector_url=os.environ["SINK_URL"], collector_protocol="http"
+    service_name="mixed",
+    collector_url=os.environ["SINK_URL"],
+    collector_protocol="http",
 )
 setup_tracing(config, instrument=None)
-app = Celery("mixed_service", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+app = Celery(
+    "mixed_service", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"]
+)
 app.conf.task_default_queue = (
     "rehearsal"  # a Redis that REDIS_URL names may hold other people's tasks
 )

@@ -20,14 +20,27 @@ WORKERS = {"same": sys.executable, "other": os.environ.get("OTHER_PYTHON", "")}
 
 
 @pytest.mark.parametrize("releases", WORKERS)
-def test_mixed_releases_make_one_trace(releases: str, redis_url: str, otlp_sink: OtlpSink) -> None:
+def test_mixed_releases_make_one_trace(
+    releases: str, redis_url: str, otlp_sink: OtlpSink
+) -> None:
     """Service and worker, each with its own releases, are one trace to the statement."""
-    told = {"REDIS_URL": redis_url, "SINK_URL": otlp_sink.url, "PYTHONWARNINGS": "ignore"}
+    told = {
+        "REDIS_URL": redis_url,
+        "SINK_URL": otlp_sink.url,
+        "PYTHONWARNINGS": "ignore",
+    }
     with celery_worker(
-        "mixed_service", "--concurrency", "1", folder=HERE, python=WORKERS[releases], **told
+        "mixed_service",
+        "--concurrency",
+        "1",
+        folder=HERE,
+        python=WORKERS[releases],
+        **told,
     ):
         service = [sys.executable, str(HERE / "mixed_service.py")]
-        answer = subprocess.check_output(service, env={**os.environ, **told}, text=True, timeout=90)
+        answer = subprocess.check_output(
+            service, env={**os.environ, **told}, text=True, timeout=90
+        )
     print(answer, end="")
     ours, theirs = answer.strip().split(" -> ")
     core, celery, _ = ours.split()

@@ -80,7 +80,9 @@ def celery_worker(
         *arguments,
     ]
     environment = {**os.environ, **told, "PYTHONPATH": str(folder)}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=folder)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env=environment, cwd=folder
+    )
     try:
         yield
         process.terminate()

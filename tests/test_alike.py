@@ -75,7 +75,9 @@ def sqlalchemy(stack: ExitStack) -> Callable[[], object]:
 def httpx(stack: ExitStack) -> Callable[[], object]:
     import httpx
 
-    answer = httpx.MockTransport(lambda request: httpx.Response(200, headers={"x-ssn": SECRET}))
+    answer = httpx.MockTransport(
+        lambda request: httpx.Response(200, headers={"x-ssn": SECRET})
+    )
     client = stack.enter_context(httpx.Client(transport=answer))
     options = {"capture_request_headers": ["*"], "capture_response_headers": ["*"]}
     stack.callback(instrument_httpx(client, **options).uninstrument)
@@ -87,9 +89,15 @@ def requests(stack: ExitStack) -> Callable[[], object]:
     from requests.adapters import BaseAdapter
 
     class Answer(BaseAdapter):
-        def send(self, request: requests.PreparedRequest, **_: object) -> requests.Response:
+        def send(
+            self, request: requests.PreparedRequest, **_: object
+        ) -> requests.Response:
             response = requests.Response()
-            response.status_code, response.request, response.url = 200, request, request.url
+            response.status_code, response.request, response.url = (
+                200,
+                request,
+                request.url,
+            )
             response.headers["x-ssn"] = SECRET
             return response
 
@@ -99,7 +107,9 @@ def requests(stack: ExitStack) -> Callable[[], object]:
     session.mount("http://", Answer())
     options = {"capture_request_headers": ["*"], "capture_response_headers": ["*"]}
     stack.callback(instrument_requests(session, **options).uninstrument)
-    return lambda: session.get(f"http://x.test/?ssn={SECRET}", headers={"x-ssn": SECRET})
+    return lambda: session.get(
+        f"http://x.test/?ssn={SECRET}", headers={"x-ssn": SECRET}
+    )
 
 
 def fastapi(stack: ExitStack) -> Callable[[], object]:
@@ -107,7 +117,9 @@ def fastapi(stack: ExitStack) -> Callable[[], object]:
     from starlette.testclient import TestClient
 
     app = FastAPI()
-    instrument_fastapi(app, capture_request_headers=["*"], capture_response_headers=["*"])
+    instrument_fastapi(
+        app, capture_request_headers=["*"], capture_response_headers=["*"]
+    )
 
     @app.get("/people")
     def people(response: Response) -> None:
@@ -118,7 +130,9 @@ def fastapi(stack: ExitStack) -> Callable[[], object]:
 
 
 RECORDING = [decorated, celery, sqlalchemy, httpx, requests, fastapi]
-each_recording = pytest.mark.parametrize("instrumented", RECORDING, ids=lambda way: way.__name__)
+each_recording = pytest.mark.parametrize(
+    "instrumented", RECORDING, ids=lambda way: way.__name__
+)
 CONFIG = TracingConfig(service_name="alike", redact=["*ssn*"])
 
 
@@ -177,7 +191,9 @@ def test_the_scope_says_name_version_and_schema(
         pytest.skip("the spans are FastAPI's own")
     with _instrumented(instrumented) as use:
         use()
-    scopes = {span.instrumentation_scope for span in spans if span.instrumentation_scope}
+    scopes = {
+        span.instrumentation_scope for span in spans if span.instrumentation_scope
+    }
     ours = [scope for scope in scopes if scope.name.startswith("obs_")]
     assert ours
     for scope in ours:
@@ -194,7 +210,10 @@ def test_a_sampler_that_is_not_parent_based_is_asked(
     foreign.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", foreign)
     unsampled = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))
-    with _instrumented(instrumented) as use, trace.use_span(NonRecordingSpan(unsampled)):
+    with (
+        _instrumented(instrumented) as use,
+        trace.use_span(NonRecordingSpan(unsampled)),
+    ):
         use()
     assert exporter.get_finished_spans()
 
@@ -290,9 +309,15 @@ def test_the_correlation_id_leaves_only_where_it_is_propagated(
 
 #: For all targets: what instruments, and the classes and modules that it changes.
 EVERYWHERE: dict[Callable[..., Any], tuple[str, ...]] = {
-    instrument_boto3: ("botocore.client:BaseClient", "aiobotocore.client:AioBaseClient"),
+    instrument_boto3: (
+        "botocore.client:BaseClient",
+        "aiobotocore.client:AioBaseClient",
+    ),
     instrument_celery: ("celery:Celery", "celery.worker.request:Request"),
-    instrument_fastapi: ("fastapi.applications:FastAPI", "starlette.applications:Starlette"),
+    instrument_fastapi: (
+        "fastapi.applications:FastAPI",
+        "starlette.applications:Starlette",
+    ),
     instrument_grpc_client: ("grpc:", "grpc.aio:"),
     instrument_grpc_server: ("grpc:", "grpc.aio:"),
     instrument_httpx: ("httpx:Client", "httpx:AsyncClient"),
@@ -306,12 +331,16 @@ each_instrument = pytest.mark.parametrize(
 
 
 @each_instrument
-def test_a_second_call_with_other_options_says_so(instrument: Callable[..., Any]) -> None:
+def test_a_second_call_with_other_options_says_so(
+    instrument: Callable[..., Any],
+) -> None:
     """The same options, or none, return the handle of the first call, which stays in force."""
     first = instrument(tracer_provider=TracerProvider(shutdown_on_exit=False))
     try:
         assert instrument() is first
-        with pytest.raises(AlreadyConfiguredError, match="with another tracer_provider: give all"):
+        with pytest.raises(
+            AlreadyConfiguredError, match="with another tracer_provider: give all"
+        ):
             instrument(tracer_provider=TracerProvider(shutdown_on_exit=False))
         assert first.is_active
     finally:
@@ -319,7 +348,9 @@ def test_a_second_call_with_other_options_says_so(instrument: Callable[..., Any]
 
 
 @each_instrument
-def test_uninstrumenting_puts_back_exactly_what_was_there(instrument: Callable[..., Any]) -> None:
+def test_uninstrumenting_puts_back_exactly_what_was_there(
+    instrument: Callable[..., Any],
+) -> None:
     """The second time as well."""
     changed = [_named(path) for path in EVERYWHERE[instrument]]
     before = [dict(vars(owner)) for owner in changed]
@@ -342,7 +373,9 @@ def test_a_wrong_option_raises_at_once(instrument: Callable[..., Any]) -> None:
     """Nothing is instrumented then."""
     before = active_instrumentations()
     names = set(instrument.__kwdefaults__)
-    wrong = next(name for name in ("exclude", "exclude_services", "roots") if name in names)
+    wrong = next(
+        name for name in ("exclude", "exclude_services", "roots") if name in names
+    )
     with pytest.raises(ConfigurationError, match=wrong):
         instrument(**{wrong: "no such thing"})
     assert active_instrumentations() == before

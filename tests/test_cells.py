@@ -46,10 +46,14 @@ MakeCell = Callable[..., Cell]
 @pytest.fixture
 def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeCell:
     """Return what makes a cell of a package of one test; records go to a temporary folder."""
-    monkeypatch.setattr(cells_module, "HOME", cells_module.HOME / f"test-{tmp_path.name}")
+    monkeypatch.setattr(
+        cells_module, "HOME", cells_module.HOME / f"test-{tmp_path.name}"
+    )
     monkeypatch.setattr(cells_module, "RECORD", tmp_path / "results.jsonl")
 
-    def make(label: str = "here", test: str = "assert True", python: str = HERE) -> Cell:
+    def make(
+        label: str = "here", test: str = "assert True", python: str = HERE
+    ) -> Cell:
         source = tmp_path / "src" / "obs_trial" / "__init__.py"
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("")
@@ -117,10 +121,14 @@ def test_the_page_keeps_what_it_knew_and_takes_over_what_is_new(tmp_path: Path) 
     )
     page.write_text(render(old))
     assert re.search(
-        r"\d+ of them not run yet: 1 failed, 1 passed, \d+ unsupported\.", page.read_text()
+        r"\d+ of them not run yet: 1 failed, 1 passed, \d+ unsupported\.",
+        page.read_text(),
     )
     assert read(page)[first].reason == "FAILED a / b"
-    assert "| obs-core python=3.10 opentelemetry=newest | not run yet | | | |" in page.read_text()
+    assert (
+        "| obs-core python=3.10 opentelemetry=newest | not run yet | | | |"
+        in page.read_text()
+    )
     new = merge(read(page), [Result(first, "passed", "9 passed", 9, "def5678")])
     assert (new[first].commit, new[second].commit) == ("def5678", "abc1234")
     page.write_text(render(new))

@@ -40,7 +40,11 @@ def ci(folder: Path, **codes: int) -> subprocess.CompletedProcess[str]:
         (tools / name).chmod(stat.S_IRWXU)
     (folder / ".ci").mkdir()
     script = shutil.copy(ROOT / ".ci" / "run", folder / ".ci" / "run")
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(folder)}
+    environment = {
+        **os.environ,
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "HOME": str(folder),
+    }
     return subprocess.run([script], env=environment, capture_output=True, text=True)
 
 
@@ -52,7 +56,9 @@ def test_nothing_is_said_where_all_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("second", [0, 1])
-def test_what_was_run_once_more_is_named_at_the_end(tmp_path: Path, second: int) -> None:
+def test_what_was_run_once_more_is_named_at_the_end(
+    tmp_path: Path, second: int
+) -> None:
     """Of the suite and of the cells, where it passes then and where it fails again; logs of former runs say nothing."""
     (tmp_path / ".nox" / "matrix").mkdir(parents=True)
     stale = tmp_path / ".nox" / "matrix" / "stale.log"

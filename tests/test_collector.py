@@ -61,7 +61,9 @@ def test_span_arrives_through_the_collector(
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector[protocol]}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
     }
-    subprocess.run([sys.executable, "-c", SERVICE], env=environment, check=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-c", SERVICE], env=environment, check=True, timeout=30
+    )
     (span,) = otlp_sink.wait_for(1)
     assert (span.name, span.service, span.kind, span.status) == (
         "order",

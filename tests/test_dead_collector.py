@@ -98,7 +98,9 @@ def slowest_request(url: str, requests: int) -> float:
 
 
 @pytest.mark.promise("CORE-25")
-def test_server_that_dies_by_its_signal_loses_no_span(otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_server_that_dies_by_its_signal_loses_no_span(
+    otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """Uvicorn raises SIGTERM again after its shutdown, so `atexit` never runs: the middleware flushes before that."""
     (tmp_path / "app.py").write_text(APP)
     port = free_port()

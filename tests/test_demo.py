@@ -25,7 +25,9 @@ DEMO = Path(__file__).parent.parent / "examples" / "services" / "demo.py"
 ENVIRONMENT = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "PYTHONUTF8": "1"}
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.skipif(sys.version_info < (3, 11), reason="the demo's Redis needs Python 3.11"),
+    pytest.mark.skipif(
+        sys.version_info < (3, 11), reason="the demo's Redis needs Python 3.11"
+    ),
 ]
 
 
@@ -33,7 +35,11 @@ pytestmark = [
 def output() -> str:
     """What the demo prints; it stops every process right after its last task."""
     done = subprocess.run(
-        [sys.executable, str(DEMO)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240
+        [sys.executable, str(DEMO)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -41,7 +47,9 @@ def output() -> str:
 
 def tree(output: str, request: str) -> str:
     """The part of the output that shows one request's trace."""
-    (found,) = re.findall(rf"^─+ {request}: .*?(?=^─)", output, re.MULTILINE | re.DOTALL)
+    (found,) = re.findall(
+        rf"^─+ {request}: .*?(?=^─)", output, re.MULTILINE | re.DOTALL
+    )
     return str(found)
 
 
@@ -69,12 +77,21 @@ def test_good_request_goes_through_every_service_in_order(output: str) -> None:
     positions = [good.find(name) for name in wanted]
     assert -1 not in positions, dict(zip(wanted, positions, strict=True))
     assert int(re.findall(r"· (\d+) spans ·", good)[0]) >= 25
-    assert len(re.findall("^trace [0-9a-f]{32} · correlation demo-good$", good, re.MULTILINE)) == 1
+    assert (
+        len(
+            re.findall(
+                "^trace [0-9a-f]{32} · correlation demo-good$", good, re.MULTILINE
+            )
+        )
+        == 1
+    )
 
 
 def names(text: str) -> list[str]:
     """The spans of a printed tree, sorted, but for Redis's, whose number is its client's business."""
-    rows = (line.lstrip("│├└─ ") for line in text.splitlines() if re.search("[━╸]", line))
+    rows = (
+        line.lstrip("│├└─ ") for line in text.splitlines() if re.search("[━╸]", line)
+    )
     return sorted(
         name
         for name in (re.split(r" {2,}", row)[0] for row in rows)
@@ -95,7 +112,9 @@ def test_signed_in_user_is_on_every_server_span(output: str) -> None:
     servers = {"good": 3, "failing": 2, "slow": 3}
     for request, count in servers.items():
         assert re.search(
-            rf"^ {request} .* dana@example.com, {count} of {count} ", output, re.MULTILINE
+            rf"^ {request} .* dana@example.com, {count} of {count} ",
+            output,
+            re.MULTILINE,
         ), request
 
 
@@ -151,7 +170,9 @@ class Kept:
 
     def wait_until_nothing_is_left(self) -> None:
         """Neither a process nor one of its folders, in time."""
-        wait_until(lambda: not self._everything_left(), 100, message=self._describe_left)
+        wait_until(
+            lambda: not self._everything_left(), 100, message=self._describe_left
+        )
 
     def _everything_left(self) -> list[object]:
         return [*self.left(), *map(str, Path(self._folder).glob("obs-demo-*"))]
@@ -186,7 +207,9 @@ class Kept:
     def left(self) -> list[str]:
         """Return the commands that still run."""
         return [
-            line for process in {*self._running(), *self._started} if (line := command_of(process))
+            line
+            for process in {*self._running(), *self._started}
+            if (line := command_of(process))
         ]
 
     def _running(self) -> Iterator[psutil.Process]:
@@ -195,7 +218,9 @@ class Kept:
             yield from psutil.Process(self.process.pid).children(recursive=True)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if any(self._folder in part for part in (*process.cmdline(), process.cwd())):
+                if any(
+                    self._folder in part for part in (*process.cmdline(), process.cwd())
+                ):
                     yield process
 
 
@@ -240,7 +265,9 @@ def kept() -> Iterator[Kept]:
 
 
 @pytest.mark.promise("VIEW-08")
-def test_kept_demo_shows_its_traces_leaves_the_page_open_and_nothing_behind(kept: Kept) -> None:
+def test_kept_demo_shows_its_traces_leaves_the_page_open_and_nothing_behind(
+    kept: Kept,
+) -> None:
     """The trees come while all runs on; a further request gets its tree too; Ctrl-C stops everything."""
     shown = kept.read_until("Ctrl-C stops everything")
     assert "each request is one whole trace" in shown
@@ -250,7 +277,9 @@ def test_kept_demo_shows_its_traces_leaves_the_page_open_and_nothing_behind(kept
     ).json()["traces"]
     assert set(listed["services"]) == {"test-management", "genymotion", "enricher"}
     (url,) = re.findall(r"curl -X POST '(\S+)'", shown)
-    answer = httpx.post(url, headers={"X-Correlation-ID": "mine"}, timeout=30, trust_env=False)
+    answer = httpx.post(
+        url, headers={"X-Correlation-ID": "mine"}, timeout=30, trust_env=False
+    )
     assert answer.status_code == 202
     kept.read_until("correlation mine")
     assert kept.interrupt(then=signal.SIGINT) == 0
@@ -285,7 +314,9 @@ def test_a_closed_terminal_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.promise("VIEW-08")
-@pytest.mark.parametrize("moment", ["started test-management", "Ctrl-C stops everything"])
+@pytest.mark.parametrize(
+    "moment", ["started test-management", "Ctrl-C stops everything"]
+)
 def test_a_killed_demo_leaves_nothing_behind(kept: Kept, moment: str) -> None:
     """SIGKILL, which it cannot handle, while it starts and while it runs: all that it started stops by itself."""
     kept.read_until(moment)
@@ -326,6 +357,8 @@ def test_taken_port_is_named_before_anything_starts() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         command = [sys.executable, str(DEMO), "--port", str(taken.getsockname()[1])]
-        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(
+            command, env=ENVIRONMENT, capture_output=True, text=True, timeout=100
+        )
     assert (done.returncode, done.stdout) == (1, "")
     assert "choose another with --port" in done.stderr

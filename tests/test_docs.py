@@ -30,7 +30,10 @@ def blocks() -> Iterator[tuple[str, str]]:
     for page in dict.fromkeys(PAGES):
         text = page.read_text(encoding="utf-8")
         for found in _BLOCK.finditer(text):
-            yield f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 1}", found[1]
+            yield (
+                f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 1}",
+                found[1],
+            )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,12 @@ def test_example_runs(
     }
     command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(script)]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, f"{place} failed:\n{code}\n{done.stderr}"
 

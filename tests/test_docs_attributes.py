@@ -26,21 +26,29 @@ def written() -> set[str]:
         for file in ROOT.glob(f"packages/obs-{package}/src/**/*.py")
     ]
     nodes = (
-        node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        node
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
     )
     strings = {
         node.value
         for node in nodes
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    return {text for text in strings if _NAME.fullmatch(text) and not _OTHER.fullmatch(text)}
+    return {
+        text for text in strings if _NAME.fullmatch(text) and not _OTHER.fullmatch(text)
+    }
 
 
 def is_listed(name: str) -> bool:
     """Whether it stands there, itself or as one of ``prefix.*`` or ``prefix.<name>``."""
     listed = re.findall("`([^`]+)`", PAGE)
-    prefixes = tuple(re.split("[*<]", text)[0] for text in listed if text.endswith(("*", ">")))
-    return name in listed or name.startswith(tuple(prefix for prefix in prefixes if "." in prefix))
+    prefixes = tuple(
+        re.split("[*<]", text)[0] for text in listed if text.endswith(("*", ">"))
+    )
+    return name in listed or name.startswith(
+        tuple(prefix for prefix in prefixes if "." in prefix)
+    )
 
 
 def test_every_attribute_is_listed() -> None:

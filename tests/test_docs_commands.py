@@ -18,7 +18,13 @@ from packaging.requirements import Requirement
 from scripts.matrix import read_packages
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("*.md", "docs/**/*.md", "packages/*/README.md", "examples/**/*.md", "deploy/*.md")
+FOLDERS = (
+    "*.md",
+    "docs/**/*.md",
+    "packages/*/README.md",
+    "examples/**/*.md",
+    "deploy/*.md",
+)
 PAGES = sorted({page for pattern in FOLDERS for page in ROOT.glob(pattern)})
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # who runs a command that this file does not, and the words by which it does
@@ -52,7 +58,9 @@ def commands() -> Iterator[tuple[str, str]]:
         typed = [text[2:] for text in lines if text.startswith("$ ")] or lines
         if page != WALKED:
             for command in (
-                part.strip() for text in typed for part in text.partition(" #")[0].split("&&")
+                part.strip()
+                for text in typed
+                for part in text.partition(" #")[0].split("&&")
             ):
                 yield f"{page.relative_to(ROOT)}:{line}: {command}", command
 
@@ -64,7 +72,11 @@ def in_environment(command: str, folder: Path, sink: OtlpSink) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(APPLICATION)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink.url}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink.url,
+    }
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=folder,
@@ -81,16 +93,22 @@ def names_what_is_there(command: str) -> None:
     """Each package of ours that it installs exists, with its extra; installing them is `nox -s build`."""
     packages = {package.name: package.project for package in read_packages()}
     asked = [
-        word for word in shlex.split(command.partition(" install ")[2]) if not word.startswith("-")
+        word
+        for word in shlex.split(command.partition(" install ")[2])
+        if not word.startswith("-")
     ]
     assert asked
     for requirement in map(Requirement, asked):
         ours = packages.get(requirement.name)
-        assert ours or not requirement.name.startswith(("obs", "distributed")), requirement
-        assert ours is None or requirement.extras <= set(ours.get("optional-dependencies", {})), (
+        assert ours or not requirement.name.startswith(("obs", "distributed")), (
             requirement
         )
-        assert ours is None or requirement.specifier.contains(ours["version"]), requirement
+        assert ours is None or requirement.extras <= set(
+            ours.get("optional-dependencies", {})
+        ), requirement
+        assert ours is None or requirement.specifier.contains(ours["version"]), (
+            requirement
+        )
 
 
 def names_a_session(command: str) -> None:
@@ -105,7 +123,9 @@ def names_a_session(command: str) -> None:
 @pytest.mark.parametrize(
     ("place", "command"), [pytest.param(*found, id=found[0]) for found in commands()]
 )
-def test_command_works(place: str, command: str, tmp_path: Path, otlp_sink: OtlpSink) -> None:
+def test_command_works(
+    place: str, command: str, tmp_path: Path, otlp_sink: OtlpSink
+) -> None:
     """Run, or checked; a command that is neither fails here."""
     if re.match(r"(python -m )?pip install ", command):
         names_what_is_there(command)
@@ -114,9 +134,9 @@ def test_command_works(place: str, command: str, tmp_path: Path, otlp_sink: Otlp
     elif command.startswith("python -m obs_core doctor"):
         in_environment(command, tmp_path, otlp_sink)
     else:
-        (where,) = [where for start, where in ELSEWHERE.items() if command.startswith(start)] or [
-            None
-        ]
+        (where,) = [
+            where for start, where in ELSEWHERE.items() if command.startswith(start)
+        ] or [None]
         assert where, f"{place}: nobody runs this: say in ELSEWHERE who does"
         assert where[1] in (ROOT / where[0]).read_text(encoding="utf-8"), where
 
@@ -125,7 +145,9 @@ def test_other_blocks_are_what_nobody_can_run() -> None:
     """Python has test_docs.py, commands the tests above, TOML the one below; the rest is text, printed or drawn."""
     known = ("python", "console", "toml", "text")
     languages = {
-        found[1] for page in PAGES for found in _BLOCK.finditer(page.read_text(encoding="utf-8"))
+        found[1]
+        for page in PAGES
+        for found in _BLOCK.finditer(page.read_text(encoding="utf-8"))
     }
     assert languages <= set(known), languages
 
@@ -133,7 +155,9 @@ def test_other_blocks_are_what_nobody_can_run() -> None:
 def test_entry_points_of_the_guide_are_of_groups_in_use() -> None:
     """An integration that declares them as shown is found."""
     for page, line, block in blocks("toml"):
-        groups = re.findall(r"^\[project\.entry-points\.\"?([\w.]+)\"?\]$", block, re.MULTILINE)
+        groups = re.findall(
+            r"^\[project\.entry-points\.\"?([\w.]+)\"?\]$", block, re.MULTILINE
+        )
         entries = re.findall(r'^\w+ = "\w+:\w+"$', block, re.MULTILINE)
         assert len(groups) == len(entries) == 2, f"{page}:{line}"
         assert all(entry_points(group=group) for group in groups), groups

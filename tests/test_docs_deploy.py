@@ -49,7 +49,8 @@ def test_agents_hand_each_trace_whole_to_a_gateway_that_keeps_what_matters() -> 
         ":" + exporter["resolver"]["dns"]["port"]
     )
     policies = {
-        policy["type"]: policy for policy in gateway["processors"]["tail_sampling"]["policies"]
+        policy["type"]: policy
+        for policy in gateway["processors"]["tail_sampling"]["policies"]
     }
     assert set(policies) == {"status_code", "latency", "probabilistic"}
     assert policies["status_code"]["status_code"]["status_codes"] == ["ERROR"]
@@ -70,7 +71,8 @@ def without_contrib(config: dict[str, Any]) -> dict[str, Any]:
             part for part in pipeline["processors"] if part != "tail_sampling"
         ]
         pipeline["exporters"] = [
-            "otlp" if part == "loadbalancing" else part for part in pipeline["exporters"]
+            "otlp" if part == "loadbalancing" else part
+            for part in pipeline["exporters"]
         ]
     return config
 
@@ -84,7 +86,11 @@ def test_the_real_collector_takes_it(name: str, tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(without_contrib(load(name))), encoding="utf-8")
     command = [os.environ["OTELCOL"], "validate", f"--config={file}"]
     done = subprocess.run(
-        command, env={**os.environ, **VARIABLES}, capture_output=True, text=True, timeout=60
+        command,
+        env={**os.environ, **VARIABLES},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -94,4 +100,6 @@ def test_every_variable_is_explained() -> None:
     page = (DEPLOY / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for name in VARIABLES)
     text = "".join((DEPLOY / name).read_text(encoding="utf-8") for name in FILES)
-    assert {re.split("[}:]", part)[0] for part in text.split("${env:")[1:]} == set(VARIABLES)
+    assert {re.split("[}:]", part)[0] for part in text.split("${env:")[1:]} == set(
+        VARIABLES
+    )

@@ -46,7 +46,11 @@ def terminal(
     lines = "\n".join(["set -e", *before, f"exec {last}"])
     with log.open("wb") as output:
         shell = subprocess.Popen(
-            ["bash", "-c", lines], cwd=folder, env=environment, stdout=output, stderr=output
+            ["bash", "-c", lines],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         yield
@@ -107,11 +111,18 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         view = f"{view.strip()} --port {http} --grpc-port {grpc}"
         stack.enter_context(terminal(view, environment, first, project))
         wait_for(lambda: answers(f"http://127.0.0.1:{http}/"), first)
-        stack.enter_context(terminal(serve.replace("8000", str(port)), environment, second, home))
+        stack.enter_context(
+            terminal(serve.replace("8000", str(port)), environment, second, home)
+        )
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/docs"), second)
         command = ["bash", "-ec", request.replace("8000", str(port))]
         answer = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True, timeout=60
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
         wait_for(lambda: "app.find_greeting" in first.read_text(), first, second)
     return {
@@ -130,7 +141,9 @@ def test_installs_packages_that_are_in_the_clone(walk: dict[str, str]) -> None:
         assert not extra or extra in packages[path].project["optional-dependencies"]
 
 
-def test_service_answers_and_its_trace_is_the_one_on_the_page(walk: dict[str, str]) -> None:
+def test_service_answers_and_its_trace_is_the_one_on_the_page(
+    walk: dict[str, str],
+) -> None:
     """The reader's correlation id, and the page's tree, span by span."""
     assert walk["answer"] == '"Bonjour, ada"'
     assert "correlation my-first" in walk["shown"]

@@ -121,13 +121,19 @@ def test_results_in_a_script_make_no_root_spans(
     (tmp_path / "script.py").write_text(SCRIPT)
     told = {
         "REDIS_URL": redis_url,
-        "RESULTS": redis_url if results == "redis" else f"db+sqlite:///{tmp_path}/results.db",
+        "RESULTS": redis_url
+        if results == "redis"
+        else f"db+sqlite:///{tmp_path}/results.db",
         "QUEUE": f"script-{results}-{waits}",
     }
     command = [sys.executable, "script.py", waits]
     with celery_worker("script", "--pool", "solo", folder=tmp_path, **told):
         done = subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, **told}, capture_output=True, text=True
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **told},
+            capture_output=True,
+            text=True,
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["SET", *["publish", "add"] * 4]

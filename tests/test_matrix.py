@@ -18,7 +18,9 @@ AXES = {
 def test_pairwise_covers_every_pair_with_fewer_rows_than_all() -> None:
     """Each pair of labels of two axes stands in a row; the diagonal comes first, newest to oldest."""
     rows = pairwise(AXES)
-    covered = {pair for row in rows for pair in itertools.combinations(sorted(row.items()), 2)}
+    covered = {
+        pair for row in rows for pair in itertools.combinations(sorted(row.items()), 2)
+    }
     wanted = {
         tuple(sorted([(a, x), (b, y)]))
         for a, b in itertools.combinations(AXES, 2)
@@ -33,8 +35,18 @@ def test_pairwise_covers_every_pair_with_fewer_rows_than_all() -> None:
 def test_the_diagonal_has_each_version_and_both_ends() -> None:
     """With no more rows than the longest axis has values."""
     rows = diagonal({**AXES, "pool": ["solo"]})
-    assert rows[0] == {"python": "3.10", "celery": "5.3", "opentelemetry": "1.28", "pool": "solo"}
-    assert rows[-1] == {"python": "3.13", "celery": "5.7", "opentelemetry": "1.45", "pool": "solo"}
+    assert rows[0] == {
+        "python": "3.10",
+        "celery": "5.3",
+        "opentelemetry": "1.28",
+        "pool": "solo",
+    }
+    assert rows[-1] == {
+        "python": "3.13",
+        "celery": "5.7",
+        "opentelemetry": "1.45",
+        "pool": "solo",
+    }
     assert len(rows) == 3
     for package in read_packages():
         axes = {
@@ -55,7 +67,9 @@ def test_libraries_that_never_meet_are_not_combined() -> None:
     rows = [dict(cell.labels) for cell in cells(package)]
     beside = {(row["sqlalchemy"], row["redis"]) for row in rows}
     assert beside == {("1.4", "5"), ("2.0", "6"), ("2.1", "7"), ("2.1", "8")}
-    assert len(rows) == len(beside) * len(package.axes["opentelemetry"]) * len(package.pythons)
+    assert len(rows) == len(beside) * len(package.axes["opentelemetry"]) * len(
+        package.pythons
+    )
     assert list(rows[0]) == list(package.axes)
 
 
@@ -64,7 +78,9 @@ def test_each_package_has_its_turn() -> None:
     queues = [list(cells(package, pairwise)) for package in read_packages()]
     turns = in_turn(queues)
     assert turns[: len(queues)] == [queue[0] for queue in queues]
-    assert sorted(map(str, turns)) == sorted(str(cell) for queue in queues for cell in queue)
+    assert sorted(map(str, turns)) == sorted(
+        str(cell) for queue in queues for cell in queue
+    )
 
 
 @pytest.mark.parametrize("package", read_packages(), ids=lambda package: package.name)

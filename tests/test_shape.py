@@ -13,8 +13,12 @@ import pytest
 from scripts.matrix import ROOT, Package, read_packages
 
 PACKAGES = read_packages()
-SOURCES = [path for package in PACKAGES for path in sorted(package.folder.glob("src/**/*.py"))]
-each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+SOURCES = [
+    path for package in PACKAGES for path in sorted(package.folder.glob("src/**/*.py"))
+]
+each_package = pytest.mark.parametrize(
+    "package", PACKAGES, ids=lambda package: package.name
+)
 each_source = pytest.mark.parametrize(
     "path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix()
 )
@@ -22,18 +26,36 @@ each_source = pytest.mark.parametrize(
 
 #: obs-core's rooms, from the ground up: a room imports only from those before it in this list.
 ROOMS = (
-    *("exceptions", "_safety", "_config", "_spans", "_integrations", "_correlation", "_decorators"),
+    *(
+        "exceptions",
+        "_safety",
+        "_config",
+        "_spans",
+        "_integrations",
+        "_correlation",
+        "_decorators",
+    ),
     *("_llm", "_export", "_provider", "_setup", "_doctor"),
 )
 CORE = ROOT / "packages" / "obs-core" / "src" / "obs_core"
 each_core_source = pytest.mark.parametrize(
-    "path", sorted(CORE.rglob("*.py")), ids=lambda path: path.relative_to(CORE).as_posix()
+    "path",
+    sorted(CORE.rglob("*.py")),
+    ids=lambda path: path.relative_to(CORE).as_posix(),
 )
 
 
 #: The files of an integration: the same concept, the same name, in every package that has it.
 FILES = frozenset(
-    {"__init__", "_attributes", "_instrument", "_metrics", "_options", "_otel", "_outcome"}
+    {
+        "__init__",
+        "_attributes",
+        "_instrument",
+        "_metrics",
+        "_options",
+        "_otel",
+        "_outcome",
+    }
     | {"_patches", "_propagation", "_semconv", "_state"}
 )
 #: In addition, by package: the nouns of its field.
@@ -51,10 +73,25 @@ NOUNS = {
         "_execute",
     }
     | {"_execution", "_message", "_publish", "_relation", "_supervise"},
-    "obs-db": {"_call", "_caller", "_comment", "_connection", "_events", "_lists", "_n_plus_one"}
+    "obs-db": {
+        "_call",
+        "_caller",
+        "_comment",
+        "_connection",
+        "_events",
+        "_lists",
+        "_n_plus_one",
+    }
     | {"_statement", "_tokens"},
     "obs-grpc": {"_aio", "_channel", "_handlers", "_rpc", "_sync"},
-    "obs-http": {"_entry", "_environment", "_exceptions", "_exclusion", "_headers", "_hooks"}
+    "obs-http": {
+        "_entry",
+        "_environment",
+        "_exceptions",
+        "_exclusion",
+        "_headers",
+        "_hooks",
+    }
     | {
         "_httpx",
         "_identity",
@@ -95,7 +132,9 @@ def test_no_room_imports_from_one_above_it(path: Path) -> None:
     """What is above may change without what is below; public modules at the top import what they need."""
     room = path.relative_to(CORE).parts[0].removesuffix(".py")
     if room not in ROOMS:
-        assert not room.startswith("_") or room in {"__init__", "__main__"}, f"{room} is no room"
+        assert not room.startswith("_") or room in {"__init__", "__main__"}, (
+            f"{room} is no room"
+        )
         return
     above = ROOMS[ROOMS.index(room) + 1 :]
     upward = [
@@ -129,15 +168,17 @@ def copies(tree: ast.AST) -> Iterator[str]:
     """Yield the parts of obs_core that a source has by itself."""
     for node in ast.walk(tree):
         match node:
-            case ast.alias(name=name) | ast.Attribute(attr=name) if name.startswith("_SUPPRESS_"):
+            case ast.alias(name=name) | ast.Attribute(attr=name) if name.startswith(
+                "_SUPPRESS_"
+            ):
                 yield "suppression key"
             case ast.Constant(value="OTEL_SEMCONV_STABILITY_OPT_IN"):
                 yield "stability variable"
             case ast.Call(func=ast.Name(id="Redactor")):
                 yield "redactor"
-            case ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id=name), *_]) if (
-                name != "self"
-            ):
+            case ast.Call(
+                func=ast.Name(id="setattr"), args=[ast.Name(id=name), *_]
+            ) if name != "self":
                 yield "attribute of a foreign object"
             case ast.FunctionDef() if {"set_status", "error.type"} <= words(node):
                 yield "error.type beside a status"
@@ -195,12 +236,18 @@ def test_imports_no_sibling_and_no_private_part(path: Path) -> None:
     package = path.relative_to(ROOT).parts[3]
     for line, name in imported(path):
         root = name.split(".")[0]
-        if root == package or not root.startswith(("obs_", "distributed_observability")):
+        if root == package or not root.startswith(
+            ("obs_", "distributed_observability")
+        ):
             continue
         if package == "distributed_observability":
             is_public = not any(part.startswith("_") for part in name.split("."))
         else:
-            is_public = name in {"obs_core", "obs_core.integration", "obs_core.exceptions"}
+            is_public = name in {
+                "obs_core",
+                "obs_core.integration",
+                "obs_core.exceptions",
+            }
         assert is_public, f"{path}:{line}: {name}"
 
 
@@ -209,4 +256,6 @@ def test_requires_ranges_of_siblings_never_a_pin() -> None:
     for package in PACKAGES:
         for line in package.project.get("dependencies", []):
             if line.startswith("obs-"):
-                assert re.fullmatch(r"obs-[a-z]+>=\d+\.\d+,<\d+", line), f"{package.name}: {line}"
+                assert re.fullmatch(r"obs-[a-z]+>=\d+\.\d+,<\d+", line), (
+                    f"{package.name}: {line}"
+                )

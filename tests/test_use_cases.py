@@ -25,8 +25,15 @@ EXPECTED = {
         ("publish my-service.process_task", "PRODUCER"),
     },
     "llm": {("llm.openai.chat", "INTERNAL")},
-    "databases": {("SELECT", "CLIENT"), ("SET", "CLIENT"), ("DynamoDB.GetItem", "CLIENT")},
-    "grpc_service": {("demo.Greeter/Hello", "CLIENT"), ("demo.Greeter/Hello", "SERVER")},
+    "databases": {
+        ("SELECT", "CLIENT"),
+        ("SET", "CLIENT"),
+        ("DynamoDB.GetItem", "CLIENT"),
+    },
+    "grpc_service": {
+        ("demo.Greeter/Hello", "CLIENT"),
+        ("demo.Greeter/Hello", "SERVER"),
+    },
     "http_edges": {("GET", "CLIENT"), ("GET /orders/{number}", "SERVER")},
     "production": {("__main__.work", "INTERNAL")},
 }
@@ -40,7 +47,11 @@ def run(name: str, code: str, sink: OtlpSink, redis_url: str) -> None:
         "REDIS_URL": redis_url,
     }
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, f"{name}:\n{done.stderr}"
 
@@ -48,7 +59,9 @@ def run(name: str, code: str, sink: OtlpSink, redis_url: str) -> None:
 def old_code(name: str) -> str:
     """The same with the import paths of 1.0; HTTP has a script of its own, for 1.0's functions were others."""
     of_its_own = HERE / f"{name}_1_0.py"
-    code = (of_its_own if of_its_own.exists() else HERE / f"{name}.py").read_text(encoding="utf-8")
+    code = (of_its_own if of_its_own.exists() else HERE / f"{name}.py").read_text(
+        encoding="utf-8"
+    )
     for new, old in OLD_PATHS.items():
         code = code.replace(new, old)
     return code
@@ -59,7 +72,11 @@ def old_code(name: str) -> str:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_use_case(name: str, paths: str, otlp_sink: OtlpSink, redis_url: str) -> None:
     """Each makes the spans that it is about, in one trace where it is one request."""
-    code = old_code(name) if paths == "old" else (HERE / f"{name}.py").read_text(encoding="utf-8")
+    code = (
+        old_code(name)
+        if paths == "old"
+        else (HERE / f"{name}.py").read_text(encoding="utf-8")
+    )
     assert paths == "new" or not re.search(r"\bobs_", code)
     run(name, code, otlp_sink, redis_url)
     spans = otlp_sink.spans
@@ -70,7 +87,9 @@ def test_use_case(name: str, paths: str, otlp_sink: OtlpSink, redis_url: str) ->
         assert 50 < len(spans) < 150
     if name == "http_edges":
         (server,) = [span for span in spans if span.kind == "SERVER"]
-        user = "user.id" if paths == "new" else "http.request.header.x-amzn-oidc-identity"
+        user = (
+            "user.id" if paths == "new" else "http.request.header.x-amzn-oidc-identity"
+        )
         assert (
             str(server.attributes[user]).strip("[](),'"),
             server.attributes["correlation_id"],

@@ -31,7 +31,8 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
     """Start the parts and the services; stop everything on the way out."""
     say("starting Redis, PostgreSQL, DynamoDB and an LLM provider …")
     ports = {
-        name: parts.free_port() for name in ("front", "genymotion", "llm", "dynamodb", "rating")
+        name: parts.free_port()
+        for name in ("front", "genymotion", "llm", "dynamodb", "rating")
     }
     with Services() as services:
         services.environment = {
@@ -59,13 +60,25 @@ def start_all(services: Services, ports: dict[str, int]) -> None:
     quiet = ("--log-level", "warning")
     services.start("dynamodb", ".", "moto.server", "-p", str(ports["dynamodb"]))
     services.start(
-        "llm-provider", ".", "uvicorn", "fake_llm:app", "--port", str(ports["llm"]), *quiet
+        "llm-provider",
+        ".",
+        "uvicorn",
+        "fake_llm:app",
+        "--port",
+        str(ports["llm"]),
+        *quiet,
     )
     services.start("enricher-rating", "enricher", "rating")
     services.start("enricher-worker", "enricher", *celery_worker("enricher"))
     services.start("genymotion-worker", "genymotion", *celery_worker("genymotion"))
     services.start(
-        "genymotion", "genymotion", "uvicorn", "api:app", "--port", str(ports["genymotion"]), *quiet
+        "genymotion",
+        "genymotion",
+        "uvicorn",
+        "api:app",
+        "--port",
+        str(ports["genymotion"]),
+        *quiet,
     )
     services.start(
         "test-management",
@@ -140,24 +153,35 @@ def send(url: str, run: str, device: str) -> int:
     """Send one request as a load balancer would pass it on: with the signed-in user's identity."""
     headers = {"x-amzn-oidc-identity": USER, "X-Correlation-ID": f"demo-{run}"}
     response = httpx.post(
-        f"{url}/runs", params={"name": run, "device": device}, headers=headers, timeout=30
+        f"{url}/runs",
+        params={"name": run, "device": device},
+        headers=headers,
+        timeout=30,
     )
     return response.raise_for_status().status_code
 
 
 def is_done(cache: redis.Redis, run: str) -> bool:
     """Whether the last task of a request has done its work."""
-    return cache.get(f"state:{run}") == b"failed" or cache.get(f"described:{run}") is not None
+    return (
+        cache.get(f"state:{run}") == b"failed"
+        or cache.get(f"described:{run}") is not None
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument(
-        "--keep", action="store_true", help="leave the services and the page running until Ctrl-C"
+        "--keep",
+        action="store_true",
+        help="leave the services and the page running until Ctrl-C",
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="of the page and OTLP/HTTP; default: any free one"
+        "--port",
+        type=int,
+        default=0,
+        help="of the page and OTLP/HTTP; default: any free one",
     )
     parser.add_argument(
         "--grpc-port", type=int, default=0, help="of OTLP/gRPC; default: any free one"
@@ -196,7 +220,9 @@ def show_and_keep(
     status = show(receiver)
     if browser:
         webbrowser.open(receiver.http_url)
-    console.print(f"\nThe page: [bold]{receiver.http_url}[/bold]    OTLP/gRPC: {receiver.grpc_url}")
+    console.print(
+        f"\nThe page: [bold]{receiver.http_url}[/bold]    OTLP/gRPC: {receiver.grpc_url}"
+    )
     console.print(
         f"A request of your own: curl -X POST '{environment['FRONT_URL']}/runs?name=mine&device=pixel-9'"
     )

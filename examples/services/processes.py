@@ -30,7 +30,9 @@ def interrupt_when_told() -> None:
     """Make Ctrl-C of all that ends the demo: SIGTERM, a closed terminal, the end of the process that started it."""
     for number in _SIGNALS:  # a shell's background job ignores the first
         signal.signal(number, signal.default_int_handler)
-    watch = threading.Thread(target=_wait_for_another_parent, args=(os.getppid(),), daemon=True)
+    watch = threading.Thread(
+        target=_wait_for_another_parent, args=(os.getppid(),), daemon=True
+    )
     watch.start()
 
 
@@ -100,7 +102,9 @@ class Services:
         ended = self._ask({})
         if ended:
             lines = "\n".join(ended["lines"])
-            raise SystemExit(f"{ended['name']} ended with status {ended['status']}:\n{lines}")
+            raise SystemExit(
+                f"{ended['name']} ended with status {ended['status']}:\n{lines}"
+            )
 
     def _ask(self, request: dict[str, Any]) -> Any:
         assert self._supervisor.stdin is not None
@@ -113,10 +117,14 @@ class Services:
         assert self._supervisor.stdout is not None
         line = self._supervisor.stdout.readline()
         if not line:
-            raise SystemExit(f"the supervisor has ended with status {self._supervisor.wait()}")
+            raise SystemExit(
+                f"the supervisor has ended with status {self._supervisor.wait()}"
+            )
         return json.loads(line)
 
-    def wait_until(self, ready: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+    def wait_until(
+        self, ready: Callable[[], bool], what: str, timeout_s: float = 60
+    ) -> None:
         """Wait for `ready`, or fail with what a dead process last said."""
         deadline = time.monotonic() + timeout_s
         while not ready():

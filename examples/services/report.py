@@ -30,7 +30,9 @@ REQUESTS = {
 
 def of_request(receiver: Receiver, run: str) -> list[Trace]:
     """Return the traces that have spans of this request: one, where all is well."""
-    return [trace for trace in receiver.traces() if f"demo-{run}" in trace.correlation_ids]
+    return [
+        trace for trace in receiver.traces() if f"demo-{run}" in trace.correlation_ids
+    ]
 
 
 def users(trace: Trace) -> tuple[int, int]:
@@ -48,9 +50,14 @@ def problems(run: str, traces: list[Trace]) -> list[str]:
     there, servers = users(trace)
     found = {
         "parents are missing": not trace.complete,
-        f"{servers} SERVER spans in place of {wanted.servers}": servers != wanted.servers,
-        f"{kinds['CONSUMER']} tasks in place of {wanted.tasks}": kinds["CONSUMER"] != wanted.tasks,
-        f"correlation ids {', '.join(trace.correlation_ids)}": len(trace.correlation_ids) != 1,
+        f"{servers} SERVER spans in place of {wanted.servers}": servers
+        != wanted.servers,
+        f"{kinds['CONSUMER']} tasks in place of {wanted.tasks}": kinds["CONSUMER"]
+        != wanted.tasks,
+        f"correlation ids {', '.join(trace.correlation_ids)}": len(
+            trace.correlation_ids
+        )
+        != 1,
         f"the user is on {there} of {servers} SERVER spans": there != servers,
     }
     return [f"{run}: {problem}" for problem, true in found.items() if true]
@@ -91,17 +98,27 @@ def summary(found: dict[str, list[Trace]]) -> int:
         numbers = (str(len(trace.spans)), str(len(trace.services)))
         user = f"{USER}, {there} of {servers}"
         table.add_row(
-            run, trace.trace_id, *numbers, " ".join(trace.correlation_ids), user, str(trace.errors)
+            run,
+            trace.trace_id,
+            *numbers,
+            " ".join(trace.correlation_ids),
+            user,
+            str(trace.errors),
         )
     console.print(table)
     spans = [span for _, trace in requests for span in trace.spans]
     makers = Counter(span.scope.partition(" ")[0] for span in spans)
     console.print(
-        "spans made by " + ", ".join(f"{maker} {count}" for maker, count in sorted(makers.items()))
+        "spans made by "
+        + ", ".join(f"{maker} {count}" for maker, count in sorted(makers.items()))
     )
-    wrong = [problem for run, traces in found.items() for problem in problems(run, traces)]
+    wrong = [
+        problem for run, traces in found.items() for problem in problems(run, traces)
+    ]
     verdict = (
-        f"[red]not whole: {'; '.join(wrong)}[/red]" if wrong else "each request is one whole trace"
+        f"[red]not whole: {'; '.join(wrong)}[/red]"
+        if wrong
+        else "each request is one whole trace"
     )
     services = {span.service for span in spans}
     counts = f"{len(found)} requests → {len(requests)} traces, {len(spans)} spans from {len(services)} services"

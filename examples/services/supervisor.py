@@ -26,7 +26,9 @@ class Processes:
     def __init__(self) -> None:
         self._running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
 
-    def start(self, name: str, folder: str, command: list[str], environment: dict[str, str]) -> int:
+    def start(
+        self, name: str, folder: str, command: list[str], environment: dict[str, str]
+    ) -> int:
         """Start one process of a service; return its pid. Its own output is kept for when it fails."""
         log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process; nameless, so that it goes with it
         process = subprocess.Popen(
@@ -60,7 +62,10 @@ class Processes:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 with contextlib.suppress(OSError):
-                    print(f"{name} did not stop within {STOP_TIMEOUT_S} s", file=sys.stderr)
+                    print(
+                        f"{name} did not stop within {STOP_TIMEOUT_S} s",
+                        file=sys.stderr,
+                    )
 
 
 @contextlib.contextmanager

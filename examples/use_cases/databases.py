@@ -23,7 +23,10 @@ if __name__ == "__main__":
         "key", "value"
     )
     dynamodb = boto3.client(
-        "dynamodb", region_name="eu-west-1", aws_access_key_id="demo", aws_secret_access_key="demo"
+        "dynamodb",
+        region_name="eu-west-1",
+        aws_access_key_id="demo",
+        aws_secret_access_key="demo",
     )
     with Stubber(dynamodb) as stub:  # no DynamoDB is needed to see its span
         stub.add_response("get_item", {})

@@ -8,11 +8,15 @@ from obs_celery import instrument_celery
 from obs_core import TracingConfig, setup_tracing
 from starlette.testclient import TestClient
 
-config = TracingConfig(service_name="my-service", environment="production", sampling_rate=1.0)
+config = TracingConfig(
+    service_name="my-service", environment="production", sampling_rate=1.0
+)
 tracer_manager, middleware_config = setup_tracing(config)
 app = FastAPI()
 app.add_middleware(*middleware_config)
-celery_app = Celery("my-service", broker=os.environ.get("REDIS_URL", "redis://localhost:6379/0"))
+celery_app = Celery(
+    "my-service", broker=os.environ.get("REDIS_URL", "redis://localhost:6379/0")
+)
 instrument_celery(celery_app)
 
 

@@ -24,7 +24,8 @@ if __name__ == "__main__":
     channel = grpc.insecure_channel(f"127.0.0.1:{port}")
     instrumented_channel = instrument_grpc_client(channel)
     assert (
-        instrumented_channel.unary_unary("/demo.Greeter/Hello")(b"ada", timeout=5) == b"hello ada"
+        instrumented_channel.unary_unary("/demo.Greeter/Hello")(b"ada", timeout=5)
+        == b"hello ada"
     )
     channel.close()
     server.stop(grace=None).wait()

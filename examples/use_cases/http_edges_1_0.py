@@ -12,7 +12,9 @@ from distributed_observability import (
 from fastapi import FastAPI
 
 app = FastAPI()
-fastapi_config = FastAPIConfig(capture_request_headers=["x-correlation-id", "x-amzn-oidc-identity"])
+fastapi_config = FastAPIConfig(
+    capture_request_headers=["x-correlation-id", "x-amzn-oidc-identity"]
+)
 tracer_manager, middleware_config = setup_tracing(
     TracingConfig(service_name="my-service"), app, fastapi_config
 )
@@ -27,7 +29,9 @@ async def order(number: int) -> int:
 async def main() -> None:
     headers = {"x-amzn-oidc-identity": "ada", "X-Correlation-ID": "c-1"}
     transport = httpx.ASGITransport(app)
-    client = httpx.AsyncClient(transport=transport, base_url="http://orders", headers=headers)
+    client = httpx.AsyncClient(
+        transport=transport, base_url="http://orders", headers=headers
+    )
     async with instrument_httpx_client(client) as instrumented:
         response = await instrumented.get("/orders/7")
     assert response.headers["X-Correlation-ID"] == "c-1"

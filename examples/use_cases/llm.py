@@ -9,7 +9,9 @@ from opentelemetry import trace
 
 async def chat(prompt: str, model: str) -> SimpleNamespace:
     """Stand in for a provider's client."""
-    return SimpleNamespace(text=f"{model} read {prompt!r}", usage=SimpleNamespace(total_tokens=42))
+    return SimpleNamespace(
+        text=f"{model} read {prompt!r}", usage=SimpleNamespace(total_tokens=42)
+    )
 
 
 client = SimpleNamespace(chat=chat)

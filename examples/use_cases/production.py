@@ -2,7 +2,9 @@
 
 from obs_core import TracingConfig, setup_tracing, trace_function
 
-config = TracingConfig(service_name="my-service", environment="production", sampling_rate=0.1)
+config = TracingConfig(
+    service_name="my-service", environment="production", sampling_rate=0.1
+)
 tracer_manager, middleware_config = setup_tracing(config)
 
 

@@ -30,7 +30,9 @@ def stream_chat(prompt: str) -> Iterator[dict[str, Any]]:
 def describe_device(device: str) -> str:
     chunks = stream_chat(f"Describe the test device {device!r} in one sentence.")
     words = [
-        choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]
+        choice["delta"].get("content") or ""
+        for chunk in chunks
+        for choice in chunk["choices"]
     ]
     description = "".join(words)
     add_span_attributes({"description.length": len(description)})

@@ -24,7 +24,9 @@ def add(run: str, device: str) -> None:
     with engine.begin() as connection:
         values = {"run": run, "device": device}
         connection.execute(
-            text("INSERT INTO devices (run, device, state) VALUES (:run, :device, 'queued')"),
+            text(
+                "INSERT INTO devices (run, device, state) VALUES (:run, :device, 'queued')"
+            ),
             values,
         )
 
@@ -32,7 +34,8 @@ def add(run: str, device: str) -> None:
 def set_state(run: str, state: str) -> None:
     with engine.begin() as connection:
         connection.execute(
-            text("UPDATE devices SET state = :state WHERE run = :run"), {"run": run, "state": state}
+            text("UPDATE devices SET state = :state WHERE run = :run"),
+            {"run": run, "state": state},
         )
     cache.set(f"state:{run}", state)
 

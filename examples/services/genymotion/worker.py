@@ -6,7 +6,9 @@ import storage
 import tracing  # noqa: F401 - tracing before what it traces
 from celery import Celery, Task
 
-celery = Celery("genymotion", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+celery = Celery(
+    "genymotion", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"]
+)
 celery.conf.update(
     task_default_queue="genymotion",
     worker_hijack_root_logger=False,
@@ -22,7 +24,9 @@ class DeviceUnreachableError(Exception):
 def boot(self: Task, run: str, device: str) -> str:
     if device == "broken":
         storage.set_state(run, "retrying" if self.request.retries == 0 else "failed")
-        raise self.retry(exc=DeviceUnreachableError(f"{device} did not answer"), countdown=0.2)
+        raise self.retry(
+            exc=DeviceUnreachableError(f"{device} did not answer"), countdown=0.2
+        )
     if device == "slow":
         storage.scan_catalogue()
     storage.set_state(run, "booted")

@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from obs_core import TracingConfig, setup_tracing
 from obs_http import instrument_httpx
 
-manager, (middleware, options) = setup_tracing(TracingConfig(service_name="test-management"))
+manager, (middleware, options) = setup_tracing(
+    TracingConfig(service_name="test-management")
+)
 instrument_httpx(
     propagate_to=["127.0.0.1", "*.internal"]
 )  # the trace and the user's id are for our own services alone
@@ -17,7 +19,9 @@ instrument_httpx(
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with httpx.AsyncClient(base_url=os.environ["GENYMOTION_URL"], timeout=10) as client:
+    async with httpx.AsyncClient(
+        base_url=os.environ["GENYMOTION_URL"], timeout=10
+    ) as client:
         app.state.genymotion = client
         yield
 
@@ -28,6 +32,8 @@ app.add_middleware(middleware, **options, identify="aws_alb", identity_in_baggag
 
 @app.post("/runs", status_code=202)
 async def start_run(name: str, device: str) -> dict[str, str]:
-    response = await app.state.genymotion.post("/devices", params={"run": name, "device": device})
+    response = await app.state.genymotion.post(
+        "/devices", params={"run": name, "device": device}
+    )
     response.raise_for_status()
     return {"run": name, **response.json()}

@@ -274,7 +274,11 @@ def run(code: str, collector_url: str) -> subprocess.CompletedProcess[str]:
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector_url,
     }
     return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 

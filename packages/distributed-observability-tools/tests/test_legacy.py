@@ -13,7 +13,11 @@ from types import ModuleType
 import distributed_observability
 import httpx
 import pytest
-from distributed_observability import FastAPIConfig, RequestTracingMiddleware, TracingConfig
+from distributed_observability import (
+    FastAPIConfig,
+    RequestTracingMiddleware,
+    TracingConfig,
+)
 from distributed_observability.framework.fastapi import request_tracing_middleware
 from fastapi import FastAPI, Request
 from obs_core.testing import OtlpSink, SpanRecorder
@@ -23,7 +27,9 @@ from starlette.testclient import TestClient
 
 def load(name: str) -> ModuleType:
     """Import a file of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        name, Path(__file__).parent / f"{name}.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -105,7 +111,10 @@ def test_the_version_is_the_installed_one() -> None:
 def test_without_extras_all_imports_work_and_using_one_names_its_extra() -> None:
     """1.0's bare install could not even be imported."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", WITHOUT_EXTRAS],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
 
@@ -119,7 +128,9 @@ def test_section_of_the_readme_of_1_0_runs(section: str, otlp_sink: OtlpSink) ->
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     if 'http.get("/orders"' in code and "sampling_rate=0.1" not in code:
-        assert [span.name for span in otlp_sink.spans if span.kind == "SERVER"] == ["GET /orders"]
+        assert [span.name for span in otlp_sink.spans if span.kind == "SERVER"] == [
+            "GET /orders"
+        ]
 
 
 def service(**options: object) -> FastAPI:
@@ -146,10 +157,15 @@ calls: list[int] = []
 def test_attributes_that_dashboards_query_are_there(spans: SpanRecorder) -> None:
     """The correlation id under its three names, captured headers, secrets masked whatever the patterns say."""
     config = FastAPIConfig(header_patterns=["*"])
-    with TestClient(service(fastapi_config=config, custom_span_attributes={"team": "a"})) as http:
+    with TestClient(
+        service(fastapi_config=config, custom_span_attributes={"team": "a"})
+    ) as http:
         http.get(
             "/orders/1",
-            headers={"x-correlation-id": "c-1", "Proxy-Authorization": "Basic c2VjcmV0"},
+            headers={
+                "x-correlation-id": "c-1",
+                "Proxy-Authorization": "Basic c2VjcmV0",
+            },
         )
     span = next(span for span in spans if span.kind.name == "SERVER")
     assert span.attributes is not None
@@ -175,7 +191,8 @@ def test_the_middleware_of_setup_takes_the_app_by_name() -> None:
     """As Starlette before 0.45 gives it, behind the options of ``add_middleware(*middleware_config)``."""
     app = FastAPI()
     assert isinstance(
-        request_tracing_middleware({"tracing_config": None}, app=app), RequestTracingMiddleware
+        request_tracing_middleware({"tracing_config": None}, app=app),
+        RequestTracingMiddleware,
     )
     assert isinstance(
         request_tracing_middleware(app, tracing_config=None), RequestTracingMiddleware
@@ -184,7 +201,9 @@ def test_the_middleware_of_setup_takes_the_app_by_name() -> None:
 
 def test_disabled_middleware_does_nothing(spans: SpanRecorder) -> None:
     """``FastAPIConfig(enable_middleware=False)`` adds no header."""
-    with TestClient(service(fastapi_config=FastAPIConfig(enable_middleware=False))) as http:
+    with TestClient(
+        service(fastapi_config=FastAPIConfig(enable_middleware=False))
+    ) as http:
         response: httpx.Response = http.get("/orders/1")
     assert "X-Correlation-ID" not in response.headers
 
@@ -192,10 +211,17 @@ def test_disabled_middleware_does_nothing(spans: SpanRecorder) -> None:
 @pytest.mark.promise("OLD-06")
 def test_migration_page_names_every_old_name() -> None:
     """Each name of 1.0 stands on the page, and each new one exists."""
-    page = (Path(__file__).parents[3] / "docs" / "migration.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "migration.md").read_text(
+        encoding="utf-8"
+    )
     names = {name for line in NAMES.values() for name in line.split()}
     assert (
-        sorted(name for name in names if name not in page and name != "match_header_pattern") == []
+        sorted(
+            name
+            for name in names
+            if name not in page and name != "match_header_pattern"
+        )
+        == []
     )
 
 
@@ -203,7 +229,10 @@ def test_migration_page_names_every_old_name() -> None:
 def test_deprecated_name_warns_once_with_its_successor() -> None:
     """Two uses, one line."""
     code = "from distributed_observability.utils import patch_httpx; patch_httpx(); patch_httpx()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stderr.count("patch_httpx is deprecated: use obs_http.instrument_httpx") == 1, (
-        done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
     )
+    assert (
+        done.stderr.count("patch_httpx is deprecated: use obs_http.instrument_httpx")
+        == 1
+    ), done.stderr

@@ -62,7 +62,9 @@ def aws_url() -> Iterator[str]:
 def make_client(aws_url: str) -> MakeClient:
     """Make a boto3 client of moto's server, of one shared session unless another is given."""
 
-    def make(service: str, session: boto3.Session | None = None, **options: Any) -> Client:
+    def make(
+        service: str, session: boto3.Session | None = None, **options: Any
+    ) -> Client:
         maker = session or _shared_session()
         settings = {**CREDENTIALS, "endpoint_url": aws_url, **options}
         return maker.client(service, **settings)
@@ -133,7 +135,9 @@ def exported(spans: SpanRecorder) -> str:
     return json.dumps([json.loads(span.to_json()) for span in spans.finished])
 
 
-def frame(kind: str, payload: Mapping[str, Any] | bytes, message: str = "event") -> bytes:
+def frame(
+    kind: str, payload: Mapping[str, Any] | bytes, message: str = "event"
+) -> bytes:
     """One message of the protocol that AWS streams events in: application/vnd.amazon.eventstream."""
     headers = b"".join(
         struct.pack(
@@ -174,7 +178,9 @@ def _event_server(frames: list[bytes]) -> Iterator[str]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}
+        )
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()

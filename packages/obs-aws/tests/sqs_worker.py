@@ -16,11 +16,17 @@ from opentelemetry import trace
 
 QUEUE = os.environ["QUEUE"]
 URL = os.environ["AWS_URL"]
-KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+KEYS = {
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+    "region_name": "us-east-1",
+}
 
 setup_tracing(
     TracingConfig(
-        service_name="sqs", collector_url=os.environ["SINK_URL"], collector_protocol="http"
+        service_name="sqs",
+        collector_url=os.environ["SINK_URL"],
+        collector_protocol="http",
     )
 )
 instrument_celery()
@@ -47,5 +53,7 @@ def store(order: str) -> None:
 
 
 if __name__ == "__main__":
-    with trace.get_tracer("api").start_as_current_span("POST /orders", kind=trace.SpanKind.SERVER):
+    with trace.get_tracer("api").start_as_current_span(
+        "POST /orders", kind=trace.SpanKind.SERVER
+    ):
         store.delay("7")

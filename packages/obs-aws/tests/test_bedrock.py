@@ -22,13 +22,17 @@ from .conftest import MakeClient, ServeEvents, aio_client, exported, frame
 
 needs_converse = pytest.mark.skipif(
     "Converse"
-    not in botocore.session.Session().get_service_model("bedrock-runtime").operation_names,
+    not in botocore.session.Session()
+    .get_service_model("bedrock-runtime")
+    .operation_names,
     reason="this botocore is older than Bedrock's Converse",
 )
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 MESSAGES = [{"role": "user", "content": [{"text": "prompt-secret"}]}]
 ANSWER = {
-    "output": {"message": {"role": "assistant", "content": [{"text": "answer-secret"}]}},
+    "output": {
+        "message": {"role": "assistant", "content": [{"text": "answer-secret"}]}
+    },
     "stopReason": "end_turn",
     "usage": {"inputTokens": 7, "outputTokens": 11, "totalTokens": 18},
     "metrics": {"latencyMs": 1},
@@ -51,7 +55,10 @@ def test_converse(make_stub: Any, traced: SpanRecorder) -> None:
     client, stubber = make_stub("bedrock-runtime")
     stubber.add_response("converse", ANSWER)
     client.converse(
-        modelId=MODEL, messages=MESSAGES, system=[{"text": "system-secret"}], inferenceConfig=CONFIG
+        modelId=MODEL,
+        messages=MESSAGES,
+        system=[{"text": "system-secret"}],
+        inferenceConfig=CONFIG,
     )
     assert gen_ai(traced) == {
         "gen_ai.provider.name": "aws.bedrock",
@@ -112,13 +119,18 @@ def test_invoke_model(make_stub: Any, traced: SpanRecorder, body: Any) -> None:
     response = client.invoke_model(modelId=MODEL, body=body)
     assert response["body"].read() == raw
     told = gen_ai(traced)
-    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (3, 5)
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (
+        3,
+        5,
+    )
     assert told.get("gen_ai.request.max_tokens") == (50 if "max" in str(body) else None)
     assert "-secret" not in exported(traced)
 
 
 START = frame("messageStart", {"role": "assistant"})
-DELTA = frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "answer-secret"}})
+DELTA = frame(
+    "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "answer-secret"}}
+)
 STOP = frame("messageStop", {"stopReason": "end_turn"})
 USAGE = frame("metadata", {"usage": ANSWER["usage"], "metrics": {"latencyMs": 1}})
 THROTTLED = frame("throttlingException", {"message": "answer-secret"}, "exception")
@@ -207,12 +219,19 @@ def test_an_asynchronous_stream(traced: SpanRecorder, stream_url: str) -> None:
             response = await client.converse_stream(modelId=MODEL, messages=MESSAGES)
             return [next(iter(event)) async for event in response["stream"]]
 
-    assert asyncio.run(main()) == ["messageStart", "contentBlockDelta", "messageStop", "metadata"]
+    assert asyncio.run(main()) == [
+        "messageStart",
+        "contentBlockDelta",
+        "messageStop",
+        "metadata",
+    ]
     assert gen_ai(traced)["gen_ai.usage.input_tokens"] == 7
 
 
 @pytest.mark.promise("AWS-07")
-@pytest.mark.parametrize("stream_url", [[frame("chunk", {"bytes": "e30="})]], indirect=True)
+@pytest.mark.parametrize(
+    "stream_url", [[frame("chunk", {"bytes": "e30="})]], indirect=True
+)
 def test_invoke_model_with_response_stream(
     make_client: MakeClient, traced: SpanRecorder, stream_url: str
 ) -> None:
@@ -256,7 +275,10 @@ def test_cached_tokens_in_the_headers(make_stub: Any, traced: SpanRecorder) -> N
     """The headers of a model's own answer count in the same way."""
     client, stubber = make_stub("bedrock-runtime")
     names = {"input": 7, "output": 11, "cache-read-input": 100, "cache-write-input": 6}
-    headers = {f"x-amzn-bedrock-{name}-token-count": str(count) for name, count in names.items()}
+    headers = {
+        f"x-amzn-bedrock-{name}-token-count": str(count)
+        for name, count in names.items()
+    }
     answer = {
         "body": StreamingBody(io.BytesIO(b"{}"), 2),
         "contentType": "application/json",
@@ -289,9 +311,21 @@ ENDS = {
     ("stream_url", "counted"),
     [
         ([chunk({"text": "answer-secret"}), chunk(ENDS["metrics"])], COUNTED),
-        ([chunk({"text": "amazon-bedrock-invocationMetrics"}), chunk(ENDS["none"])], {}),
         (
-            [frame("chunk", {"bytes": b64encode(b"amazon-bedrock-invocationMetrics {").decode()})],
+            [chunk({"text": "amazon-bedrock-invocationMetrics"}), chunk(ENDS["none"])],
+            {},
+        ),
+        (
+            [
+                frame(
+                    "chunk",
+                    {
+                        "bytes": b64encode(
+                            b"amazon-bedrock-invocationMetrics {"
+                        ).decode()
+                    },
+                )
+            ],
             {},
         ),
     ],
@@ -299,7 +333,10 @@ ENDS = {
     ids=["metrics", "without", "no-json"],
 )
 def test_usage_of_a_models_own_stream(
-    make_client: MakeClient, traced: SpanRecorder, stream_url: str, counted: dict[str, int]
+    make_client: MakeClient,
+    traced: SpanRecorder,
+    stream_url: str,
+    counted: dict[str, int],
 ) -> None:
     """Bedrock adds its metrics to the last chunk of a model's own stream; whatever else chunks hold is not looked into."""
     client = make_client("bedrock-runtime", endpoint_url=stream_url)

@@ -37,10 +37,14 @@ def test_celery_over_sqs(aws_url: str, table: str, otlp_sink: OtlpSink) -> None:
                 check=True,
                 timeout=60,
             )
-            otlp_sink.wait_for(lambda spans, count=count: executions(spans) == count, 60)
+            otlp_sink.wait_for(
+                lambda spans, count=count: executions(spans) == count, 60
+            )
         time.sleep(IDLE_S)
     spans = {span.span_id: span for span in otlp_sink.spans}
-    assert [span.name for span in spans.values() if not span.parent_id] == ["POST /orders"] * 2
+    assert [span.name for span in spans.values() if not span.parent_id] == [
+        "POST /orders"
+    ] * 2
     chains = [
         chain(spans, span)
         for span in spans.values()

@@ -28,7 +28,11 @@ process orders has 10 links:
 def test_three_processes_tell_one_trace() -> None:
     """A single message continues its trace; a batch of ten messages of three traces has a link to each."""
     answer = subprocess.run(
-        [sys.executable, EXAMPLE], capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, EXAMPLE],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
     assert answer.returncode == 0, answer.stderr
     assert SINGLE in answer.stdout

@@ -40,15 +40,17 @@ def test_existing_and_future_clients_and_resources(
     """A client and a resource made before, and those made after, give one span a call each."""
     old_client = make_client("dynamodb")
     old_table = (
-        boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table)
+        boto3.Session()
+        .resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS)
+        .Table(table)
     )
     handle = instrument_boto3()
     old_client.get_item(TableName=table, Key={"id": {"S": "1"}})
     old_table.get_item(Key={"id": "2"})
     make_client("dynamodb").get_item(TableName=table, Key={"id": {"S": "3"}})
-    boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table).get_item(
-        Key={"id": "4"}
-    )
+    boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(
+        table
+    ).get_item(Key={"id": "4"})
     handle.uninstrument()
     assert [span.name for span in spans] == ["DynamoDB.GetItem"] * 4
 
@@ -59,7 +61,9 @@ def test_a_whole_span(
 ) -> None:
     """Name, kind, status, parent and every attribute of an ordinary call."""
     with trace.get_tracer("test").start_as_current_span("request") as request:
-        response = make_client("dynamodb").get_item(TableName=table, Key={"id": {"S": "1"}})
+        response = make_client("dynamodb").get_item(
+            TableName=table, Key={"id": {"S": "1"}}
+        )
     span = traced.one("DynamoDB.GetItem")
     assert span.kind is SpanKind.CLIENT
     assert span.status.status_code is StatusCode.UNSET
@@ -112,7 +116,10 @@ def test_the_options_of_a_session_count_before_the_general_ones(
             client.get_object(Bucket=name, Key="k")
     for handle in handles:
         handle.uninstrument()
-    assert [(span.attributes or {}).get("aws.s3.key") for span in spans.named("S3.GetObject")] == [
+    assert [
+        (span.attributes or {}).get("aws.s3.key")
+        for span in spans.named("S3.GetObject")
+    ] == [
         "k",
         None,
     ]
@@ -150,20 +157,28 @@ def test_aioboto3(traced: SpanRecorder, aws_url: str, table: str) -> None:
     session = pytest.importorskip("aioboto3").Session()
 
     async def main() -> None:
-        async with session.resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS) as resource:
+        async with session.resource(
+            "dynamodb", endpoint_url=aws_url, **CREDENTIALS
+        ) as resource:
             await (await resource.Table(table)).put_item(Item={"id": "2"})
 
     asyncio.run(main())
-    assert (traced.one("DynamoDB.PutItem").attributes or {})["aws.dynamodb.table_names"] == (table,)
+    assert (traced.one("DynamoDB.PutItem").attributes or {})[
+        "aws.dynamodb.table_names"
+    ] == (table,)
 
 
 @pytest.mark.promise("AWS-01")
-def test_an_aiobotocore_session_alone(spans: SpanRecorder, aws_url: str, table: str) -> None:
+def test_an_aiobotocore_session_alone(
+    spans: SpanRecorder, aws_url: str, table: str
+) -> None:
     """`instrument_boto3` takes an aiobotocore session as well."""
     session = aio_session()
 
     async def describe(session: Any) -> None:
-        async with session.create_client("dynamodb", endpoint_url=aws_url, **CREDENTIALS) as client:
+        async with session.create_client(
+            "dynamodb", endpoint_url=aws_url, **CREDENTIALS
+        ) as client:
             await client.describe_table(TableName=table)
 
     handle = instrument_boto3(session)
@@ -179,7 +194,9 @@ def test_a_cancelled_call_ends_its_span_and_leaves_nothing_current(
 ) -> None:
     """Cancelled mid-flight, a call is over: one span, ERROR, and the task's own span is current again."""
 
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def never_answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         await reader.read(-1)
         writer.close()
 
@@ -187,7 +204,9 @@ def test_a_cancelled_call_ends_its_span_and_leaves_nothing_current(
         session = aio_session()
         server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with session.create_client("dynamodb", endpoint_url=url, **CREDENTIALS) as client:
+        async with session.create_client(
+            "dynamodb", endpoint_url=url, **CREDENTIALS
+        ) as client:
             with trace.get_tracer("test").start_as_current_span("request") as request:
                 call = client.get_item(TableName=table, Key={"id": {"S": "1"}})
                 with pytest.raises(asyncio.TimeoutError):
@@ -234,13 +253,18 @@ def test_instrument_twice_is_once_and_uninstrument_is_the_inverse(
 
 @pytest.mark.promise("AWS-01")
 def test_one_who_wraps_ours_keeps_working(
-    make_client: MakeClient, spans: SpanRecorder, table: str, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient,
+    spans: SpanRecorder,
+    table: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Uninstrumenting below somebody else's wrapper leaves theirs, silent; instrumenting again does not double."""
     client = make_client("dynamodb")
     handle = instrument_boto3()
     ours = botocore.client.BaseClient.__dict__["_make_api_call"]
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", lambda *args: ours(*args))
+    monkeypatch.setattr(
+        botocore.client.BaseClient, "_make_api_call", lambda *args: ours(*args)
+    )
     handle.uninstrument()
     client.describe_table(TableName=table)
     assert len(spans) == 0
@@ -252,7 +276,9 @@ def test_one_who_wraps_ours_keeps_working(
 
 
 @pytest.mark.promise("AWS-01")
-def test_threads_share_a_client(make_client: MakeClient, traced: SpanRecorder, table: str) -> None:
+def test_threads_share_a_client(
+    make_client: MakeClient, traced: SpanRecorder, table: str
+) -> None:
     """Calls of many threads, the first ones at once, each stand below their own thread's span."""
     client, start = make_client("dynamodb"), threading.Barrier(8)
 
@@ -267,9 +293,13 @@ def test_threads_share_a_client(make_client: MakeClient, traced: SpanRecorder, t
     for thread in threads:
         thread.join(30)
     parents = {
-        span.parent.span_id for span in traced.named("DynamoDB.DescribeTable") if span.parent
+        span.parent.span_id
+        for span in traced.named("DynamoDB.DescribeTable")
+        if span.parent
     }
-    assert parents == {traced.one(f"thread {number}").context.span_id for number in range(8)}
+    assert parents == {
+        traced.one(f"thread {number}").context.span_id for number in range(8)
+    }
 
 
 @pytest.mark.promise("AWS-01")
@@ -323,18 +353,25 @@ def test_a_tracer_provider_of_its_own(
     handle = instrument_boto3(tracer_provider=provider)
     make_client("dynamodb").describe_table(TableName=table)
     handle.uninstrument()
-    assert [span.name for span in exporter.get_finished_spans()] == ["DynamoDB.DescribeTable"]
+    assert [span.name for span in exporter.get_finished_spans()] == [
+        "DynamoDB.DescribeTable"
+    ]
     assert len(spans) == 0
 
 
 def test_no_session_is_refused() -> None:
     """The message names the value and the fix."""
-    with pytest.raises(ConfigurationError, match="session='eu-west-1' is not valid: give a boto3"):
+    with pytest.raises(
+        ConfigurationError, match="session='eu-west-1' is not valid: give a boto3"
+    ):
         instrument_boto3("eu-west-1")
 
 
 def test_contrib_beside_it_does_not_double(
-    make_client: MakeClient, spans: SpanRecorder, table: str, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    spans: SpanRecorder,
+    table: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With contrib's botocore instrumentation active there is one span a call, and one warning that says so."""
     from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
@@ -367,7 +404,9 @@ def test_contrib_after_it_does_not_double(
         client.describe_table(TableName=table)
     BotocoreInstrumentor().uninstrument()
     old.describe_table(TableName=table)
-    told = [span.instrumentation_scope for span in traced.named("DynamoDB.DescribeTable")]
+    told = [
+        span.instrumentation_scope for span in traced.named("DynamoDB.DescribeTable")
+    ]
     contrib = "opentelemetry.instrumentation.botocore"
     assert [scope and scope.name.removesuffix(".dynamodb") for scope in told] == [
         "obs_aws",
@@ -387,16 +426,19 @@ def test_opentelemetry_instrument_picks_it_up() -> None:
         "-c",
         program,
     ]
-    environment = {**os.environ, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "botocore,aiobotocore"}
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    environment = {
+        **os.environ,
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "botocore,aiobotocore",
+    }
+    answer = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert "'boto3'" in answer.stdout, answer.stderr
 
 
 def test_importing_changes_nothing() -> None:
     """The import has no side effect, and botocore is not imported by it."""
-    program = (
-        "import sys, obs_aws; assert not {'botocore', 'boto3', 'aiobotocore'} & set(sys.modules)"
-    )
+    program = "import sys, obs_aws; assert not {'botocore', 'boto3', 'aiobotocore'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert obs_aws.__all__ == sorted(obs_aws.__all__)
 
@@ -445,6 +487,6 @@ def test_the_scope_says_name_version_and_schema(
         pass
     scopes = {span.instrumentation_scope for span in traced}
     assert len(traced) == 4
-    assert {(scope.name, scope.version, scope.schema_url) for scope in scopes if scope} == {
-        ("obs_aws", version("obs-aws"), "https://opentelemetry.io/schemas/1.36.0")
-    }
+    assert {
+        (scope.name, scope.version, scope.schema_url) for scope in scopes if scope
+    } == {("obs_aws", version("obs-aws"), "https://opentelemetry.io/schemas/1.36.0")}

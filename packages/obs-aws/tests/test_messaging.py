@@ -32,7 +32,9 @@ def receive(client: Any, queue_url: str, **options: Any) -> list[dict[str, Any]]
 
 def carried(message: dict[str, Any]) -> tuple[int, int]:
     """The trace and span id that a received message carries."""
-    _, trace_id, span_id, _ = message["MessageAttributes"]["traceparent"]["StringValue"].split("-")
+    _, trace_id, span_id, _ = message["MessageAttributes"]["traceparent"][
+        "StringValue"
+    ].split("-")
     return int(trace_id, 16), int(span_id, 16)
 
 
@@ -42,7 +44,8 @@ def ids(span: ReadableSpan) -> tuple[int, int]:
 
 def text_attributes(count: int) -> dict[str, Any]:
     return {
-        f"a{number}": {"DataType": "String", "StringValue": str(number)} for number in range(count)
+        f"a{number}": {"DataType": "String", "StringValue": str(number)}
+        for number in range(count)
     }
 
 
@@ -70,7 +73,9 @@ def test_a_message_carries_its_senders_context(
     assert span.parent == request.get_span_context()
     assert span.status.status_code is StatusCode.UNSET
     server = {
-        key: value for key, value in (span.attributes or {}).items() if key.startswith("server.")
+        key: value
+        for key, value in (span.attributes or {}).items()
+        if key.startswith("server.")
     }
     assert dict(span.attributes or {}) == server | {
         "rpc.system": "aws-api",
@@ -94,7 +99,9 @@ def test_each_message_of_a_batch_has_a_context_of_its_own(
 ) -> None:
     """A CLIENT span for the call, below it a PRODUCER span a message, told apart by the message's id."""
     sqs = make_client("sqs")
-    entries = [{"Id": str(number), "MessageBody": f"body {number}"} for number in range(3)]
+    entries = [
+        {"Id": str(number), "MessageBody": f"body {number}"} for number in range(3)
+    ]
     before = copy.deepcopy(entries)
     sent = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
     assert entries == before
@@ -102,8 +109,12 @@ def test_each_message_of_a_batch_has_a_context_of_its_own(
     assert call.kind is SpanKind.CLIENT
     assert (call.attributes or {})["messaging.batch.message_count"] == 3
     assert {span.kind for span in created} == {SpanKind.PRODUCER}
-    assert {span.parent and span.parent.span_id for span in created} == {call.context.span_id}
-    by_message_id = {(span.attributes or {})["messaging.message.id"]: span for span in created}
+    assert {span.parent and span.parent.span_id for span in created} == {
+        call.context.span_id
+    }
+    by_message_id = {
+        (span.attributes or {})["messaging.message.id"]: span for span in created
+    }
     assert by_message_id.keys() == {each["MessageId"] for each in sent["Successful"]}
     messages = receive(sqs, queue_url)
     assert {message["MessageId"]: carried(message) for message in messages} == {
@@ -112,7 +123,9 @@ def test_each_message_of_a_batch_has_a_context_of_its_own(
 
 
 @pytest.mark.promise("AWS-03")
-def test_a_refused_message_of_a_batch_is_told(make_stub: Any, traced: SpanRecorder) -> None:
+def test_a_refused_message_of_a_batch_is_told(
+    make_stub: Any, traced: SpanRecorder
+) -> None:
     """Of a batch that AWS takes in part, the refused message's span is the one that is ERROR."""
     client, stubber = make_stub("sqs")
     answer = {
@@ -135,13 +148,19 @@ def test_a_refused_message_of_a_batch_is_told(make_stub: Any, traced: SpanRecord
 @pytest.mark.promise("AWS-03")
 @pytest.mark.parametrize(("present", "carries"), [(9, True), (10, False)])
 def test_no_more_than_ten_attributes(
-    make_client: MakeClient, queue_url: str, traced: SpanRecorder, present: int, carries: bool
+    make_client: MakeClient,
+    queue_url: str,
+    traced: SpanRecorder,
+    present: int,
+    carries: bool,
 ) -> None:
     """A message has as much of the context as ten attributes have room for, and all of the caller's."""
     sqs = make_client("sqs")
     with correlation_scope("order-7"):
         sqs.send_message(
-            QueueUrl=queue_url, MessageBody="b", MessageAttributes=text_attributes(present)
+            QueueUrl=queue_url,
+            MessageBody="b",
+            MessageAttributes=text_attributes(present),
         )
     [message] = receive(sqs, queue_url, MessageAttributeNames=["All"])
     assert text_attributes(present).keys() <= message["MessageAttributes"].keys()
@@ -155,22 +174,34 @@ def test_a_forwarded_messages_old_context_gives_way(
 ) -> None:
     """Attributes passed on from a received message, ten of them, carry the new sender's context."""
     sqs = make_client("sqs")
-    old = {"traceparent": {"DataType": "String", "StringValue": f"00-{'a' * 32}-{'b' * 16}-01"}}
+    old = {
+        "traceparent": {
+            "DataType": "String",
+            "StringValue": f"00-{'a' * 32}-{'b' * 16}-01",
+        }
+    }
     sqs.send_message(
-        QueueUrl=queue_url, MessageBody="b", MessageAttributes={**text_attributes(9), **old}
+        QueueUrl=queue_url,
+        MessageBody="b",
+        MessageAttributes={**text_attributes(9), **old},
     )
     [message] = receive(sqs, queue_url)
     assert carried(message) == ids(traced.one(f"send {name}"))
 
 
 @pytest.mark.promise("AWS-03")
-def test_baggage_travels(make_client: MakeClient, queue_url: str, traced: SpanRecorder) -> None:
+def test_baggage_travels(
+    make_client: MakeClient, queue_url: str, traced: SpanRecorder
+) -> None:
     """The correlation id is among what a message carries."""
     sqs = make_client("sqs")
     with correlation_scope("order-7"):
         sqs.send_message(QueueUrl=queue_url, MessageBody="b")
     [message] = receive(sqs, queue_url)
-    assert message["MessageAttributes"]["baggage"]["StringValue"] == "correlation_id=order-7"
+    assert (
+        message["MessageAttributes"]["baggage"]["StringValue"]
+        == "correlation_id=order-7"
+    )
 
 
 @pytest.mark.promise("AWS-03")
@@ -182,11 +213,14 @@ def test_the_context_never_makes_a_message_too_big(
     client, stubber = make_stub("sqs")
     seen: list[dict[str, Any]] = []
     client.meta.events.register(
-        "before-parameter-build.sqs.SendMessage", lambda params, **_: seen.append(params)
+        "before-parameter-build.sqs.SendMessage",
+        lambda params, **_: seen.append(params),
     )
     for length in (size, size - 300):
         stubber.add_response("send_message", {"MessageId": "m"})
-        client.send_message(QueueUrl="https://sqs/1/q", MessageBody="é" * 10 + "x" * (length - 20))
+        client.send_message(
+            QueueUrl="https://sqs/1/q", MessageBody="é" * 10 + "x" * (length - 20)
+        )
     assert ["MessageAttributes" in params for params in seen] == [False, True]
 
 
@@ -200,7 +234,9 @@ def test_binary_attributes_survive(
         "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff\x80"},
         "n": {"DataType": "Number", "StringValue": "1"},
     }
-    sqs.send_message(QueueUrl=queue_url, MessageBody="\u00e9\u4e2d", MessageAttributes=mixed)
+    sqs.send_message(
+        QueueUrl=queue_url, MessageBody="\u00e9\u4e2d", MessageAttributes=mixed
+    )
     [message] = receive(sqs, queue_url, MessageAttributeNames=["All"])
     assert message["MessageAttributes"]["raw"]["BinaryValue"] == b"\x00\xff\x80"
     assert message["Body"] == "\u00e9\u4e2d"
@@ -213,7 +249,10 @@ def test_malformed_batches_fail_as_without_us(
 ) -> None:
     """A batch without entries, or of something else, is answered as if nobody traced it."""
     sqs = make_client("sqs")
-    params = {"QueueUrl": queue_url, **({} if entries is None else {"Entries": entries})}
+    params = {
+        "QueueUrl": queue_url,
+        **({} if entries is None else {"Entries": entries}),
+    }
     errors = []
     for _ in range(2):
         with pytest.raises((ParamValidationError, ClientError)) as caught:
@@ -225,14 +264,21 @@ def test_malformed_batches_fail_as_without_us(
 
 @pytest.mark.promise("AWS-03")
 @pytest.mark.parametrize(
-    "bad", [{"MessageAttributes": "no"}, {"MessageAttributes": {"a": 1}}, {"MessageBody": b"raw"}]
+    "bad",
+    [
+        {"MessageAttributes": "no"},
+        {"MessageAttributes": {"a": 1}},
+        {"MessageBody": b"raw"},
+    ],
 )
 def test_malformed_parameters_fail_as_without_us(
     make_client: MakeClient, queue_url: str, traced: SpanRecorder, bad: Any
 ) -> None:
     """Botocore's own complaint reaches the caller, about what the caller gave."""
     with pytest.raises(ParamValidationError) as caught:
-        make_client("sqs").send_message(**{"QueueUrl": queue_url, "MessageBody": "b", **bad})
+        make_client("sqs").send_message(
+            **{"QueueUrl": queue_url, "MessageBody": "b", **bad}
+        )
     assert "traceparent" not in str(caught.value)
     [span] = [span for span in traced if span.name.startswith("send")]
     assert span.status.status_code is StatusCode.ERROR
@@ -245,9 +291,9 @@ def test_sns_carries_it_to_the_queue(
     """Publish and PublishBatch: contexts of their own through a raw subscription; the caller's dicts stay as they are."""
     sqs, sns = make_client("sqs"), make_client("sns")
     topic = sns.create_topic(Name=name)["TopicArn"]
-    queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])[
-        "Attributes"
-    ]["QueueArn"]
+    queue_arn = sqs.get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["QueueArn"]
+    )["Attributes"]["QueueArn"]
     sns.subscribe(
         TopicArn=topic,
         Protocol="sqs",
@@ -263,12 +309,16 @@ def test_sns_carries_it_to_the_queue(
     sns.publish(TopicArn=topic, Message="one", MessageAttributes=attributes)
     sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
     assert (attributes, entries) == before
-    single = next(span for span in traced.named(f"send {name}") if span.kind is SpanKind.PRODUCER)
+    single = next(
+        span for span in traced.named(f"send {name}") if span.kind is SpanKind.PRODUCER
+    )
     assert (single.attributes or {})["messaging.system"] == "aws.sns"
     assert (single.attributes or {})["aws.sns.topic.arn"] == topic
     sent = [single, *traced.named(f"create {name}")]
     assert len(sent) == 3
-    assert {carried(message) for message in receive(sqs, queue_url)} == set(map(ids, sent))
+    assert {carried(message) for message in receive(sqs, queue_url)} == set(
+        map(ids, sent)
+    )
 
 
 @pytest.mark.promise("AWS-03", "AWS-07")
@@ -294,7 +344,10 @@ def test_a_poll_asks_for_the_context_and_for_the_callers_names(
         ({}, {"MessageAttributeNames": ours, "AttributeNames": ["AWSTraceHeader"]}),
         (
             {"MessageAttributeNames": ["a"]},
-            {"MessageAttributeNames": ["a", *ours], "AttributeNames": ["AWSTraceHeader"]},
+            {
+                "MessageAttributeNames": ["a", *ours],
+                "AttributeNames": ["AWSTraceHeader"],
+            },
         ),
         (
             {"MessageAttributeNames": ["All"], "AttributeNames": ["All"]},
@@ -325,7 +378,9 @@ def test_empty_polls_on_request(
     handle = instrument_boto3(include_empty_polls=True)
     receive(make_client("sqs"), queue_url)
     handle.uninstrument()
-    assert (spans.one(f"receive {name}").attributes or {})["messaging.batch.message_count"] == 0
+    assert (spans.one(f"receive {name}").attributes or {})[
+        "messaging.batch.message_count"
+    ] == 0
 
 
 @pytest.mark.promise("AWS-08", "AWS-06")
@@ -365,7 +420,10 @@ def test_ten_messages_of_three_traces_received_together(
     sqs = make_client("sqs")
     for number in range(3):
         with TRACER.start_as_current_span(f"request {number}"):
-            entries = [{"Id": str(each), "MessageBody": "b"} for each in range((4, 3, 3)[number])]
+            entries = [
+                {"Id": str(each), "MessageBody": "b"}
+                for each in range((4, 3, 3)[number])
+            ]
             sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
     created = {
         (span.attributes or {})["messaging.message.id"]: span
@@ -378,7 +436,10 @@ def test_ten_messages_of_three_traces_received_together(
     assert span.kind is SpanKind.CLIENT
     assert span.parent is None
     assert before <= (span.start_time or 0) < (span.end_time or 0) <= time.time_ns()
-    linked = {(link.attributes or {})["messaging.message.id"]: link.context for link in span.links}
+    linked = {
+        (link.attributes or {})["messaging.message.id"]: link.context
+        for link in span.links
+    }
     assert {key: (link.trace_id, link.span_id) for key, link in linked.items()} == {
         key: ids(span) for key, span in created.items()
     }
@@ -412,12 +473,19 @@ def test_mixed_messages_received_together(
         {"traceparent": {"DataType": "String", "StringValue": "garbage"}},
         {"traceparent": {"DataType": "Binary", "BinaryValue": b"\xff\xfe"}},
         {"traceparent": {"DataType": "Number", "StringValue": "7"}},
-        {"traceparent": {"DataType": "String", "StringValue": f"00-{'0' * 32}-{'0' * 16}-01"}},
+        {
+            "traceparent": {
+                "DataType": "String",
+                "StringValue": f"00-{'0' * 32}-{'0' * 16}-01",
+            }
+        },
     ]
     handle = instrument_boto3()
     handle.uninstrument()
     for attributes in bad:
-        sqs.send_message(QueueUrl=queue_url, MessageBody="{", MessageAttributes=attributes)
+        sqs.send_message(
+            QueueUrl=queue_url, MessageBody="{", MessageAttributes=attributes
+        )
     instrument_boto3()
     sqs.send_message(QueueUrl=queue_url, MessageBody="good")
     assert len(receive(sqs, queue_url)) == 6
@@ -462,19 +530,29 @@ def test_aiobotocore_sends_and_receives(
 
 
 @pytest.mark.promise("AWS-03")
-def test_an_unsampled_sender_is_carried_too(make_client: MakeClient, queue_url: str) -> None:
+def test_an_unsampled_sender_is_carried_too(
+    make_client: MakeClient, queue_url: str
+) -> None:
     """Not recorded, the context still travels, flagged so that nobody else records it."""
     from obs_core.testing import record_spans
 
     with record_spans(sampling_rate=0.0) as spans:
         handle = instrument_boto3()
         sqs = make_client("sqs")
-        sqs.send_message_batch(QueueUrl=queue_url, Entries=[{"Id": "1", "MessageBody": "b"}])
+        sqs.send_message_batch(
+            QueueUrl=queue_url, Entries=[{"Id": "1", "MessageBody": "b"}]
+        )
         [message] = receive(sqs, queue_url)
         handle.uninstrument()
     assert len(spans) == 0
     assert (
-        int(message["MessageAttributes"]["traceparent"]["StringValue"].rpartition("-")[2], 16) & 1
+        int(
+            message["MessageAttributes"]["traceparent"]["StringValue"].rpartition("-")[
+                2
+            ],
+            16,
+        )
+        & 1
         == 0
     )
 
@@ -514,9 +592,12 @@ def test_xray_on_request(
     handle = instrument_boto3(propagator="xray")
     sqs = make_client("sqs")
     sqs.meta.events.register(
-        "before-send", lambda request, **_: headers.append(request.headers.get("X-Amzn-Trace-Id"))
+        "before-send",
+        lambda request, **_: headers.append(request.headers.get("X-Amzn-Trace-Id")),
     )
-    sqs.send_message(QueueUrl=queue_url, MessageBody="b", MessageAttributes=text_attributes(10))
+    sqs.send_message(
+        QueueUrl=queue_url, MessageBody="b", MessageAttributes=text_attributes(10)
+    )
     [message] = receive(sqs, queue_url, MessageAttributeNames=["All"])
     handle.uninstrument()
     span = spans.one(f"send {name}")
@@ -531,7 +612,9 @@ def test_xray_on_request(
 
 
 @pytest.mark.promise("AWS-10")
-def test_w3c_by_default(make_client: MakeClient, queue_url: str, traced: SpanRecorder) -> None:
+def test_w3c_by_default(
+    make_client: MakeClient, queue_url: str, traced: SpanRecorder
+) -> None:
     """Without the option no X-Ray header is on a request."""
     headers: list[Any] = []
     sqs = make_client("sqs")

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    ParamValidationError,
+)
 from obs_aws import DEFAULT_EXPECTED, instrument_boto3
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import mark_worker_process
@@ -70,12 +74,18 @@ def test_a_transaction_cancelled_for_another_reason_is_an_error(
         modeled_fields={"CancellationReasons": reasons},
     )
     with pytest.raises(ClientError):
-        client.transact_write_items(TransactItems=[{"Put": {"TableName": "orders", "Item": {}}}])
-    assert traced.one("DynamoDB.TransactWriteItems").status.status_code is StatusCode.ERROR
+        client.transact_write_items(
+            TransactItems=[{"Put": {"TableName": "orders", "Item": {}}}]
+        )
+    assert (
+        traced.one("DynamoDB.TransactWriteItems").status.status_code is StatusCode.ERROR
+    )
 
 
 @pytest.mark.promise("AWS-06")
-def test_s3_head_and_not_modified(make_client: MakeClient, name: str, traced: SpanRecorder) -> None:
+def test_s3_head_and_not_modified(
+    make_client: MakeClient, name: str, traced: SpanRecorder
+) -> None:
     """404 on Head and 304 are answers; 404 on Get is an error with its code."""
     s3 = make_client("s3")
     s3.create_bucket(Bucket=name)
@@ -152,11 +162,16 @@ def test_bad_options_are_refused_at_once(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.promise("AWS-06", "AWS-02")
-def test_an_error_tells_its_code_and_not_its_message(make_stub: Any, traced: SpanRecorder) -> None:
+def test_an_error_tells_its_code_and_not_its_message(
+    make_stub: Any, traced: SpanRecorder
+) -> None:
     """Everything else from 400 on is ERROR with the code as type and description: AWS quotes values in its messages."""
     client, stubber = make_stub("dynamodb")
     stubber.add_client_error(
-        "put_item", "ValidationException", "The value item-secret cannot be converted", 400
+        "put_item",
+        "ValidationException",
+        "The value item-secret cannot be converted",
+        400,
     )
     with pytest.raises(ClientError):
         client.put_item(TableName="orders", Item={"id": {"N": "item-secret"}})
@@ -186,7 +201,9 @@ def test_messages_on_request_are_scrubbed(make_stub: Any, spans: SpanRecorder) -
 
 
 @pytest.mark.promise("AWS-06", "AWS-07")
-def test_a_call_that_never_reaches_aws(make_client: MakeClient, traced: SpanRecorder) -> None:
+def test_a_call_that_never_reaches_aws(
+    make_client: MakeClient, traced: SpanRecorder
+) -> None:
     """A refused connection and invalid parameters are ERROR with the class of the exception, without its message."""
     s3 = make_client(
         "s3",
@@ -208,7 +225,10 @@ def test_a_call_that_never_reaches_aws(make_client: MakeClient, traced: SpanReco
 @pytest.fixture
 def throttling_url() -> Iterator[str]:
     """A DynamoDB that throttles twice and then answers."""
-    left = [("ProvisionedThroughputExceededException", 400), ("InternalServerError", 500)]
+    left = [
+        ("ProvisionedThroughputExceededException", 400),
+        ("InternalServerError", 500),
+    ]
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -227,7 +247,9 @@ def throttling_url() -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}
+    )
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
@@ -259,7 +281,11 @@ def test_retries_and_throttles_are_visible(
         ),
         (
             "aws.attempt_failed",
-            {"aws.attempt": 2, "error.type": "InternalServerError", "aws.throttled": False},
+            {
+                "aws.attempt": 2,
+                "error.type": "InternalServerError",
+                "aws.throttled": False,
+            },
         ),
     ]
 
@@ -332,7 +358,10 @@ def test_suppressed_calls_make_no_span(
     client = make_client("dynamodb")
     client.describe_table(TableName=table)
     traced.clear()
-    with trace.get_tracer("test").start_as_current_span("own"), suppress_instrumentation():
+    with (
+        trace.get_tracer("test").start_as_current_span("own"),
+        suppress_instrumentation(),
+    ):
         client.describe_table(TableName=table)
     assert [(span.name, span.attributes) for span in traced] == [("own", {})]
 

@@ -23,7 +23,9 @@ from .test_messaging import ids, receive
 TRACER = trace.get_tracer("test")
 PARENT = (0xA * 16**31 + 1, 0xB * 16**15 + 1)
 TRACEPARENT = f"00-{PARENT[0]:032x}-{PARENT[1]:016x}-01"
-XRAY = f"Root=1-{TRACEPARENT[3:11]}-{TRACEPARENT[11:35]};Parent={PARENT[1]:016x};Sampled=1"
+XRAY = (
+    f"Root=1-{TRACEPARENT[3:11]}-{TRACEPARENT[11:35]};Parent={PARENT[1]:016x};Sampled=1"
+)
 
 ENVELOPE = {
     "MessageId": "m",
@@ -36,7 +38,9 @@ def message(value: Any = TRACEPARENT, **more: Any) -> dict[str, Any]:
     return {
         "MessageId": "m",
         "Body": "b",
-        "MessageAttributes": {"traceparent": {"DataType": "String", "StringValue": value}},
+        "MessageAttributes": {
+            "traceparent": {"DataType": "String", "StringValue": value}
+        },
         **more,
     }
 
@@ -46,7 +50,8 @@ def test_a_whole_span(spans: SpanRecorder) -> None:
     """A CONSUMER span below the producer, current in the block, as long as the block, and gone after it."""
     before = time.time_ns()
     with process_message(
-        message(Attributes={"ApproximateReceiveCount": "2"}), destination="https://sqs/1/orders"
+        message(Attributes={"ApproximateReceiveCount": "2"}),
+        destination="https://sqs/1/orders",
     ) as span:
         assert trace.get_current_span() is span
         entered = time.time_ns()
@@ -98,7 +103,8 @@ def test_from_end_to_end(
     whole = [
         span.name
         for span in traced
-        if span.context.trace_id == trace_id and span.context.span_id not in traced_before
+        if span.context.trace_id == trace_id
+        and span.context.span_id not in traced_before
     ]
     assert whole == [
         f"send {name}",
@@ -127,7 +133,13 @@ def test_async(spans: SpanRecorder) -> None:
         await asyncio.gather(*(work(number) for number in range(1, 6)))
 
     asyncio.run(main())
-    assert sorted(span.context.trace_id for span in spans.named("process q")) == [1, 2, 3, 4, 5]
+    assert sorted(span.context.trace_id for span in spans.named("process q")) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
 
 
 @pytest.mark.promise("AWS-04")
@@ -162,7 +174,10 @@ def test_linked_on_request(spans: SpanRecorder) -> None:
         "DataType": "String",
         "StringValue": "correlation_id=order-7",
     }
-    with TRACER.start_as_current_span("loop") as loop, process_message(carrying, relation="link"):
+    with (
+        TRACER.start_as_current_span("loop") as loop,
+        process_message(carrying, relation="link"),
+    ):
         assert get_correlation_id() == "order-7"
     with process_message(carrying, relation="link"):
         pass
@@ -170,7 +185,9 @@ def test_linked_on_request(spans: SpanRecorder) -> None:
     assert below.parent == loop.get_span_context()
     assert root.parent is None
     for span in (below, root):
-        assert [(link.context.trace_id, link.context.span_id) for link in span.links] == [PARENT]
+        assert [
+            (link.context.trace_id, link.context.span_id) for link in span.links
+        ] == [PARENT]
         assert (span.attributes or {})["correlation_id"] == "order-7"
 
 
@@ -190,9 +207,9 @@ def test_a_batch_is_linked_once_a_message(
     span = traced.one(f"process {name}")
     assert span.parent is None
     assert (span.attributes or {})["messaging.batch.message_count"] == 10
-    assert {(link.context.trace_id, link.context.span_id) for link in span.links} == set(
-        map(ids, traced.named(f"create {name}"))
-    )
+    assert {
+        (link.context.trace_id, link.context.span_id) for link in span.links
+    } == set(map(ids, traced.named(f"create {name}")))
     assert [(link.attributes or {})["messaging.message.id"] for link in span.links] == [
         each["MessageId"] for each in messages
     ]
@@ -219,7 +236,9 @@ def test_a_batch_is_linked_once_a_message(
         object(),
     ],
 )  # fmt: skip
-def test_malformed_messages_are_processed_like_any(spans: SpanRecorder, malformed: Any) -> None:
+def test_malformed_messages_are_processed_like_any(
+    spans: SpanRecorder, malformed: Any
+) -> None:
     """Whatever a message is, the block runs once, in a new trace, and the span is ended."""
     with process_message(malformed):
         pass
@@ -240,7 +259,9 @@ def test_malformed_messages_are_processed_like_any(spans: SpanRecorder, malforme
         {"MessageId": "m", "Body": json.dumps(ENVELOPE)},
     ],
 )  # fmt: skip
-def test_every_spelling_of_a_message(spans: SpanRecorder, spelling: dict[str, Any]) -> None:
+def test_every_spelling_of_a_message(
+    spans: SpanRecorder, spelling: dict[str, Any]
+) -> None:
     """Client, Lambda event, SNS record and SNS envelope; attribute, binary attribute and X-Ray header."""
     with process_message(spelling):
         pass
@@ -255,7 +276,11 @@ def test_a_message_of_the_resource(
     traced: SpanRecorder, aws_url: str, queue_url: str, name: str
 ) -> None:
     """A boto3 `sqs.Message` tells its context and its queue."""
-    queue = boto3.Session().resource("sqs", endpoint_url=aws_url, **CREDENTIALS).Queue(queue_url)
+    queue = (
+        boto3.Session()
+        .resource("sqs", endpoint_url=aws_url, **CREDENTIALS)
+        .Queue(queue_url)
+    )
     queue.send_message(MessageBody="b")
     for each in queue.receive_messages():
         with process_message(each):
@@ -278,7 +303,9 @@ def test_the_correlation_id_crosses_the_queue(
     with process_message(each, destination=name):
         assert get_correlation_id() == "order-7"
     assert get_correlation_id() is None
-    assert (traced.one(f"process {name}").attributes or {})["correlation_id"] == "order-7"
+    assert (traced.one(f"process {name}").attributes or {})[
+        "correlation_id"
+    ] == "order-7"
 
 
 @pytest.mark.promise("AWS-04", "AWS-02")

@@ -21,7 +21,9 @@ from .conftest import exported
 
 UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 ACCESS_KEYS = st.builds(
-    "{}{}".format, st.sampled_from(["AKIA", "ASIA"]), st.text(UPPER, min_size=16, max_size=16)
+    "{}{}".format,
+    st.sampled_from(["AKIA", "ASIA"]),
+    st.text(UPPER, min_size=16, max_size=16),
 )
 SECRETS = st.text(UPPER + UPPER.lower() + "/+", min_size=40, max_size=40)
 TOKENS = st.text(UPPER + UPPER.lower() + "/+=", min_size=60, max_size=200)
@@ -42,7 +44,9 @@ def presigned(keys: dict[str, str], version: str) -> str:
     client = boto3.Session().client(
         "s3", region_name="us-east-1", config=Config(signature_version=version), **keys
     )
-    url: str = client.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
+    url: str = client.generate_presigned_url(
+        "get_object", Params={"Bucket": "b", "Key": "k"}
+    )
     return url
 
 
@@ -63,7 +67,9 @@ def secrets_of(keys: dict[str, str], url: str) -> list[str]:
     ]
 
 
-def calls(keys: dict[str, str], url: str, message: str) -> list[tuple[str, str, dict[str, Any]]]:
+def calls(
+    keys: dict[str, str], url: str, message: str
+) -> list[tuple[str, str, dict[str, Any]]]:
     """Calls of every traced kind that have a secret wherever a string may be."""
     return [
         ("s3", "get_object", {"Bucket": url, "Key": url}),
@@ -90,17 +96,21 @@ def calls(keys: dict[str, str], url: str, message: str) -> list[tuple[str, str, 
     suppress_health_check=list(HealthCheck),
     phases=[Phase.reuse, Phase.generate],
 )
-@given(keys=credentials(), version=st.sampled_from(["s3v4", "s3"]), quoted=st.booleans())
-def test_nothing_exported_opens_a_door(keys: dict[str, str], version: str, quoted: bool) -> None:
+@given(
+    keys=credentials(), version=st.sampled_from(["s3v4", "s3"]), quoted=st.booleans()
+)
+def test_nothing_exported_opens_a_door(
+    keys: dict[str, str], version: str, quoted: bool
+) -> None:
     """Credentials and presigned URLs as names, bodies and items, and in AWS's messages: none in any exported string."""
     url = presigned(keys, version)
-    credentials = (
-        f"Credential={keys['aws_access_key_id']}/x, aws_session_token={keys['aws_session_token']}"
-    )
+    credentials = f"Credential={keys['aws_access_key_id']}/x, aws_session_token={keys['aws_session_token']}"
     message = f"the request {url} with {credentials} failed"
     with record_spans() as spans:
         handle = instrument_boto3(
-            capture_s3_keys=True, capture_error_messages=quoted, capture_gen_ai_content=True
+            capture_s3_keys=True,
+            capture_error_messages=quoted,
+            capture_gen_ai_content=True,
         )
         for service, operation, params in calls(keys, url, message):
             client = CLIENTS[service]
@@ -113,7 +123,9 @@ def test_nothing_exported_opens_a_door(keys: dict[str, str], version: str, quote
         with (
             pytest.raises(RuntimeError),
             process_message(
-                {"MessageId": url, "Body": url}, destination=url, attributes={"url": url}
+                {"MessageId": url, "Body": url},
+                destination=url,
+                attributes={"url": url},
             ),
         ):
             raise RuntimeError(message)

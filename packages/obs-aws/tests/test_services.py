@@ -43,16 +43,22 @@ def test_tables_of_every_kind_of_call(
     )
     client.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": ITEM}}]})
     client.batch_get_item(RequestItems={table: {"Keys": [key]}})
-    client.transact_write_items(TransactItems=[{"Put": {"TableName": table, "Item": ITEM}}])
+    client.transact_write_items(
+        TransactItems=[{"Put": {"TableName": table, "Item": ITEM}}]
+    )
     client.transact_get_items(TransactItems=[{"Get": {"TableName": table, "Key": key}}])
     client.update_item(
         TableName=table, Key=key, UpdateExpression="SET #n = :n", ExpressionAttributeNames={"#n": "note"},
         ExpressionAttributeValues={":n": {"S": "item-secret-3"}},
     )  # fmt: skip
-    client.execute_statement(Statement=f"SELECT * FROM \"{table}\" WHERE id = 'item-secret-1'")
+    client.execute_statement(
+        Statement=f"SELECT * FROM \"{table}\" WHERE id = 'item-secret-1'"
+    )
     calls = [span for span in traced if span.name != "DynamoDB.CreateTable"]
     *named, statement = [span.attributes or {} for span in calls]
-    assert {attributes["aws.dynamodb.table_names"] for attributes in named} == {(table,)}
+    assert {attributes["aws.dynamodb.table_names"] for attributes in named} == {
+        (table,)
+    }
     assert {attributes["db.collection.name"] for attributes in named} == {table}
     assert [attributes.get("db.operation.batch.size") for attributes in named] == [
         None,
@@ -76,15 +82,26 @@ def test_several_tables(make_stub: MakeStub, traced: SpanRecorder) -> None:
     actions = [
         {"Put": {"TableName": "lines", "Item": ITEM}},
         {"Delete": {"TableName": "heads", "Key": ITEM}},
-        {"ConditionCheck": {"TableName": "lines", "Key": ITEM, "ConditionExpression": "x"}},
+        {
+            "ConditionCheck": {
+                "TableName": "lines",
+                "Key": ITEM,
+                "ConditionExpression": "x",
+            }
+        },
     ]
     stubber.add_response("transact_write_items", {})
     client.transact_write_items(TransactItems=actions)
     stubber.add_response(
-        "batch_write_item", {"UnprocessedItems": {"heads": [{"PutRequest": {"Item": ITEM}}] * 2}}
+        "batch_write_item",
+        {"UnprocessedItems": {"heads": [{"PutRequest": {"Item": ITEM}}] * 2}},
     )
-    client.batch_write_item(RequestItems={"heads": [{"PutRequest": {"Item": ITEM}}] * 3})
-    stubber.add_response("batch_get_item", {"UnprocessedKeys": {"heads": {"Keys": [ITEM]}}})
+    client.batch_write_item(
+        RequestItems={"heads": [{"PutRequest": {"Item": ITEM}}] * 3}
+    )
+    stubber.add_response(
+        "batch_get_item", {"UnprocessedKeys": {"heads": {"Keys": [ITEM]}}}
+    )
     client.batch_get_item(RequestItems={"heads": {"Keys": [ITEM]}})
     assert (traced.one("DynamoDB.TransactWriteItems").attributes or {})[
         "aws.dynamodb.table_names"
@@ -112,7 +129,9 @@ def test_consumed_capacity_when_asked_for(
     asked = {"ReturnConsumedCapacity": "TOTAL", "KeyConditionExpression": "id = :i"}
     client.query(TableName=table, ExpressionAttributeValues={":i": ITEM["id"]}, **asked)
     resource = (
-        boto3.Session().resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS).Table(table)
+        boto3.Session()
+        .resource("dynamodb", endpoint_url=aws_url, **CREDENTIALS)
+        .Table(table)
     )
     resource.query(ExpressionAttributeValues={":i": "1"}, **asked)
     without, *with_it = [
@@ -120,7 +139,9 @@ def test_consumed_capacity_when_asked_for(
         for span in traced.named("DynamoDB.Query")
     ]
     assert without is None
-    assert [json.loads(each[0])["TableName"] for each in with_it if isinstance(each, tuple)] == [
+    assert [
+        json.loads(each[0])["TableName"] for each in with_it if isinstance(each, tuple)
+    ] == [
         table,
         table,
     ]
@@ -158,11 +179,15 @@ def test_former_names_on_request(
     names = ("db.system", "db.operation", "net.peer.name", "net.peer.port")
     assert {key: attributes[key] for key in names if key in attributes} == former
     assert attributes["db.system.name"] == "aws.dynamodb"
-    assert not {*names, "db.system.name"} & set(spans.one("SQS.ListQueues").attributes or {})
+    assert not {*names, "db.system.name"} & set(
+        spans.one("SQS.ListQueues").attributes or {}
+    )
 
 
 @pytest.mark.promise("AWS-03")
-def test_only_what_sends_is_a_producer(make_stub: MakeStub, traced: SpanRecorder) -> None:
+def test_only_what_sends_is_a_producer(
+    make_stub: MakeStub, traced: SpanRecorder
+) -> None:
     """Kinesis and EventBridge are sent to by PRODUCER spans; their other calls are CLIENT spans."""
     kinesis, stubber = make_stub("kinesis")
     stubber.add_response("put_record", {"ShardId": "s", "SequenceNumber": "1"})
@@ -190,7 +215,10 @@ def test_s3_tells_the_bucket_and_not_the_key(
     s3 = make_client("s3")
     s3.create_bucket(Bucket=name)
     s3.put_object(Bucket=name, Key="key-secret.txt", Body=b"body-secret")
-    assert s3.get_object(Bucket=name, Key="key-secret.txt")["Body"].read() == b"body-secret"
+    assert (
+        s3.get_object(Bucket=name, Key="key-secret.txt")["Body"].read()
+        == b"body-secret"
+    )
     with pytest.raises(s3.exceptions.NoSuchKey):
         s3.get_object(Bucket=name, Key="key-secret.gone")
     assert {(span.attributes or {})["aws.s3.bucket"] for span in traced} == {name}
@@ -198,7 +226,9 @@ def test_s3_tells_the_bucket_and_not_the_key(
 
 
 @pytest.mark.promise("AWS-07")
-def test_s3_keys_on_request(make_client: MakeClient, name: str, spans: SpanRecorder) -> None:
+def test_s3_keys_on_request(
+    make_client: MakeClient, name: str, spans: SpanRecorder
+) -> None:
     """With `capture_s3_keys=True` the key is told."""
     handle = instrument_boto3(capture_s3_keys=True)
     s3 = make_client("s3")
@@ -209,7 +239,9 @@ def test_s3_keys_on_request(make_client: MakeClient, name: str, spans: SpanRecor
 
 
 @pytest.mark.promise("AWS-07")
-def test_presigning_makes_no_span(make_client: MakeClient, name: str, traced: SpanRecorder) -> None:
+def test_presigning_makes_no_span(
+    make_client: MakeClient, name: str, traced: SpanRecorder
+) -> None:
     """A presigned URL is made without a call, so without a span, and is what it would be."""
     url = make_client("s3").generate_presigned_url(
         "get_object", Params={"Bucket": name, "Key": "k"}
@@ -219,7 +251,9 @@ def test_presigning_makes_no_span(make_client: MakeClient, name: str, traced: Sp
 
 
 @pytest.mark.promise("AWS-05")
-@pytest.mark.parametrize("payload", [b'{"a":  1, "headers": null}', b"\x00\xff not json", b""])
+@pytest.mark.parametrize(
+    "payload", [b'{"a":  1, "headers": null}', b"\x00\xff not json", b""]
+)
 def test_lambda_carries_it_beside_the_payload(
     make_stub: MakeStub, traced: SpanRecorder, payload: bytes
 ) -> None:
@@ -246,7 +280,9 @@ def test_lambda_carries_it_beside_the_payload(
     assert client_context["client"] == own["client"]
     assert client_context["custom"]["mine"] == "1"
     assert {
-        key: value for key, value in (span.attributes or {}).items() if key.startswith("faas")
+        key: value
+        for key, value in (span.attributes or {}).items()
+        if key.startswith("faas")
     } == {
         "faas.invoked_name": "price",
         "faas.invoked_provider": "aws",
@@ -257,14 +293,19 @@ def test_lambda_carries_it_beside_the_payload(
 @pytest.mark.promise("AWS-05")
 @pytest.mark.parametrize(
     "own",
-    ["!no base64!", *map(encoded, (b"no json", b'{"custom": 1}', b'{"x": "%s"}' % (b"y" * 2600)))],
+    [
+        "!no base64!",
+        *map(encoded, (b"no json", b'{"custom": 1}', b'{"x": "%s"}' % (b"y" * 2600))),
+    ],
 )
 def test_a_client_context_that_cannot_carry_it_stays(
     make_stub: MakeStub, traced: SpanRecorder, own: str
 ) -> None:
     """What is not JSON, has no room or another shape goes as the caller gave it."""
     client, stubber = make_stub("lambda")
-    stubber.add_response("invoke", {"StatusCode": 200}, {"FunctionName": "f", "ClientContext": own})
+    stubber.add_response(
+        "invoke", {"StatusCode": 200}, {"FunctionName": "f", "ClientContext": own}
+    )
     client.invoke(FunctionName="f", ClientContext=own)
     assert traced.one("Lambda.Invoke").status.status_code is StatusCode.UNSET
 
@@ -282,7 +323,10 @@ def test_a_function_that_failed(make_stub: MakeStub, traced: SpanRecorder) -> No
 
 @pytest.mark.promise("AWS-05", "AWS-09")
 def test_lambda_on_a_server(
-    make_client: MakeClient, name: str, traced: SpanRecorder, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient,
+    name: str,
+    traced: SpanRecorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Moto's Lambda takes the call that carries the context."""
     client, iam = make_client("lambda"), make_client("iam")
@@ -297,12 +341,15 @@ def test_lambda_on_a_server(
 
 
 @pytest.mark.promise("AWS-05")
-def test_events_carry_the_trace_header(make_stub: MakeStub, traced: SpanRecorder) -> None:
+def test_events_carry_the_trace_header(
+    make_stub: MakeStub, traced: SpanRecorder
+) -> None:
     """PutEvents: `TraceHeader` of the events that have none; detail and the caller's dicts as they are."""
     client, stubber = make_stub("events")
     seen: list[dict[str, Any]] = []
     client.meta.events.register(
-        "before-parameter-build.eventbridge.PutEvents", lambda params, **_: seen.append(params)
+        "before-parameter-build.eventbridge.PutEvents",
+        lambda params, **_: seen.append(params),
     )
     entries = [
         {"Source": "s", "DetailType": "d", "Detail": '{"a":  1}'},
@@ -332,12 +379,14 @@ def test_events_on_a_server(
 ) -> None:
     """Moto's EventBridge takes the event and delivers its detail to a queue, unchanged."""
     events, sqs = make_client("events"), make_client("sqs")
-    arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"][
-        "QueueArn"
-    ]
+    arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])[
+        "Attributes"
+    ]["QueueArn"]
     events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
     events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": arn}])
-    answer = events.put_events(Entries=[{"Source": name, "DetailType": "d", "Detail": '{"a": 1}'}])
+    answer = events.put_events(
+        Entries=[{"Source": name, "DetailType": "d", "Detail": '{"a": 1}'}]
+    )
     assert answer["FailedEntryCount"] == 0
     [message] = receive(sqs, queue_url)
     assert json.loads(message["Body"])["detail"] == {"a": 1}
@@ -374,14 +423,18 @@ def test_kinesis_only_on_request(make_stub: MakeStub, spans: SpanRecorder) -> No
     assert (span.attributes or {})["aws.kinesis.stream_name"] == "clicks"
 
 
-def test_secrets_are_told_by_arn_only(make_stub: MakeStub, traced: SpanRecorder) -> None:
+def test_secrets_are_told_by_arn_only(
+    make_stub: MakeStub, traced: SpanRecorder
+) -> None:
     """A secret's ARN is an attribute, its bare name is not, its value never."""
     client, stubber = make_stub("secretsmanager")
     arn = "arn:aws:secretsmanager:us-east-1:1:secret:db-1"
     for secret in (arn, "plain-name"):
         stubber.add_response("get_secret_value", {"SecretString": "the-value"})
         client.get_secret_value(SecretId=secret)
-    told = [(span.attributes or {}).get("aws.secretsmanager.secret.arn") for span in traced]
+    told = [
+        (span.attributes or {}).get("aws.secretsmanager.secret.arn") for span in traced
+    ]
     assert told == [arn, None]
     assert "the-value" not in exported(traced)
     assert "plain-name" not in exported(traced)

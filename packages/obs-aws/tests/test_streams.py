@@ -22,7 +22,9 @@ from .conftest import MakeClient, ServeEvents, aio_client, exported, frame
 
 _END = object()
 RECORDS = [frame("initial-response", {})] + [
-    frame("SubscribeToShardEvent", {"Records": [], "ContinuationSequenceNumber": number})
+    frame(
+        "SubscribeToShardEvent", {"Records": [], "ContinuationSequenceNumber": number}
+    )
     for number in ("1", "2", "3")
 ]
 FAILED = frame("InternalFailureException", {"message": "event-secret"}, "exception")
@@ -82,7 +84,9 @@ def subscribe(client: Any) -> Any:
 
 
 def numbers(events: list[Any]) -> list[str]:
-    return [event["SubscribeToShardEvent"]["ContinuationSequenceNumber"] for event in events]
+    return [
+        event["SubscribeToShardEvent"]["ContinuationSequenceNumber"] for event in events
+    ]
 
 
 def assert_read_to_its_end(spans: SpanRecorder, url: str) -> None:
@@ -100,7 +104,9 @@ def assert_read_to_its_end(spans: SpanRecorder, url: str) -> None:
 
 
 @pytest.mark.promise("AWS-11")
-@pytest.mark.parametrize("read", [list, peek_and_read, break_and_go_on, a_loop_an_event])
+@pytest.mark.parametrize(
+    "read", [list, peek_and_read, break_and_go_on, a_loop_an_event]
+)
 def test_a_stream_read_in_several_goes(
     make_client: MakeClient,
     traced: SpanRecorder,
@@ -122,7 +128,9 @@ def test_a_stream_read_in_several_goes(
 
 
 @pytest.mark.promise("AWS-11")
-@pytest.mark.parametrize("read", [aio_peek_and_read, aio_break_and_go_on, aio_a_loop_an_event])
+@pytest.mark.parametrize(
+    "read", [aio_peek_and_read, aio_break_and_go_on, aio_a_loop_an_event]
+)
 def test_an_asynchronous_stream_read_in_several_goes(
     traced: SpanRecorder,
     serve_events: ServeEvents,
@@ -156,7 +164,13 @@ def test_a_stream_is_botocores_own(
         assert type(stream).__module__ == EventStream.__module__
         assert not isinstance(stream, AsyncIterable)
         assert {name for name in vars(stream) if not name.startswith("_obs_")} == {
-            *("_raw_stream", "_output_shape", "_operation_name", "_parser", "_event_generator")
+            *(
+                "_raw_stream",
+                "_output_shape",
+                "_operation_name",
+                "_parser",
+                "_event_generator",
+            )
         }
         stream.close()
 
@@ -226,9 +240,13 @@ def test_a_reader_that_is_cancelled(traced: SpanRecorder) -> None:
     async def main() -> None:
         served, closed = asyncio.Event(), asyncio.Event()
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             await reader.readuntil(b"}}")
-            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"".join(RECORDS[:2]))
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"".join(RECORDS[:2])
+            )
             await writer.drain()
             served.set()
             await reader.read()
@@ -274,9 +292,14 @@ def test_s3_select(
         assert len(traced) == 0
         first, second, end = break_and_go_on(stream)
         stream.close()
-    assert (first["Records"]["Payload"], second["Records"]["Payload"]) == (b"1,2\n", b"3,4\n")
+    assert (first["Records"]["Payload"], second["Records"]["Payload"]) == (
+        b"1,2\n",
+        b"3,4\n",
+    )
     assert end == {"End": {}}
-    assert (traced.one("S3.SelectObjectContent").attributes or {})["aws.s3.bucket"] == "shop"
+    assert (traced.one("S3.SelectObjectContent").attributes or {})[
+        "aws.s3.bucket"
+    ] == "shop"
 
 
 @pytest.mark.promise("AWS-11", "AWS-06")
@@ -285,11 +308,16 @@ def test_a_function_that_fails_while_it_streams(
     make_client: MakeClient, traced: SpanRecorder, serve_events: ServeEvents
 ) -> None:
     """A streaming function's failure is told by the stream's last event, and the context goes to it as to any other."""
-    end = {"ErrorCode": "Function.ResponseSizeTooLarge", "ErrorDetails": "detail-secret"}
+    end = {
+        "ErrorCode": "Function.ResponseSizeTooLarge",
+        "ErrorDetails": "detail-secret",
+    }
     frames = [frame("PayloadChunk", b"7"), frame("InvokeComplete", end)]
     with closing(make_client("lambda", endpoint_url=serve_events(frames))) as client:
         sent: list[Any] = []
-        client.meta.events.register("before-call", lambda params, **_: sent.append(params))
+        client.meta.events.register(
+            "before-call", lambda params, **_: sent.append(params)
+        )
         stream = client.invoke_with_response_stream(FunctionName="price", Payload=b"{}")
         list(stream["EventStream"])
         stream["EventStream"].close()
@@ -298,7 +326,9 @@ def test_a_function_that_fails_while_it_streams(
     attributes = dict(span.attributes or {})
     assert attributes["error.type"] == "Function.ResponseSizeTooLarge"
     assert attributes["faas.invoked_name"] == "price"
-    carried = json.loads(b64decode(sent[0]["headers"]["X-Amz-Client-Context"]))["custom"]
+    carried = json.loads(b64decode(sent[0]["headers"]["X-Amz-Client-Context"]))[
+        "custom"
+    ]
     assert f"{span.context.span_id:016x}" in carried["traceparent"]
     assert "-secret" not in exported(traced)
 

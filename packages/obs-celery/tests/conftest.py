@@ -28,7 +28,11 @@ def shared_worker(
 ) -> Iterator[Worker]:
     """A prefork worker on Redis for the whole session."""
     with running_worker(
-        shared_sink, redis_url, redis_url, tmp_path_factory.mktemp("worker"), concurrency=3
+        shared_sink,
+        redis_url,
+        redis_url,
+        tmp_path_factory.mktemp("worker"),
+        concurrency=3,
     ) as worker:
         yield worker
 

@@ -143,7 +143,9 @@ def requeues(self: Task) -> str:
 
 
 @app.task(bind=True, max_retries=50)
-def retries(self: Task, times: int = 2, fail: bool = False, countdown: float = 0) -> int:
+def retries(
+    self: Task, times: int = 2, fail: bool = False, countdown: float = 0
+) -> int:
     touch()
     if self.request.retries < times:
         raise self.retry(countdown=countdown, exc=ValueError("not yet"))
@@ -281,7 +283,9 @@ def naps(for_s: float) -> None:
 class Lingering(Task):
     """A task whose result is out before it is over."""
 
-    def on_success(self, retval: object, task_id: str, args: object, kwargs: object) -> None:
+    def on_success(
+        self, retval: object, task_id: str, args: object, kwargs: object
+    ) -> None:
         time.sleep(0.5)
 
 

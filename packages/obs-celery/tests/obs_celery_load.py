@@ -50,7 +50,9 @@ def send_one(worker: Worker, index: int, revoked: list[str]) -> None:
         fail_to_send(worker)
     else:
         worker.send(
-            ("ok", "fails", "retries")[kind], *(((), ("boom",), (1,))[kind]), ignore_result=True
+            ("ok", "fails", "retries")[kind],
+            *(((), ("boom",), (1,))[kind]),
+            ignore_result=True,
         )
 
 
@@ -100,15 +102,25 @@ def footprints(worker: Worker) -> Footprints:
     """What each of the three processes holds once nothing is being done."""
     wait_for_all(worker)
     child = worker.send("footprint").get(timeout=60)
-    reply = worker.app.control.inspect([worker.hostname], timeout=30)._request("footprint")
+    reply = worker.app.control.inspect([worker.hostname], timeout=30)._request(
+        "footprint"
+    )
     return {"publisher": footprint(), "worker": reply[worker.hostname], "child": child}
 
 
-def held(times: int, pool: str = "prefork", plain: str = "") -> Iterator[tuple[int, Footprints]]:
+def held(
+    times: int, pool: str = "prefork", plain: str = ""
+) -> Iterator[tuple[int, Footprints]]:
     """Yield how many of `times` tasks have been sent, and the footprints then: after none, and after each quarter."""
-    with tempfile.TemporaryDirectory() as folder, embedded_redis() as redis, collector() as url:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        embedded_redis() as redis,
+        collector() as url,
+    ):
         setup_tracing(
-            TracingConfig(service_name="publisher", collector_url=url, collector_protocol="http")
+            TracingConfig(
+                service_name="publisher", collector_url=url, collector_protocol="http"
+            )
         )
         if not plain:
             instrument_celery()
@@ -129,10 +141,13 @@ def held(times: int, pool: str = "prefork", plain: str = "") -> Iterator[tuple[i
 
 
 if __name__ == "__main__":
-    (_, before), *later = held(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, *sys.argv[2:4])
+    (_, before), *later = held(
+        int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, *sys.argv[2:4]
+    )
     for sent, after in later:
         for process, now in after.items():
             grown = (
-                f"{key} {value:,} {value - before[process][key]:+,}" for key, value in now.items()
+                f"{key} {value:,} {value - before[process][key]:+,}"
+                for key, value in now.items()
             )
             print(sent, process, *grown)

@@ -47,7 +47,11 @@ def run(times: int) -> None:
         if index % 5 == 0:
             request = Context(id=f"revoked-{index}", task="work")
             signals.task_revoked.send(
-                sender=work, request=request, terminated=False, signum=None, expired=False
+                sender=work,
+                request=request,
+                terminated=False,
+                signum=None,
+                expired=False,
             )
         if index % 7 == 0:
             try:

@@ -46,7 +46,9 @@ class Proxy:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._target)
                 self._sockets += [client, server]
-                threading.Thread(target=_forward, args=(client, server), daemon=True).start()
+                threading.Thread(
+                    target=_forward, args=(client, server), daemon=True
+                ).start()
 
 
 def _forward(client: socket.socket, server: socket.socket) -> None:

@@ -81,7 +81,9 @@ class Worker:
         wait_until(self._is_ready, timeout_s, message=self.log.read_text)
 
     def _is_ready(self) -> bool:
-        assert self.process.poll() is None, f"the worker has ended:\n{self.log.read_text()}"
+        assert self.process.poll() is None, (
+            f"the worker has ended:\n{self.log.read_text()}"
+        )
         return " ready." in self.log.read_text()
 
     def signature(self, name: str, *args: object, **kwargs: object) -> Signature:
@@ -105,14 +107,19 @@ class Worker:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                raise AssertionError(f"the worker did not stop:\n{self.log.read_text()}") from None
+                raise AssertionError(
+                    f"the worker did not stop:\n{self.log.read_text()}"
+                ) from None
         # Celery leaves these to the garbage collector, which may come upon a socket first, and warns of it in any test
         if isinstance(self.app.backend, RedisBackend):
             self.app.backend.client.connection_pool.disconnect()
         self.app.close()
 
     def spans(
-        self, trace_id: int, enough: int | Callable[[list[SinkSpan]], bool], timeout_s: float = 40
+        self,
+        trace_id: int,
+        enough: int | Callable[[list[SinkSpan]], bool],
+        timeout_s: float = 40,
     ) -> list[SinkSpan]:
         """Wait for the worker's spans of one trace; return them by start."""
 
@@ -228,7 +235,11 @@ def footprint() -> dict[str, int]:
         "celery.app.task",
     )
     own = sum(str(type(item).__module__).startswith(ours) for item in objects)
-    return {"objects": len(objects), "own": own, "rss": psutil.Process().memory_info().rss}
+    return {
+        "objects": len(objects),
+        "own": own,
+        "rss": psutil.Process().memory_info().rss,
+    }
 
 
 @contextmanager
@@ -253,12 +264,18 @@ def as_sink_span(span: ReadableSpan) -> SinkSpan:
         end_time=span.end_time or 0,
         attributes=dict(span.attributes or {}),
         resource={},
-        events=tuple((event.name, dict(event.attributes or {})) for event in span.events),
-        links=tuple((link.context.trace_id, link.context.span_id) for link in span.links),
+        events=tuple(
+            (event.name, dict(event.attributes or {})) for event in span.events
+        ),
+        links=tuple(
+            (link.context.trace_id, link.context.span_id) for link in span.links
+        ),
     )
 
 
 def story(recorder: SpanRecorder, received: list[SinkSpan], *attributes: str) -> str:
     """Render both sides of a trace as one tree, without the module's name."""
     mine = [as_sink_span(span) for span in recorder.finished]
-    return render_tree([*mine, *received], attributes=attributes).replace(f"{MODULE}.", "")
+    return render_tree([*mine, *received], attributes=attributes).replace(
+        f"{MODULE}.", ""
+    )

@@ -53,12 +53,18 @@ def main(urls: list[str]) -> None:
 @contextmanager
 def world(broker: str, redis: str) -> Iterator[tuple[Worker, SpanRecorder]]:
     """Run a worker on `broker`."""
-    with tempfile.TemporaryDirectory() as folder, OtlpSink() as sink, record_spans() as recorder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        OtlpSink() as sink,
+        record_spans() as recorder,
+    ):
         handle = instrument_celery()
         with running_worker(sink, broker, redis, Path(folder), concurrency=3) as worker:
             yield worker, recorder
             with worker.app.connection_for_write() as connection:
-                worker.app.amqp.queues[worker.queue](connection.default_channel).delete()
+                worker.app.amqp.queues[worker.queue](
+                    connection.default_channel
+                ).delete()
         handle.uninstrument()
 
 
@@ -75,7 +81,13 @@ def print_table(worker: Worker, recorder: SpanRecorder) -> None:
             recorder,
             lambda task=task, arguments=arguments: worker.send(task, *arguments),
         )
-    rows("expired", 1, worker, recorder, lambda: worker.send("ok", countdown=0.1, expires=0.01))
+    rows(
+        "expired",
+        1,
+        worker,
+        recorder,
+        lambda: worker.send("ok", countdown=0.1, expires=0.01),
+    )
     rows(
         "revoked",
         1,
@@ -113,10 +125,15 @@ def rows(
     known = {span.span_id: f"attempt {index}" for index, span in enumerate(attempts, 1)}
     for index, span in enumerate(attempts):
         links = ", ".join(known.get(link[1], "?") for link in span.links) or "-"
-        told = span.attributes.get("celery.state", ""), span.attributes.get("error.type", "-")
+        told = (
+            span.attributes.get("celery.state", ""),
+            span.attributes.get("error.type", "-"),
+        )
         first = (outcome, str(len(attempts))) if index == 0 else ("", "")
         parent = mine.get(span.parent_id, "?")
-        print(f"{first[0]:24}{first[1]:7}{parent:10}{links:20}{span.status:8}{told[0]:14}{told[1]}")
+        print(
+            f"{first[0]:24}{first[1]:7}{parent:10}{links:20}{span.status:8}{told[0]:14}{told[1]}"
+        )
 
 
 def consumers(spans: list[SinkSpan]) -> list[SinkSpan]:
@@ -128,18 +145,28 @@ def a_whole_trace(worker: Worker, recorder: SpanRecorder) -> str:
     """Run Celery's own canvas and return it as a tree."""
     recorder.clear()
     header = group(
-        [worker.signature("add", 1), worker.signature("retries", 1).set(immutable=True)],
+        [
+            worker.signature("add", 1),
+            worker.signature("retries", 1).set(immutable=True),
+        ],
         app=worker.app,
     )
     with root() as trace_id:
         chain(
-            worker.signature("add", 1, 1), chord(header, worker.signature("total"), app=worker.app)
+            worker.signature("add", 1, 1),
+            chord(header, worker.signature("total"), app=worker.app),
         ).apply_async()
     received = worker.spans(
-        trace_id, lambda spans: any(span.name == f"process {MODULE}.total" for span in spans)
+        trace_id,
+        lambda spans: any(span.name == f"process {MODULE}.total" for span in spans),
     )
     time.sleep(1)
-    return story(recorder, worker.spans(trace_id, len(received)), "celery.retries", "celery.state")
+    return story(
+        recorder,
+        worker.spans(trace_id, len(received)),
+        "celery.retries",
+        "celery.state",
+    )
 
 
 if __name__ == "__main__":

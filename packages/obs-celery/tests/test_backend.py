@@ -37,7 +37,11 @@ def test_waiting_for_results_makes_no_root_spans_on_redis(
 
 @pytest.mark.promise("CEL-49")
 def test_waiting_for_results_makes_no_root_spans_on_sql(
-    redis_url: str, tmp_path: Path, otlp_sink: OtlpSink, spans: SpanRecorder, traced: SpanRecorder
+    redis_url: str,
+    tmp_path: Path,
+    otlp_sink: OtlpSink,
+    spans: SpanRecorder,
+    traced: SpanRecorder,
 ) -> None:
     """The result backend on a database."""
     pytest.importorskip("obs_db")

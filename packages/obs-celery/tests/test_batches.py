@@ -38,21 +38,31 @@ def test_a_batch_is_a_span_with_a_link_to_each_producer(
         received = worker.sink.wait_for(lambda found: bool(batches(found)))
         log = worker.log.read_text()
     (batch,) = batches(received)
-    producers = [span.context for span in spans.finished if span.kind.name == "PRODUCER"]
+    producers = [
+        span.context for span in spans.finished if span.kind.name == "PRODUCER"
+    ]
     assert (batch.name, batch.parent_id) == (f"process obs_celery_app.{task}", 0)
-    assert sorted(batch.links) == sorted((made.trace_id, made.span_id) for made in producers)
+    assert sorted(batch.links) == sorted(
+        (made.trace_id, made.span_id) for made in producers
+    )
     assert batch.attributes["messaging.batch.message_count"] == len(batch.links) == 3
     assert batch.attributes["messaging.destination.name"] == worker.queue
     assert batch.attributes["celery.hostname"] == worker.hostname
-    first = min(span.start_time or 0 for span in spans.finished if span.kind.name == "PRODUCER")
-    assert 0 <= batch.attributes["celery.queue_wait"] <= (batch.start_time - first) / 1e9
+    first = min(
+        span.start_time or 0 for span in spans.finished if span.kind.name == "PRODUCER"
+    )
+    assert (
+        0 <= batch.attributes["celery.queue_wait"] <= (batch.start_time - first) / 1e9
+    )
     failed = task == "collect_fails"
     assert (batch.status, batch.attributes.get("error.type")) == (
         ("ERROR", "ValueError") if failed else ("UNSET", None)
     )
     assert batch.attributes["celery.state"] == ("FAILURE" if failed else "SUCCESS")
     assert [name for name, _ in batch.events] == (["exception"] if failed else [])
-    assert [span.parent_id for span in received if span.name == "body"] == [batch.span_id]
+    assert [span.parent_id for span in received if span.name == "body"] == [
+        batch.span_id
+    ]
     assert log.count("Traceback") == int(failed)
 
 
@@ -66,5 +76,8 @@ def test_a_task_that_catches_what_a_batch_raises_has_not_failed(
         with root() as trace_id:
             assert worker.send("calls_a_batch").get(timeout=30) == "caught"
         (caller,) = worker.spans(trace_id, lambda found: bool(batches(found)))[:1]
-    assert (caller.name, caller.status) == ("process obs_celery_app.calls_a_batch", "UNSET")
+    assert (caller.name, caller.status) == (
+        "process obs_celery_app.calls_a_batch",
+        "UNSET",
+    )
     assert caller.attributes["celery.state"] == "SUCCESS"

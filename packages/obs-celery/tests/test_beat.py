@@ -55,7 +55,9 @@ def test_each_tick_is_a_trace_with_its_entrys_name(
 @pytest.mark.promise("CEL-18")
 def test_beat_inside_a_worker(start_worker: StartWorker, tmp_path: Path) -> None:
     """``worker -B``: the same, from the process that the worker starts for it."""
-    with start_worker("-B", "-s", str(tmp_path / "schedule"), TEST_BEAT="0.3") as worker:
+    with start_worker(
+        "-B", "-s", str(tmp_path / "schedule"), TEST_BEAT="0.3"
+    ) as worker:
         try:
             assert_each_is_a_trace(
                 ticks(worker.sink.wait_for(lambda spans: len(executed(spans)) >= 2))
@@ -83,14 +85,18 @@ def test_a_tick_is_a_root_whatever_is_around_it(traced: SpanRecorder) -> None:
 def ticks(spans: list[SinkSpan]) -> list[SinkSpan]:
     """What beat has published."""
     return [
-        span for span in spans if span.attributes.get("celery.beat.entry") == "every-now-and-then"
+        span
+        for span in spans
+        if span.attributes.get("celery.beat.entry") == "every-now-and-then"
     ]
 
 
 def executed(spans: list[SinkSpan]) -> list[SinkSpan]:
     """What was executed of that."""
     known = {span.span_id for span in ticks(spans)}
-    return [span for span in spans if span.kind == "CONSUMER" and span.parent_id in known]
+    return [
+        span for span in spans if span.kind == "CONSUMER" and span.parent_id in known
+    ]
 
 
 def assert_each_is_a_trace(published: list[SinkSpan]) -> None:

@@ -26,7 +26,9 @@ from obs_core.testing import OtlpSink, SinkSpan, SpanRecorder
 from tests.services import free_port, wait_for_port
 
 
-def assert_whole_story(worker: Worker, spans: SpanRecorder, system: str, *attributes: str) -> None:
+def assert_whole_story(
+    worker: Worker, spans: SpanRecorder, system: str, *attributes: str
+) -> None:
     """A task that retries and one that is killed, on any broker."""
     with root() as trace_id:
         worker.send("retries", 1)
@@ -63,7 +65,9 @@ root [INTERNAL]
 
 @pytest.mark.services
 @pytest.mark.promise("CEL-30", "CEL-13")
-def test_rabbitmq(start_worker: StartWorker, spans: SpanRecorder, amqp_url: str) -> None:
+def test_rabbitmq(
+    start_worker: StartWorker, spans: SpanRecorder, amqp_url: str
+) -> None:
     """With the routing key and the server's address, never the credentials."""
     with start_worker(TEST_BROKER=amqp_url) as worker:
         assert_whole_story(
@@ -87,7 +91,9 @@ def sqs_url() -> Iterator[str]:
     """Moto's SQS in a process of its own, as a broker URL."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_for_port(port, 60)
         yield f"sqs://key:secret@127.0.0.1:{port}"
@@ -118,7 +124,9 @@ def test_sqs(start_worker: StartWorker, spans: SpanRecorder, sqs_url: str) -> No
 
 @pytest.mark.soak
 @pytest.mark.promise("CEL-16")
-def test_no_server_at_all(start_worker: StartWorker, spans: SpanRecorder, tmp_path: Path) -> None:
+def test_no_server_at_all(
+    start_worker: StartWorker, spans: SpanRecorder, tmp_path: Path
+) -> None:
     """Kombu's filesystem transport, whose chords need ``celery.chord_unlock``: hidden, with the context passing through."""
     folder = tmp_path / "broker"
     for name in ("q", "control", "results"):
@@ -130,15 +138,19 @@ def test_no_server_at_all(start_worker: StartWorker, spans: SpanRecorder, tmp_pa
     ) as worker:
         assert_whole_story(worker, spans, "filesystem")
         with root() as trace_id:
-            chord([worker.signature("add", 1, 2), worker.signature("add", 3, 4)], app=worker.app)(
-                worker.signature("total")
-            )
+            chord(
+                [worker.signature("add", 1, 2), worker.signature("add", 3, 4)],
+                app=worker.app,
+            )(worker.signature("total"))
         received = worker.spans(
-            trace_id, lambda spans: len([span for span in spans if "total" in span.name]) == 2
+            trace_id,
+            lambda spans: len([span for span in spans if "total" in span.name]) == 2,
         )
         assert not [span for span in [*received] if "unlock" in span.name]
         (body,) = [
-            span for span in received if span.name.startswith("publish") and "total" in span.name
+            span
+            for span in received
+            if span.name.startswith("publish") and "total" in span.name
         ]
         assert body.parent_id in {span.context.span_id for span in spans.finished}
     shutil.rmtree(folder)
@@ -163,7 +175,9 @@ def test_the_broker_is_described_without_connecting() -> None:
     assert of("amqp://user:secret@rabbit.example:5673/v") == Broker(
         "rabbitmq", "rabbit.example", 5673, Destinations((("celery", "celery"),))
     )
-    assert of("redis://:secret@cache.example/1") == Broker("redis", "cache.example", 6379)
+    assert of("redis://:secret@cache.example/1") == Broker(
+        "redis", "cache.example", 6379
+    )
     assert of("memory://host") == Broker("memory")
     assert "secret" not in repr(of("amqp://user:secret@rabbit.example//").attributes())
     place = Destinations().place
@@ -180,20 +194,35 @@ def test_the_broker_is_described_without_connecting() -> None:
 )
 def test_native_delayed_delivery_keeps_the_users_place(exchange: str) -> None:
     """The queue's exchange and routing key, wherever in Celery's machinery the message is, and however often delayed."""
-    topics = (("orders.new", "shop"), ("reports.*", "back-office"), ("audit.#", "audits"))
+    topics = (
+        ("orders.new", "shop"),
+        ("reports.*", "back-office"),
+        ("audit.#", "audits"),
+    )
     destinations = Destinations(topics)
     delay = "0." * 26 + "1.0."
     assert destinations.place(exchange, f"{delay}orders.new") == ("shop", "orders.new")
-    assert destinations.place(exchange, f"{delay}{delay}orders.new") == ("shop", "orders.new")
-    assert destinations.place(exchange, f"{delay}reports.may") == ("back-office", "reports.may")
+    assert destinations.place(exchange, f"{delay}{delay}orders.new") == (
+        "shop",
+        "orders.new",
+    )
+    assert destinations.place(exchange, f"{delay}reports.may") == (
+        "back-office",
+        "reports.may",
+    )
     for key in ("audit", "audit.login.failed"):
         assert destinations.place(exchange, f"{delay}{key}") == ("audits", key)
     assert destinations.place(exchange, f"{delay}other") == ("other", "other")
-    assert destinations.place("shop", f"{delay}orders.new") == ("shop", f"{delay}orders.new")
+    assert destinations.place("shop", f"{delay}orders.new") == (
+        "shop",
+        f"{delay}orders.new",
+    )
 
 
 @pytest.mark.promise("CEL-47")
-@pytest.mark.skipif(VERSION < (5, 5), reason="native delayed delivery came with Celery 5.5")
+@pytest.mark.skipif(
+    VERSION < (5, 5), reason="native delayed delivery came with Celery 5.5"
+)
 @pytest.mark.services
 def test_a_delayed_task_on_a_quorum_queue_has_one_place_on_both_sides(
     amqp_url: str, tmp_path: Path, otlp_sink: OtlpSink, traced: SpanRecorder
@@ -219,7 +248,9 @@ def test_a_delayed_task_on_a_quorum_queue_has_one_place_on_both_sides(
         received = worker.spans(trace_id, lambda found: len(executed(found)) >= 7)
         with worker.app.connection_for_write() as connection:
             worker.app.amqp.queues[name](connection.default_channel).delete()
-    sides = [(span.name, span.attributes) for span in received if span.kind != "INTERNAL"]
+    sides = [
+        (span.name, span.attributes) for span in received if span.kind != "INTERNAL"
+    ]
     sides += [
         (span.name, span.attributes or {})
         for span in traced.finished

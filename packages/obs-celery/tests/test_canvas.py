@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ def test_a_chain_is_one_trace(worker: Worker, spans: SpanRecorder) -> None:
     """Each link stands below the one before."""
     with root() as trace_id:
         chain(
-            worker.signature("add", 1, 2), worker.signature("add", 3), worker.signature("add", 4)
+            worker.signature("add", 1, 2),
+            worker.signature("add", 3),
+            worker.signature("add", 4),
         ).apply_async()
     assert (
         story(spans, worker.spans(trace_id, 5))
@@ -39,7 +42,9 @@ root [INTERNAL]
 
 
 @pytest.mark.promise("CEL-16", "CEL-30")
-def test_a_chord_is_one_trace_joined_by_its_ids(worker: Worker, spans: SpanRecorder) -> None:
+def test_a_chord_is_one_trace_joined_by_its_ids(
+    worker: Worker, spans: SpanRecorder
+) -> None:
     """Every header carries the group's id and the body's task id; the body stands below the header that completed it."""
     header = [
         worker.signature("add", 1, 2),
@@ -51,7 +56,8 @@ def test_a_chord_is_one_trace_joined_by_its_ids(worker: Worker, spans: SpanRecor
     received = worker.spans(
         trace_id,
         lambda all_: (
-            sorted("total" in span.name for span in consumers(all_)) == [False] * 4 + [True]
+            sorted("total" in span.name for span in consumers(all_))
+            == [False] * 4 + [True]
         ),
     )
     headers = [span for span in consumers(received) if "total" not in span.name]
@@ -63,14 +69,19 @@ def test_a_chord_is_one_trace_joined_by_its_ids(worker: Worker, spans: SpanRecor
         == {body.attributes["celery.task.id"]}
     )
     assert len({span.attributes["celery.group.id"] for span in headers}) == 1
-    published = [as_sink_span(span) for span in spans.finished if span.name.startswith("publish")]
+    published = [
+        as_sink_span(span) for span in spans.finished if span.name.startswith("publish")
+    ]
     assert {span.attributes["celery.chord.id"] for span in published} == {result.id}
     (publish,) = [span for span in received if span.span_id == body.parent_id]
     last = max(
         (span for span in headers if span.attributes["celery.state"] == "SUCCESS"),
         key=lambda span: span.end_time,
     )
-    assert (publish.name, publish.parent_id) == (f"publish {MODULE}.total", last.span_id)
+    assert (publish.name, publish.parent_id) == (
+        f"publish {MODULE}.total",
+        last.span_id,
+    )
 
 
 @pytest.mark.promise("CEL-16")
@@ -91,25 +102,35 @@ def test_link_link_error_and_replace(worker: Worker) -> None:
         if span.parent_id in by_id
     }
     assert caused == {("add", "ok"), ("replaces", "add"), ("fails", "on_error")}
-    assert [s.attributes["celery.state"] for s in consumers(received) if "replaces" in s.name] == [
-        "IGNORED"
-    ]
+    assert [
+        s.attributes["celery.state"]
+        for s in consumers(received)
+        if "replaces" in s.name
+    ] == ["IGNORED"]
 
 
 @pytest.mark.promise("CEL-16")
-def test_map_starmap_and_chunks_name_the_inner_task(worker: Worker, spans: SpanRecorder) -> None:
+def test_map_starmap_and_chunks_name_the_inner_task(
+    worker: Worker, spans: SpanRecorder
+) -> None:
     """With the number of items."""
     add = worker.signature("add")
     with root() as trace_id:
         worker.app.signature(
-            "celery.starmap", kwargs={"task": dict(add), "it": [(1, 2), (3, 4)]}, immutable=True
+            "celery.starmap",
+            kwargs={"task": dict(add), "it": [(1, 2), (3, 4)]},
+            immutable=True,
         ).apply_async()
         worker.app.signature(
             "celery.map", kwargs={"task": dict(worker.signature("ok")), "it": [1, 2, 3]}
         ).apply_async()
     found = consumers(worker.spans(trace_id, lambda spans: len(consumers(spans)) == 2))
     assert {
-        (s.name, s.attributes["celery.inner_task.name"], s.attributes["celery.items.count"])
+        (
+            s.name,
+            s.attributes["celery.inner_task.name"],
+            s.attributes["celery.items.count"],
+        )
         for s in found
     } == {
         ("process celery.starmap", f"{MODULE}.add", 2),
@@ -134,7 +155,9 @@ def test_link_mode_exclusion_and_internal_tasks(
             worker.send("add", 1, 2, headers={RELATION_HEADER: "parent"})
             worker.send("total", [1])
             worker.send("publishes")
-            group([worker.signature("ok"), worker.signature("ok")], app=worker.app).apply_async()
+            group(
+                [worker.signature("ok"), worker.signature("ok")], app=worker.app
+            ).apply_async()
             worker.send("rejects")
             worker.send("ok", countdown=0.1, expires=0.01)
         context.detach(token)
@@ -169,14 +192,18 @@ def test_link_mode_exclusion_and_internal_tasks(
         assert not [span for span in received if "publishes" in span.name]
         (captured,) = [span for span in linked if "baggage_of" in span.name]
         assert captured.attributes["celery.args.key"] == "tenant"
-        assert {s.attributes["celery.state"] for s in linked if s.status == "ERROR"} == {
+        assert {
+            s.attributes["celery.state"] for s in linked if s.status == "ERROR"
+        } == {
             "REJECTED",
             "REVOKED",
         }
 
 
 @pytest.mark.promise("CEL-16", "CEL-17")
-@pytest.mark.parametrize("counted", [True, False], ids=["the backend counts", "chord_unlock polls"])
+@pytest.mark.parametrize(
+    "counted", [True, False], ids=["the backend counts", "chord_unlock polls"]
+)
 def test_a_chord_stays_together_where_tasks_link(
     start_worker: StartWorker, spans: SpanRecorder, tmp_path: Path, counted: bool
 ) -> None:
@@ -187,7 +214,9 @@ def test_a_chord_stays_together_where_tasks_link(
             header = [worker.signature("add", 1, 2), worker.signature("add", 3, 4)]
             chord(header, app=worker.app)(worker.signature("total"))
         received = worker.sink.wait_for(lambda spans: len(consumers(spans)) == 3)
-        assert [(span.trace_id, span.links) for span in consumers(received)] == [(trace_id, ())] * 3
+        assert [(span.trace_id, span.links) for span in consumers(received)] == [
+            (trace_id, ())
+        ] * 3
 
 
 @pytest.mark.promise("CEL-17")
@@ -200,7 +229,10 @@ def test_one_call_may_link(shared_worker: Worker, flags: int) -> None:
         RELATION_HEADER: "link",
     }
     result = shared_worker.send("add", 1, 2, headers=headers)
-    mine = lambda spans: [s for s in spans if s.attributes.get("celery.task.id") == result.id]  # noqa: E731
+
+    def mine(spans: Sequence[SinkSpan]) -> list[SinkSpan]:
+        return [s for s in spans if s.attributes.get("celery.task.id") == result.id]
+
     (span,) = mine(shared_worker.sink.wait_for(lambda spans: bool(mine(spans))))
     assert (span.parent_id, span.links) == (0, ((trace_id, 0xFF),))
     assert span.trace_id != trace_id

@@ -14,7 +14,9 @@ from opentelemetry import trace
 @pytest.fixture
 def app(traced: SpanRecorder) -> Celery:
     """An app that executes eagerly."""
-    app = Celery("eager", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app = Celery(
+        "eager", broker="memory://", backend="cache+memory://", set_as_current=False
+    )
     app.conf.task_always_eager = True
     app.conf.task_eager_propagates = False
 
@@ -54,7 +56,9 @@ def app(traced: SpanRecorder) -> Celery:
 def test_the_same_shape(app: Celery, spans: SpanRecorder, through: str) -> None:
     """`apply()` and `task_always_eager`: an execution like any other, below the caller."""
     with root():
-        result = getattr(app.tasks["add"], through)(*([(1, 2)] if through == "apply" else [1, 2]))
+        result = getattr(app.tasks["add"], through)(
+            *([(1, 2)] if through == "apply" else [1, 2])
+        )
     spans.assert_tree(
         """
         root [INTERNAL]
@@ -71,10 +75,13 @@ def test_a_failure_that_propagates(app: Celery, spans: SpanRecorder) -> None:
     with root(), pytest.raises(ValueError, match="boom"):
         app.tasks["fails"].apply(throw=True)
     span = spans.one("process fails")
-    assert (span.status.status_code, span.status.description) == (trace.StatusCode.ERROR, "boom")
-    assert [dict(event.attributes or {})["exception.type"] for event in span.events] == [
-        "ValueError"
-    ]
+    assert (span.status.status_code, span.status.description) == (
+        trace.StatusCode.ERROR,
+        "boom",
+    )
+    assert [
+        dict(event.attributes or {})["exception.type"] for event in span.events
+    ] == ["ValueError"]
     assert trace.get_current_span() is trace.INVALID_SPAN
 
 
@@ -91,7 +98,8 @@ def test_expected_exceptions_and_returned_ones_are_no_failures(
     except OSError:
         app.tasks["value"].apply()
     assert [
-        (s.status.status_code.name, (s.attributes or {})["celery.state"]) for s in spans.finished
+        (s.status.status_code.name, (s.attributes or {})["celery.state"])
+        for s in spans.finished
     ] == [
         ("UNSET", "FAILURE"),
         ("UNSET", "FAILURE"),
@@ -115,7 +123,9 @@ def test_eager_retries_are_siblings(app: Celery, spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("CEL-15")
 @pytest.mark.parametrize("under_a_span", [True, False])
-def test_eager_canvas_is_one_trace(app: Celery, spans: SpanRecorder, under_a_span: bool) -> None:
+def test_eager_canvas_is_one_trace(
+    app: Celery, spans: SpanRecorder, under_a_span: bool
+) -> None:
     """Chain, group and chord, with or without a span around them."""
     add, total = app.tasks["add"], app.tasks["total"]
     for canvas in (
@@ -129,19 +139,28 @@ def test_eager_canvas_is_one_trace(app: Celery, spans: SpanRecorder, under_a_spa
                 canvas.apply()
         else:
             canvas.apply()
-        assert len({span.context.trace_id for span in spans.finished}) == 1, spans.tree()
+        assert len({span.context.trace_id for span in spans.finished}) == 1, (
+            spans.tree()
+        )
 
 
 @pytest.mark.promise("CEL-33")
-def test_arguments_are_off_by_default_and_bounded_when_on(app: Celery, spans: SpanRecorder) -> None:
+def test_arguments_are_off_by_default_and_bounded_when_on(
+    app: Celery, spans: SpanRecorder
+) -> None:
     """Only what is allowed, never what is secret, cut at the cap; defaults and keywords by their names."""
     secret = app.tasks["secret"]
     secret.apply((1,))
     uninstrument_celery()
-    instrument_celery(capture_args=["order_id", "password", "note", "extra_*"], max_value_bytes=16)
-    secret.apply((7,), {"note": "ä" * 50, "extra_1": {"api_key": "k", "n": 1}, "other": 1})
+    instrument_celery(
+        capture_args=["order_id", "password", "note", "extra_*"], max_value_bytes=16
+    )
+    secret.apply(
+        (7,), {"note": "ä" * 50, "extra_1": {"api_key": "k", "n": 1}, "other": 1}
+    )
     first, second = (
-        {k: v for k, v in (s.attributes or {}).items() if "args" in k} for s in spans.finished
+        {k: v for k, v in (s.attributes or {}).items() if "args" in k}
+        for s in spans.finished
     )
     assert first == {}
     assert second["celery.args.order_id"] == 7
@@ -165,4 +184,6 @@ def test_hooks_are_called_and_contained(
     instrument_celery(on_start=lambda span, task: 1 / 0, on_end=end)  # type: ignore[arg-type,return-value]
     assert app.tasks["add"].apply((1, 2)).get() == 3
     assert (spans.one("process add").attributes or {})["mine"] == "add SUCCESS"
-    assert {"on_start", "on_end"} <= {record.getMessage().split()[0] for record in caplog.records}
+    assert {"on_start", "on_end"} <= {
+        record.getMessage().split()[0] for record in caplog.records
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -73,17 +74,26 @@ def test_the_execution_as_a_whole(worker: Worker, redis_url: str) -> None:
         (
             "rejects",
             "UNSET",
-            {"celery.state": "REJECTED", "celery.reason": "bad message", "celery.requeue": False},
+            {
+                "celery.state": "REJECTED",
+                "celery.reason": "bad message",
+                "celery.requeue": False,
+            },
         ),
         (
             "soft",
             "ERROR",
-            {"celery.state": "FAILURE", "error.type": "billiard.exceptions.SoftTimeLimitExceeded"},
+            {
+                "celery.state": "FAILURE",
+                "error.type": "billiard.exceptions.SoftTimeLimitExceeded",
+            },
         ),
         ("exits", "ERROR", {"celery.state": "FAILURE", "error.type": EXITED}),
     ],
 )
-def test_outcomes(worker: Worker, task: str, status: str, expected: dict[str, object]) -> None:
+def test_outcomes(
+    worker: Worker, task: str, status: str, expected: dict[str, object]
+) -> None:
     """Each way to end is told by one span: a failure as an error with one exception record, an asked-for end as none."""
     with root() as trace_id:
         worker.send(task)
@@ -96,7 +106,9 @@ def test_outcomes(worker: Worker, task: str, status: str, expected: dict[str, ob
     if task == "exits":
         assert "exit" in str(told.pop("celery.reason", "exit"))
     assert (span.status, told) == (status, expected)
-    assert [name for name, _ in span.events] == (["exception"] if status == "ERROR" else [])
+    assert [name for name, _ in span.events] == (
+        ["exception"] if status == "ERROR" else []
+    )
 
 
 @pytest.mark.promise("CEL-11")
@@ -105,7 +117,9 @@ def test_a_requeued_reject_is_no_error(worker: Worker) -> None:
     with root() as trace_id:
         worker.send("requeues")
     first, second = worker.spans(trace_id, 2)
-    assert [(span.status, span.attributes["celery.state"]) for span in (first, second)] == [
+    assert [
+        (span.status, span.attributes["celery.state"]) for span in (first, second)
+    ] == [
         ("UNSET", "REJECTED"),
         ("UNSET", "SUCCESS"),
     ]
@@ -180,11 +194,16 @@ def test_huge_headers(worker: Worker, spans: SpanRecorder) -> None:
     assert len(sent.get(timeout=30)["x-huge"]) == 1_000_000
     received = worker.spans(trace_id, 3)
     published = {span.context.span_id for span in spans.finished}
-    assert [span.parent_id in published for span in received if span.kind == "CONSUMER"] == [
+    assert [
+        span.parent_id in published for span in received if span.kind == "CONSUMER"
+    ] == [
         True,
         True,
     ]
-    assert max(len(str(value)) for span in received for value in span.attributes.values()) < 1_000
+    assert (
+        max(len(str(value)) for span in received for value in span.attributes.values())
+        < 1_000
+    )
 
 
 @pytest.mark.promise("CEL-03")
@@ -195,7 +214,10 @@ def test_huge_baggage_of_a_stranger(shared_worker: Worker) -> None:
         "traceparent": f"00-{trace_id:032x}-00000000000000ff-01",
         "baggage": f"tenant={'b' * 65_536}",
     }
-    assert shared_worker.send("baggage_of", "tenant", headers=headers).get(timeout=30) == "None"
+    assert (
+        shared_worker.send("baggage_of", "tenant", headers=headers).get(timeout=30)
+        == "None"
+    )
     (span,) = shared_worker.spans(trace_id, 1)
     assert span.parent_id == 0xFF
 
@@ -217,7 +239,9 @@ def test_an_unsampled_producer_leaves_no_span(worker: Worker) -> None:
     with root() as trace_id:
         worker.send("ok")
     worker.spans(trace_id, 2)
-    assert [span for span in worker.sink.spans if span.trace_id == parent.trace_id] == []
+    assert [
+        span for span in worker.sink.spans if span.trace_id == parent.trace_id
+    ] == []
 
 
 @pytest.mark.promise("CEL-04")
@@ -226,14 +250,19 @@ def test_a_workers_sampler_that_does_not_follow_the_producer_is_asked(
 ) -> None:
     """Of an execution that ends by itself, and of a killed one, which the main process records."""
     parent = trace.SpanContext(0xABC0DE << 80 | 2, 0xF00, True, trace.TraceFlags(0))
-    with start_worker(OTEL_TRACES_SAMPLER="always_on", TEST_FOREIGN_PROVIDER="1") as worker:
+    with start_worker(
+        OTEL_TRACES_SAMPLER="always_on", TEST_FOREIGN_PROVIDER="1"
+    ) as worker:
         with trace.use_span(trace.NonRecordingSpan(parent)):
             worker.send("ok")
             worker.send("killed")
         received = worker.spans(parent.trace_id, 4)
     attempts = [span for span in received if span.kind == "CONSUMER"]
     assert [span.parent_id for span in attempts] == [parent.span_id] * 2
-    assert sorted(span.attributes["celery.state"] for span in attempts) == ["FAILURE", "SUCCESS"]
+    assert sorted(span.attributes["celery.state"] for span in attempts) == [
+        "FAILURE",
+        "SUCCESS",
+    ]
 
 
 @pytest.mark.promise("CEL-04")
@@ -254,24 +283,31 @@ def test_an_uninstrumented_or_broken_producer_gives_a_root(
     assert result.get(timeout=30) == 1
     spans = shared_worker.sink.wait_for(
         lambda spans: (
-            len([s for s in spans if s.attributes.get("celery.task.id") == result.id]) == 3
+            len([s for s in spans if s.attributes.get("celery.task.id") == result.id])
+            == 3
         )
     )
-    mine = [span for span in spans if span.attributes.get("celery.task.id") == result.id]
+    mine = [
+        span for span in spans if span.attributes.get("celery.task.id") == result.id
+    ]
     assert len({span.trace_id for span in mine}) == 1
-    assert [span.parent_id for span in mine if span.attributes["celery.retries"] == 0] == [0]
+    assert [
+        span.parent_id for span in mine if span.attributes["celery.retries"] == 0
+    ] == [0]
 
 
 @pytest.mark.promise("CEL-01", "CEL-30")
-def test_a_publish_inside_a_task_belongs_to_it(worker: Worker, spans: SpanRecorder) -> None:
+def test_a_publish_inside_a_task_belongs_to_it(
+    worker: Worker, spans: SpanRecorder
+) -> None:
     """`delay` in the body; both sides know the task that it came from."""
     with root() as trace_id:
         outer = worker.send("publishes").id
     received = worker.spans(trace_id, 4)
     inner = [span.attributes for span in received if span.name.endswith(".ok")]
-    assert [(found["celery.parent_id"], found["celery.root_id"]) for found in inner] == [
-        (outer, outer)
-    ] * 2
+    assert [
+        (found["celery.parent_id"], found["celery.root_id"]) for found in inner
+    ] == [(outer, outer)] * 2
     assert (
         story(spans, received)
         == """\
@@ -291,7 +327,9 @@ def test_queue_wait_and_eta_are_told_apart(worker: Worker, spans: SpanRecorder) 
         worker.send("ok", countdown=1.5)
     span = worker.spans(trace_id, 2)[0]
     assert 1.0 < span.attributes["celery.eta_delay"] <= 1.6
-    (producer,) = [as_sink_span(span) for span in spans.finished if span.name.startswith("publish")]
+    (producer,) = [
+        as_sink_span(span) for span in spans.finished if span.name.startswith("publish")
+    ]
     assert span.attributes["celery.eta"] == producer.attributes["celery.eta"]
     assert_counted_from(producer, span)
 
@@ -302,7 +340,9 @@ def test_an_eta_long_gone_is_no_delay(worker: Worker, spans: SpanRecorder) -> No
     with root() as trace_id:
         worker.send("ok", eta=datetime.now(timezone.utc) - timedelta(hours=1))
     span = worker.spans(trace_id, 2)[0]
-    (producer,) = [as_sink_span(span) for span in spans.finished if span.name.startswith("publish")]
+    (producer,) = [
+        as_sink_span(span) for span in spans.finished if span.name.startswith("publish")
+    ]
     assert "celery.eta_delay" not in span.attributes
     assert_counted_from(producer, span)
 
@@ -314,7 +354,9 @@ def test_a_retry_waits_from_its_own_sending(worker: Worker) -> None:
         worker.send("retries", 1)
     received = worker.spans(trace_id, 5)
     (again,) = [span for span in received if span.kind == "PRODUCER"]
-    assert_counted_from(again, [span for span in received if span.kind == "CONSUMER"][1])
+    assert_counted_from(
+        again, [span for span in received if span.kind == "CONSUMER"][1]
+    )
 
 
 def assert_counted_from(sent: SinkSpan, executed: SinkSpan) -> None:
@@ -336,7 +378,10 @@ def test_a_clock_ahead_gives_no_negative_wait(shared_worker: Worker) -> None:
     import time
 
     result = shared_worker.send("ok", headers={"obs-sent-at": time.time() + 3600})
-    mine = lambda spans: [s for s in spans if s.attributes.get("celery.task.id") == result.id]  # noqa: E731
+
+    def mine(spans: Sequence[SinkSpan]) -> list[SinkSpan]:
+        return [s for s in spans if s.attributes.get("celery.task.id") == result.id]
+
     (span,) = mine(shared_worker.sink.wait_for(lambda spans: bool(mine(spans))))
     assert span.attributes["celery.queue_wait"] == 0
 

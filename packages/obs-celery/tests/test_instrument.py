@@ -16,7 +16,9 @@ from obs_core.integration import is_worker_process
 from obs_core.testing import SpanRecorder
 from opentelemetry import trace
 
-SIGNALS = [signal for signal in vars(signals).values() if isinstance(signal, signals.Signal)]
+SIGNALS = [
+    signal for signal in vars(signals).values() if isinstance(signal, signals.Signal)
+]
 
 
 def footprint() -> object:
@@ -102,7 +104,10 @@ def test_two_apps_can_differ(spans: SpanRecorder) -> None:
     for app in (shown, hidden, left_alone):
         app.tasks[app.main].apply()
         app.send_task(app.main)
-    assert sorted(span.name for span in spans.finished) == ["process shown", "publish shown"]
+    assert sorted(span.name for span in spans.finished) == [
+        "process shown",
+        "publish shown",
+    ]
     handles[0].uninstrument()
     shown.tasks["shown"].apply()
     assert len(spans.finished) == 2
@@ -110,7 +115,9 @@ def test_two_apps_can_differ(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("CEL-41")
-def test_uninstrumenting_ends_live_spans_and_leaves_no_context(spans: SpanRecorder) -> None:
+def test_uninstrumenting_ends_live_spans_and_leaves_no_context(
+    spans: SpanRecorder,
+) -> None:
     """A task that is running meanwhile: its span ends now, its thread's context is restored when it is done."""
     before = footprint()
     started, go_on = threading.Event(), threading.Event()

@@ -29,9 +29,15 @@ def finished(spans: list[SinkSpan]) -> list[SinkSpan]:
 @pytest.mark.promise("CEL-40")
 @pytest.mark.parametrize(
     ("signum", "pool"),
-    [(signal.SIGTERM, "prefork"), (signal.SIGQUIT, "prefork"), (signal.SIGQUIT, "threads")],
+    [
+        (signal.SIGTERM, "prefork"),
+        (signal.SIGQUIT, "prefork"),
+        (signal.SIGQUIT, "threads"),
+    ],
 )
-def test_a_stop_loses_no_finished_span(start_worker: StartWorker, signum: int, pool: str) -> None:
+def test_a_stop_loses_no_finished_span(
+    start_worker: StartWorker, signum: int, pool: str
+) -> None:
     """Right after the last of ten tasks."""
     with start_worker(pool=pool, **NEVER) as worker:
         with root():
@@ -45,7 +51,9 @@ def test_a_stop_loses_no_finished_span(start_worker: StartWorker, signum: int, p
 
 
 @pytest.mark.promise("CEL-40")
-def test_a_cold_stop_after_the_result_tells_of_the_task_once(start_worker: StartWorker) -> None:
+def test_a_cold_stop_after_the_result_tells_of_the_task_once(
+    start_worker: StartWorker,
+) -> None:
     """Killed between its result and its end, the child is silent, and the main process says what Celery made of it.
 
     Where Celery lets it come to its end (5.3 does, and a slow machine may), it is the child that tells, and the main process
@@ -69,7 +77,9 @@ def test_recycled_children_lose_no_span(start_worker: StartWorker) -> None:
             results = [worker.send("ok") for _ in range(20)]
         # billiard's pool may shrink by a child that has just been given a task
         [result.get(timeout=60, propagate=False) for result in results]
-        worker.sink.wait_for(lambda spans: len(finished(spans)) == 20 and len(spans) == 40)
+        worker.sink.wait_for(
+            lambda spans: len(finished(spans)) == 20 and len(spans) == 40
+        )
 
 
 @pytest.mark.promise("CEL-40")
@@ -79,7 +89,9 @@ def test_shrinking_the_pool_loses_no_span(start_worker: StartWorker) -> None:
         with root():
             results = [worker.send("pid") for _ in range(20)]
         children = {result.get(timeout=30) for result in results}
-        worker.app.control.pool_shrink(3, destination=[worker.hostname], reply=True, timeout=10)
+        worker.app.control.pool_shrink(
+            3, destination=[worker.hostname], reply=True, timeout=10
+        )
         wait_until(lambda: sum(Path(f"/proc/{pid}").exists() for pid in children) <= 1)
         worker.stop()
         assert len(finished(worker.sink.spans)) == 20
@@ -89,7 +101,9 @@ def test_shrinking_the_pool_loses_no_span(start_worker: StartWorker) -> None:
 @pytest.mark.promise("CEL-40")
 def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
     """Up while there is work, and down again when there is none, as far as Celery's own count of what is idle goes."""
-    with start_worker("--autoscale", "5,1", AUTOSCALE_KEEPALIVE="0.3", **NEVER) as worker:
+    with start_worker(
+        "--autoscale", "5,1", AUTOSCALE_KEEPALIVE="0.3", **NEVER
+    ) as worker:
         main = psutil.Process(worker.process.pid)
         with root():
             results = [worker.send("naps", 0.4) for _ in range(15)]
@@ -97,17 +111,27 @@ def test_autoscale_loses_no_span(start_worker: StartWorker) -> None:
         [result.get(timeout=60) for result in results]
         wait_until(
             lambda: (
-                len([child for child in main.children() if child.status() != psutil.STATUS_ZOMBIE])
+                len(
+                    [
+                        child
+                        for child in main.children()
+                        if child.status() != psutil.STATUS_ZOMBIE
+                    ]
+                )
                 <= 2
             )
         )
         worker.stop()
-        assert len([span for span in worker.sink.spans if span.kind == "CONSUMER"]) == 15
+        assert (
+            len([span for span in worker.sink.spans if span.kind == "CONSUMER"]) == 15
+        )
 
 
 @pytest.mark.promise("CEL-40", "CEL-13")
 @pytest.mark.parametrize("late", [False, True])
-def test_a_cold_stop_tells_what_it_killed(start_worker: StartWorker, late: bool) -> None:
+def test_a_cold_stop_tells_what_it_killed(
+    start_worker: StartWorker, late: bool
+) -> None:
     """SIGQUIT with a task running: one span for it, told by the main process; no error where it comes again."""
     with start_worker(TEST_CONF=repr({"task_acks_late": late}), **NEVER) as worker:
         with root() as trace_id:
@@ -142,7 +166,9 @@ def test_the_flush_is_bounded(start_worker: StartWorker) -> None:
 
 @pytest.mark.promise("CEL-40")
 @pytest.mark.parametrize(
-    "signal_", [signals.worker_shutdown, signals.worker_process_shutdown], ids=["worker", "child"]
+    "signal_",
+    [signals.worker_shutdown, signals.worker_process_shutdown],
+    ids=["worker", "child"],
 )
 def test_any_provider_is_flushed_within_the_bound(
     spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch, signal_: signals.Signal
@@ -150,7 +176,9 @@ def test_any_provider_is_flushed_within_the_bound(
     """One that is not obs-core's, too, and that keeps no deadline."""
     asked, release = threading.Event(), threading.Event()
     monkeypatch.setattr(
-        trace.get_tracer_provider(), "force_flush", lambda _: asked.set() or release.wait(60)
+        trace.get_tracer_provider(),
+        "force_flush",
+        lambda _: asked.set() or release.wait(60),
     )
     handle = instrument_celery(flush_timeout_s=0.2)
     begin = time.monotonic()
@@ -166,7 +194,9 @@ def test_any_provider_is_flushed_within_the_bound(
 @pytest.mark.parametrize("pool", ["threads", "solo", "gevent", "eventlet"])
 def test_every_pool(start_worker: StartWorker, pool: str) -> None:
     """Many tasks at a time: each body's span stands below its own execution, attempts are siblings, revoked ones are told."""
-    with start_worker(pool=pool, concurrency=1 if pool == "solo" else 10, **NEVER) as worker:
+    with start_worker(
+        pool=pool, concurrency=1 if pool == "solo" else 10, **NEVER
+    ) as worker:
         worker.wait_idle()  # with greenlets, it is ready before it hears of a revoke
         with root() as trace_id:
             results = [worker.send("naps", 0.05) for _ in range(10)]
@@ -184,10 +214,14 @@ def test_every_pool(start_worker: StartWorker, pool: str) -> None:
         assert len(naps) == 10
         assert {span.parent_id for span in spans if span.name == "nap"} == naps
         attempts = [
-            span for span in spans if span.name.startswith("process") and "retries" in span.name
+            span
+            for span in spans
+            if span.name.startswith("process") and "retries" in span.name
         ]
         assert (len(attempts), len({span.parent_id for span in attempts})) == (3, 1)
-        assert [s.attributes["celery.state"] for s in spans if s.status == "ERROR"] == ["FAILURE"]
+        assert [s.attributes["celery.state"] for s in spans if s.status == "ERROR"] == [
+            "FAILURE"
+        ]
         assert [
             s.attributes["celery.state"]
             for s in spans
@@ -207,7 +241,9 @@ def test_with_a_spool_a_killed_child_loses_nothing_finished(
             results = [worker.send("ok") for _ in range(10)]
             worker.send("killed", 0)
         assert [result.get(timeout=30) for result in results] == [1] * 10
-        spans = worker.sink.wait_for(lambda spans: len(finished(spans)) == 10 and len(spans) >= 22)
+        spans = worker.sink.wait_for(
+            lambda spans: len(finished(spans)) == 10 and len(spans) >= 22
+        )
         assert len([span for span in spans if span.name == "body"]) == 11
         (lost,) = [span for span in spans if span.status == "ERROR"]
         assert lost.attributes["error.type"] == "billiard.exceptions.WorkerLostError"

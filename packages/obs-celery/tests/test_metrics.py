@@ -57,9 +57,15 @@ def test_durations_waits_outcomes_and_active_tasks(spans: SpanRecorder) -> None:
         (p.attributes["celery.state"], p.attributes.get("error.type")): p.value
         for p in found["celery.task.outcomes"]
     }
-    assert outcomes == {("SUCCESS", None): 2, ("FAILURE", "ValueError"): 1, ("REVOKED", None): 1}
+    assert outcomes == {
+        ("SUCCESS", None): 2,
+        ("FAILURE", "ValueError"): 1,
+        ("REVOKED", None): 1,
+    }
     assert sum(point.count for point in found["messaging.process.duration"]) == 3
-    assert "-id" not in repr([point.attributes for series in found.values() for point in series])
+    assert "-id" not in repr(
+        [point.attributes for series in found.values() for point in series]
+    )
     assert max(found["messaging.process.duration"][0].explicit_bounds) >= 600
 
 
@@ -67,7 +73,11 @@ def points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
     """The data points of each metric."""
     data = reader.get_metrics_data()
     assert data is not None
-    scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+    scopes = [
+        scope for resource in data.resource_metrics for scope in resource.scope_metrics
+    ]
     return {
-        metric.name: list(metric.data.data_points) for scope in scopes for metric in scope.metrics
+        metric.name: list(metric.data.data_points)
+        for scope in scopes
+        for metric in scope.metrics
     }

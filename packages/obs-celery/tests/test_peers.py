@@ -49,7 +49,10 @@ def warnings(caplog: pytest.LogCaptureFixture) -> int:
 
 @pytest.mark.promise("CEL-41")
 def test_contrib_before_us(
-    app: Celery, contrib: CeleryInstrumentor, spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+    app: Celery,
+    contrib: CeleryInstrumentor,
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """One warning, and we stand back: the other one traces, until it is switched off."""
     contrib.instrument()
@@ -84,7 +87,8 @@ def test_contrib_after_us(
         app.tasks["both"].apply()
         app.send_task("both")
     assert (
-        sorted(span.name for span in spans.finished) == ["apply_async/both"] * 2 + ["run/both"] * 2
+        sorted(span.name for span in spans.finished)
+        == ["apply_async/both"] * 2 + ["run/both"] * 2
     )
     assert trace.get_current_span() is trace.INVALID_SPAN
     assert warnings(caplog) == 1
@@ -121,7 +125,9 @@ def test_a_message_that_contrib_has_published(
     with root() as trace_id:
         shared_worker.send("retries", 1)
     received = shared_worker.spans(trace_id, 5)
-    (published,) = [span for span in spans.finished if span.name.startswith("apply_async/")]
+    (published,) = [
+        span for span in spans.finished if span.name.startswith("apply_async/")
+    ]
     attempts = [span for span in received if span.kind == "CONSUMER"]
     assert [span.parent_id for span in attempts] == [published.context.span_id] * 2
     assert attempts[1].links == ((trace_id, attempts[0].span_id),)
@@ -166,7 +172,9 @@ def test_sentry_beside_us(start_worker: StartWorker, tmp_path: Path) -> None:
         received = worker.spans(trace_id, 4)
         worker.stop()
     by_id = {span.span_id: span.name.replace(f"{MODULE}.", "") for span in received}
-    below = {by_id[span.span_id]: by_id.get(span.parent_id, "elsewhere") for span in received}
+    below = {
+        by_id[span.span_id]: by_id.get(span.parent_id, "elsewhere") for span in received
+    }
     assert below == {
         "process publishes": "elsewhere",
         "publish ok": "process publishes",

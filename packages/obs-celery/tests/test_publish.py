@@ -77,7 +77,9 @@ def test_send_task_of_an_unregistered_task(app: Celery, spans: SpanRecorder) -> 
             "celery.retries": 0,
         },
     )
-    assert str(headers["traceparent"]).startswith(f"00-{trace_id:032x}-{span.context.span_id:016x}")
+    assert str(headers["traceparent"]).startswith(
+        f"00-{trace_id:032x}-{span.context.span_id:016x}"
+    )
 
 
 @pytest.mark.promise("CEL-02")
@@ -98,7 +100,12 @@ def test_a_broker_that_is_down(spans: SpanRecorder) -> None:
 @pytest.mark.promise("CEL-02")
 def test_a_result_backend_that_is_down(spans: SpanRecorder) -> None:
     """The commonest outage, Redis as broker and backend, fails before Celery's own signals fire."""
-    app = Celery("down", broker="memory://", backend="redis://127.0.0.1:1/0", set_as_current=False)
+    app = Celery(
+        "down",
+        broker="memory://",
+        backend="redis://127.0.0.1:1/0",
+        set_as_current=False,
+    )
     app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 0}}
     with root(), pytest.raises(Exception, match=r"result store|refused"):
         app.send_task("work")
@@ -134,7 +141,11 @@ def test_headers_carry_context_and_baggage_beside_the_users(app: Celery) -> None
         app.send_task("work", headers=mine)
     context.detach(token)
     headers = received(app)
-    assert (headers["baggage"], headers["x-mine"], mine) == ("tenant=blue", 1, {"x-mine": 1})
+    assert (headers["baggage"], headers["x-mine"], mine) == (
+        "tenant=blue",
+        1,
+        {"x-mine": 1},
+    )
 
 
 @pytest.mark.promise("CEL-04")
@@ -148,7 +159,9 @@ def test_an_unsampled_parent_makes_no_span(app: Celery, spans: SpanRecorder) -> 
 
 
 @pytest.mark.promise("CEL-04")
-def test_a_suppressed_publish_passes_the_context_through(app: Celery, spans: SpanRecorder) -> None:
+def test_a_suppressed_publish_passes_the_context_through(
+    app: Celery, spans: SpanRecorder
+) -> None:
     """``suppress_instrumentation()``: no span of ours, and the task belongs to the caller's trace all the same."""
     with root(), suppress_instrumentation():
         app.send_task("work")
@@ -169,17 +182,24 @@ def test_a_sampler_that_does_not_follow_the_parent_is_asked(app: Celery) -> None
     (span,) = exporter.get_finished_spans()
     assert (span.name, span.context.trace_id) == ("publish work", 7)
     prefix, _, flags = str(received(app)["traceparent"]).rpartition("-")
-    assert (prefix, int(flags, 16) & 1) == (f"00-{7:032x}-{span.context.span_id:016x}", 1)
+    assert (prefix, int(flags, 16) & 1) == (
+        f"00-{7:032x}-{span.context.span_id:016x}",
+        1,
+    )
 
 
 @pytest.mark.promise("CEL-19")
-def test_excluded_tasks_pass_the_context_through(app: Celery, spans: SpanRecorder) -> None:
+def test_excluded_tasks_pass_the_context_through(
+    app: Celery, spans: SpanRecorder
+) -> None:
     """By name or glob."""
     uninstrument_celery()
     instrument_celery(exclude=["noise.*"])
     with trace.get_tracer("tests").start_as_current_span("root") as span:
         app.send_task("noise.ping")
-    assert f"{span.get_span_context().span_id:016x}" in str(received(app)["traceparent"])
+    assert f"{span.get_span_context().span_id:016x}" in str(
+        received(app)["traceparent"]
+    )
     assert [span.name for span in spans.finished] == ["root"]
 
 
@@ -193,7 +213,9 @@ def test_celerys_own_tasks_are_hidden_unless_asked_for(
     """The context passes through them."""
     with trace.get_tracer("tests").start_as_current_span("root") as span:
         app.send_task(name)
-    assert f"{span.get_span_context().span_id:016x}" in str(received(app)["traceparent"])
+    assert f"{span.get_span_context().span_id:016x}" in str(
+        received(app)["traceparent"]
+    )
     assert [span.name for span in spans.finished] == ["root"]
     uninstrument_celery()
     instrument_celery(include_internal=True)
@@ -226,7 +248,9 @@ def test_a_raising_hook_and_propagator_change_nothing(
 
 
 @pytest.mark.promise("CEL-34")
-def test_the_on_publish_sees_span_name_and_headers(app: Celery, spans: SpanRecorder) -> None:
+def test_the_on_publish_sees_span_name_and_headers(
+    app: Celery, spans: SpanRecorder
+) -> None:
     """And may add to both."""
 
     def hook(span: trace.Span, name: str, headers: dict[str, object]) -> None:

@@ -55,7 +55,9 @@ def executions(spans: list[SinkSpan]) -> list[SinkSpan]:
     return sorted(found, key=lambda span: span.start_time)
 
 
-def assert_waits_end_at_the_start(received: list[SinkSpan], spans: SpanRecorder) -> None:
+def assert_waits_end_at_the_start(
+    received: list[SinkSpan], spans: SpanRecorder
+) -> None:
     """Each attempt has waited no longer than from its publish to its start."""
     (published,) = (span for span in spans.finished if span.kind.name == "PRODUCER")
     for attempt in executions(received):
@@ -117,7 +119,10 @@ def test_two_live_attempts_of_one_message_are_told_apart(
 
     ``revoke(terminate=True)`` ends the latest delivery alone, since Celery knows no other.
     """
-    conf = {"task_acks_late": True, "task_time_limit": 10 if end == "time limit" else None}
+    conf = {
+        "task_acks_late": True,
+        "task_time_limit": 10 if end == "time limit" else None,
+    }
     with start_worker(TEST_CONF=repr(conf), concurrency=2) as worker:
         with root() as trace_id:
             result = worker.send("sleeps", 30 if end == "time limit" else 10)
@@ -152,7 +157,9 @@ def test_a_message_that_comes_again_after_a_reconnect(
         "worker_cancel_long_running_tasks_on_connection_loss": cancels,
     }
     with Proxy(parts.hostname or "", parts.port or 5672) as proxy:
-        broker = amqp_url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{proxy.port}")
+        broker = amqp_url.replace(
+            f"{parts.hostname}:{parts.port}", f"127.0.0.1:{proxy.port}"
+        )
         with start_worker(TEST_BROKER=broker, TEST_CONF=repr(conf)) as worker:
             with root() as trace_id:
                 worker.send("sleeps", 6)
@@ -167,24 +174,33 @@ def test_a_message_that_comes_again_after_a_reconnect(
     ]
 
 
-@pytest.mark.skipif(VERSION < (5, 7), reason="retry_on_worker_lost came with Celery 5.7")
+@pytest.mark.skipif(
+    VERSION < (5, 7), reason="retry_on_worker_lost came with Celery 5.7"
+)
 @pytest.mark.promise("CEL-12")
-def test_a_lost_attempt_that_is_retried_is_no_error(worker: Worker, spans: SpanRecorder) -> None:
+def test_a_lost_attempt_that_is_retried_is_no_error(
+    worker: Worker, spans: SpanRecorder
+) -> None:
     """`retry_on_worker_lost`: the same trace, siblings, linked; the message was sent again by the main process."""
     with root() as trace_id:
         worker.send("killed_once")
     received = worker.spans(
-        trace_id, lambda spans: len([span for span in spans if span.kind != "INTERNAL"]) == 3
+        trace_id,
+        lambda spans: len([span for span in spans if span.kind != "INTERNAL"]) == 3,
     )
     first, second = (span for span in received if span.kind == "CONSUMER")
-    assert [(span.status, span.attributes["celery.state"]) for span in (first, second)] == [
+    assert [
+        (span.status, span.attributes["celery.state"]) for span in (first, second)
+    ] == [
         ("UNSET", "RETRY"),
         ("UNSET", "SUCCESS"),
     ]
     assert "SIGKILL" in first.attributes["celery.reason"]
     assert first.parent_id == second.parent_id
     assert (first.links, second.links) == ((), ((trace_id, first.span_id),))
-    assert [span.parent_id for span in received if span.kind == "PRODUCER"] == [first.span_id]
+    assert [span.parent_id for span in received if span.kind == "PRODUCER"] == [
+        first.span_id
+    ]
 
 
 @pytest.mark.promise("CEL-13")
@@ -209,7 +225,9 @@ def test_a_terminated_greenlet_is_one_error_span(
     start_worker: StartWorker, spans: SpanRecorder, pool: str
 ) -> None:
     """Of the execution itself, which is in the same process; `task_revoked` makes no second span."""
-    if "terminate_job" not in vars(import_module(f"celery.concurrency.{pool}").TaskPool):
+    if "terminate_job" not in vars(
+        import_module(f"celery.concurrency.{pool}").TaskPool
+    ):
         pytest.skip(f"this Celery terminates no task of its {pool} pool")
     with start_worker(pool=pool) as worker:
         worker.wait_idle()
@@ -241,7 +259,11 @@ def test_a_revoked_task_leaves_a_span(worker: Worker, spans: SpanRecorder) -> No
     assert span.parent_id == spans.finished[0].context.span_id
     assert before_ns < span.start_time
     assert "celery.lost" not in span.attributes
-    assert (span.name.partition(".")[2], span.kind, span.status) == ("ok", "CONSUMER", "UNSET")
+    assert (span.name.partition(".")[2], span.kind, span.status) == (
+        "ok",
+        "CONSUMER",
+        "UNSET",
+    )
     assert (span.attributes["celery.state"], span.attributes["celery.reason"]) == (
         "REVOKED",
         "revoked",
@@ -254,7 +276,11 @@ def test_an_expired_task_leaves_a_span(worker: Worker) -> None:
     with root() as trace_id:
         worker.send("ok", countdown=0.1, expires=0.01)
     (span,) = worker.spans(trace_id, 1)
-    assert (span.status, span.attributes["celery.state"], span.attributes["celery.reason"]) == (
+    assert (
+        span.status,
+        span.attributes["celery.state"],
+        span.attributes["celery.reason"],
+    ) == (
         "UNSET",
         "REVOKED",
         "expired",
@@ -272,13 +298,16 @@ def test_an_unknown_task_leaves_a_span(worker: Worker) -> None:
 
 
 @pytest.mark.promise("CEL-13")
-def test_with_a_foreign_provider_the_span_says_that_it_stands_in(start_worker: StartWorker) -> None:
+def test_with_a_foreign_provider_the_span_says_that_it_stands_in(
+    start_worker: StartWorker,
+) -> None:
     """Ids cannot be agreed on: still one error span under the producer, marked, and none from the child."""
     with start_worker(TEST_FOREIGN_PROVIDER="1") as worker:
         with root() as trace_id:
             worker.send("killed")
         received = worker.spans(
-            trace_id, lambda spans: len([span for span in spans if span.kind == "CONSUMER"]) == 1
+            trace_id,
+            lambda spans: len([span for span in spans if span.kind == "CONSUMER"]) == 1,
         )
         (span,) = [span for span in received if span.kind == "CONSUMER"]
         assert (span.status, span.attributes["celery.lost"]) == ("ERROR", True)

@@ -60,7 +60,9 @@ Run = Callable[..., Finished]
 
 def without_telemetry(**extra: str) -> dict[str, str]:
     kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "GRPC_"))
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OTEL_", "GRPC_"))
     }
     return {**kept, **extra}
 
@@ -80,7 +82,9 @@ def run(tmp_path: Path) -> Run:
     ) -> Finished:
         path = tmp_path / "script.py"
         path.write_text(
-            prelude + textwrap.dedent(body) + "\nprint(f'END {time.monotonic()}', flush=True)\n"
+            prelude
+            + textwrap.dedent(body)
+            + "\nprint(f'END {time.monotonic()}', flush=True)\n"
         )
         process = subprocess.Popen(
             [sys.executable, str(path), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -145,19 +149,26 @@ class GrpcSink:
 
     def wait_for(self, count: int, timeout_s: float = 30.0) -> list[str]:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.names) >= count, timeout_s), self.names
+            assert self._changed.wait_for(
+                lambda: len(self.names) >= count, timeout_s
+            ), self.names
             return list(self.names)
 
 
 @contextmanager
 def serve_grpc() -> Iterator[GrpcSink]:
     import grpc
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+    from opentelemetry.proto.collector.trace.v1 import (
+        trace_service_pb2,
+        trace_service_pb2_grpc,
+    )
 
     class Servicer(trace_service_pb2_grpc.TraceServiceServicer):
         def Export(self, request, context):
             groups = [
-                scope.spans for group in request.resource_spans for scope in group.scope_spans
+                scope.spans
+                for group in request.resource_spans
+                for scope in group.scope_spans
             ]
             sink.take(
                 [span.name for spans in groups for span in spans],
@@ -194,7 +205,9 @@ def gpt(provider_url: str) -> Iterator[Any]:
     """OpenAI's client of that server."""
     import openai
 
-    with openai.OpenAI(base_url=provider_url + "/v1", api_key="k", max_retries=0) as client:
+    with openai.OpenAI(
+        base_url=provider_url + "/v1", api_key="k", max_retries=0
+    ) as client:
         yield client
 
 
@@ -203,5 +216,7 @@ def claude(provider_url: str) -> Iterator[Any]:
     """Anthropic's client of that server."""
     import anthropic
 
-    with anthropic.Anthropic(base_url=provider_url, api_key="k", max_retries=0) as client:
+    with anthropic.Anthropic(
+        base_url=provider_url, api_key="k", max_retries=0
+    ) as client:
         yield client

@@ -15,14 +15,31 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 
 
 def openai_chunks() -> list[dict[str, Any]]:
-    common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-    texts = [{"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo"}]
+    common = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": MODEL,
+    }
+    texts = [
+        {"role": "assistant", "content": ""},
+        {"content": "Hel"},
+        {"content": "lo"},
+    ]
     chunks = [
-        {**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None}
+        {
+            **common,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": None}],
+            "usage": None,
+        }
         for delta in texts
     ]
     chunks.append(
-        {**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
+        {
+            **common,
+            "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+            "usage": None,
+        }
     )
     return [*chunks, {**common, "choices": [], "usage": USAGE}]
 
@@ -69,7 +86,11 @@ def anthropic_events() -> list[dict[str, Any]]:
         "content_block": {"type": "text", "text": ""},
     }
     deltas = [
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}}
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": t},
+        }
         for t in ("Hel", "lo")
     ]
     end = {
@@ -121,16 +142,22 @@ class Provider(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if asked["model"] == "missing":
             self._whole(
-                404, {"error": {"message": "no such model", "type": "invalid_request_error"}}
+                404,
+                {
+                    "error": {
+                        "message": "no such model",
+                        "type": "invalid_request_error",
+                    }
+                },
             )
         elif self.path.endswith("/responses"):
-            self._events(responses_events(), named=True) if asked.get("stream") else self._whole(
-                200, responses_events()[-1]["response"]
-            )
+            self._events(responses_events(), named=True) if asked.get(
+                "stream"
+            ) else self._whole(200, responses_events()[-1]["response"])
         elif self.path.endswith("/messages"):
-            self._events(anthropic_events(), named=True) if asked.get("stream") else self._whole(
-                200, anthropic_whole()
-            )
+            self._events(anthropic_events(), named=True) if asked.get(
+                "stream"
+            ) else self._whole(200, anthropic_whole())
         elif asked.get("stream"):
             self._events(openai_chunks(), done=True)
         else:
@@ -152,7 +179,8 @@ class Provider(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         lines = [
-            (f"event: {event['type']}\n" if named else "") + f"data: {json.dumps(event)}\n\n"
+            (f"event: {event['type']}\n" if named else "")
+            + f"data: {json.dumps(event)}\n\n"
             for event in events
         ]
         for line in [*lines, *(["data: [DONE]\n\n"] if done else [])]:

@@ -56,7 +56,12 @@ def test_the_allow_list_binds_names_and_defaults(spans: SpanRecorder) -> None:
         pass
 
     call(object(), 7, "private", 1, 2, dry_run=True, region="north", other="private")
-    assert captured(spans) == {"order_id": 7, "currency": "EUR", "dry_run": True, "region": "north"}
+    assert captured(spans) == {
+        "order_id": 7,
+        "currency": "EUR",
+        "dry_run": True,
+        "region": "north",
+    }
 
 
 @pytest.mark.promise("CORE-44")
@@ -82,7 +87,11 @@ def test_every_kind_captures(spans: SpanRecorder) -> None:
 
     asyncio.run(main())
     list(Shop().generator(3))
-    assert [span.attributes["obs.args.x"] for span in spans if span.attributes] == [1, 2, 3]
+    assert [span.attributes["obs.args.x"] for span in spans if span.attributes] == [
+        1,
+        2,
+        3,
+    ]
 
 
 @dataclass
@@ -141,7 +150,9 @@ call("123-45", 1)
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
     (span,) = otlp_sink.wait_for(1, timeout_s=20)
     assert {
-        key: value for key, value in span.attributes.items() if key.startswith("obs.args.")
+        key: value
+        for key, value in span.attributes.items()
+        if key.startswith("obs.args.")
     } == {
         "obs.args.ssn_number": "[REDACTED]",
         "obs.args.x": 1,
@@ -214,7 +225,10 @@ def test_a_failing_serializer_never_breaks_the_call(
     with caplog.at_level(logging.ERROR, "obs_core"):
         assert call(Broken(), 1) == 1
         assert other(2) == 2
-    assert [dict(span.attributes or {}).get("obs.args.x") for span in spans] == [1, None]
+    assert [dict(span.attributes or {}).get("obs.args.x") for span in spans] == [
+        1,
+        None,
+    ]
     assert [record.getMessage().split(" failed")[0] for record in caplog.records] == [
         "serializing the argument 'broken'",
         "serializing the argument 'y'",
@@ -239,7 +253,9 @@ def test_a_call_that_does_not_fit_raises_its_own_error(spans: SpanRecorder) -> N
     @trace_function(capture_args=("x",))
     def call(x: int) -> None: ...
 
-    with pytest.raises(TypeError, match=r"call\(\) missing 1 required positional argument: 'x'"):
+    with pytest.raises(
+        TypeError, match=r"call\(\) missing 1 required positional argument: 'x'"
+    ):
         call()  # type: ignore[call-arg]
     assert captured(spans) == {}
 

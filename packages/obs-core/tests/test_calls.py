@@ -37,7 +37,9 @@ class OutOfStockError(Exception):
 def of(span: ReadableSpan) -> dict[str, Any]:
     """The attributes that say how the call went."""
     return {
-        key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")
+        key: value
+        for key, value in (span.attributes or {}).items()
+        if not key.startswith("code.")
     }
 
 
@@ -116,13 +118,23 @@ def test_an_error_is_recorded_once(
     told = {**of(span), "obs.items.count": 0} if "generator" in kind else of(span)
     assert told == of(span)
     told.pop("obs.items.count", None)
-    assert (span.status.status_code.name, span.status.description or "") == ("ERROR", message)
+    assert (span.status.status_code.name, span.status.description or "") == (
+        "ERROR",
+        message,
+    )
     assert told == {"error.type": kind_name}
     (event,) = span.events
     assert event.name == "exception"
     assert event.attributes is not None
-    assert set(event.attributes) == {"exception.type", "exception.message", "exception.stacktrace"}
-    assert (event.attributes["exception.type"], event.attributes["exception.message"]) == (
+    assert set(event.attributes) == {
+        "exception.type",
+        "exception.message",
+        "exception.stacktrace",
+    }
+    assert (
+        event.attributes["exception.type"],
+        event.attributes["exception.message"],
+    ) == (
         kind_name,
         message,
     )
@@ -152,7 +164,9 @@ def test_what_is_no_error_leaves_none(
 
 
 @pytest.mark.promise("CORE-42")
-def test_an_error_the_call_recorded_itself_is_not_recorded_again(spans: SpanRecorder) -> None:
+def test_an_error_the_call_recorded_itself_is_not_recorded_again(
+    spans: SpanRecorder,
+) -> None:
     """`span.record_exception` before `raise` leaves one event all the same, and the span fails."""
 
     @trace_function(name="call")
@@ -225,7 +239,9 @@ call(SystemExit(7))
     run = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
     assert run.returncode == 7
     arrived = otlp_sink.wait_for(2, timeout_s=20)
-    assert sorted((span.name, span.status, span.attributes["error.type"]) for span in arrived) == [
+    assert sorted(
+        (span.name, span.status, span.attributes["error.type"]) for span in arrived
+    ) == [
         ("call", "ERROR", "KeyboardInterrupt"),
         ("call", "ERROR", "SystemExit"),
     ]
@@ -247,7 +263,9 @@ def test_concurrent_coroutines_keep_apart(spans: SpanRecorder) -> None:
     asyncio.run(main())
     spans.assert_tree(
         "\nparent [INTERNAL]\n"
-        + "\n".join(f"  task [INTERNAL]\n    child {number} [INTERNAL]" for number in range(3))
+        + "\n".join(
+            f"  task [INTERNAL]\n    child {number} [INTERNAL]" for number in range(3)
+        )
     )
 
 
@@ -283,7 +301,9 @@ def _step_with_loop(coroutine: Any, loop: asyncio.AbstractEventLoop) -> None:
         asyncio._set_running_loop(None)
 
 
-def test_below_an_unsampled_root_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_below_an_unsampled_root_nothing_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The root's decision holds for all calls below it, of every kind, and no span object is made for them."""
     made: list[str] = []
 
@@ -330,7 +350,9 @@ def test_a_sampler_that_is_not_parent_based_is_asked() -> None:
     before, once = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE
     _set_global(TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False), _done())
     try:
-        parent = trace.NonRecordingSpan(trace.SpanContext(1, 2, True, trace.TraceFlags(0)))
+        parent = trace.NonRecordingSpan(
+            trace.SpanContext(1, 2, True, trace.TraceFlags(0))
+        )
         with trace.use_span(parent):
             assert trace_function(lambda: trace.get_current_span().is_recording())()
     finally:
@@ -357,7 +379,12 @@ from opentelemetry.sdk.trace import TracerProvider
 trace.set_tracer_provider(TracerProvider())
 assert call().get_span_context().is_valid
 """
-    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], timeout=60, check=False
+        ).returncode
+        == 0
+    )
 
 
 @pytest.mark.promise("CORE-42")

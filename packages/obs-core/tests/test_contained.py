@@ -8,7 +8,11 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 from obs_core._provider.processors import Pipeline
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import (
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
 
 pytestmark = pytest.mark.promise("CORE-35")
 Call = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -61,7 +65,9 @@ class Subclass(SynchronousMultiSpanProcessor):
         return self._recorder.force_flush(timeout_millis)
 
 
-def mock(recorder: Recorder, make: Callable[..., Mock] = Mock, **options: object) -> Mock:
+def mock(
+    recorder: Recorder, make: Callable[..., Mock] = Mock, **options: object
+) -> Mock:
     made = make(**options)
     for name in ("on_start", "_on_ending", "on_end", "shutdown", "force_flush"):
         if hasattr(made, name):
@@ -80,7 +86,9 @@ KINDS: dict[str, Callable[[Recorder], Any]] = {
     "subclass": Subclass,
     "proxy": Proxy,
     "mock": mock,
-    "mock of the interface": lambda recorder: mock(recorder, MagicMock, spec=SpanProcessor),
+    "mock of the interface": lambda recorder: mock(
+        recorder, MagicMock, spec=SpanProcessor
+    ),
     "methods of the instance": with_own_methods,
 }
 
@@ -114,7 +122,9 @@ class Bare:
         self.shutdown, self.force_flush = recorder.shutdown, recorder.force_flush
 
 
-def test_a_method_that_is_missing_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_method_that_is_missing_is_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """`_on_ending` is private to the SDK, which fails there from its first version that has it."""
     called = [name for name, _, _ in calls(Bare, Pipeline())]
     assert called == ["on_start", "on_end", "force_flush", "shutdown"]

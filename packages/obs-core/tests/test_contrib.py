@@ -34,8 +34,9 @@ def test_contrib_takes_over_as_long_as_it_is_switched_on(
     assert caplog.records == []
     Instrumentor().is_instrumented_by_opentelemetry = True
     assert [contrib.takes_over() for _ in range(2)] == [True, True]
-    assert ["Instrumentor is active as well as obs-theirs" in line for line in caplog.messages] == [
-        True
-    ]
+    assert [
+        "Instrumentor is active as well as obs-theirs" in line
+        for line in caplog.messages
+    ] == [True]
     Instrumentor().is_instrumented_by_opentelemetry = False
     assert not contrib.takes_over()

@@ -19,8 +19,12 @@ from opentelemetry.context import Context, attach, detach
 CONFIG = CorrelationConfig()
 
 
-def incoming(headers: dict[str, str], context: Context | None = None, **options: object) -> Context:
-    return attach_correlation(headers.get, context or Context(), CorrelationConfig(**options))
+def incoming(
+    headers: dict[str, str], context: Context | None = None, **options: object
+) -> Context:
+    return attach_correlation(
+        headers.get, context or Context(), CorrelationConfig(**options)
+    )
 
 
 @pytest.mark.promise("CORE-60")
@@ -49,10 +53,17 @@ def test_the_first_valid_header_wins_then_baggage_then_a_new_id() -> None:
     carried = baggage.set_baggage("correlation_id", "from-baggage")
     both = {"X-Correlation-ID": "one", "X-Request-ID": "two"}
     assert get_correlation_id(incoming(both, carried)) == "one"
-    assert get_correlation_id(incoming({**both, "X-Correlation-ID": "bad id"}, carried)) == "two"
+    assert (
+        get_correlation_id(incoming({**both, "X-Correlation-ID": "bad id"}, carried))
+        == "two"
+    )
     assert get_correlation_id(incoming({}, carried)) == "from-baggage"
-    assert is_valid_correlation_id(get_correlation_id(incoming({"X-Correlation-ID": "<script>"})))
-    assert "script" not in str(get_correlation_id(incoming({"X-Correlation-ID": "<script>"})))
+    assert is_valid_correlation_id(
+        get_correlation_id(incoming({"X-Correlation-ID": "<script>"}))
+    )
+    assert "script" not in str(
+        get_correlation_id(incoming({"X-Correlation-ID": "<script>"}))
+    )
 
 
 @pytest.mark.promise("CORE-60")
@@ -74,7 +85,9 @@ def test_propagation_off_writes_no_header() -> None:
         assert baggage.get_all(outgoing_context(context, off)) == {"tenant": "t-1"}
         assert baggage.get_all(outgoing_context(context))["correlation_id"] == "abc"
         assert get_correlation_id() == "abc"
-        assert correlation_headers(CorrelationConfig(headers=["X-Mine"])) == {"X-Mine": "abc"}
+        assert correlation_headers(CorrelationConfig(headers=["X-Mine"])) == {
+            "X-Mine": "abc"
+        }
 
 
 @pytest.mark.promise("CORE-60")
@@ -94,10 +107,14 @@ def test_a_scope_keeps_makes_or_replaces_the_id() -> None:
 @given(st.text(max_size=140))
 def test_no_text_gets_through_unless_it_is_harmless(text: str) -> None:
     """1 to 128 of ``A-Z a-z 0-9 . _ : / + = @ -``, nothing else, no trailing newline."""
-    allowed = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-")
+    allowed = set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+=@-"
+    )
     harmless = 0 < len(text) <= 128 and set(text) <= allowed
     assert is_valid_correlation_id(text) is harmless
-    assert (get_correlation_id(incoming({"X-Correlation-ID": text})) == text) is harmless
+    assert (
+        get_correlation_id(incoming({"X-Correlation-ID": text})) == text
+    ) is harmless
 
 
 def test_an_id_that_looks_valid_but_ends_in_a_newline_is_not() -> None:

@@ -16,7 +16,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 pytestmark = pytest.mark.promise("CORE-36")
-SPAN = ReadableSpan("span", INVALID_SPAN_CONTEXT, attributes={"a": 1}, start_time=1, end_time=2)
+SPAN = ReadableSpan(
+    "span", INVALID_SPAN_CONTEXT, attributes={"a": 1}, start_time=1, end_time=2
+)
 Sinks = dict[str, Any]
 
 
@@ -33,7 +35,9 @@ def build(sinks: Sinks) -> Iterator[Callable[..., tuple[SpanExporter, Settings]]
 
     def build(protocol: Any, **environ: str) -> tuple[SpanExporter, Settings]:
         config = TracingConfig(
-            service_name="s", collector_url=sinks[protocol].url, collector_protocol=protocol
+            service_name="s",
+            collector_url=sinks[protocol].url,
+            collector_protocol=protocol,
         )
         settings = resolve(config, environ)
         built.append(build_exporter(settings))
@@ -45,7 +49,9 @@ def build(sinks: Sinks) -> Iterator[Callable[..., tuple[SpanExporter, Settings]]
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_spans_and_encoded_spans_arrive(build: Any, sinks: Sinks, protocol: str) -> None:
+def test_spans_and_encoded_spans_arrive(
+    build: Any, sinks: Sinks, protocol: str
+) -> None:
     """In one request."""
     exporter, settings = build(protocol)
     assert encoder_in_use(settings, type(exporter)) == ("direct", "default")
@@ -60,7 +66,9 @@ def test_the_protobuf_encoder_is_not_asked(
 ) -> None:
     """Neither for the spans nor for the request."""
     exporter, _ = build(protocol)
-    exporter.direct_encoder.request([SPAN])  # the resource and the scope are asked for once
+    exporter.direct_encoder.request(
+        [SPAN]
+    )  # the resource and the scope are asked for once
     module = __import__(type(exporter).__mro__[1].__module__, fromlist=["encode_spans"])
     for encoder in (module, direct):
         monkeypatch.setattr(encoder, "encode_spans", lambda _: pytest.fail("asked"))
@@ -68,7 +76,9 @@ def test_the_protobuf_encoder_is_not_asked(
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_the_sdk_s_encoder_is_used_if_asked_for(build: Any, sinks: Sinks, protocol: str) -> None:
+def test_the_sdk_s_encoder_is_used_if_asked_for(
+    build: Any, sinks: Sinks, protocol: str
+) -> None:
     """The exporter is the SDK's own class."""
     exporter, settings = build(protocol, OBS_CORE_SPANS="sdk")
     assert type(exporter).__mro__[1] is SpanExporter

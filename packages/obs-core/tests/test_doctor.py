@@ -33,7 +33,11 @@ def doctor(tmp_path: Path, clean_environment) -> Doctor:
 
 
 def add_distribution(
-    folder: Path, name: str, requires: str = "", entry_points: str = "", version: str = "1.0"
+    folder: Path,
+    name: str,
+    requires: str = "",
+    entry_points: str = "",
+    version: str = "1.0",
 ) -> None:
     info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
@@ -49,7 +53,10 @@ def add_distribution(
 def test_healthy(doctor: Doctor, otlp_sink, grpc_sink, protocol: str) -> None:
     """Status 0; each setting with its source; the collector really asked, and what it got is no span."""
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_HEADERS": "x-key=hunter2"}
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-key=hunter2",
+    }
     status, out = doctor("--timeout=30", **env)
     assert status == 0, out
     assert out.endswith("\nhealthy\n")
@@ -74,8 +81,13 @@ def test_collector_down(doctor: Doctor, request, collector: str, protocol: str) 
     )
     assert time.monotonic() - began < 30
     assert status == 1
-    assert f"FAIL  collector: http://127.0.0.1:{port} ({protocol}) does not take spans: " in out
-    assert collector == "silent" or any(word in out.lower() for word in ("refused", "unavailable"))
+    assert (
+        f"FAIL  collector: http://127.0.0.1:{port} ({protocol}) does not take spans: "
+        in out
+    )
+    assert collector == "silent" or any(
+        word in out.lower() for word in ("refused", "unavailable")
+    )
     assert out.endswith("\nnot healthy: 1 failed\n")
 
 
@@ -92,14 +104,19 @@ def test_the_wrong_protocol_is_recognised(doctor: Doctor, otlp_sink) -> None:
 @pytest.mark.promise("CORE-71")
 def test_version_conflict(doctor: Doctor, tmp_path: Path) -> None:
     """Contrib's pins among themselves, a missing part, and a library outside the `instruments` range."""
-    add_distribution(tmp_path, "opentelemetry-instrumentation-old", "opentelemetry-api==1.2.3")
+    add_distribution(
+        tmp_path, "opentelemetry-instrumentation-old", "opentelemetry-api==1.2.3"
+    )
     add_distribution(
         tmp_path, "opentelemetry-instrumentation-partial", "opentelemetry-nowhere==0.1"
     )
     add_distribution(tmp_path, "obs-old", "pytest<2; extra == 'instruments'")
     status, out = doctor(OTEL_TRACES_EXPORTER="none")
     assert status == 1
-    assert "opentelemetry-instrumentation-old 1.0 needs opentelemetry-api==1.2.3, but " in out
+    assert (
+        "opentelemetry-instrumentation-old 1.0 needs opentelemetry-api==1.2.3, but "
+        in out
+    )
     assert (
         "opentelemetry-instrumentation-partial 1.0 needs opentelemetry-nowhere==0.1, which is not installed"
         in out
@@ -125,20 +142,27 @@ instrument_lib()
 
 @pytest.mark.promise("CORE-71")
 @pytest.mark.parametrize("is_built_on", [False, True])
-def test_double_instrumentation(doctor: Doctor, tmp_path: Path, is_built_on: bool) -> None:
+def test_double_instrumentation(
+    doctor: Doctor, tmp_path: Path, is_built_on: bool
+) -> None:
     """Both active for one library is a failure, unless ours drives contrib's."""
     contrib = "opentelemetry-instrumentation-lib"
     (tmp_path / "shop.py").write_text(DOUBLE)
     add_distribution(
-        tmp_path, contrib, entry_points="[opentelemetry_instrumentor]\nlib = shop:LibInstrumentor\n"
+        tmp_path,
+        contrib,
+        entry_points="[opentelemetry_instrumentor]\nlib = shop:LibInstrumentor\n",
     )
     ours = "[obs_core.instrumentors]\nlib = shop:instrument_lib\n"
-    add_distribution(tmp_path, "obs-lib", f"{contrib}>=1" if is_built_on else "", entry_points=ours)
+    add_distribution(
+        tmp_path, "obs-lib", f"{contrib}>=1" if is_built_on else "", entry_points=ours
+    )
     status, out = doctor("--app", "shop", OTEL_TRACES_EXPORTER="none")
     assert "lib: obs-lib 1.0, active" in out
     assert f"lib: {contrib} 1.0, active" in out
     assert (
-        "lib is instrumented twice, by obs-lib and by opentelemetry-instrumentation-lib" in out
+        "lib is instrumented twice, by obs-lib and by opentelemetry-instrumentation-lib"
+        in out
     ) is not is_built_on
     assert status == (0 if is_built_on else 1)
 
@@ -163,10 +187,28 @@ setup_tracing(TracingConfig(service_name="s", collector_url="{ours}"), on_existi
 @pytest.mark.parametrize(
     ("protocol", "processor", "theirs", "mode", "is_doubled"),
     [
-        ("http", "BatchSpanProcessor", "http://localhost:{port}/v1/traces", "attach", True),
+        (
+            "http",
+            "BatchSpanProcessor",
+            "http://localhost:{port}/v1/traces",
+            "attach",
+            True,
+        ),
         ("grpc", "SimpleSpanProcessor", "http://127.0.0.1:{port}", "attach", True),
-        ("http", "BatchSpanProcessor", "http://elsewhere:{port}/v1/traces", "attach", False),
-        ("http", "BatchSpanProcessor", "http://localhost:{port}/v1/traces", "skip", False),
+        (
+            "http",
+            "BatchSpanProcessor",
+            "http://elsewhere:{port}/v1/traces",
+            "attach",
+            False,
+        ),
+        (
+            "http",
+            "BatchSpanProcessor",
+            "http://localhost:{port}/v1/traces",
+            "skip",
+            False,
+        ),
     ],
 )
 def test_a_joined_provider_that_exports_to_the_same_collector(
@@ -182,12 +224,17 @@ def test_a_joined_provider_that_exports_to_the_same_collector(
     """As under ``opentelemetry-instrument``: each span would arrive twice."""
     theirs = theirs.format(port=otlp_sink.port)
     app = JOINED.format(
-        protocol=protocol, processor=processor, theirs=theirs, ours=otlp_sink.url, mode=mode
+        protocol=protocol,
+        processor=processor,
+        theirs=theirs,
+        ours=otlp_sink.url,
+        mode=mode,
     )
     (tmp_path / "shop.py").write_text(app)
     _, out = doctor("--app=shop", "--timeout=30")
     assert (
-        "warn  provider: each span is exported twice: the TracerProvider that was there" in out
+        "warn  provider: each span is exported twice: the TracerProvider that was there"
+        in out
     ) is is_doubled
     assert (f"exports to 127.0.0.1:{otlp_sink.port} too" in out) is is_doubled
 
@@ -196,10 +243,15 @@ def test_a_joined_provider_that_exports_to_the_same_collector(
 def test_prefork_with_grpc(doctor: Doctor, grpc_sink) -> None:
     """A server that forks is installed, and gRPC was told not to survive it."""
     status, out = doctor(
-        "--timeout=30", OTEL_EXPORTER_OTLP_ENDPOINT=grpc_sink.url, GRPC_ENABLE_FORK_SUPPORT="0"
+        "--timeout=30",
+        OTEL_EXPORTER_OTLP_ENDPOINT=grpc_sink.url,
+        GRPC_ENABLE_FORK_SUPPORT="0",
     )
     assert status == 1
-    assert "FAIL  fork: GRPC_ENABLE_FORK_SUPPORT=0 leaves forked children unable to use gRPC" in out
+    assert (
+        "FAIL  fork: GRPC_ENABLE_FORK_SUPPORT=0 leaves forked children unable to use gRPC"
+        in out
+    )
     assert "(installed, and forks: gunicorn" in out
 
 
@@ -207,12 +259,12 @@ def test_prefork_with_grpc(doctor: Doctor, grpc_sink) -> None:
 @pytest.mark.parametrize("name", ["uwsgi", "pyuwsgi"])
 def test_uwsgi_without_threads(doctor: Doctor, tmp_path: Path, name: str) -> None:
     """Before 2.0.27, which made the option a stub, the export thread would never run."""
-    warning = (
-        f"warn  fork: {name} 2.0.26 runs no Python threads unless started with --enable-threads"
-    )
+    warning = f"warn  fork: {name} 2.0.26 runs no Python threads unless started with --enable-threads"
     add_distribution(tmp_path, name, version="2.0.26")
     assert warning in doctor(OTEL_TRACES_EXPORTER="none")[1]
-    assert warning not in doctor(OTEL_TRACES_EXPORTER="none", UWSGI_ENABLE_THREADS="1")[1]
+    assert (
+        warning not in doctor(OTEL_TRACES_EXPORTER="none", UWSGI_ENABLE_THREADS="1")[1]
+    )
 
 
 @pytest.mark.promise("CORE-71")
@@ -224,7 +276,9 @@ def test_uwsgi_with_threads(doctor: Doctor, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.promise("CORE-71")
-def test_the_settings_are_the_applications(doctor: Doctor, tmp_path: Path, otlp_sink) -> None:
+def test_the_settings_are_the_applications(
+    doctor: Doctor, tmp_path: Path, otlp_sink
+) -> None:
     """What it gives in code, with secrets masked; an application that sets nothing up, or cannot be imported, fails."""
     (tmp_path / "shop.py").write_text(
         "from obs_core import TracingConfig, setup_tracing\n"
@@ -241,7 +295,10 @@ def test_the_settings_are_the_applications(doctor: Doctor, tmp_path: Path, otlp_
         in doctor("--app=bare:app", OTEL_TRACES_EXPORTER="none")[1]
     )
     status, out = doctor("--app=shop:nowhere")
-    assert (status, "shop:nowhere cannot be imported: AttributeError" in out) == (1, True)
+    assert (status, "shop:nowhere cannot be imported: AttributeError" in out) == (
+        1,
+        True,
+    )
 
 
 @pytest.mark.promise("CORE-71", "CORE-09")
@@ -249,4 +306,7 @@ def test_what_is_wrong_in_the_environment_is_a_finding(doctor: Doctor) -> None:
     """The same line as the warning of the service."""
     status, out = doctor(OTEL_TRACES_EXPORTER="none", OTEL_BSP_MAX_QUEUE_SIZE="many")
     assert status == 1
-    assert "FAIL  settings: environment: OTEL_BSP_MAX_QUEUE_SIZE='many' is not valid" in out
+    assert (
+        "FAIL  settings: environment: OTEL_BSP_MAX_QUEUE_SIZE='many' is not valid"
+        in out
+    )

@@ -20,7 +20,9 @@ from obs_core._export.encode.recent import Recent
 from obs_core._export.utf8 import encodable
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -43,7 +45,9 @@ ENCODER = Encoder()
 @pytest.fixture(autouse=True)
 def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
     """The SDK complains about each of the odd values here."""
-    logging.disable(logging.NOTSET if "caplog" in request.fixturenames else logging.CRITICAL)
+    logging.disable(
+        logging.NOTSET if "caplog" in request.fixturenames else logging.CRITICAL
+    )
     yield
     logging.disable(logging.NOTSET)
 
@@ -68,7 +72,9 @@ class Loose(str):
         return hash("x")
 
 
-def message(spans: Iterable[Any], encoder: Encoder = ENCODER) -> ExportTraceServiceRequest:
+def message(
+    spans: Iterable[Any], encoder: Encoder = ENCODER
+) -> ExportTraceServiceRequest:
     """The message that the direct encoder's bytes hold."""
     return ExportTraceServiceRequest.FromString(encoder.request(spans))
 
@@ -87,15 +93,26 @@ def serialised(found: ExportTraceServiceRequest) -> bytes:
     return found.SerializeToString(deterministic=True)
 
 
-text = st.text(max_size=6) | st.sampled_from(("", "x", "\ud800", "a\udfffb", "é" * 64, "y" * 200))
+text = st.text(max_size=6) | st.sampled_from(
+    ("", "x", "\ud800", "a\udfffb", "é" * 64, "y" * 200)
+)
 whole = (
     st.integers(-5, 5)
     | st.integers(-(2**70), 2**70)
-    | st.sampled_from((127, 128, 2**14 - 1, 2**14, 2**21, 2**31, 2**63 - 1, 2**63, -(2**63), -1))
+    | st.sampled_from(
+        (127, 128, 2**14 - 1, 2**14, 2**21, 2**31, 2**63 - 1, 2**63, -(2**63), -1)
+    )
 )
-number = whole | st.booleans() | st.floats() | st.sampled_from((0, 0.0, -0.0, 1, 1.0, True, False))
+number = (
+    whole
+    | st.booleans()
+    | st.floats()
+    | st.sampled_from((0, 0.0, -0.0, 1, 1.0, True, False))
+)
 scalar = text | number | st.binary(max_size=6)
-odd = st.sampled_from((None, Colour.RED, Number(7), Loose("x"), object, 1 + 2j, range(3)))
+odd = st.sampled_from(
+    (None, Colour.RED, Number(7), Loose("x"), object, 1 + 2j, range(3))
+)
 value = st.recursive(
     scalar | odd,
     lambda inner: (
@@ -107,7 +124,9 @@ value = st.recursive(
 )
 key = text | st.sampled_from(("a", "b", "http.route", "k" * 65))
 plain = st.dictionaries(key, value, max_size=5)
-valid = st.dictionaries(key, scalar | st.lists(st.integers(-9, 9), max_size=3), max_size=5)
+valid = st.dictionaries(
+    key, scalar | st.lists(st.integers(-9, 9), max_size=3), max_size=5
+)
 mapping = (
     plain
     | plain.map(MappingProxyType)
@@ -144,7 +163,9 @@ resource = st.builds(
 
 
 @st.composite
-def span(draw: st.DrawFn, resources: st.SearchStrategy[Resource] = resource) -> ReadableSpan:
+def span(
+    draw: st.DrawFn, resources: st.SearchStrategy[Resource] = resource
+) -> ReadableSpan:
     """Any span, with the counts of what the limits dropped."""
     return ReadableSpan(
         draw(text),
@@ -182,7 +203,9 @@ def test_any_batch_is_the_sdk_s_message(spans: list[ReadableSpan]) -> None:
 @example([("a", (1,)), ("a", (True,)), ("a", (1.0,))])
 @example([("a", "x"), ("a", Loose("x")), ("a", "x"), ("x", Loose("y")), ("x", "y")])
 @example([("a", "red"), ("a", Colour.RED), ("a", 7), ("a", Number(7))])
-def test_equal_values_of_other_types_are_told_apart(pairs: list[tuple[str, Any]]) -> None:
+def test_equal_values_of_other_types_are_told_apart(
+    pairs: list[tuple[str, Any]],
+) -> None:
     """The same key with 1, 1.0 and True, span after span, in the table of one encoder."""
     encoder = Encoder()
     for name, found in pairs * 2:
@@ -190,7 +213,9 @@ def test_equal_values_of_other_types_are_told_apart(pairs: list[tuple[str, Any]]
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(span(st.sampled_from([Resource({"a": n}) for n in (1, 1, 2)])), max_size=6))
+@given(
+    st.lists(span(st.sampled_from([Resource({"a": n}) for n in (1, 1, 2)])), max_size=6)
+)
 def test_spans_are_grouped_as_by_the_sdk(spans: list[ReadableSpan]) -> None:
     """Equal resources and equal scopes are one group, in the order of their first spans."""
     assert_equal(spans)
@@ -199,7 +224,9 @@ def test_spans_are_grouped_as_by_the_sdk(spans: list[ReadableSpan]) -> None:
 def test_equal_scopes_that_take_turns_are_one() -> None:
     """The spans keep their order."""
     scopes = [InstrumentationScope(name) for name in ("a", "a", "b", "a")]
-    assert_equal([a_span(str(n), instrumentation_scope=scopes[n % 4]) for n in range(9)])
+    assert_equal(
+        [a_span(str(n), instrumentation_scope=scopes[n % 4]) for n in range(9)]
+    )
 
 
 def test_equal_resources_of_other_order_are_one() -> None:
@@ -278,7 +305,9 @@ def test_tables_do_not_grow_with_user_data() -> None:
     """Neither in entries nor in bytes: long values are not kept."""
     table = AttributeTable(b"\x4a")
     for n in range(30_000):
-        table.encoded({f"key {n % 2000}": f"value {n}", "id": n, "long": "x" * 1000 + str(n)})
+        table.encoded(
+            {f"key {n % 2000}": f"value {n}", "id": n, "long": "x" * 1000 + str(n)}
+        )
     kept = table._values
     assert len(kept) <= 2 * 4096
     assert len(table._keys) <= 2 * 512
@@ -302,7 +331,10 @@ def test_threads_share_an_encoder() -> None:
     """More values than a table keeps, from several threads at once."""
     encoder = Encoder()
     batches = [
-        [a_span(str(n), attributes={f"k{n % 700}": n, "thread": who}) for n in range(3000)]
+        [
+            a_span(str(n), attributes={f"k{n % 700}": n, "thread": who})
+            for n in range(3000)
+        ]
         for who in range(4)
     ]
     wrong: list[int] = []

@@ -22,17 +22,37 @@ CASES = [
     ("http://host:4318", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
     ("host:4318", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
     ("http://host:4318/", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
-    ("http://host:4318/v1/traces", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
-    ("http://host:4318//v1/traces", None, Endpoint(HTTP, "http://host:4318/v1/traces", True)),
-    ("http://host:4318/otlp//", None, Endpoint(HTTP, "http://host:4318/otlp/v1/traces", True)),
+    (
+        "http://host:4318/v1/traces",
+        None,
+        Endpoint(HTTP, "http://host:4318/v1/traces", True),
+    ),
+    (
+        "http://host:4318//v1/traces",
+        None,
+        Endpoint(HTTP, "http://host:4318/v1/traces", True),
+    ),
+    (
+        "http://host:4318/otlp//",
+        None,
+        Endpoint(HTTP, "http://host:4318/otlp/v1/traces", True),
+    ),
     ("http://host:4317//", None, Endpoint(GRPC, "host:4317", True)),
-    ("https://host/otlp", HTTP, Endpoint(HTTP, "https://host:443/otlp/v1/traces", False)),
+    (
+        "https://host/otlp",
+        HTTP,
+        Endpoint(HTTP, "https://host:443/otlp/v1/traces", False),
+    ),
     (
         "https://host/otlp/v1/traces?x=1",
         None,
         Endpoint(HTTP, "https://host:443/otlp/v1/traces?x=1", False),
     ),
-    ("http://me:pw@host:4318", None, Endpoint(HTTP, "http://me:pw@host:4318/v1/traces", True)),
+    (
+        "http://me:pw@host:4318",
+        None,
+        Endpoint(HTTP, "http://me:pw@host:4318/v1/traces", True),
+    ),
     ("http://[::1]:4317", None, Endpoint(GRPC, "[::1]:4317", True)),
     ("http://[::1]", HTTP, Endpoint(HTTP, "http://[::1]:4318/v1/traces", True)),
     ("http://host:9999", None, Endpoint(GRPC, "host:9999", True)),
@@ -42,12 +62,17 @@ CASES = [
 
 @pytest.mark.promise("CORE-05")
 @pytest.mark.parametrize(("url", "protocol", "endpoint"), CASES)
-def test_endpoints_mean_what_the_writer_meant(url: str, protocol, endpoint: Endpoint) -> None:
+def test_endpoints_mean_what_the_writer_meant(
+    url: str, protocol, endpoint: Endpoint
+) -> None:
     """From code and from the environment alike."""
     assert parse_endpoint(url, protocol) == endpoint
     assert (
         resolve(
-            TracingConfig(service_name="s", collector_url=url, collector_protocol=protocol), {}
+            TracingConfig(
+                service_name="s", collector_url=url, collector_protocol=protocol
+            ),
+            {},
         ).endpoint
         == endpoint
     )
@@ -79,8 +104,16 @@ def test_the_traces_endpoint_of_the_environment_is_taken_whole() -> None:
         ("http://host:4318", GRPC, "use port 4317, or collector_protocol='http'"),
         ("http://host:4317", HTTP, "use port 4318, or collector_protocol='grpc'"),
         ("http://host:4317/v1/traces", None, "use port 4318, or drop the path"),
-        ("http://host/v1/traces", GRPC, "drop the path, or use collector_protocol='http'"),
-        ("ftp://host", None, "use http:// (plain text) or https:// (TLS), for grpc too"),
+        (
+            "http://host/v1/traces",
+            GRPC,
+            "drop the path, or use collector_protocol='http'",
+        ),
+        (
+            "ftp://host",
+            None,
+            "use http:// (plain text) or https:// (TLS), for grpc too",
+        ),
         ("http://", None, "names no host"),
         ("http://host:0", None, "port 0"),
         ("http://host:99999", None, "no number from 1 to 65535"),
@@ -100,7 +133,9 @@ def test_messages_hide_credentials() -> None:
     """A wrong URL is often pasted into a ticket."""
     with pytest.raises(ConfigurationError) as caught:
         TracingConfig(
-            service_name="s", collector_url="http://me:hunter2@host:4318", collector_protocol="grpc"
+            service_name="s",
+            collector_url="http://me:hunter2@host:4318",
+            collector_protocol="grpc",
         )
     assert "hunter2" not in str(caught.value)
 

@@ -97,7 +97,9 @@ manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{url}"
 @pytest.mark.promise("CORE-20", "CORE-21")
 @pytest.mark.parametrize("forks", [False, True])
 @pytest.mark.parametrize("method", ["shutdown", "force_flush"])
-def test_a_span_processor_that_hangs_is_left_behind_at_exit(run, otlp_sink, method, forks) -> None:
+def test_a_span_processor_that_hangs_is_left_behind_at_exit(
+    run, otlp_sink, method, forks
+) -> None:
     """The exit's two seconds are for all together; what is orderly is closed all the same."""
     body = HANGING.format(url=otlp_sink.url, method=method)
     if forks:
@@ -112,7 +114,9 @@ def test_a_span_processor_that_hangs_is_left_behind_at_exit(run, otlp_sink, meth
 
 @pytest.mark.soak
 @pytest.mark.promise("CORE-20", "CORE-25")
-def test_a_second_destination_gets_its_spans_in_the_same_time(run, otlp_sink, silent_port) -> None:
+def test_a_second_destination_gets_its_spans_in_the_same_time(
+    run, otlp_sink, silent_port
+) -> None:
     """The SDK's own batch processor, beside a collector of ours that is silent: it is not made to wait for that one."""
     done = run(
         f"""
@@ -157,7 +161,9 @@ time.sleep(30)
 
 
 @pytest.mark.promise("CORE-26")
-def test_sigterm_without_a_handler_flushes_and_dies_by_the_signal(run, otlp_sink) -> None:
+def test_sigterm_without_a_handler_flushes_and_dies_by_the_signal(
+    run, otlp_sink
+) -> None:
     """The supervisor sees -15, as without us."""
     run(SIGTERM.format(before="", work="", url=otlp_sink.url), status=-signal.SIGTERM)
     assert [span.name for span in otlp_sink.wait_for(1)] == ["span"]
@@ -176,23 +182,31 @@ def test_sigterm_chains_the_handler_that_was_there(run, otlp_sink) -> None:
 def test_sigterm_stays_ignored_where_it_was_ignored(run, otlp_sink) -> None:
     """A process that ignored SIGTERM goes on to ignore it, but its spans are out."""
     body = SIGTERM.format(
-        before="signal.signal(signal.SIGTERM, signal.SIG_IGN)", work="", url=otlp_sink.url
+        before="signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        work="",
+        url=otlp_sink.url,
     )
     run(body.replace("time.sleep(30)", ""))
     assert len(otlp_sink.wait_for(1)) == 1
 
 
 @pytest.mark.promise("CORE-26")
-def test_sigterm_with_a_silent_collector_dies_within_the_deadline(run, silent_port) -> None:
+def test_sigterm_with_a_silent_collector_dies_within_the_deadline(
+    run, silent_port
+) -> None:
     """A flush that gets nowhere costs `exit_timeout_s`, no more."""
     url = f"http://127.0.0.1:{silent_port}/v1/traces"
-    body = SIGTERM.format(before="", work="print(f'END {time.monotonic()}', flush=True)", url=url)
+    body = SIGTERM.format(
+        before="", work="print(f'END {time.monotonic()}', flush=True)", url=url
+    )
     body = body.replace("exit_timeout_s=20", f"exit_timeout_s={EXIT_TIMEOUT_S}")
     assert run(body, status=-signal.SIGTERM).end_s <= EXIT_TIMEOUT_S + BUSY_S
 
 
 @pytest.mark.promise("CORE-26")
-def test_sigterm_that_interrupts_the_end_of_a_span_does_not_deadlock(run, otlp_sink) -> None:
+def test_sigterm_that_interrupts_the_end_of_a_span_does_not_deadlock(
+    run, otlp_sink
+) -> None:
     """The handler runs on the thread that is just queueing a span, whatever step it is at."""
     body = f"""
         import signal

@@ -150,17 +150,25 @@ def test_a_full_queue_drops_and_counts_and_never_waits(start, collector) -> None
 @pytest.mark.promise("CORE-27")
 def test_stats_tell_what_became_of_each_span(start, collector) -> None:
     """Exported, failed after three offers, dropped in an outage: each span in one count, the sum right."""
-    collector.answers = iter([SpanExportResult.SUCCESS, FAILURE, FAILURE, FAILURE, FAILURE])
-    processor, spans = start(max_queue_size=3, max_export_batch_size=3, schedule_delay_s=60)
+    collector.answers = iter(
+        [SpanExportResult.SUCCESS, FAILURE, FAILURE, FAILURE, FAILURE]
+    )
+    processor, spans = start(
+        max_queue_size=3, max_export_batch_size=3, schedule_delay_s=60
+    )
     spans(3)
     assert processor.force_flush(10_000)
     spans(3)
     assert [processor.force_flush(10_000) for _ in range(3)] == [False] * 3
     assert processor.stats() == ExportStats(started=6, exported=3, failed=3)
     spans(5)
-    assert processor.stats() == ExportStats(started=11, exported=3, failed=3, dropped_outage=2)
+    assert processor.stats() == ExportStats(
+        started=11, exported=3, failed=3, dropped_outage=2
+    )
     processor.shutdown(5)
-    assert processor.stats() == ExportStats(started=11, exported=3, failed=3, dropped_outage=5)
+    assert processor.stats() == ExportStats(
+        started=11, exported=3, failed=3, dropped_outage=5
+    )
 
 
 @pytest.mark.promise("CORE-27")
@@ -198,7 +206,9 @@ def test_tally_counts_right_while_it_is_read() -> None:
             tally.add_one()
 
     threads = [threading.Thread(target=raise_it) for _ in range(4)]
-    reader = threading.Thread(target=lambda: [tally.value for _ in iter(stop.is_set, True)])
+    reader = threading.Thread(
+        target=lambda: [tally.value for _ in iter(stop.is_set, True)]
+    )
     for thread in [*threads, reader]:
         thread.start()
     for thread in threads:
@@ -231,7 +241,9 @@ def test_unsampled_spans_are_neither_counted_nor_exported(collector) -> None:
 def test_an_outage_is_two_log_lines(start, collector, caplog) -> None:
     """Down, with the reason; back, with what was lost since it went; however many batches fail in between."""
     taken = SpanExportResult.SUCCESS
-    collector.answers = iter([ConnectionError("refused"), FAILURE, FAILURE, taken, taken, FAILURE])
+    collector.answers = iter(
+        [ConnectionError("refused"), FAILURE, FAILURE, taken, taken, FAILURE]
+    )
     processor, spans = start(max_queue_size=5, schedule_delay_s=60)
     spans(7)
     assert [processor.force_flush(10_000) for _ in range(3)] == [False] * 3
@@ -241,7 +253,10 @@ def test_an_outage_is_two_log_lines(start, collector, caplog) -> None:
     assert processor.force_flush(10_000)
     spans(1, "kept")
     assert [processor.force_flush(10_000) for _ in range(2)] == [False, True]
-    texts = [re.sub(r"after \d+ s", "after N s", record.getMessage()) for record in caplog.records]
+    texts = [
+        re.sub(r"after \d+ s", "after N s", record.getMessage())
+        for record in caplog.records
+    ]
     assert texts == [
         "collector http://collector:4317 does not take spans (ConnectionError: refused); keeping and retrying",
         "collector http://collector:4317 is back after N s; 7 spans were lost",
@@ -300,10 +315,14 @@ def test_an_exporter_that_cannot_be_built_again_is_an_outage(collector, caplog) 
 
 @pytest.mark.promise("CORE-29", "CORE-28")
 @pytest.mark.parametrize("spools", [False, True])
-def test_a_signal_handler_may_end_a_span_at_any_step(start, collector, tmp_path, spools) -> None:
+def test_a_signal_handler_may_end_a_span_at_any_step(
+    start, collector, tmp_path, spools
+) -> None:
     """An `Event` or a plain lock in `on_end` deadlocks here: the handler runs on the thread that holds it."""
     processor, spans = start(
-        max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None
+        max_export_batch_size=1,
+        max_queue_size=10**6,
+        spool_dir=tmp_path if spools else None,
     )
     fired = 0
 
@@ -333,7 +352,9 @@ def test_a_signal_handler_may_end_a_span_at_any_step(start, collector, tmp_path,
 def test_a_finalizer_may_end_a_span_at_any_step(start, tmp_path, spools) -> None:
     """The garbage collector may run inside `on_end`, and a finalizer may end a span there."""
     processor, spans = start(
-        max_export_batch_size=1, max_queue_size=10**6, spool_dir=tmp_path if spools else None
+        max_export_batch_size=1,
+        max_queue_size=10**6,
+        spool_dir=tmp_path if spools else None,
     )
 
     class EndsASpan:
@@ -395,7 +416,9 @@ def test_a_failing_close_is_logged_and_contained(start, collector, caplog) -> No
 
 @pytest.mark.promise("CORE-09")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_text_without_utf8_does_not_cost_the_batch(run, otlp_sink, grpc_sink, protocol) -> None:
+def test_text_without_utf8_does_not_cost_the_batch(
+    run, otlp_sink, grpc_sink, protocol
+) -> None:
     """A lone surrogate, as in a file name of another encoding, or a name that is no text: OTLP's encoder refuses them."""
     url = grpc_sink.url if protocol == "grpc" else otlp_sink.url
     done = run(
@@ -429,7 +452,9 @@ def test_text_without_utf8_does_not_cost_the_batch(run, otlp_sink, grpc_sink, pr
     assert (received["all"].status, received["all"].description) == ("ERROR", "a?")
 
 
-def test_an_exporter_that_raises_for_sound_spans_is_asked_once(start, collector) -> None:
+def test_an_exporter_that_raises_for_sound_spans_is_asked_once(
+    start, collector
+) -> None:
     """Its error is not the spans' fault; a second try would send them twice."""
     collector.answers = iter([ValueError("mine")])
     processor, spans = start(schedule_delay_s=60)

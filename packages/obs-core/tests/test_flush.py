@@ -16,7 +16,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 def test_a_provider_of_the_sdk_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a set-up of ours, too."""
     provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=60_000))
+    provider.add_span_processor(
+        BatchSpanProcessor(exporter, schedule_delay_millis=60_000)
+    )
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     provider.get_tracer("test").start_span("span").end()
     flush_within(20)

@@ -69,7 +69,8 @@ def test_each_span_of_a_fork_is_exported_once_by_the_right_process(
     by_name = {span.name: span for span in arrived}
     assert by_name["child"].parent_id == by_name["open"].span_id
     assert (
-        by_name["child"].resource["process.parent_pid"] == by_name["before"].resource["process.pid"]
+        by_name["child"].resource["process.parent_pid"]
+        == by_name["before"].resource["process.pid"]
     )
 
 
@@ -102,7 +103,10 @@ def test_instance_id_is_the_childs_own_unless_the_user_set_one(
     """,
         **env,
     )
-    ids = {span.name: span.resource["service.instance.id"] for span in otlp_sink.wait_for(3)}
+    ids = {
+        span.name: span.resource["service.instance.id"]
+        for span in otlp_sink.wait_for(3)
+    }
     if kept:
         assert set(ids.values()) == {kept}
     else:
@@ -146,7 +150,9 @@ def test_fifty_children_with_a_warm_connection_export_without_a_stall(
 def test_children_that_fork_at_the_same_time_export_too(run, otlp_sink) -> None:
     """Fifty children alive together, forked while other threads end spans and hold whatever locks there are."""
     done = run(
-        SETUP.format(url=otlp_sink.url, more="max_queue_size=100000, export_timeout_s=60")
+        SETUP.format(
+            url=otlp_sink.url, more="max_queue_size=100000, export_timeout_s=60"
+        )
         + f"""
     stop = threading.Event()
     def busy():
@@ -174,7 +180,9 @@ def test_children_that_fork_at_the_same_time_export_too(run, otlp_sink) -> None:
     exported = int(done.stdout)
     arrived = otlp_sink.wait_for(exported + CHILDREN)
     assert len(otlp_sink.named("child")) == CHILDREN
-    assert len({span.span_id for span in arrived}) == len(arrived) == exported + CHILDREN
+    assert (
+        len({span.span_id for span in arrived}) == len(arrived) == exported + CHILDREN
+    )
 
 
 @pytest.mark.promise("CORE-24")
@@ -194,7 +202,9 @@ def test_grpc_without_fork_support_gives_one_warning(run, grpc_sink) -> None:
 
 
 @pytest.mark.promise("CORE-23")
-def test_greenlets_go_on_while_a_flush_waits_and_do_not_export_twice(run, otlp_sink) -> None:
+def test_greenlets_go_on_while_a_flush_waits_and_do_not_export_twice(
+    run, otlp_sink
+) -> None:
     """Under gevent the export thread is a greenlet, which survives the fork, with the parent's queue in its hands."""
     pytest.importorskip("gevent")
     done = run(
@@ -325,7 +335,11 @@ def test_a_fork_made_in_c_is_noticed(run, otlp_sink: OtlpSink) -> None:
         "parent",
         "parent",
     ]
-    assert len({span.trace_id for span in arrived}) == len({span.span_id for span in arrived}) == 5
+    assert (
+        len({span.trace_id for span in arrived})
+        == len({span.span_id for span in arrived})
+        == 5
+    )
     assert len({span.resource["service.instance.id"] for span in arrived}) == 3
     assert len({span.resource["process.pid"] for span in children}) == 2
 

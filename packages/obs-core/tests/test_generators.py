@@ -105,7 +105,9 @@ def test_interleaved_generators_keep_apart(spans: SpanRecorder) -> None:
     tree = spans.tree().splitlines()
     around = "    around 0 [INTERNAL]"
     assert tree[0] == "consumer [INTERNAL]"
-    assert [line for line in tree if line.startswith("  items")] == ["  items [INTERNAL]"] * 2
+    assert [line for line in tree if line.startswith("  items")] == [
+        "  items [INTERNAL]"
+    ] * 2
     assert "  use 0 0 [INTERNAL]" in tree
     assert tree.count(around) == 2
 
@@ -119,7 +121,12 @@ def test_an_early_break_ends_the_span_without_error(spans: SpanRecorder) -> None
     gc.collect()
     status, description, attributes, events = describe(spans.one("items"))
     assert attributes.pop("obs.items.first_after") > 0
-    assert (status, description, attributes, events) == ("UNSET", None, {"obs.items.count": 2}, [])
+    assert (status, description, attributes, events) == (
+        "UNSET",
+        None,
+        {"obs.items.count": 2},
+        [],
+    )
     assert not trace.get_current_span().get_span_context().is_valid
 
 
@@ -289,7 +296,12 @@ def test_a_cancelled_async_generator(spans: SpanRecorder) -> None:
 
     asyncio.run(main())
     status, _, attributes, events = describe(spans.one("slow"))
-    assert (status, attributes["obs.cancelled"], attributes["obs.items.count"], events) == (
+    assert (
+        status,
+        attributes["obs.cancelled"],
+        attributes["obs.items.count"],
+        events,
+    ) == (
         "UNSET",
         True,
         1,

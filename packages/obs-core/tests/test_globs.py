@@ -16,12 +16,18 @@ TEXT = st.text("ab.*?[]!\n", max_size=6)
 def test_matches_as_each_pattern_by_itself(patterns: list[str], name: str) -> None:
     """However many patterns there are, and whatever they hold."""
     globs = Globs(patterns)
-    assert globs.matches(name) is any(fnmatchcase(name, pattern) for pattern in patterns)
+    assert globs.matches(name) is any(
+        fnmatchcase(name, pattern) for pattern in patterns
+    )
     assert bool(globs) is bool(patterns)
 
 
 def test_matches_whole_names() -> None:
     """``reports.*`` is no part of a name, and case counts."""
     globs = Globs(["reports.*", "mail"])
-    found = [n for n in ("reports.a", "x.reports.a", "mail", "Mail", "mails") if globs.matches(n)]
+    found = [
+        n
+        for n in ("reports.a", "x.reports.a", "mail", "Mail", "mails")
+        if globs.matches(n)
+    ]
     assert found == ["reports.a", "mail"]

@@ -14,7 +14,11 @@ from obs_core.testing._sink import decode
 
 Answer = tuple[int, Mapping[str, str], bytes]
 OK: Answer = (200, {"content-type": "application/x-protobuf"}, b"")
-PAGE: Answer = (200, {"content-type": "text/html; charset=utf-8"}, b"<html>Sign in</html>")
+PAGE: Answer = (
+    200,
+    {"content-type": "text/html; charset=utf-8"},
+    b"<html>Sign in</html>",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ class Gateway:
 
     def taken(self) -> list[str]:
         """The names that came in posts answered as a collector does."""
-        return [name for found in self.requests if found.is_taken for name in found.names]
+        return [
+            name for found in self.requests if found.is_taken for name in found.names
+        ]
 
 
 @pytest.fixture
@@ -110,7 +116,9 @@ def test_what_is_no_collector_takes_nothing(
     gateway.answers["/v1/traces"] = answer
     first = run(EXPORT, gateway.url(), str(tmp_path / "spool"), "{}")
     assert json.loads(first.stdout) == [False, 0, 0]
-    [line] = [line for line in first.lines("obs_core.export") if "does not take spans" in line]
+    [line] = [
+        line for line in first.lines("obs_core.export") if "does not take spans" in line
+    ]
     assert any(word in line for word in ("it redirects", "an HTML page", "redirects"))
     assert "exit: 0 spans exported, 0 dropped, 2 kept in the spool" in first.stderr
     assert gateway.taken() == []
@@ -127,8 +135,12 @@ def test_what_is_no_collector_takes_nothing(
 
 
 @pytest.mark.promise("CORE-33", "CORE-71")
-@pytest.mark.parametrize("answer", [moved(301, "https://elsewhere.test/?token=hunter2"), PAGE])
-def test_the_doctor_sees_that_it_is_no_collector(run, gateway: Gateway, answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [moved(301, "https://elsewhere.test/?token=hunter2"), PAGE]
+)
+def test_the_doctor_sees_that_it_is_no_collector(
+    run, gateway: Gateway, answer: Answer
+) -> None:
     """Exit status 1, and the report says where it leads, without secrets."""
     gateway.answers["/v1/traces"] = answer
     done = run(
@@ -147,7 +159,9 @@ def test_the_doctor_sees_that_it_is_no_collector(run, gateway: Gateway, answer: 
 
 @pytest.mark.promise("CORE-33")
 @pytest.mark.parametrize("status", [307, 308])
-def test_a_redirect_that_keeps_the_post_is_followed(run, gateway: Gateway, status: int) -> None:
+def test_a_redirect_that_keeps_the_post_is_followed(
+    run, gateway: Gateway, status: int
+) -> None:
     """The spans arrive at its end, with the headers that were asked for."""
     gateway.answers["/v1/traces"] = moved(status, "/other/v1/traces")
     headers = {"authorization": "Bearer abcd", "x-key": "efgh"}
@@ -185,7 +199,9 @@ def test_a_doubled_slash_is_none(run, gateway: Gateway) -> None:
 
 @pytest.mark.promise("CORE-33")
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_a_collector_may_answer_in_fewer_words(run, gateway: Gateway, status: int) -> None:
+def test_a_collector_may_answer_in_fewer_words(
+    run, gateway: Gateway, status: int
+) -> None:
     """Any 2xx, with or without a content type."""
     gateway.answers["/v1/traces"] = (status, {}, b"")
     done = run(EXPORT, gateway.url(), "", "{}")
@@ -224,7 +240,9 @@ def test_a_credential_provider_s_session_is_used_and_watched(
     )
     info = tmp_path / "provider-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: provider\nVersion: 1.0\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: provider\nVersion: 1.0\n"
+    )
     (info / "entry_points.txt").write_text(
         "[opentelemetry_otlp_credential_provider]\nmine = provider:make\n"
     )

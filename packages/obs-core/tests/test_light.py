@@ -21,7 +21,14 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 pytestmark = pytest.mark.promise("CORE-80")
 NOW = 1_700_000_000_000_000_000
@@ -72,12 +79,18 @@ class OddMapping(Mapping[Any, Any]):
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=4)
 PLAIN = st.one_of(
-    TEXTS, st.booleans(), st.integers(), st.floats(), st.sampled_from([2**63, 2**64, -(2**70)])
+    TEXTS,
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.sampled_from([2**63, 2**64, -(2**70)]),
 )
 ODD = st.one_of(
     st.none(),
     st.binary(max_size=3),
-    st.sampled_from([Text("t"), Colour.RED, Number.ONE, Named(), Unprintable(), Bare(), object]),
+    st.sampled_from(
+        [Text("t"), Colour.RED, Number.ONE, Named(), Unprintable(), Bare(), object]
+    ),
     st.sets(st.integers(), max_size=1),
     st.complex_numbers(max_magnitude=2),
 )
@@ -118,7 +131,9 @@ SETTING = st.one_of(
     st.tuples(st.just("set_attribute"), KEYS, VALUES),
     st.tuples(st.just("set_attribute"), st.sampled_from("abcd"), PLAIN),
     st.tuples(st.just("set_attributes"), GIVEN),
-    st.tuples(st.just("set_attributes"), st.dictionaries(st.sampled_from("abcd"), PLAIN)),
+    st.tuples(
+        st.just("set_attributes"), st.dictionaries(st.sampled_from("abcd"), PLAIN)
+    ),
 )
 OTHERS = st.one_of(
     st.tuples(st.just("add_event"), TEXTS, GIVEN, TIMES),
@@ -127,13 +142,23 @@ OTHERS = st.one_of(
     st.tuples(st.just("set_status"), CODES),
     st.tuples(st.just("set_status"), CODES, st.none() | TEXTS),
     st.tuples(
-        st.just("set_status"), st.builds(Status, CODES, st.none() | TEXTS), st.none() | TEXTS
+        st.just("set_status"),
+        st.builds(Status, CODES, st.none() | TEXTS),
+        st.none() | TEXTS,
     ),
     st.tuples(st.just("set_status"), st.just("OK")),
     st.tuples(
-        st.just("record_exception"), st.sampled_from([ValueError("x"), KeyError()]), GIVEN, TIMES
+        st.just("record_exception"),
+        st.sampled_from([ValueError("x"), KeyError()]),
+        GIVEN,
+        TIMES,
     ),
-    st.tuples(st.just("__exit__"), st.none(), st.sampled_from([None, ValueError("x")]), st.none()),
+    st.tuples(
+        st.just("__exit__"),
+        st.none(),
+        st.sampled_from([None, ValueError("x")]),
+        st.none(),
+    ),
     st.tuples(st.just("start"), TIMES),
     st.tuples(st.just("end"), TIMES),
     st.tuples(st.just("is_recording")),
@@ -180,8 +205,14 @@ def appearance(span: sdk.ReadableSpan) -> tuple[Any, ...]:
         *(span.context, span.get_span_context(), span.resource.attributes),
         *(span.status.status_code, span.status.description, span.instrumentation_scope),
         *map(repr, (list((span.attributes or {}).items()), span.attributes)),
-        [(e.name, e.timestamp, repr(list((e.attributes or {}).items()))) for e in span.events],
-        [(link.context, repr(list((link.attributes or {}).items()))) for link in span.links],
+        [
+            (e.name, e.timestamp, repr(list((e.attributes or {}).items())))
+            for e in span.events
+        ],
+        [
+            (link.context, repr(list((link.attributes or {}).items())))
+            for link in span.links
+        ],
         (span.dropped_attributes, span.dropped_events, span.dropped_links),
         outcome(span.to_json),
     )
@@ -259,13 +290,19 @@ LINKS = st.lists(st.tuples(CONTEXTS, GIVEN), max_size=4)
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["our sampler", "any sampler"])
-@pytest.mark.parametrize("operations", [SETTING, SETTING | OTHERS], ids=["attributes", "all"])
-def test_is_what_the_sdks_span_is_at_every_step(is_known: bool, operations: Any) -> None:
+@pytest.mark.parametrize(
+    "operations", [SETTING, SETTING | OTHERS], ids=["attributes", "all"]
+)
+def test_is_what_the_sdks_span_is_at_every_step(
+    is_known: bool, operations: Any
+) -> None:
     """The same operations: the same spans, in every field, the same warnings, errors and calls of processors."""
 
     @settings(max_examples=200, deadline=None)
     @given(st.tuples(LIMITS, STARTS, LINKS, st.lists(operations, max_size=10)))
     def check(life: Any) -> None:
-        assert lived(LightProvider, is_known, *life) == lived(sdk.TracerProvider, is_known, *life)
+        assert lived(LightProvider, is_known, *life) == lived(
+            sdk.TracerProvider, is_known, *life
+        )
 
     check()

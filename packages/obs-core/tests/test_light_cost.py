@@ -89,9 +89,15 @@ def test_calls_of_a_decorated_call(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = our_provider(CorrelationSpanProcessor()), sdk_provider()
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", ours)
     call = trace_function(lambda x: x)
-    code = {"code.function.name": "f", "code.file.path": __file__, "code.line.number": 1}
+    code = {
+        "code.function.name": "f",
+        "code.file.path": __file__,
+        "code.line.number": 1,
+    }
     tracer = theirs.get_tracer("test")
-    floor = function_calls(lambda: tracer.start_span("a", attributes=code).end(), theirs)
+    floor = function_calls(
+        lambda: tracer.start_span("a", attributes=code).end(), theirs
+    )
     mine = function_calls(lambda: call(1), ours)
     assert 0 < mine <= 0.55 * floor
 

@@ -44,7 +44,10 @@ def test_the_environment_chooses_and_describe_says_which(
     run: Any, environ: dict[str, str], shown: str
 ) -> None:
     """Light by default."""
-    assert run(SHOW, OTEL_TRACES_EXPORTER="none", **environ).stdout.splitlines()[0] == shown
+    assert (
+        run(SHOW, OTEL_TRACES_EXPORTER="none", **environ).stdout.splitlines()[0]
+        == shown
+    )
 
 
 def test_describe_says_whose_provider_makes_the_spans(run: Any) -> None:
@@ -85,15 +88,23 @@ def test_a_span_of_the_sdk_with_something_new_is_left_to_the_sdk(
     monkeypatch.setattr(layout, "_Span", NewSpan)
     made = switchable()
     assert not is_light(made.provider)
-    assert made.provider.spans.reason == "the SDK's span has _novelty, which is not known"
+    assert (
+        made.provider.spans.reason == "the SDK's span has _novelty, which is not known"
+    )
     made.make_spans("light")
     assert not is_light(made.provider)
-    unsampled = trace.NonRecordingSpan(trace.SpanContext(1, 2, False, trace.TraceFlags(0)))
-    below = made.provider.get_tracer("test").start_span("a", trace.set_span_in_context(unsampled))
+    unsampled = trace.NonRecordingSpan(
+        trace.SpanContext(1, 2, False, trace.TraceFlags(0))
+    )
+    below = made.provider.get_tracer("test").start_span(
+        "a", trace.set_span_in_context(unsampled)
+    )
     assert below.get_span_context() == unsampled.get_span_context()
 
 
-def test_a_tracer_with_something_new_is_the_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracer_with_something_new_is_the_sdks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What it would do is not known."""
     init = sdk.Tracer.__init__
 
@@ -105,7 +116,10 @@ def test_a_tracer_with_something_new_is_the_sdks(monkeypatch: pytest.MonkeyPatch
     made = switchable()
     assert not is_light(made.provider)
     assert type(made.provider.get_tracer("test")) is sdk.Tracer
-    assert made.provider.spans.reason == "the SDK's tracer has _novelty, which is not known"
+    assert (
+        made.provider.spans.reason
+        == "the SDK's tracer has _novelty, which is not known"
+    )
 
 
 def test_the_sdks_own_metrics_need_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:

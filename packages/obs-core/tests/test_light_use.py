@@ -23,7 +23,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -71,7 +76,9 @@ class NoSpan:
     """Something else under the key of the span."""
 
 
-def provider_of(kind: type[sdk.TracerProvider], sampler: Any = None, **parts: Any) -> Any:
+def provider_of(
+    kind: type[sdk.TracerProvider], sampler: Any = None, **parts: Any
+) -> Any:
     sampler = sampler or ParentBased(TraceIdRatioBased(1.0))
     if kind is LightProvider:
         sampler = SwitchableSampler(sampler)
@@ -102,7 +109,9 @@ def parents() -> dict[str, Any]:
         "no trace id": SpanContext(0, 6, True, TraceFlags(1), STATE),
         "no span id": SpanContext(5, 0, False, TraceFlags(0), STATE),
     }
-    spans: dict[str, Any] = {name: NonRecordingSpan(found) for name, found in contexts.items()}
+    spans: dict[str, Any] = {
+        name: NonRecordingSpan(found) for name, found in contexts.items()
+    }
     spans["foreign"] = ForeignSpan(remote)
     spans["without context"] = ForeignSpan(None)  # type: ignore[arg-type]
     spans["wrong context"] = ForeignSpan("no context")  # type: ignore[arg-type]
@@ -111,7 +120,9 @@ def parents() -> dict[str, Any]:
 
 
 def ids_below(provider: sdk.TracerProvider, parent: Any) -> Any:
-    context = Context() if parent is None else trace.set_span_in_context(parent, Context())
+    context = (
+        Context() if parent is None else trace.set_span_in_context(parent, Context())
+    )
     try:
         span = provider.get_tracer("test").start_span("a", context)
     except TypeError as error:
@@ -120,10 +131,14 @@ def ids_below(provider: sdk.TracerProvider, parent: Any) -> Any:
     return tuple(found), span.is_recording(), getattr(span, "parent", None)
 
 
-@pytest.mark.parametrize("sampler", [None, ALWAYS_ON, TraceIdRatioBased(0.5), ALWAYS_OFF, 0.3])
+@pytest.mark.parametrize(
+    "sampler", [None, ALWAYS_ON, TraceIdRatioBased(0.5), ALWAYS_OFF, 0.3]
+)
 @pytest.mark.parametrize("ids", [Counting, Zero])
 @pytest.mark.parametrize("parent", [None, *parents()])
-def test_has_the_ids_that_the_sdk_would_give(sampler: Any, ids: Any, parent: str | None) -> None:
+def test_has_the_ids_that_the_sdk_would_give(
+    sampler: Any, ids: Any, parent: str | None
+) -> None:
     """Trace, span, flags, tracestate, parent and decision, below any parent, with any sampler."""
     if isinstance(sampler, float):
         sampler = ParentBased(TraceIdRatioBased(sampler))
@@ -145,7 +160,9 @@ def test_a_disabled_tracer_makes_no_spans() -> None:
     assert tracer.start_span("a").is_recording()
     if not hasattr(provider, "_set_tracer_configurator"):
         pytest.skip("this SDK has no configurator")
-    provider._set_tracer_configurator(tracer_configurator=sdk._disable_tracer_configurator)
+    provider._set_tracer_configurator(
+        tracer_configurator=sdk._disable_tracer_configurator
+    )
     assert not tracer.start_span("a").is_recording()
 
 
@@ -163,20 +180,40 @@ def block(tracer: Any, error: BaseException | None, **options: Any) -> Any:
     assert raised is error
     assert get_current() is before
     events = [
-        (event.name, {k: v for k, v in event.attributes.items() if k != "exception.stacktrace"})
+        (
+            event.name,
+            {k: v for k, v in event.attributes.items() if k != "exception.stacktrace"},
+        )
         for event in span.events
     ]
-    return span.status.status_code, span.status.description, events, span.end_time is None
+    return (
+        span.status.status_code,
+        span.status.description,
+        events,
+        span.end_time is None,
+    )
 
 
 @pytest.mark.parametrize(
     "error",
-    [None, ValueError("x"), KeyError("k"), StopIteration(), GeneratorExit(), KeyboardInterrupt()],
+    [
+        None,
+        ValueError("x"),
+        KeyError("k"),
+        StopIteration(),
+        GeneratorExit(),
+        KeyboardInterrupt(),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize(
     "options",
-    [{}, {"record_exception": False}, {"set_status_on_exception": False}, {"end_on_exit": False}],
+    [
+        {},
+        {"record_exception": False},
+        {"set_status_on_exception": False},
+        {"end_on_exit": False},
+    ],
     ids=str,
 )
 def test_the_context_manager_is_use_span(error: Any, options: Any) -> None:
@@ -196,7 +233,11 @@ def test_decorates_functions_and_coroutine_functions(
     @tracer.start_as_current_span("sync")
     def sync(depth: int) -> int:
         """Documented."""
-        return sync(depth - 1) if depth else trace.get_current_span().get_span_context().span_id
+        return (
+            sync(depth - 1)
+            if depth
+            else trace.get_current_span().get_span_context().span_id
+        )
 
     @tracer.start_as_current_span("async")
     async def asynchronous() -> str:
@@ -215,7 +256,9 @@ def test_decorates_functions_and_coroutine_functions(
     assert [span.name for span in rest] == ["async", "async"]
 
 
-def test_ends_once_whichever_thread_is_first(tracer: Any, exporter: InMemorySpanExporter) -> None:
+def test_ends_once_whichever_thread_is_first(
+    tracer: Any, exporter: InMemorySpanExporter
+) -> None:
     """A span that eight threads describe and end is exported once, with all that was said before."""
     for _ in range(50):
         span = tracer.start_span("shared")
@@ -232,7 +275,9 @@ def test_ends_once_whichever_thread_is_first(tracer: Any, exporter: InMemorySpan
             span.end()
             span.set_attribute("late", number)
 
-        threads = [threading.Thread(target=describe_and_end, args=(n,)) for n in range(8)]
+        threads = [
+            threading.Thread(target=describe_and_end, args=(n,)) for n in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -363,7 +408,11 @@ def test_a_copy_is_a_span_that_can_be_changed(tracer: Any) -> None:
     masked = copy.copy(span)
     masked._attributes = {"secret": "***"}
     assert (masked.attributes, span.attributes) == ({"secret": "***"}, {"secret": "x"})
-    assert (masked.name, masked.events, masked.context) == (span.name, span.events, span.context)
+    assert (masked.name, masked.events, masked.context) == (
+        span.name,
+        span.events,
+        span.context,
+    )
     assert '"secret": "***"' in masked.to_json()
 
 

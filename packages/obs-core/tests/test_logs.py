@@ -23,9 +23,15 @@ def test_the_filter_works_from_dict_config(spans: SpanRecorder, capsys) -> None:
             "filters": {"trace": {"()": "obs_core.TraceContextFilter"}},
             "formatters": {"ids": {"format": FORMAT}},
             "handlers": {
-                "out": {"class": "logging.StreamHandler", "filters": ["trace"], "formatter": "ids"}
+                "out": {
+                    "class": "logging.StreamHandler",
+                    "filters": ["trace"],
+                    "formatter": "ids",
+                }
             },
-            "loggers": {"ids": {"handlers": ["out"], "level": "INFO", "propagate": False}},
+            "loggers": {
+                "ids": {"handlers": ["out"], "level": "INFO", "propagate": False}
+            },
         }
     )
     logger = logging.getLogger("ids.child")

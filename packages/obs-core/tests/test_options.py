@@ -57,7 +57,9 @@ INFINITE = float("inf")
         ),
     ],
 )
-def test_a_wrong_option_says_name_value_and_fix(check: Callable[[], object], message: str) -> None:
+def test_a_wrong_option_says_name_value_and_fix(
+    check: Callable[[], object], message: str
+) -> None:
     """As wrong settings of `TracingConfig` do."""
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         check()

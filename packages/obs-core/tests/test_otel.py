@@ -18,8 +18,12 @@ def contrib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Contrib's instrumentation of `mail` is installed."""
     info = tmp_path / "opentelemetry_instrumentation_mail-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Name: opentelemetry-instrumentation-mail\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[opentelemetry_instrumentor]\nmail = nothing:Nothing\n")
+    (info / "METADATA").write_text(
+        "Name: opentelemetry-instrumentation-mail\nVersion: 1.0\n"
+    )
+    (info / "entry_points.txt").write_text(
+        "[opentelemetry_instrumentor]\nmail = nothing:Nothing\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(containment, "_warned", set())
 

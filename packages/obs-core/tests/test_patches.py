@@ -41,7 +41,10 @@ def test_a_class_is_as_before() -> None:
     patches = Patches()
     patches.wrap(Client, "send", around)
     patches.wrap(Client, "inherited", around)
-    assert (Client().send("a", loud=True), Client().inherited()) == ("<A>", "<inherited>")
+    assert (Client().send("a", loud=True), Client().inherited()) == (
+        "<A>",
+        "<inherited>",
+    )
     assert Client.send.__name__ == "send"
     patches.undo()
     assert dict(vars(Client)) == before

@@ -23,10 +23,14 @@ def provider(sampler: Sampler) -> TracerProvider:
 
 
 @pytest.mark.parametrize(
-    "key", [_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"], ids=["api", "contrib"]
+    "key",
+    [_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"],
+    ids=["api", "contrib"],
 )
 @pytest.mark.parametrize("context", [ROOT, below(sampled=True)], ids=["root", "child"])
-def test_nothing_where_instrumentation_is_suppressed(key: str, context: Context) -> None:
+def test_nothing_where_instrumentation_is_suppressed(
+    key: str, context: Context
+) -> None:
     """Under both keys that contrib's suppress_instrumentation() sets."""
     context = set_value(key, True, context)
     assert is_suppressed(context)
@@ -43,7 +47,9 @@ def test_suppressed_http_is_for_http_clients_alone() -> None:
 @pytest.mark.parametrize(
     ("roots", "here", "in_worker"), [(True, 1, 1), (False, 0, 0), ("auto", 1, 0)]
 )
-def test_roots(monkeypatch: pytest.MonkeyPatch, roots, here: int, in_worker: int) -> None:
+def test_roots(
+    monkeypatch: pytest.MonkeyPatch, roots, here: int, in_worker: int
+) -> None:
     """Recorded, left out, or left out where a worker's own traffic would make traces without end."""
     policy = SpanPolicy(roots=roots)
     assert policy.wants_span(ROOT) == bool(here)
@@ -53,10 +59,15 @@ def test_roots(monkeypatch: pytest.MonkeyPatch, roots, here: int, in_worker: int
 
 
 @pytest.mark.promise("CORE-04")
-def test_an_unsampled_parent_decides_where_the_sampler_always_keeps_its_decision() -> None:
+def test_an_unsampled_parent_decides_where_the_sampler_always_keeps_its_decision() -> (
+    None
+):
     """A sampler of another kind is asked."""
     policy = SpanPolicy(provider(ParentBased(ALWAYS_ON)))
-    assert (policy.wants_span(below(sampled=True)), policy.wants_span(below(sampled=False))) == (
+    assert (
+        policy.wants_span(below(sampled=True)),
+        policy.wants_span(below(sampled=False)),
+    ) == (
         True,
         False,
     )

@@ -20,7 +20,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 pytestmark = pytest.mark.promise("CORE-84")
-TEXTS = st.text(max_size=5) | st.sampled_from(["a", "A-1_.", "a b", "ä", "=", ";", ",", "%41", "~"])
+TEXTS = st.text(max_size=5) | st.sampled_from(
+    ["a", "A-1_.", "a b", "ä", "=", ";", ",", "%41", "~"]
+)
 VALUES = TEXTS | st.integers() | st.just("x" * 5000)
 ENTRIES = st.one_of(
     st.dictionaries(TEXTS, VALUES, max_size=3),
@@ -50,7 +52,10 @@ TRACEPARENTS = st.one_of(
                 for v in ("00", "01", "ff")
                 for end in ("", "-x", " ", "\n")
             ),
-            *("00-" + "A" * 32 + "-" + "b" * 16 + "-01", "00-" + "a" * 32 + "-" + "0" * 16 + "-01"),
+            *(
+                "00-" + "A" * 32 + "-" + "b" * 16 + "-01",
+                "00-" + "a" * 32 + "-" + "0" * 16 + "-01",
+            ),
             "x" * 600,
         ]
     ),
@@ -105,7 +110,12 @@ def injected(inject: Any, context: Context | None) -> dict[str, str]:
 
 def shown(context: Context) -> Any:
     span = trace.get_current_span(context)
-    return type(span), tuple(span.get_span_context()), dict(baggage.get_all(context)), len(context)
+    return (
+        type(span),
+        tuple(span.get_span_context()),
+        dict(baggage.get_all(context)),
+        len(context),
+    )
 
 
 def context_of(span: Any, entries: dict[str, Any]) -> Context:
@@ -131,9 +141,15 @@ def test_injects_what_the_api_injects(span: Any, entries: dict[str, Any]) -> Non
 
 @settings(max_examples=500, deadline=None)
 @given(headers=HEADERS, entries=ENTRIES, is_given=st.booleans())
-def test_extracts_what_the_api_extracts(headers: Any, entries: Any, is_given: bool) -> None:
+def test_extracts_what_the_api_extracts(
+    headers: Any, entries: Any, is_given: bool
+) -> None:
     """The same ids and baggage, on any headers, above any context."""
-    context = context_of(NonRecordingSpan(SpanContext(1, 2, False)), entries) if is_given else None
+    context = (
+        context_of(NonRecordingSpan(SpanContext(1, 2, False)), entries)
+        if is_given
+        else None
+    )
     theirs = seen(lambda: shown(propagate.extract(headers, context)))
     assert seen(lambda: shown(propagation.extract(headers, context))) == theirs
 
@@ -141,7 +157,10 @@ def test_extracts_what_the_api_extracts(headers: Any, entries: Any, is_given: bo
 def test_many_members_are_left_to_the_api() -> None:
     """It counts them, as the W3C asks."""
     context = context_of(None, {f"k{n}": "v" for n in range(200)})
-    ours, theirs = injected(propagation.inject, context), injected(propagate.inject, context)
+    ours, theirs = (
+        injected(propagation.inject, context),
+        injected(propagate.inject, context),
+    )
     assert ours == theirs
 
 
@@ -162,7 +181,9 @@ class Own(TextMapPropagator):
     [
         Own(),
         CompositePropagator([Own()]),
-        CompositePropagator([W3CBaggagePropagator(), TraceContextTextMapPropagator(), Own()]),
+        CompositePropagator(
+            [W3CBaggagePropagator(), TraceContextTextMapPropagator(), Own()]
+        ),
     ],
 )
 def test_any_other_propagator_is_asked(propagator: TextMapPropagator) -> None:

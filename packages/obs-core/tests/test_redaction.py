@@ -39,7 +39,8 @@ def test_harmless_names_are_not(name: str) -> None:
     separator=st.sampled_from("-_. "),
     upper=st.booleans(),
     secret=st.text(
-        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="&#[]"), min_size=6
+        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="&#[]"),
+        min_size=6,
     ),
 )
 def test_no_secret_survives_nesting_headers_or_urls(
@@ -49,7 +50,9 @@ def test_no_secret_survives_nesting_headers_or_urls(
     spelt = name.replace("-", separator).replace("_", separator)
     spelt = spelt.upper() if upper else spelt.lower()
     redactor = Redactor(extra=["ssn"])
-    assert secret not in str(redactor.value("args", {"deep": [{spelt: secret}]})).replace(spelt, "")
+    assert secret not in str(
+        redactor.value("args", {"deep": [{spelt: secret}]})
+    ).replace(spelt, "")
     assert redactor.headers({spelt: secret}) == {spelt: REDACTED}
     query = f"{spelt.replace(' ', '%20')}={secret}"
     assert redactor.query(f"a=1&{query}&b=2").startswith("a=1&")
@@ -68,7 +71,10 @@ def test_no_secret_survives_nesting_headers_or_urls(
             "https://b.s3/x?X-Amz-Signature=abc&X-Amz-Date=1",
             "https://b.s3/x?X-Amz-Signature=[REDACTED]&X-Amz-Date=1",
         ),
-        ("https://x/cb#access_token=abc&state=1", "https://x/cb#access_token=[REDACTED]&state=1"),
+        (
+            "https://x/cb#access_token=abc&state=1",
+            "https://x/cb#access_token=[REDACTED]&state=1",
+        ),
         ("https://x/?api%5Fkey=abc", "https://x/?api%5Fkey=[REDACTED]"),
         ("http://[broken", REDACTED),
     ],

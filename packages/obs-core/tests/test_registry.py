@@ -13,7 +13,10 @@ from obs_core.integration import InstrumentationHandle, instrument_once, uninstr
 def instrument(**options: object) -> InstrumentationHandle:
     defaults = {"roots": "auto"}
     return instrument_once(
-        "library", lambda: lambda: None, options={**defaults, **options}, defaults=defaults
+        "library",
+        lambda: lambda: None,
+        options={**defaults, **options},
+        defaults=defaults,
     )
 
 
@@ -28,7 +31,9 @@ def test_a_second_call_with_other_options_says_so() -> None:
     handle = instrument(exclude=["a"], roots=True)
     assert instrument(exclude=["a"], roots=True) is handle
     assert instrument() is handle
-    with pytest.raises(AlreadyConfiguredError, match=r"library is .*, with another exclude, hook:"):
+    with pytest.raises(
+        AlreadyConfiguredError, match=r"library is .*, with another exclude, hook:"
+    ):
         instrument(exclude=["b"], roots=True, hook=print)
     handle.uninstrument()
     assert instrument(exclude=["b"]).is_active
@@ -45,7 +50,9 @@ def test_options_may_be_a_dataclass() -> None:
     """Fields that are not compared, such as what the environment said, contradict nothing."""
 
     def instrument(options: Options) -> InstrumentationHandle:
-        return instrument_once("library", lambda: lambda: None, options=options, defaults=Options())
+        return instrument_once(
+            "library", lambda: lambda: None, options=options, defaults=Options()
+        )
 
     handle = instrument(Options(exclude=("a",)))
     assert instrument(Options(former_names=True)) is handle

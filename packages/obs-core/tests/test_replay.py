@@ -62,9 +62,14 @@ def test_a_backlog_and_live_spans_take_turns(tmp_path: Path) -> None:
     left_behind(tmp_path, ["old"] * BATCH, files=20)
     busy = Busy()
     options = BatchOptions(
-        spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=BATCH, max_queue_size=1000
+        spool_dir=tmp_path,
+        schedule_delay_s=0.05,
+        max_export_batch_size=BATCH,
+        max_queue_size=1000,
     )
-    processor = busy.processor = BatchExportProcessor(lambda: busy, "http://collector", options)
+    processor = busy.processor = BatchExportProcessor(
+        lambda: busy, "http://collector", options
+    )
     for _ in range(2 * BATCH):
         processor.on_end(ended("live"))
     wait_until(lambda: processor.stats().replayed == 20 * BATCH)
@@ -98,7 +103,10 @@ def test_the_oldest_goes_first_whoever_left_it(tmp_path: Path) -> None:
     left_behind(tmp_path, ["before"])
     exporter = Ordered()
     options = BatchOptions(
-        spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1, max_queue_size=1
+        spool_dir=tmp_path,
+        schedule_delay_s=0.05,
+        max_export_batch_size=1,
+        max_queue_size=1,
     )
     processor = BatchExportProcessor(lambda: exporter, "http://collector", options)
     for name in ("queued", "own", "own too"):
@@ -114,7 +122,9 @@ def test_the_oldest_goes_first_whoever_left_it(tmp_path: Path) -> None:
 def test_the_only_file_goes_out_when_nothing_new_comes(tmp_path: Path) -> None:
     """All spans ended in the outage, and the queue has given them up: nothing else tells that the collector is back."""
     exporter = Ordered()
-    options = BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3, max_export_batch_size=10)
+    options = BatchOptions(
+        spool_dir=tmp_path, schedule_delay_s=0.3, max_export_batch_size=10
+    )
     processor = BatchExportProcessor(lambda: exporter, "http://collector", options)
     for _ in range(10):
         processor.on_end(ended("span"))
@@ -134,9 +144,13 @@ def test_an_outage_under_live_traffic_costs_nothing(
     """Three services, killed and restarted in the outage of a real collector, at 300 spans a second each."""
     command = [sys.executable, str(DRILL), "--json", "--outage", "10"]
     command += ["--protocol", protocol, "--processes", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=clean_environment()
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    assert (figures["lost"], figures["doubled"], figures["bytes_left"]) == (0, 0, 0), done.stderr
+    assert (figures["lost"], figures["doubled"], figures["bytes_left"]) == (0, 0, 0), (
+        done.stderr
+    )
     # benchmarks/spool_drill.py measures the rate, on a machine that runs no other test meanwhile
     assert figures["drain_s"] < 2 * figures["outage_s"]

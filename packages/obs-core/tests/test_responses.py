@@ -33,7 +33,9 @@ def tokens(spans: SpanRecorder, answer: Callable[[], Any]) -> tuple[object, obje
             list(entry)
     (span,) = spans.named("chat m")
     attributes = span.attributes or {}
-    return attributes.get("gen_ai.usage.input_tokens"), attributes.get("gen_ai.usage.output_tokens")
+    return attributes.get("gen_ai.usage.input_tokens"), attributes.get(
+        "gen_ai.usage.output_tokens"
+    )
 
 
 @pytest.mark.promise("CORE-48")
@@ -86,12 +88,17 @@ def test_the_last_chunk_of_invoke_model(spans: SpanRecorder) -> None:
 @pytest.mark.promise("CORE-48")
 def test_running_totals_of_a_stream(spans: SpanRecorder) -> None:
     """Where each chunk tells the total so far, the last is the total."""
-    chunks = [{"usage": {"prompt_tokens": 12, "completion_tokens": count}} for count in (1, 5, 9)]
+    chunks = [
+        {"usage": {"prompt_tokens": 12, "completion_tokens": count}}
+        for count in (1, 5, 9)
+    ]
     assert tokens(spans, lambda: iter(chunks)) == (12, 9)
 
 
 def _langchain() -> Any:
-    return pytest.importorskip("langchain_core.messages", reason="LangChain is not installed")
+    return pytest.importorskip(
+        "langchain_core.messages", reason="LangChain is not installed"
+    )
 
 
 def _chunk(input_tokens: int, output_tokens: int, **metadata: Any) -> Any:
@@ -105,10 +112,16 @@ def _chunk(input_tokens: int, output_tokens: int, **metadata: Any) -> Any:
 
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize("as_generation", [False, True])
-def test_langchains_chunks_are_added_up(spans: SpanRecorder, as_generation: bool) -> None:
+def test_langchains_chunks_are_added_up(
+    spans: SpanRecorder, as_generation: bool
+) -> None:
     """A LangChain chunk tells what it adds; a whole that LangChain has added up tells its sum."""
     running = {"token_usage": {"prompt_tokens": 12, "completion_tokens": 21}}
-    chunks = [_chunk(12, 10), _chunk(0, 11, **running), _chunk(0, 4, finish_reason="STOP")]
+    chunks = [
+        _chunk(12, 10),
+        _chunk(0, 11, **running),
+        _chunk(0, 4, finish_reason="STOP"),
+    ]
     if as_generation:
         from langchain_core.outputs import ChatGenerationChunk
 
@@ -119,7 +132,10 @@ def test_langchains_chunks_are_added_up(spans: SpanRecorder, as_generation: bool
     spans.clear()
     whole = chunks[0] + chunks[1] + chunks[2]
     usage = whole.usage_metadata
-    assert tokens(spans, lambda: whole) == (usage["input_tokens"], usage["output_tokens"])
+    assert tokens(spans, lambda: whole) == (
+        usage["input_tokens"],
+        usage["output_tokens"],
+    )
 
 
 @pytest.mark.promise("CORE-48")
@@ -166,8 +182,12 @@ def test_litellm_against_anthropics_api(
     if stream:
         assert isinstance(answer, litellm.CustomStreamWrapper)
         chunks = list(answer)
-        text = "".join(each.choices[0].delta.content or "" for each in chunks if each.choices)
-        usage = next(each.usage for each in reversed(chunks) if getattr(each, "usage", None))
+        text = "".join(
+            each.choices[0].delta.content or "" for each in chunks if each.choices
+        )
+        usage = next(
+            each.usage for each in reversed(chunks) if getattr(each, "usage", None)
+        )
     else:
         text, usage = answer.choices[0].message.content, answer.usage
     assert text == "Hello"

@@ -73,7 +73,11 @@ def told(run, who: str, overflow: int, **environment: str) -> list[list[Any]]:
     ).stdout.splitlines():
         points = [point for point in json.loads(line) if point[0].startswith(PROCESSOR)]
         for point in points:
-            assert point[5].pop("otel.component.name").startswith("batching_span_processor/")
+            assert (
+                point[5]
+                .pop("otel.component.name")
+                .startswith("batching_span_processor/")
+            )
         found.append(sorted(points, key=str))
     return found
 

@@ -65,7 +65,9 @@ def test_no_line_quotes_a_header(run, refusing_port: int, protocol: str) -> None
     given = map(json.dumps, (HEADERS, CODE, swapped))
     done = run(SCRIPT, f"http://127.0.0.1:{refusing_port}", protocol, *given)
     quoting = [
-        line for line in f"{done.stdout}{done.stderr}".splitlines() if SECRET in line.lower()
+        line
+        for line in f"{done.stdout}{done.stderr}".splitlines()
+        if SECRET in line.lower()
     ]
     assert quoting == []
     assert done.stdout.count("not healthy") == len(HEADERS) + len(CODE)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from obs_core.integration import NO_FORMER_NAMES, FormerNames, semconv_opt_in, stable_semconv
+from obs_core.integration import (
+    NO_FORMER_NAMES,
+    FormerNames,
+    semconv_opt_in,
+    stable_semconv,
+)
 from opentelemetry.util.types import AttributeValue
 
 VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"

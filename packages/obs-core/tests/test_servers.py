@@ -60,7 +60,15 @@ REQUESTS = 10
 
 
 def gunicorn(port: int, *options: str) -> list[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "web:app", "--workers=2"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "gunicorn",
+        "web:app",
+        "--workers=2",
+    ]
     return [*command, f"--bind=127.0.0.1:{port}", "--no-control-socket", *options]
 
 
@@ -83,7 +91,11 @@ def serving(
     (folder / "eventlet_worker.py").write_text(EVENTLET_WORKER)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
         )
         try:
             yield server
@@ -114,10 +126,14 @@ def requested(server: subprocess.Popen[bytes], port: int) -> int:
 SERVERS = {
     "gunicorn sync": gunicorn,
     "gunicorn gevent": lambda port, *more: gunicorn(port, "-k", "gevent", *more),
-    "gunicorn eventlet": lambda port, *more: gunicorn(port, "-k", "eventlet_worker.Worker", *more),
+    "gunicorn eventlet": lambda port, *more: gunicorn(
+        port, "-k", "eventlet_worker.Worker", *more
+    ),
     "uWSGI": uwsgi,
     "uWSGI threads": lambda port, *more: uwsgi(port, "--enable-threads", *more),
-    "uWSGI gevent": lambda port, *more: uwsgi(port, "--gevent=10", "--gevent-monkey-patch", *more),
+    "uWSGI gevent": lambda port, *more: uwsgi(
+        port, "--gevent=10", "--gevent-monkey-patch", *more
+    ),
 }
 
 
@@ -131,7 +147,9 @@ def serve_requests(
     """Start a server, send requests, and stop it when `is_arrived`; return how many were answered."""
     port, is_masters = free_port(), loaded.startswith("by the master")
     command = SERVERS[server](port, *OPTIONS.get((server.split()[0], is_masters), []))
-    with serving(command, folder, BOOT="1" if "ends a span" in loaded else "", **env) as process:
+    with serving(
+        command, folder, BOOT="1" if "ends a span" in loaded else "", **env
+    ) as process:
         answered = requested(process, port)
         wait_until(is_arrived, message=lambda: _log(folder))
         if server.startswith("uWSGI") and not is_masters:
@@ -156,7 +174,9 @@ def test_each_request_is_answered_and_exported(
     assert answered == len(requests) == REQUESTS, _log(tmp_path)
     assert len({span.trace_id for span in requests}) == REQUESTS
     processes = {span.resource["process.pid"] for span in requests}
-    assert len({span.resource["service.instance.id"] for span in requests}) == len(processes)
+    assert len({span.resource["service.instance.id"] for span in requests}) == len(
+        processes
+    )
     assert len(otlp_sink.named("boot")) == ("ends a span" in loaded), _log(tmp_path)
 
 

@@ -65,15 +65,22 @@ def test_precedence_is_code_then_otel_then_legacy_then_default(name: str) -> Non
     base = {} if name == "service_name" else {"service_name": "s"}
     if argument is not None:
         assert (
-            resolve(TracingConfig(**base, **{name: argument}), environ).describe()[name][1]
+            resolve(TracingConfig(**base, **{name: argument}), environ).describe()[
+                name
+            ][1]
             == "argument"
         )
         assert (
-            getattr(resolve(TracingConfig(**base, **{name: argument}), environ), name) == argument
+            getattr(resolve(TracingConfig(**base, **{name: argument}), environ), name)
+            == argument
         )
     for variable, _, value in variables:
         found = resolve(TracingConfig(**base), environ)
-        assert (getattr(found, name), found.sources[name], found.problems) == (value, variable, ())
+        assert (getattr(found, name), found.sources[name], found.problems) == (
+            value,
+            variable,
+            (),
+        )
         del environ[variable]
     assert resolve(TracingConfig.from_env(), environ).sources[name] == "default"
 
@@ -86,7 +93,8 @@ def test_every_variable_has_a_test() -> None:
         for name, setting in SETTINGS.items()
         if setting.variables and name != "resource_attributes"
     } == {
-        name: [variable for variable, _, _ in variables] for name, (_, variables) in SOURCES.items()
+        name: [variable for variable, _, _ in variables]
+        for name, (_, variables) in SOURCES.items()
     }
 
 
@@ -94,7 +102,8 @@ def test_every_variable_has_a_test() -> None:
 def test_resource_attributes_have_a_precedence_of_their_own_each() -> None:
     """Code adds to the environment's, and wins where both name one."""
     found = settings(
-        {"OTEL_RESOURCE_ATTRIBUTES": "team=env,zone=z%2C1"}, resource_attributes={"team": "code"}
+        {"OTEL_RESOURCE_ATTRIBUTES": "team=env,zone=z%2C1"},
+        resource_attributes={"team": "code"},
     )
     assert found.resource_attributes == {"team": "code", "zone": "z,1"}
     assert found.sources["resource_attributes"] == "argument, OTEL_RESOURCE_ATTRIBUTES"
@@ -126,7 +135,9 @@ def test_describe_masks_secrets() -> None:
 )
 def test_otel_traces_sampler(sampler: str, argument: str, rate: float) -> None:
     """All of them honour a parent's decision."""
-    found = settings({"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument})
+    found = settings(
+        {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    )
     assert (found.sampling_rate, found.problems) == (rate, ())
 
 
@@ -151,7 +162,9 @@ WRONG_ENVIRONMENT = [
 
 @pytest.mark.promise("CORE-09")
 @pytest.mark.parametrize(("variable", "text"), WRONG_ENVIRONMENT)
-def test_a_wrong_environment_is_one_problem_and_the_default(variable: str, text: str) -> None:
+def test_a_wrong_environment_is_one_problem_and_the_default(
+    variable: str, text: str
+) -> None:
     """It names the variable, its value and the fix; with ``strict=True`` it raises."""
     found = settings({variable: text})
     (problem,) = found.problems
@@ -185,10 +198,17 @@ def test_a_wrong_header_variable_does_not_show_its_text() -> None:
     [
         (
             {},
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            },
             ("http://h:4318", None),
         ),
-        ({"collector_url": "h:4318"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, ("h:4318", None)),
+        (
+            {"collector_url": "h:4318"},
+            {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            ("h:4318", None),
+        ),
         (
             {"collector_protocol": "http"},
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "h:4317"},
@@ -196,7 +216,9 @@ def test_a_wrong_header_variable_does_not_show_its_text() -> None:
         ),
     ],
 )
-def test_the_more_explicit_of_two_contradicting_settings_stands(arguments, environ, used) -> None:
+def test_the_more_explicit_of_two_contradicting_settings_stands(
+    arguments, environ, used
+) -> None:
     """Code before environment, the address before the protocol; the problem says what is used."""
     found = settings(environ, **arguments)
     assert (found.collector_url, found.collector_protocol) == used
@@ -208,17 +230,22 @@ def test_a_small_queue_takes_the_default_batch_down_silently() -> None:
     found = settings(max_queue_size=100, strict=True)
     assert (found.max_export_batch_size, found.problems) == (100, ())
     with pytest.raises(
-        ConfigurationError, match="max_export_batch_size 20 is larger than max_queue_size 10"
+        ConfigurationError,
+        match="max_export_batch_size 20 is larger than max_queue_size 10",
     ):
         TracingConfig(service_name="s", max_queue_size=10, max_export_batch_size=20)
     assert (
         "lowered"
-        in settings({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "200"}, max_queue_size=100).problems[0]
+        in settings(
+            {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "200"}, max_queue_size=100
+        ).problems[0]
     )
 
 
 @pytest.mark.promise("CORE-09")
-def test_a_missing_service_name_raises_unless_everything_is_left_to_the_environment() -> None:
+def test_a_missing_service_name_raises_unless_everything_is_left_to_the_environment() -> (
+    None
+):
     """`TracingConfig()` forgot it; `from_env()` may not take the application down."""
     with pytest.raises(ConfigurationError, match="OTEL_SERVICE_NAME"):
         resolve(TracingConfig(), {})
@@ -261,14 +288,17 @@ WRONG_ARGUMENTS = {
     ("name", "value"),
     [(name, value) for name, values in WRONG_ARGUMENTS.items() for value in values],
 )
-def test_a_wrong_argument_raises_and_says_what_and_why(name: str, value: object) -> None:
+def test_a_wrong_argument_raises_and_says_what_and_why(
+    name: str, value: object
+) -> None:
     """Where it is written, not at the first span."""
     with pytest.raises(ConfigurationError) as caught:
         TracingConfig(**{"service_name": "s", name: value})
     message = str(caught.value)
     assert name in message
     assert any(
-        hint in message for hint in ("give ", "use ", "made of", "must be", "mask everything")
+        hint in message
+        for hint in ("give ", "use ", "made of", "must be", "mask everything")
     )
 
 
@@ -277,7 +307,9 @@ def test_a_wrong_argument_raises_and_says_what_and_why(name: str, value: object)
     name=st.sampled_from([f.name for f in fields(TracingConfig)]),
     value=st.from_type(object) | st.floats() | st.text(),
 )
-def test_any_value_is_accepted_or_a_configuration_error(name: str, value: object) -> None:
+def test_any_value_is_accepted_or_a_configuration_error(
+    name: str, value: object
+) -> None:
     """Never an AttributeError from within."""
     with suppress(ConfigurationError):
         TracingConfig(**{"service_name": "s", name: value})
@@ -288,7 +320,11 @@ def test_any_value_is_accepted_or_a_configuration_error(name: str, value: object
     st.dictionaries(
         st.sampled_from(
             sorted(
-                {variable.name for setting in SETTINGS.values() for variable in setting.variables}
+                {
+                    variable.name
+                    for setting in SETTINGS.values()
+                    for variable in setting.variables
+                }
                 | {"OTEL_TRACES_SAMPLER_ARG"}
             )
         ),
@@ -310,5 +346,7 @@ def test_an_unknown_option_names_the_nearest() -> None:
         TracingConfig(service_name="s", samplingrate=0.1)
     with pytest.raises(ConfigurationError, match="keyword arguments only"):
         TracingConfig("s")
-    with pytest.raises(UnknownOptionError, match="options are headers, propagation, generate_id"):
+    with pytest.raises(
+        UnknownOptionError, match="options are headers, propagation, generate_id"
+    ):
         CorrelationConfig(zzz=1)

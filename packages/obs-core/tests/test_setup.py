@@ -84,7 +84,8 @@ def test_a_foreign_provider_is_joined_skipped_or_refused(run, otlp_sink) -> None
         """
     )
     assert (
-        "opentelemetry.sdk.trace.TracerProvider is the global TracerProvider already" in done.stdout
+        "opentelemetry.sdk.trace.TracerProvider is the global TracerProvider already"
+        in done.stdout
     )
     assert [span.name for span in otlp_sink.wait_for(1)] == ["both"]
 
@@ -129,7 +130,9 @@ def test_sampling_is_right_and_the_parents_decision_wins(run) -> None:
 
 
 @pytest.mark.promise("CORE-07")
-def test_disabled_means_no_thread_no_socket_and_every_call_works(run, silent_port) -> None:
+def test_disabled_means_no_thread_no_socket_and_every_call_works(
+    run, silent_port
+) -> None:
     """``OTEL_SDK_DISABLED=true`` turns it off without a change in code."""
     run(
         """
@@ -198,12 +201,16 @@ def test_the_container_id_is_found_in_every_cgroup_layout(
 
     wanted = "0123456789abcdef" * 4
     (tmp_path / "cgroup").write_text("0::/\n" + line.format(id=wanted))
-    monkeypatch.setattr(detectors, "_CONTAINER_FILES", (tmp_path / "missing", tmp_path / "cgroup"))
+    monkeypatch.setattr(
+        detectors, "_CONTAINER_FILES", (tmp_path / "missing", tmp_path / "cgroup")
+    )
     assert detectors._container() == {"container.id": wanted}
 
 
 @pytest.mark.promise("CORE-09")
-def test_what_the_environment_gets_wrong_is_a_warning_each_and_a_degraded_status(run) -> None:
+def test_what_the_environment_gets_wrong_is_a_warning_each_and_a_degraded_status(
+    run,
+) -> None:
     """A value, a detector, an exporter that cannot be built; the application runs on."""
     done = run(
         """
@@ -368,12 +375,16 @@ class Middleware:
         ("app.add_middleware(*config, extra='more')", "s more"),
     ],
 )
-def test_every_way_to_add_the_middleware_works(run, tmp_path: Path, way: str, name: str) -> None:
+def test_every_way_to_add_the_middleware_works(
+    run, tmp_path: Path, way: str, name: str
+) -> None:
     """With a package that provides it, found when the application is built."""
     (tmp_path / "provider.py").write_text(MIDDLEWARE)
     info = tmp_path / "provider-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: provider\nVersion: 1.0\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: provider\nVersion: 1.0\n"
+    )
     (info / "entry_points.txt").write_text(
         "[obs_core.asgi_middleware]\nrequest = provider:Middleware\n"
     )

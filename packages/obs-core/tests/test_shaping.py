@@ -58,7 +58,11 @@ def test_parts_that_raise_are_contained(spans: SpanRecorder, caplog) -> None:
     with tracer.start_as_current_span("span", attributes={"k": "v"}) as span:
         span.set_status(StatusCode.ERROR, "why")
     span = spans.one("span")
-    assert (dict(span.attributes), span.status.status_code, span.status.description) == (
+    assert (
+        dict(span.attributes),
+        span.status.status_code,
+        span.status.description,
+    ) == (
         {},
         StatusCode.ERROR,
         None,
@@ -93,7 +97,9 @@ def test_a_recorded_exception_is_an_event_not_a_failure(spans: SpanRecorder) -> 
 
 
 @pytest.mark.parametrize("as_current", [True, False])
-def test_an_escaping_exception_is_recorded_once(spans: SpanRecorder, as_current: bool) -> None:
+def test_an_escaping_exception_is_recorded_once(
+    spans: SpanRecorder, as_current: bool
+) -> None:
     """Both ways of `with`, as with the SDK's own spans."""
     tracer = shaped()
     start = tracer.start_as_current_span if as_current else tracer.start_span

@@ -14,13 +14,22 @@ from opentelemetry import trace
 
 
 @pytest.mark.promise("CORE-47")
-def test_attributes_are_set_on_the_current_span_without_none(spans: SpanRecorder) -> None:
+def test_attributes_are_set_on_the_current_span_without_none(
+    spans: SpanRecorder,
+) -> None:
     """What OpenTelemetry takes is set, None is left out, a later value wins."""
 
     @trace_function(name="call", attributes={"static": 1})
     async def call() -> None:
         add_span_attributes(
-            {"text": "a", "yes": True, "count": 2, "ratio": 0.5, "tags": ["a", "b"], "none": None}
+            {
+                "text": "a",
+                "yes": True,
+                "count": 2,
+                "ratio": 0.5,
+                "tags": ["a", "b"],
+                "none": None,
+            }
         )
         add_span_attributes({"count": 3, "llm.tokens.total": 12})
 
@@ -80,7 +89,10 @@ def test_a_mapping_that_raises_is_contained(spans: SpanRecorder) -> None:
     st.dictionaries(
         st.text(),
         st.one_of(
-            st.none(), st.text(), st.integers(), st.lists(st.one_of(st.text(), st.integers()))
+            st.none(),
+            st.text(),
+            st.integers(),
+            st.lists(st.one_of(st.text(), st.integers())),
         ),
     )
 )

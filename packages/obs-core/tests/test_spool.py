@@ -173,7 +173,9 @@ def test_spans_of_a_killed_process_are_exported_by_the_next(
     after = service(otlp_sink.url, 0.1)
     after.do("spans(1, 'after')")
     received = otlp_sink.wait_for(401)
-    wait_until(lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=400)"))
+    wait_until(
+        lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=400)")
+    )
     assert after.end() == ""
     assert names(otlp_sink) == once(400, "killed") + once(1, "after")
     told = [span for span in received if span.name.startswith("killed")]
@@ -191,7 +193,9 @@ def test_a_process_that_ends_no_span_takes_over_too(
     killed.kill()
     after = service(otlp_sink.url, 0.1)
     otlp_sink.wait_for(40)
-    wait_until(lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=40)"))
+    wait_until(
+        lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=40)")
+    )
     assert after.end() == ""
     assert names(otlp_sink) == once(40, "killed")
     assert files(tmp_path) == []
@@ -201,7 +205,9 @@ def test_nothing_to_take_over_is_no_thread(service, otlp_sink: OtlpSink) -> None
     """A process that is about to fork has none before its first span, with a spool too."""
     idle = service(otlp_sink.url)
     assert (
-        idle.do("import threading; say([thread.name for thread in threading.enumerate()])")
+        idle.do(
+            "import threading; say([thread.name for thread in threading.enumerate()])"
+        )
         == "['MainThread']"
     )
 
@@ -217,8 +223,9 @@ def test_an_outage_longer_than_the_queue_loses_nothing(
     otlp_sink.wait_for(2000)
     expected = sum((once(100, f"part {part}") for part in range(20)), Counter())
     wait_until(lambda: "spooled=0" in running.do("say(manager.stats())"))
-    assert "exported=2000, failed=0, dropped_queue_full=0, dropped_outage=0" in running.do(
-        "say(manager.stats())"
+    assert (
+        "exported=2000, failed=0, dropped_queue_full=0, dropped_outage=0"
+        in running.do("say(manager.stats())")
     )
     log = running.end()
     assert names(otlp_sink) == expected
@@ -235,7 +242,9 @@ def test_an_outage_longer_than_the_queue_loses_nothing(
     assert files(tmp_path) == []
 
 
-def test_an_outage_that_outlasts_the_process(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_an_outage_that_outlasts_the_process(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """Exit keeps its deadline and says what it leaves; the next process takes it to the collector."""
     with stopped(otlp_sink):
         first = service(otlp_sink.url, 0.1, exit_timeout_s=1.0)
@@ -250,7 +259,9 @@ def test_an_outage_that_outlasts_the_process(service, otlp_sink: OtlpSink, tmp_p
     assert files(tmp_path) == []
 
 
-def test_an_idle_process_replays_when_the_collector_is_back(service, otlp_sink: OtlpSink) -> None:
+def test_an_idle_process_replays_when_the_collector_is_back(
+    service, otlp_sink: OtlpSink
+) -> None:
     """Nothing new is needed to find out that it is."""
     running = service(otlp_sink.url, 0.1)
     with stopped(otlp_sink):
@@ -261,9 +272,13 @@ def test_an_idle_process_replays_when_the_collector_is_back(service, otlp_sink: 
     running.end()
 
 
-def test_processes_share_a_directory(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_processes_share_a_directory(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """What the living ones have is theirs; what the killed ones had is exported once, by one of them."""
-    processes = [service(otlp_sink.url, 0.1 if number < 3 else FAR) for number in range(6)]
+    processes = [
+        service(otlp_sink.url, 0.1 if number < 3 else FAR) for number in range(6)
+    ]
     for number, process in enumerate(processes):
         process.do(f"spans(100, 'process {number}')")
     for process in processes[3:]:
@@ -300,7 +315,9 @@ def test_either_side_of_a_fork_may_be_killed(
     heir.end()
 
 
-def test_what_was_exported_before_the_kill_is_not_sent_again(service, otlp_sink: OtlpSink) -> None:
+def test_what_was_exported_before_the_kill_is_not_sent_again(
+    service, otlp_sink: OtlpSink
+) -> None:
     """The file says which of its spans are done."""
     killed = service(otlp_sink.url)
     killed.do("spans(10, 'sent'); manager.flush()")
@@ -313,23 +330,34 @@ def test_what_was_exported_before_the_kill_is_not_sent_again(service, otlp_sink:
     assert names(otlp_sink) == once(10, "sent") + once(10, "unsent") + once(1, "heir")
 
 
-def test_the_directory_is_bounded_in_bytes(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_the_directory_is_bounded_in_bytes(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """What does not fit is dropped and counted, as without a spool; the log says so once."""
     running = service(
-        otlp_sink.url, 0.1, spool_max_bytes=100_000, max_queue_size=10, max_export_batch_size=10
+        otlp_sink.url,
+        0.1,
+        spool_max_bytes=100_000,
+        max_queue_size=10,
+        max_export_batch_size=10,
     )
     with stopped(otlp_sink):
         for _ in range(20):
             running.do("spans(200); time.sleep(0.02)")
         used = sum(path.stat().st_size for path in (tmp_path / "spool").iterdir())
-        stats = eval(running.do("import dataclasses; say(dataclasses.asdict(manager.stats()))"))
+        stats = eval(
+            running.do("import dataclasses; say(dataclasses.asdict(manager.stats()))")
+        )
     assert 90_000 < used < 110_000
     assert stats["dropped_outage"] > 1000
     otlp_sink.wait_for(100)
     wait_until(lambda: "spooled=0" in running.do("say(manager.stats())"))
     stats = eval(running.do("say(dataclasses.asdict(manager.stats()))"))
     assert (
-        stats["exported"] + stats["dropped_outage"] + stats["dropped_queue_full"] + stats["failed"]
+        stats["exported"]
+        + stats["dropped_outage"]
+        + stats["dropped_queue_full"]
+        + stats["failed"]
         == 4000
     )
     assert sum(names(otlp_sink).values()) == stats["exported"]
@@ -381,7 +409,9 @@ def test_a_file_is_bounded_in_bytes_whoever_is_busy(
     spool.close()
 
 
-def test_the_directory_is_bounded_in_age(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_the_directory_is_bounded_in_age(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """A trace of last week tells nobody anything."""
     killed = service(otlp_sink.url)
     killed.do("spans(10, 'old')")
@@ -396,7 +426,9 @@ def test_the_directory_is_bounded_in_age(service, otlp_sink: OtlpSink, tmp_path:
     assert names(otlp_sink) == once(1, "heir")
 
 
-def test_a_full_disk_costs_the_copy_alone(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_a_full_disk_costs_the_copy_alone(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """The kernel refuses to let the file grow: spans are exported all the same, and the log says it once a minute."""
     running = service(otlp_sink.url)
     running.do(
@@ -442,7 +474,9 @@ def test_spans_whose_file_is_deleted_are_counted_as_failed(
     assert names(otlp_sink) == once(1, "after")
 
 
-def test_a_damaged_file_keeps_its_sound_spans(service, otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_a_damaged_file_keeps_its_sound_spans(
+    service, otlp_sink: OtlpSink, tmp_path: Path
+) -> None:
     """Cut short by the kill, or scribbled over: what can be read is exported, and the file is gone."""
     killed = service(otlp_sink.url)
     killed.do("spans(10, 'killed')")
@@ -451,7 +485,9 @@ def test_a_damaged_file_keeps_its_sound_spans(service, otlp_sink: OtlpSink, tmp_
     path = tmp_path / "spool" / name
     content = path.read_bytes()
     path.write_bytes(
-        b'\n[]\n["s"]\n["s",1,2]\nnull\n\xff\xfe' + content[:-40] + b'\n["d",7]\n{"s":1}'
+        b'\n[]\n["s"]\n["s",1,2]\nnull\n\xff\xfe'
+        + content[:-40]
+        + b'\n["d",7]\n{"s":1}'
     )
     heir = service(otlp_sink.url, 0.1)
     heir.do("spans(1, 'heir')")
@@ -487,7 +523,9 @@ def test_spans_that_no_collector_takes_do_not_stay(
     spool.disown()
     picky = Picky()
     processor = BatchExportProcessor(
-        lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05)
+        lambda: picky,
+        "http://collector",
+        BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05),
     )
     deadline = time.monotonic() + 30
     while "behind" not in picky.taken:
@@ -507,7 +545,9 @@ def test_what_was_taken_over_and_refused_stays_for_the_next(tmp_path: Path) -> N
     spool.disown()
     picky = Picky()
     processor = BatchExportProcessor(
-        lambda: picky, "http://collector", BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3)
+        lambda: picky,
+        "http://collector",
+        BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3),
     )
     processor.on_end(ended("fresh"))
     wait_until(lambda: picky.refused > 0)
@@ -524,7 +564,9 @@ def test_a_refused_batch_does_not_cost_the_rest_of_its_file(tmp_path: Path) -> N
         spool.write(ended(name))
     spool.disown()
     picky = Picky()
-    options = BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1)
+    options = BatchOptions(
+        spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1
+    )
     processor = BatchExportProcessor(lambda: picky, "http://collector", options)
     deadline = time.monotonic() + 30
     while "last" not in picky.taken:
@@ -557,7 +599,9 @@ def long_replay(tmp_path: Path) -> Iterator[tuple[BatchExportProcessor, Slow]]:
         spool.write(ended("old"))
     spool.disown()
     slow = Slow()
-    options = BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1)
+    options = BatchOptions(
+        spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1
+    )
     processor = BatchExportProcessor(lambda: slow, "http://collector", options)
     processor.on_end(ended("first"))
     wait_until(lambda: "old" in slow.taken)
@@ -612,7 +656,8 @@ def test_off_by_default_and_wrong_directories_are_named(
     (tmp_path / "file").write_text("")
     assert TracingConfig(service_name="s").spool_dir is None
     assert (
-        TracingConfig(service_name="s", spool_dir=tmp_path / "made").spool_dir == tmp_path / "made"
+        TracingConfig(service_name="s", spool_dir=tmp_path / "made").spool_dir
+        == tmp_path / "made"
     )
     assert not (tmp_path / "made").exists()
     with pytest.raises(
@@ -621,7 +666,8 @@ def test_off_by_default_and_wrong_directories_are_named(
     ):
         setup_tracing(TracingConfig(service_name="s", spool_dir=str(tmp_path / "file")))
     with pytest.raises(
-        ConfigurationError, match=r"spool_dir=7 is not valid: give the path of a directory"
+        ConfigurationError,
+        match=r"spool_dir=7 is not valid: give the path of a directory",
     ):
         TracingConfig(service_name="s", spool_dir=7)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="spool_max_bytes=0 is not valid"):
@@ -650,7 +696,9 @@ _context = st.builds(
     span_id=st.integers(1, 2**64 - 1),
     is_remote=st.booleans(),
     trace_flags=st.integers(0, 3).map(TraceFlags),
-    trace_state=st.sampled_from([None, TraceState([("vendor", "a=1"), ("other", "2")])]),
+    trace_state=st.sampled_from(
+        [None, TraceState([("vendor", "a=1"), ("other", "2")])]
+    ),
 )
 
 
@@ -658,7 +706,9 @@ def scope_as_sent(span: ReadableSpan) -> InstrumentationScope:
     """Return the scope in the SDK's message: 1.28 sends neither schema URL nor attributes."""
     sent = encode_spans([span]).resource_spans[0].scope_spans[0]
     attributes = {pair.key: pair.value.int_value for pair in sent.scope.attributes}
-    return InstrumentationScope(sent.scope.name, sent.scope.version, sent.schema_url, attributes)
+    return InstrumentationScope(
+        sent.scope.name, sent.scope.version, sent.schema_url, attributes
+    )
 
 
 @given(
@@ -669,7 +719,9 @@ def scope_as_sent(span: ReadableSpan) -> InstrumentationScope:
     st.lists(_context, max_size=2),
     st.sampled_from(SpanKind),
 )
-def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked, kind) -> None:
+def test_any_span_comes_back_as_it_was(
+    name, context, parent, attributes, linked, kind
+) -> None:
     """Through a line of text, and with the resource and scope that it had."""
     from opentelemetry.sdk.trace import Event
 
@@ -686,7 +738,9 @@ def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked
         status=Status(StatusCode.ERROR, name),
         start_time=1,
         end_time=2,
-        instrumentation_scope=InstrumentationScope("scope", "1.0", "https://schema", {"a": 1}),
+        instrumentation_scope=InstrumentationScope(
+            "scope", "1.0", "https://schema", {"a": 1}
+        ),
     )
     written = Encoder().span(span)
     lines = (group_record(3, written.group) + span_record(written, 3)).split(b"\n")
@@ -709,7 +763,9 @@ def test_any_span_comes_back_as_it_was(name, context, parent, attributes, linked
     [event] = found.events
     assert (event.name, event.timestamp) == ("event", 7)
     assert equal(event.attributes, attributes)
-    assert [link.context.span_id for link in found.links] == [to.span_id for to in linked]
+    assert [link.context.span_id for link in found.links] == [
+        to.span_id for to in linked
+    ]
     assert all(equal(link.attributes, attributes) for link in found.links)
     settled = settled_ids([settled_record([context.span_id]).lstrip()])
     assert list(spans_without(settled, lines)) == []
@@ -734,12 +790,16 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     [span] = oldest(spool).unsettled()
     assert isinstance(span, ReadableSpan)
     parent = SpanContext(1, 4, True, TraceFlags(1))
-    assert span.context == SpanContext(1, 5, False, TraceFlags(1), TraceState([("a", "b")]))
+    assert span.context == SpanContext(
+        1, 5, False, TraceFlags(1), TraceState([("a", "b")])
+    )
     assert (span.name, span.parent, span.kind) == ("old", parent, SpanKind.SERVER)
     assert dict(span.attributes or {}) == {"text": "é", "bytes": b"\x00\xff"}
     assert [(event.name, event.timestamp) for event in span.events] == [("e", 3)]
     assert [link.context for link in span.links] == [parent]
-    assert span.resource == Resource({"service.name": "s", "n": [1, 2]}, "https://schema")
+    assert span.resource == Resource(
+        {"service.name": "s", "n": [1, 2]}, "https://schema"
+    )
     assert span.instrumentation_scope == InstrumentationScope(
         "scope", "1.0", "https://scope", {"a": 1}
     )
@@ -752,10 +812,14 @@ def test_a_record_that_is_damaged_or_cut_short_costs_its_span_alone() -> None:
     record = span_record(spans[0], 3)
     others = group_record(3, spans[0].group), span_record(spans[1], 3)
     for size in range(len(record)):
-        [kept] = spans_without(set(), b"".join((others[0], record[:size], others[1])).split(b"\n"))
+        [kept] = spans_without(
+            set(), b"".join((others[0], record[:size], others[1])).split(b"\n")
+        )
         assert decoded(kept).name == "second"
     scribbled = record.replace(record[40:44], b"AAAA")
-    [kept] = spans_without(set(), b"".join((others[0], scribbled, others[1])).split(b"\n"))
+    [kept] = spans_without(
+        set(), b"".join((others[0], scribbled, others[1])).split(b"\n")
+    )
     assert decoded(kept).name == "second"
 
 
@@ -863,7 +927,9 @@ def test_a_file_is_never_seen_before_it_is_locked(
     begun.remove()
 
 
-def test_of_two_heirs_one_replays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_heirs_one_replays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The slower one has opened the file, and gets its lock, when the faster one is through with it."""
     Segment.begin(tmp_path).close()
     [path] = tmp_path.iterdir()

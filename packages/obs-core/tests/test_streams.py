@@ -22,12 +22,18 @@ USAGE_LAST = {"include_usage": True}
 CHAT: dict[str, Any] = {"model": "gpt-4o-mini", "messages": MESSAGES}
 STREAM: dict[str, Any] = {**CHAT, "stream": True, "stream_options": USAGE_LAST}
 CLAUDE: dict[str, Any] = {"model": "claude-x", "max_tokens": 16, "messages": MESSAGES}
-KEYS = ("gen_ai.response.model", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
+KEYS = (
+    "gen_ai.response.model",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+)
 
 
 @asynccontextmanager
 async def async_gpt(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="k", max_retries=0) as client:
+    async with openai.AsyncOpenAI(
+        base_url=url + "/v1", api_key="k", max_retries=0
+    ) as client:
         yield client
 
 
@@ -39,7 +45,9 @@ def chat_stream(client: Any) -> Any:
     return completions.stream(**CHAT, stream_options=USAGE_LAST)
 
 
-def traced(function: Callable[..., Any], provider: str = "openai") -> Callable[..., Any]:
+def traced(
+    function: Callable[..., Any], provider: str = "openai"
+) -> Callable[..., Any]:
     model = "gpt-4o-mini" if provider == "openai" else "claude-x"
     return trace_llm(function, provider=provider, model=model)
 
@@ -66,16 +74,24 @@ def test_a_raw_response_of_anthropic(
 ) -> None:
     """Anthropic's SDK has them as well; text is recorded where it is asked for."""
     monkeypatch.setenv(CONTENT, "true")
-    raw = traced(lambda: claude.messages.with_raw_response.create(**CLAUDE), "anthropic")()
+    raw = traced(
+        lambda: claude.messages.with_raw_response.create(**CLAUDE), "anthropic"
+    )()
     told = answer_of(spans, "anthropic")
-    expected = {key: value for key, value in ANTHROPIC.items() if "max_tokens" not in key}
+    expected = {
+        key: value for key, value in ANTHROPIC.items() if "max_tokens" not in key
+    }
     assert {key: told[key] for key in expected} == expected
-    assert json.loads(told["gen_ai.output.messages"])[0]["parts"][0]["content"] == "Hello"
+    assert (
+        json.loads(told["gen_ai.output.messages"])[0]["parts"][0]["content"] == "Hello"
+    )
     assert raw.parse().content[0].text == "Hello"
 
 
 @pytest.mark.promise("CORE-48")
-def test_a_raw_response_that_is_a_stream(spans: SpanRecorder, gpt: openai.OpenAI) -> None:
+def test_a_raw_response_that_is_a_stream(
+    spans: SpanRecorder, gpt: openai.OpenAI
+) -> None:
     """The span lasts to the end of the stream that it parses to, whatever becomes of the response itself."""
     raw = traced(lambda: gpt.chat.completions.with_raw_response.create(**STREAM))()
     assert raw.headers["content-type"] == "text/event-stream"
@@ -101,13 +117,17 @@ def test_async_responses(
         if asked is CHAT:
             return str(parsed.choices[0].message.content)
         chunks = [chunk async for chunk in parsed]
-        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        return "".join(
+            chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices
+        )
 
     async def main() -> str:
         async with async_gpt(provider_url) as client:
             completions = client.chat.completions
             if way == "raw":
-                raw = await traced(lambda: completions.with_raw_response.create(**asked))()
+                raw = await traced(
+                    lambda: completions.with_raw_response.create(**asked)
+                )()
                 return await read(raw.parse())
             make = traced(lambda: completions.with_streaming_response.create(**asked))
             async with make() as response:
@@ -120,7 +140,9 @@ def test_async_responses(
 
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize("read", ["parse", "json", "read"])
-def test_a_streaming_response(spans: SpanRecorder, gpt: openai.OpenAI, read: str) -> None:
+def test_a_streaming_response(
+    spans: SpanRecorder, gpt: openai.OpenAI, read: str
+) -> None:
     """Nothing is read before the user does; once the body has been read, by whichever method, the answer is told."""
     make = traced(lambda: gpt.chat.completions.with_streaming_response.create(**CHAT))
     with make() as response:
@@ -131,7 +153,9 @@ def test_a_streaming_response(spans: SpanRecorder, gpt: openai.OpenAI, read: str
 
 
 @pytest.mark.promise("CORE-48")
-def test_a_streaming_response_that_is_a_stream(spans: SpanRecorder, gpt: openai.OpenAI) -> None:
+def test_a_streaming_response_that_is_a_stream(
+    spans: SpanRecorder, gpt: openai.OpenAI
+) -> None:
     """Its stream is watched; the span ends with that, not later with the block."""
     make = traced(lambda: gpt.chat.completions.with_streaming_response.create(**STREAM))
     with make() as response:
@@ -155,7 +179,9 @@ def test_a_streaming_response_that_tells_nothing(
             assert ends == "unread" or list(response.iter_lines())
     span = one(spans)
     assert span.status.is_unset == (ends != "raises")
-    assert not [key for key in said(span) if key.startswith(("gen_ai.response", "obs.items"))]
+    assert not [
+        key for key in said(span) if key.startswith(("gen_ai.response", "obs.items"))
+    ]
 
 
 READS: dict[str, Callable[[Any], Any]] = {
@@ -183,13 +209,17 @@ def test_the_responses_apis_helper(
     told = said(one(spans))
     assert {key: told[key] for key in KEYS} == {key: WHOLE[key] for key in KEYS}
     assert told["gen_ai.response.time_to_first_chunk"] is True
-    assert json.loads(told["gen_ai.output.messages"])[0]["parts"][0]["content"] == "Hello"
+    assert (
+        json.loads(told["gen_ai.output.messages"])[0]["parts"][0]["content"] == "Hello"
+    )
 
 
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize("read", ["final", "iterated"])
 @pytest.mark.parametrize("helper", ["responses", "chat"])
-def test_the_async_helpers(spans: SpanRecorder, provider_url: str, helper: str, read: str) -> None:
+def test_the_async_helpers(
+    spans: SpanRecorder, provider_url: str, helper: str, read: str
+) -> None:
     """The async client's helpers do the same."""
 
     def make(client: openai.AsyncOpenAI) -> Any:
@@ -229,21 +259,29 @@ def test_the_chat_apis_helper(
         else:
             assert list(stream)
     told = said(one(spans))
-    expected = {key: value for key, value in WHOLE.items() if key.startswith("gen_ai.response")}
+    expected = {
+        key: value for key, value in WHOLE.items() if key.startswith("gen_ai.response")
+    }
     assert {key: told[key] for key in expected} == expected
     assert {key: told[key] for key in KEYS} == {key: WHOLE[key] for key in KEYS}
-    assert json.loads(told["gen_ai.output.messages"])[0]["parts"][0]["content"] == "Hello"
+    assert (
+        json.loads(told["gen_ai.output.messages"])[0]["parts"][0]["content"] == "Hello"
+    )
 
 
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize(
     "read", ["get_final_message", "get_final_text", "until_done", "text_stream"]
 )
-def test_anthropics_async_helper(spans: SpanRecorder, provider_url: str, read: str) -> None:
+def test_anthropics_async_helper(
+    spans: SpanRecorder, provider_url: str, read: str
+) -> None:
     """Anthropic's async helper, by its methods and by its stream of texts."""
 
     async def main() -> None:
-        async with anthropic.AsyncAnthropic(base_url=provider_url, api_key="k") as client:
+        async with anthropic.AsyncAnthropic(
+            base_url=provider_url, api_key="k"
+        ) as client:
             make = traced(lambda: client.messages.stream(**CLAUDE), "anthropic")
             async with make() as stream:
                 if read == "text_stream":
@@ -254,14 +292,19 @@ def test_anthropics_async_helper(spans: SpanRecorder, provider_url: str, read: s
 
     asyncio.run(main())
     told = answer_of(spans, "anthropic")
-    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (9, 4)
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (
+        9,
+        4,
+    )
     assert told["gen_ai.response.finish_reasons"] == ("end_turn",)
     assert told["gen_ai.response.time_to_first_chunk"] is True
 
 
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize("read", ["break", "next", "both"])
-def test_a_stream_read_in_several_goes(spans: SpanRecorder, gpt: openai.OpenAI, read: str) -> None:
+def test_a_stream_read_in_several_goes(
+    spans: SpanRecorder, gpt: openai.OpenAI, read: str
+) -> None:
     """Leaving a loop ends nothing; the rest of the stream is the same span's."""
     stream = traced(lambda: gpt.chat.completions.create(**STREAM))()
     if read != "next":
@@ -275,14 +318,18 @@ def test_a_stream_read_in_several_goes(spans: SpanRecorder, gpt: openai.OpenAI, 
 
 
 @pytest.mark.promise("CORE-48")
-def test_two_decorators_see_the_same_stream(spans: SpanRecorder, gpt: openai.OpenAI) -> None:
+def test_two_decorators_see_the_same_stream(
+    spans: SpanRecorder, gpt: openai.OpenAI
+) -> None:
     """A traced function that returns another's stream: both spans have the whole of it, whoever reads."""
     inner = traced(lambda: gpt.responses.stream(model="gpt-4o-mini", input="hi"))
     outer = trace_llm(lambda: inner(), provider="openai", model="outer")
     with outer() as stream:
         assert stream.get_final_response().id == "resp_1"
     told = [said(spans.one(name)) for name in ("chat gpt-4o-mini", "chat outer")]
-    assert [[each[key] for key in KEYS] for each in told] == [[WHOLE[key] for key in KEYS]] * 2
+    assert [[each[key] for key in KEYS] for each in told] == [
+        [WHOLE[key] for key in KEYS]
+    ] * 2
     assert spans.one("chat gpt-4o-mini").parent == spans.one("chat outer").context
 
 
@@ -290,7 +337,9 @@ class Both:
     """A stream that can be read in both ways, and takes items from itself."""
 
     def __init__(self) -> None:
-        self.left = [{"usage": {"prompt_tokens": 9, "completion_tokens": n}} for n in (1, 4)]
+        self.left = [
+            {"usage": {"prompt_tokens": 9, "completion_tokens": n}} for n in (1, 4)
+        ]
 
     def __iter__(self) -> Both:
         return self

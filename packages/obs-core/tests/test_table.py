@@ -22,7 +22,11 @@ ROWS = {
 def test_every_setting_is_on_the_page_in_the_order_of_the_code() -> None:
     """Those of `TracingConfig`, and the three of the environment alone."""
     in_code = [field.name for field in fields(TracingConfig)]
-    assert sorted(ROWS) == sorted([*in_code, "disabled", "exporter", "spans"]) == sorted(SETTINGS)
+    assert (
+        sorted(ROWS)
+        == sorted([*in_code, "disabled", "exporter", "spans"])
+        == sorted(SETTINGS)
+    )
 
 
 @pytest.mark.promise("CORE-06")
@@ -33,6 +37,8 @@ def test_default_and_variables_are_the_codes(name: str) -> None:
     shown = CorrelationConfig() if name == "correlation" else eval(default)
     assert shown == SETTINGS[name].default
     listed = [
-        found for found in re.findall(r"`([A-Z_]+)`", cell) if found != "OTEL_TRACES_SAMPLER_ARG"
+        found
+        for found in re.findall(r"`([A-Z_]+)`", cell)
+        if found != "OTEL_TRACES_SAMPLER_ARG"
     ]
     assert listed == [variable.name for variable in SETTINGS[name].variables]

@@ -42,7 +42,11 @@ def test_connects_for_the_first_target_and_disconnects_after_the_last(
 ) -> None:
     """Once, however many targets; again after a disconnect; an undo that is called twice changes nothing."""
     one, other = Client(), Client()
-    undos = [targets.add(one, "one"), targets.add(other, "other"), targets.add(None, "all")]
+    undos = [
+        targets.add(one, "one"),
+        targets.add(other, "other"),
+        targets.add(None, "all"),
+    ]
     assert log == ["connect"]
     for undo in [*undos, *undos]:
         undo()

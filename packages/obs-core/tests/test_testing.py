@@ -53,7 +53,9 @@ def test_a_difference_is_shown_line_by_line(spans: SpanRecorder) -> None:
         spans.assert_tree(TREE.replace("inner", "other"))
     assert "-   other [INTERNAL]" in str(caught.value)
     assert "+   inner [INTERNAL]" in str(caught.value)
-    with pytest.raises(AssertionError, match=r"0 spans are named 'nobody', not 1, in:\nouter"):
+    with pytest.raises(
+        AssertionError, match=r"0 spans are named 'nobody', not 1, in:\nouter"
+    ):
         spans.one("nobody")
 
 

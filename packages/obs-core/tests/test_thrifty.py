@@ -12,7 +12,13 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.sampling import Sampler
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+)
 
 pytestmark = pytest.mark.promise("CORE-04")
 TRACE, SPAN = 0x5CE0E9A56015FEC5AADFA328AE398115, 0xAB54A98CEB1F0AD2
@@ -53,7 +59,11 @@ def test_below_an_unsampled_span_nobody_is_asked(tracer: trace.Tracer) -> None:
     span = tracer.start_span("a", below())
     found = span.get_span_context()
     assert not span.is_recording()
-    assert (found.trace_id, found.trace_flags, found.trace_state.get("vendor")) == (TRACE, 0, "x")
+    assert (found.trace_id, found.trace_flags, found.trace_state.get("vendor")) == (
+        TRACE,
+        0,
+        "x",
+    )
     with trace.use_span(span), tracer.start_as_current_span("b") as inner:
         assert inner.get_span_context().trace_id == TRACE
     assert ASKED == []
@@ -65,11 +75,13 @@ def test_each_outgoing_call_has_a_parent_id_of_its_own(
     tracer: trace.Tracer, kind: SpanKind
 ) -> None:
     """W3C Trace Context asks for a new one with each request."""
-    calls = [tracer.start_span("call", below(), kind).get_span_context() for _ in range(2)]
+    calls = [
+        tracer.start_span("call", below(), kind).get_span_context() for _ in range(2)
+    ]
     calls += [tracer.start_span("call", kind=kind, context=below()).get_span_context()]
-    assert {(call.trace_id, call.trace_flags, call.trace_state["vendor"]) for call in calls} == {
-        (TRACE, 0, "x")
-    }
+    assert {
+        (call.trace_id, call.trace_flags, call.trace_state["vendor"]) for call in calls
+    } == {(TRACE, 0, "x")}
     assert len({SPAN, *(call.span_id for call in calls)}) == 4
     assert ASKED == []
 
@@ -82,7 +94,11 @@ def test_elsewhere_it_is_the_sdks(tracer: trace.Tracer) -> None:
     callee = tracer.start_span("callee", below(sampled=True, remote=True))
     unsampled = tracer.start_span("unsampled callee", below(remote=True))
     assert ASKED == ["root", "child", "callee", "unsampled callee"]
-    assert [span.is_recording() for span in (child, callee, unsampled)] == [True, True, False]
+    assert [span.is_recording() for span in (child, callee, unsampled)] == [
+        True,
+        True,
+        False,
+    ]
     contexts = [span.get_span_context() for span in (root, child, callee, unsampled)]
     assert len({context.span_id for context in contexts} | {SPAN}) == 5
     assert [context.is_remote for context in contexts] == [False] * 4
@@ -124,7 +140,10 @@ def test_each_scope_has_its_tracer() -> None:
         span = made.start_span("a", Context())
         assert isinstance(span, sdk.ReadableSpan)
         assert span.instrumentation_scope is not None
-        assert (span.instrumentation_scope.name, span.instrumentation_scope.version) == (
+        assert (
+            span.instrumentation_scope.name,
+            span.instrumentation_scope.version,
+        ) == (
             "scope",
             "1.0",
         )

@@ -140,7 +140,11 @@ SHAPES: list[tuple[str, Callable[[], object], object]] = [
     ("Sync.__call__", lambda: trace_function(Sync())(1), 1),
     ("Async.__call__", lambda: asyncio.run(trace_function(Async())(1)), 1),
     ("Yields.__call__", lambda: list(trace_function(Yields())(1)), [1]),
-    ("Shop.method", lambda: trace_function(Shop().method.__wrapped__.__get__(Shop()))(1), 1),  # type: ignore[attr-defined]
+    (
+        "Shop.method",
+        lambda: trace_function(Shop().method.__wrapped__.__get__(Shop()))(1),
+        1,
+    ),  # type: ignore[attr-defined]
 ]
 
 
@@ -180,8 +184,12 @@ def test_inspect_answers_the_same() -> None:
     assert inspect.isasyncgenfunction(Shop.static_async)
     assert inspect.isgenerator(generator(1))
     assert inspect.iscoroutinefunction(trace_function(Async()))
-    assert inspect.iscoroutinefunction(trace_function(functools.partial(inner_coroutine, 1)))
-    assert str(inspect.signature(plain)) == "(x: 'int', y: 'int' = 2) -> 'tuple[int, int]'"
+    assert inspect.iscoroutinefunction(
+        trace_function(functools.partial(inner_coroutine, 1))
+    )
+    assert (
+        str(inspect.signature(plain)) == "(x: 'int', y: 'int' = 2) -> 'tuple[int, int]'"
+    )
     assert (
         str(inspect.signature(trace_function(functools.partial(inner_function, 1))))
         == "(y: 'int') -> 'tuple[int, int]'"
@@ -234,7 +242,9 @@ def test_generator_based_coroutines_stay_awaitable(spans: SpanRecorder) -> None:
         (property(lambda self: 1), "decorate the getter, below @property"),
     ],
 )
-def test_what_cannot_be_traced_is_rejected_at_decoration(target: Any, message: str) -> None:
+def test_what_cannot_be_traced_is_rejected_at_decoration(
+    target: Any, message: str
+) -> None:
     """A class, a value, a property: a TypeError that says what to do."""
     with pytest.raises(TypeError) as caught:
         trace_function(target)
@@ -282,21 +292,27 @@ def test_options_shape_the_span(spans: SpanRecorder) -> None:
     span = spans.one("charge")
     assert span.kind is SpanKind.CLIENT
     assert {
-        key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")
+        key: value
+        for key, value in (span.attributes or {}).items()
+        if not key.startswith("code.")
     } == {
         "llm.provider": "openai",
         "tags": ("a",),
     }
 
 
-VALUES = st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers()), st.floats())
+VALUES = st.one_of(
+    st.none(), st.integers(), st.text(), st.lists(st.integers()), st.floats()
+)
 
 
 def echo(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, kwargs
 
 
-async def echo_async(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+async def echo_async(
+    *args: Any, **kwargs: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, kwargs
 
 
@@ -315,10 +331,17 @@ async def echo_async_yield(*args: Any, **kwargs: Any) -> Any:
 @pytest.mark.promise("CORE-40")
 @pytest.mark.parametrize("sampling_rate", [1.0, 0.0])
 @given(
-    args=st.lists(VALUES), kwargs=st.dictionaries(st.text(), VALUES), message=st.text(), sent=VALUES
+    args=st.lists(VALUES),
+    kwargs=st.dictionaries(st.text(), VALUES),
+    message=st.text(),
+    sent=VALUES,
 )
 def test_arguments_results_and_exceptions_pass_through(
-    sampling_rate: float, args: list[Any], kwargs: dict[str, Any], message: str, sent: Any
+    sampling_rate: float,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    message: str,
+    sent: Any,
 ) -> None:
     """Whatever goes in, comes back or is raised is the same object, for every kind, sampled or not."""
     error = ValueError(message)

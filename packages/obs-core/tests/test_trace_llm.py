@@ -29,9 +29,14 @@ def said(span: ReadableSpan) -> dict[str, Any]:
     """The attributes without the code's own; durations as True where they are plausible."""
     seconds = ("gen_ai.response.time_to_first_chunk", "obs.items.first_after")
     attributes = {
-        key: value for key, value in (span.attributes or {}).items() if not key.startswith("code.")
+        key: value
+        for key, value in (span.attributes or {}).items()
+        if not key.startswith("code.")
     }
-    return {key: 0 < value < 10 if key in seconds else value for key, value in attributes.items()}
+    return {
+        key: 0 < value < 10 if key in seconds else value
+        for key, value in attributes.items()
+    }
 
 
 ASKED = {
@@ -92,13 +97,17 @@ def test_a_whole_answer_async(spans: SpanRecorder, provider_url: str) -> None:
     """The same for an async call, its model taken from the call's argument."""
 
     @trace_llm(provider="openai")
-    async def ask(client: openai.AsyncOpenAI, *, model: str, temperature: float = 0.5) -> Any:
+    async def ask(
+        client: openai.AsyncOpenAI, *, model: str, temperature: float = 0.5
+    ) -> Any:
         return await client.chat.completions.create(
             model=model, messages=MESSAGES, temperature=temperature
         )
 
     async def main() -> None:
-        async with openai.AsyncOpenAI(base_url=provider_url + "/v1", api_key="k") as client:
+        async with openai.AsyncOpenAI(
+            base_url=provider_url + "/v1", api_key="k"
+        ) as client:
             assert (await ask(client, model="gpt-4o-mini")).model == MODEL
 
     asyncio.run(main())
@@ -142,7 +151,9 @@ def test_a_returned_async_stream(spans: SpanRecorder, provider_url: str) -> None
         )  # fmt: skip
 
     async def main() -> None:
-        async with openai.AsyncOpenAI(base_url=provider_url + "/v1", api_key="k") as client:
+        async with openai.AsyncOpenAI(
+            base_url=provider_url + "/v1", api_key="k"
+        ) as client:
             stream = await ask(client)
             assert isinstance(stream, openai.AsyncStream)
             async with stream:
@@ -164,7 +175,9 @@ def test_generators_that_yield_chunks(
 
     @trace_llm(provider="openai", model="gpt-4o-mini")
     async def ask_async() -> AsyncIterator[Any]:
-        async with openai.AsyncOpenAI(base_url=provider_url + "/v1", api_key="k") as client:
+        async with openai.AsyncOpenAI(
+            base_url=provider_url + "/v1", api_key="k"
+        ) as client:
             options = {"include_usage": True}
             stream = await client.chat.completions.create(
                 model="gpt-4o-mini", messages=MESSAGES, stream=True, stream_options=options  # type: ignore[call-overload]
@@ -176,12 +189,17 @@ def test_generators_that_yield_chunks(
         return len([chunk async for chunk in ask_async()])
 
     assert len(list(ask())) == asyncio.run(main()) == 5
-    assert [said(span) for span in spans.named("chat gpt-4o-mini")] == [STREAMED, STREAMED]
+    assert [said(span) for span in spans.named("chat gpt-4o-mini")] == [
+        STREAMED,
+        STREAMED,
+    ]
 
 
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize("leave", ["close", "drop", "exit", "raise"])
-def test_a_stream_left_early(spans: SpanRecorder, gpt: openai.OpenAI, leave: str) -> None:
+def test_a_stream_left_early(
+    spans: SpanRecorder, gpt: openai.OpenAI, leave: str
+) -> None:
     """Closed, dropped or left by its context manager, the span ends with what was seen; an error inside the block is one."""
     stream = trace_llm(_create_stream, provider="openai", model="gpt-4o-mini")(gpt)
     next(stream)
@@ -205,7 +223,9 @@ def test_a_stream_left_early(spans: SpanRecorder, gpt: openai.OpenAI, leave: str
 
 
 @pytest.mark.promise("CORE-48")
-def test_the_stream_of_the_responses_api(spans: SpanRecorder, gpt: openai.OpenAI) -> None:
+def test_the_stream_of_the_responses_api(
+    spans: SpanRecorder, gpt: openai.OpenAI
+) -> None:
     """OpenAI's newer API tells usage in its last event."""
 
     @trace_llm(provider="openai", model="gpt-4o-mini", operation="chat")
@@ -229,7 +249,9 @@ def test_an_error_of_the_provider(spans: SpanRecorder, gpt: openai.OpenAI) -> No
     with pytest.raises(openai.NotFoundError):
         ask("missing")
     span = one(spans, "chat missing")
-    assert said(span)["error.type"] == f"{openai.NotFoundError.__module__}.NotFoundError"
+    assert (
+        said(span)["error.type"] == f"{openai.NotFoundError.__module__}.NotFoundError"
+    )
     assert [event.name for event in span.events] == ["exception"]
 
 
@@ -258,14 +280,19 @@ def test_anthropic(spans: SpanRecorder, claude: anthropic.Anthropic) -> None:
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize("use", ["text_stream", "events", "final"])
 def test_anthropics_stream_manager(
-    spans: SpanRecorder, claude: anthropic.Anthropic, use: str, monkeypatch: pytest.MonkeyPatch
+    spans: SpanRecorder,
+    claude: anthropic.Anthropic,
+    use: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`messages.stream()` opens its stream on entering; however it is read, usage and text are told."""
     monkeypatch.setenv(CONTENT, "true")
 
     @trace_llm(provider="anthropic", model="claude-x")
     def ask(max_tokens: int) -> Any:
-        return claude.messages.stream(model="claude-x", max_tokens=max_tokens, messages=MESSAGES)
+        return claude.messages.stream(
+            model="claude-x", max_tokens=max_tokens, messages=MESSAGES
+        )
 
     with ask(16) as stream:
         assert len(spans) == 0
@@ -311,7 +338,9 @@ _HEADERS = {
     }
 }
 _GEMINI = {
-    "candidates": [{"content": {"parts": [{"text": "Hello"}]}, "finishReason": "end_turn"}],
+    "candidates": [
+        {"content": {"parts": [{"text": "Hello"}]}, "finishReason": "end_turn"}
+    ],
     "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4},
 }
 _OLLAMA = {
@@ -338,7 +367,15 @@ _DICT = {
         (lambda: {"stream": _bedrock_events(), "ResponseMetadata": {}}, ("end_turn",)),
         (lambda: {"body": _invoke_events(), "ResponseMetadata": {}}, ("end_turn",)),
     ],
-    ids=["converse", "invoke", "gemini", "ollama", "dict", "converse_stream", "invoke_stream"],
+    ids=[
+        "converse",
+        "invoke",
+        "gemini",
+        "ollama",
+        "dict",
+        "converse_stream",
+        "invoke_stream",
+    ],
 )
 def test_other_shapes(
     spans: SpanRecorder, answer: Any, reasons: object, monkeypatch: pytest.MonkeyPatch
@@ -354,7 +391,10 @@ def test_other_shapes(
     for key in ("stream", "body"):
         list(got.get(key, ()))
     told = said(one(spans, "chat m-1"))
-    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (9, 4)
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (
+        9,
+        4,
+    )
     assert told.get("gen_ai.response.finish_reasons") == reasons
     if reasons:
         assert json.loads(told["gen_ai.output.messages"])[0]["parts"] == [
@@ -365,7 +405,13 @@ def test_other_shapes(
 @pytest.mark.promise("CORE-48")
 @pytest.mark.parametrize(
     ("switch", "on"),
-    [(None, False), ("false", False), ("event_only", False), ("true", True), ("SPAN_ONLY", True)],
+    [
+        (None, False),
+        ("false", False),
+        ("event_only", False),
+        ("true", True),
+        ("SPAN_ONLY", True),
+    ],
 )
 def test_content_only_when_switched_on(
     spans: SpanRecorder,
@@ -392,7 +438,10 @@ def test_content_only_when_switched_on(
     assert told == (
         {
             "gen_ai.input.messages": [
-                {"role": "user", "parts": [{"type": "text", "content": "my secret question"}]}
+                {
+                    "role": "user",
+                    "parts": [{"type": "text", "content": "my secret question"}],
+                }
             ],
             "gen_ai.system_instructions": [{"type": "text", "content": "Be brief."}],
             "gen_ai.output.messages": [

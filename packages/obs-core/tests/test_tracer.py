@@ -36,7 +36,9 @@ def traced(x: int) -> int:
 @pytest.mark.promise("CORE-45")
 def test_a_provider_may_be_replaced() -> None:
     """Each call takes the provider in force at that moment."""
-    seen = trace_function(lambda: trace.get_current_span().get_span_context().trace_flags)
+    seen = trace_function(
+        lambda: trace.get_current_span().get_span_context().trace_flags
+    )
     with provider(ALWAYS_ON):
         assert seen() & 1
     with provider(ALWAYS_OFF):
@@ -55,7 +57,12 @@ from obs_core import trace_function
 from opentelemetry import trace
 assert trace_function(lambda: trace.get_current_span().is_recording())()
 """
-    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], timeout=60, check=False
+        ).returncode
+        == 0
+    )
 
 
 class Broken(Sampler):
@@ -91,7 +98,9 @@ def test_a_foreign_sampler_or_processor_that_raises_is_contained(
         if when != "sampler":
             processor = Bad()
             setattr(
-                processor, "on_end" if when == "on_start" else "on_start", lambda *_, **__: None
+                processor,
+                "on_end" if when == "on_start" else "on_start",
+                lambda *_, **__: None,
             )
             trace.get_tracer_provider().add_span_processor(processor)  # type: ignore[attr-defined]
         assert traced(1) == 1

@@ -62,9 +62,13 @@ def script(library: str, when: str, url: str, more: str = "") -> str:
 
 def printed_by_us(run, library: str, stderr: str) -> list[str]:
     """The lines of `stderr` but for those that the patching prints by itself, at objects of other libraries."""
-    patching = run(f"import time\n{PATCH[library]}", prelude="", **QUIET).stderr.splitlines()
+    patching = run(
+        f"import time\n{PATCH[library]}", prelude="", **QUIET
+    ).stderr.splitlines()
     return [
-        line for line in stderr.splitlines() if line not in patching and NOT_GREENED not in line
+        line
+        for line in stderr.splitlines()
+        if line not in patching and NOT_GREENED not in line
     ]
 
 

@@ -89,7 +89,9 @@ class Database:
         finally:
             engine.dispose()
 
-    async def _run_async(self, work: Callable[[Connection], object], options: Any) -> None:
+    async def _run_async(
+        self, work: Callable[[Connection], object], options: Any
+    ) -> None:
         engine = create_async_engine(self.url, **options)
         try:
             async with engine.connect() as connection:
@@ -124,16 +126,22 @@ def _database(request: pytest.FixtureRequest) -> Database:
         pytest.importorskip("MySQLdb", reason="mysqlclient comes without a wheel")
     urls = {"sqlite": lambda: "sqlite://", "mysql": _mysql_url}
     plain = urls.get(system, lambda: request.getfixturevalue("postgres_url"))()
-    return Database(driver, system, is_async, plain.replace(system, f"{system}+{driver}", 1))
+    return Database(
+        driver, system, is_async, plain.replace(system, f"{system}+{driver}", 1)
+    )
 
 
 def _mysql_url() -> str:
     place = urlsplit(_MYSQL_URL)
     try:
-        socket.create_connection((place.hostname or "", place.port or 3306), timeout=2).close()
+        socket.create_connection(
+            (place.hostname or "", place.port or 3306), timeout=2
+        ).close()
     except OSError as error:
         if require_services():
-            pytest.fail(f"REQUIRE_SERVICES=1, but no MySQL answers at {place.netloc}: {error}")
+            pytest.fail(
+                f"REQUIRE_SERVICES=1, but no MySQL answers at {place.netloc}: {error}"
+            )
         pytest.skip(f"no MySQL at {place.netloc} (MYSQL_URL names another)")
     return _MYSQL_URL
 
@@ -197,7 +205,10 @@ def cluster_port() -> Iterator[int]:
         clients = [stack.enter_context(redis.Redis(port=port)) for port in ports]
         for index, client in enumerate(clients):
             _run(
-                client, "CLUSTER ADDSLOTSRANGE", _SLOTS * index // 3, _SLOTS * (index + 1) // 3 - 1
+                client,
+                "CLUSTER ADDSLOTSRANGE",
+                _SLOTS * index // 3,
+                _SLOTS * (index + 1) // 3 - 1,
             )
             _run(client, "CLUSTER MEET", "127.0.0.1", ports[0], ports[0] + 1)
         _wait_until_whole(clients)
@@ -208,7 +219,16 @@ def cluster_port() -> Iterator[int]:
 def _node() -> Iterator[int]:
     port = _free_pair()
     with tempfile.TemporaryDirectory(prefix="obs-cluster-") as folder:
-        arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        arguments = [
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            folder,
+        ]
         arguments += [
             "--cluster-enabled",
             "yes",
@@ -247,7 +267,9 @@ def _run(client: redis.Redis, *command: object) -> Any:
 
 def _wait_until_whole(clients: list[redis.Redis]) -> None:
     def is_whole() -> bool:
-        states = [str(_run(client, "CLUSTER INFO")["cluster_state"]) for client in clients]
+        states = [
+            str(_run(client, "CLUSTER INFO")["cluster_state"]) for client in clients
+        ]
         sizes = {len(_run(client, "CLUSTER SLOTS")) for client in clients}
         return all("ok" in state for state in states) and sizes == {len(clients)}
 

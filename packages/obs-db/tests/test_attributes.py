@@ -21,7 +21,9 @@ class Dialect:
 def engine_of(url: str) -> Any:
     """Stand in for an engine whose driver is not installed: only URL, dialect's name and pool are read."""
     made = make_url(url)
-    return SimpleNamespace(url=made, dialect=Dialect(made.get_backend_name()), pool=object())
+    return SimpleNamespace(
+        url=made, dialect=Dialect(made.get_backend_name()), pool=object()
+    )
 
 
 @pytest.mark.promise("DB-04")
@@ -40,7 +42,11 @@ def engine_of(url: str) -> Any:
         ),
         (
             "postgresql://ada:sesame@/shop?host=/var/run/sesame&port=6543",
-            {"db.system.name": "postgresql", "db.namespace": "shop", "network.transport": "unix"},
+            {
+                "db.system.name": "postgresql",
+                "db.namespace": "shop",
+                "network.transport": "unix",
+            },
             "postgresql/shop",
         ),
         (
@@ -63,14 +69,21 @@ def engine_of(url: str) -> Any:
             {"db.system.name": "sqlite", "db.namespace": "shop.db"},
             "sqlite/shop.db",
         ),
-        ("sqlite://", {"db.system.name": "sqlite", "db.namespace": ":memory:"}, "sqlite/:memory:"),
+        (
+            "sqlite://",
+            {"db.system.name": "sqlite", "db.namespace": ":memory:"},
+            "sqlite/:memory:",
+        ),
     ],
 )
 def test_attributes(url: str, attributes: dict[str, object], pool: str) -> None:
     """System, database, host and port come from the URL; secrets and folders stay in it."""
     engine = engine_of(url)
 
-    assert {"db.system.name": system_name(engine), **url_attributes(engine)} == attributes
+    assert {
+        "db.system.name": system_name(engine),
+        **url_attributes(engine),
+    } == attributes
     assert pool_name(engine) == pool
     assert "sesame" not in f"{url_attributes(engine)}{pool_name(engine)}"
 

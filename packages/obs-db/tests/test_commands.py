@@ -36,7 +36,9 @@ def test_name_and_text(args: tuple[Any, ...], name: str, text: str) -> None:
 @settings(max_examples=500, deadline=None, database=None)
 @given(
     st.lists(
-        st.one_of(st.text(), st.binary(), st.integers(), st.none(), st.just("x" * 100_000)),
+        st.one_of(
+            st.text(), st.binary(), st.integers(), st.none(), st.just("x" * 100_000)
+        ),
         max_size=5,
     ),
     st.integers(0, 10_000),
@@ -46,4 +48,8 @@ def test_any_arguments(args: list[Any], more: int) -> None:
     command = describe_command((*args, *["sesame"] * more))
 
     assert len(command.text.encode()) <= MAX_TEXT_BYTES
-    assert "sesame" not in command.text.lower() or "sesame" in str(args[:1]).lower() or not args
+    assert (
+        "sesame" not in command.text.lower()
+        or "sesame" in str(args[:1]).lower()
+        or not args
+    )

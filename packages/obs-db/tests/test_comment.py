@@ -65,14 +65,18 @@ def test_every_paramstyle_of_sqlite(paramstyle: str, spans: SpanRecorder) -> Non
     instrument_sqlalchemy(engine, trace_comments=True)
     sent: list[str] = []
     event.listen(
-        engine, "after_cursor_execute", lambda conn, cursor, statement, *_: sent.append(statement)
+        engine,
+        "after_cursor_execute",
+        lambda conn, cursor, statement, *_: sent.append(statement),
     )
 
     with (
         trace.get_tracer("test").start_as_current_span("request") as request,
         engine.connect() as connection,
     ):
-        row = connection.execute(text("SELECT :a, 'it''s 100%', :b"), {"a": 1, "b": "x"}).one()
+        row = connection.execute(
+            text("SELECT :a, 'it''s 100%', :b"), {"a": 1, "b": "x"}
+        ).one()
     engine.dispose()
 
     assert tuple(row) == (1, "it's 100%", "x")
@@ -80,10 +84,15 @@ def test_every_paramstyle_of_sqlite(paramstyle: str, spans: SpanRecorder) -> Non
 
 
 @pytest.mark.promise("DB-07")
-def test_comments_are_opt_in(traced: None, spans: SpanRecorder, psycopg_url: str) -> None:
+def test_comments_are_opt_in(
+    traced: None, spans: SpanRecorder, psycopg_url: str
+) -> None:
     """By default the statement reaches the database as it was written."""
     engine = create_engine(psycopg_url)
-    with trace.get_tracer("test").start_as_current_span("request"), engine.connect() as connection:
+    with (
+        trace.get_tracer("test").start_as_current_span("request"),
+        engine.connect() as connection,
+    ):
         seen = connection.execute(text(SHOW), {"like": "%"}).scalar()
     engine.dispose()
 

@@ -69,7 +69,9 @@ def test_a_creator(server: Any, traced: None, spans: SpanRecorder) -> None:
         asyncio.run(_with_async_creator(server, arguments))
     else:
         module = create_engine(server.url).dialect.dbapi
-        engine = create_engine(bare(server.url), creator=lambda: module.connect(**arguments))
+        engine = create_engine(
+            bare(server.url), creator=lambda: module.connect(**arguments)
+        )
         select_one(engine)
         assert pool_name(engine).endswith(f"/{make_url(server.url).database}")
         engine.dispose()
@@ -124,7 +126,9 @@ def test_a_creator_of_sqlite(tmp_path: Path, traced: None, spans: SpanRecorder) 
 
 
 @pytest.mark.promise("DB-12")
-def test_an_async_creator_of_sqlite(tmp_path: Path, traced: None, spans: SpanRecorder) -> None:
+def test_an_async_creator_of_sqlite(
+    tmp_path: Path, traced: None, spans: SpanRecorder
+) -> None:
     """So is aiosqlite."""
     if sqlalchemy_version.startswith("1."):
         pytest.skip("SQLAlchemy 1.4 has no async_creator")
@@ -132,7 +136,8 @@ def test_an_async_creator_of_sqlite(tmp_path: Path, traced: None, spans: SpanRec
 
     async def main() -> None:
         engine = create_async_engine(
-            "sqlite+aiosqlite://", async_creator=lambda: aiosqlite.connect(tmp_path / "shop.db")
+            "sqlite+aiosqlite://",
+            async_creator=lambda: aiosqlite.connect(tmp_path / "shop.db"),
         )
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1 AS one"))
@@ -167,7 +172,9 @@ def test_connections_to_several_servers(
 
 
 @pytest.mark.promise("DB-12")
-def test_a_connect_listener(psycopg_url: str, traced: None, spans: SpanRecorder) -> None:
+def test_a_connect_listener(
+    psycopg_url: str, traced: None, spans: SpanRecorder
+) -> None:
     """A ``do_connect`` listener that leads elsewhere than the URL is followed."""
     engine = create_engine(f"{bare(psycopg_url)}ada:sesame@elsewhere.invalid/nowhere")
     arguments = driver_arguments(psycopg_url)

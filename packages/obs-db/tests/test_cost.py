@@ -72,9 +72,13 @@ def redis_pipeline(url: str) -> Iterator[Callable[[], Any]]:
 
 @pytest.mark.parametrize("scenario", [sqlite_execute, redis_get, redis_pipeline])
 @pytest.mark.parametrize(
-    ("sampler", "bound"), [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.4)], ids=["sampled", "unsampled"]
+    ("sampler", "bound"),
+    [(ALWAYS_ON, 1.0), (ALWAYS_OFF, 0.4)],
+    ids=["sampled", "unsampled"],
 )
-def test_cost_beside_contrib(scenario: Any, sampler: Any, bound: float, redis_url: str) -> None:
+def test_cost_beside_contrib(
+    scenario: Any, sampler: Any, bound: float, redis_url: str
+) -> None:
     """At most as many calls as contrib's under a sampled span; under an unsampled one half of the 0.8 that are promised.
 
     More than that would mean that spans are made there, and thrown away.

@@ -44,16 +44,17 @@ from sqlalchemy.orm import (
 tracer = trace.get_tracer("test")
 
 _ROWS = 900
-_COUNT = (
-    f"WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {_ROWS}) SELECT "
-)
+_COUNT = f"WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {_ROWS}) SELECT "
 #: What fails when its last row is read, and the database's code for that.
 _FAILING = {
     "sqlite": (
         f"{_COUNT} abs(CASE n WHEN {_ROWS} THEN -9223372036854775808 ELSE n END) FROM g",
         "SQLITE_ERROR" if sys.version_info >= (3, 11) else None,
     ),
-    "postgresql": (f"SELECT 1 / (n - {_ROWS}) FROM generate_series(1, {_ROWS}) n", "22012"),
+    "postgresql": (
+        f"SELECT 1 / (n - {_ROWS}) FROM generate_series(1, {_ROWS}) n",
+        "22012",
+    ),
     "mysql": (
         f"{_COUNT} (SELECT 1 FROM (SELECT 1 UNION SELECT 2) x WHERE n = {_ROWS}) FROM g",
         "1242",
@@ -97,7 +98,11 @@ def test_rows_nobody_knows(
     known: list[int] = []
 
     def work(connection: Connection) -> None:
-        event.listen(connection, "after_cursor_execute", lambda _, c, *__: known.append(c.rowcount))
+        event.listen(
+            connection,
+            "after_cursor_execute",
+            lambda _, c, *__: known.append(c.rowcount),
+        )
         rows = connection.execution_options(stream_results=streamed).execute(
             text(f"{_COUNT} n FROM g")
         )
@@ -130,12 +135,17 @@ def test_errors_while_rows_are_fetched(
     error = getattr(raised.value, "orig", raised.value)
     description = type(error).__name__
     assert failed.status.status_code is StatusCode.ERROR
-    assert failed.status.description == (f"{description} ({code})" if code else description)
+    assert failed.status.description == (
+        f"{description} ({code})" if code else description
+    )
     assert told(failed).get("db.response.status_code") == code
     assert told(failed)["error.type"].endswith(description)
     if before:
         (statement,) = before
-        assert (statement.name, statement.status.status_code) == ("SELECT", StatusCode.UNSET)
+        assert (statement.name, statement.status.status_code) == (
+            "SELECT",
+            StatusCode.UNSET,
+        )
         assert failed.name == "FETCH"
         assert failed.parent == statement.context
         assert failed.start_time == statement.end_time
@@ -147,7 +157,9 @@ def test_errors_while_rows_are_fetched(
 
 
 @pytest.mark.promise("DB-09")
-def test_an_error_in_an_async_stream(asyncpg_url: str, traced: None, spans: SpanRecorder) -> None:
+def test_an_error_in_an_async_stream(
+    asyncpg_url: str, traced: None, spans: SpanRecorder
+) -> None:
     """So it is where an async engine streams."""
     sql, code = _FAILING["postgresql"]
 
@@ -184,7 +196,9 @@ def test_yield_per(traced: None, spans: SpanRecorder) -> None:
     with Session(engine) as session:
         rows = session.execute(
             select(Thing)
-            .from_statement(text(_FAILING["sqlite"][0].replace(" FROM g", " AS id FROM g")))
+            .from_statement(
+                text(_FAILING["sqlite"][0].replace(" FROM g", " AS id FROM g"))
+            )
             .execution_options(yield_per=10)
         )
         with pytest.raises(exc.OperationalError):
@@ -221,11 +235,15 @@ def test_one_text_for_lists_of_any_length(database: Any, spans: SpanRecorder) ->
         with tracer.start_as_current_span("job"):
             for length in [*range(1, 13), 4_000]:
                 few = things.c.name.in_([str(number) for number in range(length)])
-                connection.execute(select(things.c.id).where(few).where(things.c.size == "x"))
+                connection.execute(
+                    select(things.c.id).where(few).where(things.c.size == "x")
+                )
 
     database.run(with_table(work))
 
-    texts = {told(span)["db.query.text"] for span in spans.named("SELECT obs_db_things")}
+    texts = {
+        told(span)["db.query.text"] for span in spans.named("SELECT obs_db_things")
+    }
     assert len(texts) == 1
     assert "obs_db_things.name IN (?) AND" in texts.pop()
     (repeated,) = spans.one("job").events
@@ -233,7 +251,9 @@ def test_one_text_for_lists_of_any_length(database: Any, spans: SpanRecorder) ->
 
 
 @pytest.mark.promise("DB-10")
-def test_one_text_for_rows_of_any_number(database: Any, traced: None, spans: SpanRecorder) -> None:
+def test_one_text_for_rows_of_any_number(
+    database: Any, traced: None, spans: SpanRecorder
+) -> None:
     """One to a thousand rows of a VALUES are one text on every driver."""
     rows = [{"name": "a", "colour": "b", "size": str(row)} for row in range(1_000)]
 
@@ -243,7 +263,9 @@ def test_one_text_for_rows_of_any_number(database: Any, traced: None, spans: Spa
 
     database.run(with_table(work))
 
-    texts = {told(span)["db.query.text"] for span in spans.named("INSERT obs_db_things")}
+    texts = {
+        told(span)["db.query.text"] for span in spans.named("INSERT obs_db_things")
+    }
     assert len(texts) <= 2  # of one row SQLAlchemy may ask for its id
     assert {sql.partition(" RETURNING")[0] for sql in texts} == {
         "INSERT INTO obs_db_things (name, colour, size) VALUES (?)"
@@ -255,7 +277,9 @@ def test_batch_size(database: Any, traced: None, spans: SpanRecorder) -> None:
     """The size of a batch is the number of its rows, whatever the number of columns."""
     rows = [{"name": "a", "colour": "b", "size": str(row)} for row in range(7)]
 
-    database.run(with_table(lambda connection: connection.execute(things.insert(), rows)))
+    database.run(
+        with_table(lambda connection: connection.execute(things.insert(), rows))
+    )
 
     assert told(spans.one("INSERT obs_db_things"))["db.operation.batch.size"] == 7
 
@@ -281,7 +305,8 @@ def test_batch_size_with_shared_parameters(
     returning.run(database_rows)
 
     sizes = [
-        told(span).get("db.operation.batch.size", 1) for span in spans.named("INSERT obs_db_things")
+        told(span).get("db.operation.batch.size", 1)
+        for span in spans.named("INSERT obs_db_things")
     ]
     assert sum(sizes) == 10
     assert sizes in ([10], [1] * 10)
@@ -302,7 +327,9 @@ def test_batches_are_no_n_plus_one(returning: Any, spans: SpanRecorder) -> None:
                     batch.execute(things.insert(), rows)
             else:
                 batch.execute(things.insert().returning(things.c.id), rows).all()
-                ordered = things.insert().returning(things.c.id, sort_by_parameter_order=True)
+                ordered = things.insert().returning(
+                    things.c.id, sort_by_parameter_order=True
+                )
                 batch.execute(ordered, rows).all()
 
     returning.run(with_table(work))
@@ -319,7 +346,10 @@ class Parent(base):
     id = Column(Integer, primary_key=True)
     kind = Column(String(10))
     children = relationship("Child")
-    __mapper_args__: ClassVar[Any] = {"polymorphic_on": kind, "polymorphic_identity": "parent"}
+    __mapper_args__: ClassVar[Any] = {
+        "polymorphic_on": kind,
+        "polymorphic_identity": "parent",
+    }
 
 
 class Special(Parent):

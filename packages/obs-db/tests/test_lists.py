@@ -98,7 +98,9 @@ def test_rows(template: str, style: str) -> None:
 def test_long_lists_of_literals(style: str) -> None:
     """A list of literals that goes on beyond the part that is read is folded as well."""
     found = {
-        describe(f"SELECT a FROM t WHERE a IN ({', '.join(values)}) AND b = 1", "postgresql").text
+        describe(
+            f"SELECT a FROM t WHERE a IN ({', '.join(values)}) AND b = 1", "postgresql"
+        ).text
         for values in (listed(style, "", length) for length in (5_000, 6_000, 7_001))
     }
 

@@ -45,7 +45,13 @@ def gauges(reader: InMemoryMetricReader) -> dict[str, int]:
         for point in metric.data.data_points
     ]
     assert (
-        len({(point.attributes or {})["db.client.connection.pool.name"] for point in points}) <= 1
+        len(
+            {
+                (point.attributes or {})["db.client.connection.pool.name"]
+                for point in points
+            }
+        )
+        <= 1
     )
     return {
         str((point.attributes or {})["db.client.connection.state"]): int(point.value)
@@ -116,13 +122,17 @@ def test_gauges_of_a_forked_child(psycopg_url: str) -> None:
     """A child tells of its own pool, the parent goes on telling of its own; in both, gauges equal the pool."""
     command = [sys.executable, "-c", FORKING, psycopg_url]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=True
+    )
 
     assert done.stdout == "child 1 0 1 0\nparent 2 0 2 0\n"
 
 
 @pytest.mark.promise("DB-06")
-def test_gauges_end_with_the_instrumentation(pooled: Engine, reader: InMemoryMetricReader) -> None:
+def test_gauges_end_with_the_instrumentation(
+    pooled: Engine, reader: InMemoryMetricReader
+) -> None:
     """After uninstrument nothing is observed; pools that keep no counts are left out."""
     with pooled.connect():
         assert gauges(reader)
@@ -133,7 +143,9 @@ def test_gauges_end_with_the_instrumentation(pooled: Engine, reader: InMemoryMet
 
 
 @pytest.mark.promise("DB-06")
-def test_no_span_for_a_checkout(pooled: Engine, traced: None, spans: SpanRecorder) -> None:
+def test_no_span_for_a_checkout(
+    pooled: Engine, traced: None, spans: SpanRecorder
+) -> None:
     """Taking a connection from the pool is no span."""
     with pooled.connect():
         pass
@@ -142,7 +154,9 @@ def test_no_span_for_a_checkout(pooled: Engine, traced: None, spans: SpanRecorde
 
 
 @pytest.mark.promise("DB-06")
-def test_all_engines_are_observed(reader: InMemoryMetricReader, psycopg_url: str) -> None:
+def test_all_engines_are_observed(
+    reader: InMemoryMetricReader, psycopg_url: str
+) -> None:
     """Without an engine named, each engine is observed from its first statement on; a copy with options is no second pool."""
     provider = MeterProvider([reader])
     instrument_sqlalchemy(meter_provider=provider)

@@ -28,7 +28,9 @@ def instrument(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     client.close()
 
 
-def test_other_options_are_an_error(instrument: Callable[..., Any], spans: SpanRecorder) -> None:
+def test_other_options_are_an_error(
+    instrument: Callable[..., Any], spans: SpanRecorder
+) -> None:
     """A second call that asks for something else raises and names it; the first stays in force."""
     first = instrument(roots=False)
     try:
@@ -52,7 +54,9 @@ def test_the_same_options_or_none(
         first.uninstrument()
 
 
-def test_options_after_none(instrument: Callable[..., Any], spans: SpanRecorder) -> None:
+def test_options_after_none(
+    instrument: Callable[..., Any], spans: SpanRecorder
+) -> None:
     """Options that come after a call without any (``instrument="auto"``) are an error too."""
     first = instrument()
     try:

@@ -21,7 +21,9 @@ def attributes(spans: SpanRecorder, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.promise("DB-05")
-def test_rows(traced: None, spans: SpanRecorder, engine: Engine, psycopg_url: str) -> None:
+def test_rows(
+    traced: None, spans: SpanRecorder, engine: Engine, psycopg_url: str
+) -> None:
     """Changed rows are counted; returned rows where the driver knows them before they are fetched."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE users SET name = name || '!'"))
@@ -42,7 +44,10 @@ def test_a_large_batch(engine: Engine, traced: None, spans: SpanRecorder) -> Non
         connection.execute(text("INSERT INTO users (name) VALUES (:name)"), rows)
 
     told = attributes(spans, "INSERT users")
-    assert (told["db.operation.batch.size"], told["obs.db.affected_rows"]) == (10_000, 10_000)
+    assert (told["db.operation.batch.size"], told["obs.db.affected_rows"]) == (
+        10_000,
+        10_000,
+    )
     assert told["db.query.text"] == "INSERT INTO users (name) VALUES (?)"
 
 
@@ -109,7 +114,9 @@ def test_slow_async_statement(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("DB-05")
-def test_fast_statements_have_no_event(traced: None, spans: SpanRecorder, engine: Engine) -> None:
+def test_fast_statements_have_no_event(
+    traced: None, spans: SpanRecorder, engine: Engine
+) -> None:
     """With the default of 500 ms an ordinary statement has no event."""
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))

@@ -25,7 +25,9 @@ MULTIDB = pytest.mark.filterwarnings(
 @pytest.fixture
 def configuration(redis_url: str) -> Callable[[Any], Any]:
     """Make a configuration of two databases, checked every half second, of a package's `config`."""
-    pytest.importorskip("redis.multidb.client", reason="redis-py 7 and later, with pybreaker")
+    pytest.importorskip(
+        "redis.multidb.client", reason="redis-py 7 and later, with pybreaker"
+    )
 
     def make(config: Any) -> Any:
         place = redis_url.rpartition("/")[0]
@@ -39,7 +41,9 @@ def configuration(redis_url: str) -> Callable[[Any], Any]:
             if hasattr(config.MultiDbConfig, "health_check_probes")
             else {}
         )
-        return config.MultiDbConfig(databases_config=databases, health_check_interval=0.5, **once)
+        return config.MultiDbConfig(
+            databases_config=databases, health_check_interval=0.5, **once
+        )
 
     return make
 
@@ -54,7 +58,10 @@ def checks(redis_url: str) -> int:
 @pytest.mark.promise("DB-24")
 @MULTIDB
 def test_multidb(
-    configuration: Callable[[Any], Any], redis_url: str, traced: None, spans: SpanRecorder
+    configuration: Callable[[Any], Any],
+    redis_url: str,
+    traced: None,
+    spans: SpanRecorder,
 ) -> None:
     """Health checks in a thread are no root spans; the commands of the user are spans as ever."""
     from redis.multidb import config
@@ -64,19 +71,28 @@ def test_multidb(
     with tracer.start_as_current_span("request"):
         client.set("a", 1)
     before = checks(redis_url)
-    wait_until(lambda: checks(redis_url) >= before + 8, message="no health check was made")
+    wait_until(
+        lambda: checks(redis_url) >= before + 8, message="no health check was made"
+    )
     client.get("a")
     client.close()
     del client
     gc.collect()
 
-    assert [span.name for span in spans if span.name != "INFO"] == ["SET", "request", "GET"]
+    assert [span.name for span in spans if span.name != "INFO"] == [
+        "SET",
+        "request",
+        "GET",
+    ]
 
 
 @pytest.mark.promise("DB-24")
 @MULTIDB
 def test_multidb_in_asyncio(
-    configuration: Callable[[Any], Any], redis_url: str, traced: None, spans: SpanRecorder
+    configuration: Callable[[Any], Any],
+    redis_url: str,
+    traced: None,
+    spans: SpanRecorder,
 ) -> None:
     """In asyncio they run in the context of the first request, and are not in its trace."""
     from redis.asyncio.multidb import config
@@ -94,11 +110,17 @@ def test_multidb_in_asyncio(
     asyncio.run(main())
     gc.collect()
 
-    assert [span.name for span in spans if span.name != "INFO"] == ["SET", "request", "GET"]
+    assert [span.name for span in spans if span.name != "INFO"] == [
+        "SET",
+        "request",
+        "GET",
+    ]
 
 
 @pytest.mark.promise("DB-24")
-def test_health_checks_of_a_connection(redis_url: str, traced: None, spans: SpanRecorder) -> None:
+def test_health_checks_of_a_connection(
+    redis_url: str, traced: None, spans: SpanRecorder
+) -> None:
     """The PING before a command on a connection that was idle is a part of that command."""
     before = checks(redis_url)
     spans.clear()
@@ -114,7 +136,9 @@ def test_health_checks_of_a_connection(redis_url: str, traced: None, spans: Span
 
 
 @pytest.mark.promise("DB-24")
-def test_the_layout_of_a_cluster(cluster_port: int, traced: None, spans: SpanRecorder) -> None:
+def test_the_layout_of_a_cluster(
+    cluster_port: int, traced: None, spans: SpanRecorder
+) -> None:
     """Asking a cluster for its layout, as its client does when a node has moved, is no span."""
     cluster: Any = RedisCluster(host="127.0.0.1", port=cluster_port)
     spans.clear()

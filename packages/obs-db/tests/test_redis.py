@@ -35,7 +35,9 @@ def told(spans: SpanRecorder, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.promise("DB-20", "DB-21")
-def test_one_command_is_one_span(client: Any, traced: None, spans: SpanRecorder) -> None:
+def test_one_command_is_one_span(
+    client: Any, traced: None, spans: SpanRecorder
+) -> None:
     """A command gives one CLIENT span with the server's address and no argument."""
     with tracer.start_as_current_span("request"):
         client.set("key", "sesame")
@@ -57,7 +59,9 @@ def test_one_command_is_one_span(client: Any, traced: None, spans: SpanRecorder)
 
 
 @pytest.mark.promise("DB-20")
-def test_existing_and_future_clients(client: Any, redis_url: str, spans: SpanRecorder) -> None:
+def test_existing_and_future_clients(
+    client: Any, redis_url: str, spans: SpanRecorder
+) -> None:
     """Clients and pipelines made before and after are covered, and no longer once it is taken back."""
     pipeline = client.pipeline().get("a").get("b")
     instrument_redis()
@@ -85,7 +89,9 @@ def test_one_client_alone(client: Any, redis_url: str, spans: SpanRecorder) -> N
     handle.uninstrument()
     client.get("a")
 
-    assert [(span.name, (span.attributes or {}).get("service.peer.name")) for span in spans] == [
+    assert [
+        (span.name, (span.attributes or {}).get("service.peer.name")) for span in spans
+    ] == [
         ("GET", "cache"),
         ("PIPELINE", "cache"),
     ]
@@ -126,7 +132,9 @@ def test_cluster(cluster_port: int, spans: SpanRecorder) -> None:
     """A cluster's commands and pipelines have server attributes, one client or all, on a cluster of three nodes."""
     cluster: Any
     other: Any
-    cluster, other = (RedisCluster(host="127.0.0.1", port=cluster_port) for _ in range(2))
+    cluster, other = (
+        RedisCluster(host="127.0.0.1", port=cluster_port) for _ in range(2)
+    )
     handle = instrument_redis(cluster)
     other.set("a", 1)
     cluster.set("a", 1)
@@ -163,7 +171,9 @@ def test_async_cluster(cluster_port: int, spans: SpanRecorder) -> None:
     async def main() -> None:
         cluster: Any
         other: Any
-        cluster, other = (AsyncRedisCluster(host="127.0.0.1", port=cluster_port) for _ in range(2))
+        cluster, other = (
+            AsyncRedisCluster(host="127.0.0.1", port=cluster_port) for _ in range(2)
+        )
         handle = instrument_redis(cluster)
         async with cluster, other:
             for each in (other, cluster):
@@ -175,7 +185,9 @@ def test_async_cluster(cluster_port: int, spans: SpanRecorder) -> None:
 
     asyncio.run(main())
 
-    assert [(span.name, (span.attributes or {})["server.address"]) for span in spans] == [
+    assert [
+        (span.name, (span.attributes or {})["server.address"]) for span in spans
+    ] == [
         ("SET", "127.0.0.1"),
         ("PIPELINE", "127.0.0.1"),
     ]
@@ -195,7 +207,9 @@ class instrument_all:
 
 @pytest.mark.promise("DB-21")
 @pytest.mark.parametrize("size", [300, 10_000])
-def test_pipeline_of_any_size(size: int, client: Any, traced: None, spans: SpanRecorder) -> None:
+def test_pipeline_of_any_size(
+    size: int, client: Any, traced: None, spans: SpanRecorder
+) -> None:
     """A pipeline's name does not grow with it, its text ends at 2 KiB, and its size is told."""
     pipeline = client.pipeline(transaction=False)
     for number in range(size):
@@ -212,7 +226,9 @@ def test_pipeline_of_any_size(size: int, client: Any, traced: None, spans: SpanR
 
 
 @pytest.mark.promise("DB-21")
-def test_errors_quote_no_argument(client: Any, traced: None, spans: SpanRecorder) -> None:
+def test_errors_quote_no_argument(
+    client: Any, traced: None, spans: SpanRecorder
+) -> None:
     """Of an error the type and the server's code are told; the message, which quotes arguments, is not."""
     client.set("text", "x")
     with pytest.raises(redis.ResponseError):
@@ -223,7 +239,9 @@ def test_errors_quote_no_argument(client: Any, traced: None, spans: SpanRecorder
         client.pipeline().set("a", "b").lpush("text", "sesame").execute()
 
     errors = [
-        (span.name, span.status.description, span.events) for span in spans if not span.status.is_ok
+        (span.name, span.status.description, span.events)
+        for span in spans
+        if not span.status.is_ok
     ]
     assert errors == [
         ("LPUSH", "ResponseError (WRONGTYPE)", ()),
@@ -245,11 +263,15 @@ def test_no_server(traced: None, spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("DB-22")
-def test_a_script_cache_miss_is_no_error(client: Any, traced: None, spans: SpanRecorder) -> None:
+def test_a_script_cache_miss_is_no_error(
+    client: Any, traced: None, spans: SpanRecorder
+) -> None:
     """redis-py's way of running a script, EVALSHA first, leaves no failed span."""
     client.script_flush()
     spans.clear()
-    client.register_script(f"return redis.call('GET', KEYS[1]) -- {time.time_ns()}")(keys=["a"])
+    client.register_script(f"return redis.call('GET', KEYS[1]) -- {time.time_ns()}")(
+        keys=["a"]
+    )
 
     assert [(span.name, span.status.status_code) for span in spans] == [
         ("EVALSHA", StatusCode.UNSET),
@@ -262,7 +284,9 @@ def test_a_script_cache_miss_is_no_error(client: Any, traced: None, spans: SpanR
 
 
 @pytest.mark.promise("DB-22")
-def test_a_watch_error_is_no_error(client: Any, traced: None, spans: SpanRecorder) -> None:
+def test_a_watch_error_is_no_error(
+    client: Any, traced: None, spans: SpanRecorder
+) -> None:
     """A watched key that changed makes redis-py raise, and no span fail."""
     with client.pipeline() as pipeline:
         pipeline.watch("a")
@@ -283,7 +307,9 @@ def test_a_watch_error_is_no_error(client: Any, traced: None, spans: SpanRecorde
 @pytest.mark.parametrize(("roots", "worker", "expected"), [
     ("auto", False, 1), ("auto", True, 0), (True, True, 1), (False, False, 0),
 ])  # fmt: skip
-def test_roots(roots: Any, worker: bool, expected: int, client: Any, spans: SpanRecorder) -> None:
+def test_roots(
+    roots: Any, worker: bool, expected: int, client: Any, spans: SpanRecorder
+) -> None:
     """Whether a command without a parent has a span is decided by `roots`, at each command; with a parent it always has."""
     instrument_redis(roots=roots)
     if worker:
@@ -296,7 +322,10 @@ def test_roots(roots: Any, worker: bool, expected: int, client: Any, spans: Span
         if worker:
             mark_worker_process(False)
 
-    assert len([span for span in spans if span.parent is None and span.name == "GET"]) == expected
+    assert (
+        len([span for span in spans if span.parent is None and span.name == "GET"])
+        == expected
+    )
     assert len([span for span in spans if span.parent is not None]) == 1
 
 
@@ -382,7 +411,13 @@ def test_contrib_beside_us(
 
     assert len(spans) == 1
     assert (
-        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        len(
+            [
+                record
+                for record in caplog.records
+                if "not instrumenting twice" in record.message
+            ]
+        )
         == 1
     )
 
@@ -405,7 +440,9 @@ def test_contrib_after_us(
         client.get("a")
         client.pipeline().get("a").execute()
         assert [
-            span.instrumentation_scope.name for span in spans if span.instrumentation_scope
+            span.instrumentation_scope.name
+            for span in spans
+            if span.instrumentation_scope
         ] == ["opentelemetry.instrumentation.redis"] * 2
         handle.uninstrument()
         client.get("a")
@@ -420,6 +457,12 @@ def test_contrib_after_us(
     handle.uninstrument()
     assert vars(redis.Redis)["execute_command"] is plain
     assert (
-        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        len(
+            [
+                record
+                for record in caplog.records
+                if "not instrumenting twice" in record.message
+            ]
+        )
         == 1
     )

@@ -39,7 +39,10 @@ def select_one(url: str) -> None:
 @pytest.mark.promise("DB-04")
 @pytest.mark.parametrize("value", [*STABLE, *BOTH])
 def test_names_of_a_statement(
-    value: str | None, monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder, psycopg_url: str
+    value: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    spans: SpanRecorder,
+    psycopg_url: str,
 ) -> None:
     """Stable names always; under ``database/dup`` each value once more under its former name, and no value but those."""
     opt_in(monkeypatch, value)
@@ -48,7 +51,13 @@ def test_names_of_a_statement(
 
     attributes = told(spans, "SELECT pg_class")
     former = SQL.of(attributes)
-    assert {"db.system", "db.name", "db.operation", "db.sql.table", "db.statement"} <= former.keys()
+    assert {
+        "db.system",
+        "db.name",
+        "db.operation",
+        "db.sql.table",
+        "db.statement",
+    } <= former.keys()
     assert former["db.statement"] == "SELECT relname FROM pg_class WHERE relname = ?"
     known = {name for names in SQL.names.values() for name in names}
     found = {key: attributes[key] for key in known if key in attributes}
@@ -56,9 +65,15 @@ def test_names_of_a_statement(
 
 
 @pytest.mark.promise("DB-04")
-@pytest.mark.parametrize(("value", "both"), [("database", False), ("database/dup", True)])
+@pytest.mark.parametrize(
+    ("value", "both"), [("database", False), ("database/dup", True)]
+)
 def test_names_of_a_command(
-    value: str, both: bool, monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder, redis_url: str
+    value: str,
+    both: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    spans: SpanRecorder,
+    redis_url: str,
 ) -> None:
     """Of Redis alike: a command's, and a pipeline's with its size."""
     opt_in(monkeypatch, value)
@@ -106,7 +121,9 @@ def test_names_of_a_cluster(
 
 
 @pytest.mark.promise("DB-04", "DB-06")
-@pytest.mark.parametrize(("value", "both"), [("database", False), ("database/dup", True)])
+@pytest.mark.parametrize(
+    ("value", "both"), [("database", False), ("database/dup", True)]
+)
 def test_names_of_the_pool(
     value: str, both: bool, monkeypatch: pytest.MonkeyPatch, psycopg_url: str
 ) -> None:
@@ -122,7 +139,10 @@ def test_names_of_the_pool(
     provider.shutdown()
 
     assert data is not None
-    metrics = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    metrics = {
+        metric.name: metric
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }
     states = {"db.client.connection.count": "db.client.connection.state"}
     if both:
         states["db.client.connections.usage"] = "state"
@@ -138,7 +158,11 @@ def test_names_of_the_pool(
 @pytest.mark.promise("DB-04")
 def test_former_names_of_systems() -> None:
     """Systems whose names have changed have their former ones."""
-    systems = {"microsoft.sql_server": "mssql", "oracle.db": "oracle", "postgresql": "postgresql"}
+    systems = {
+        "microsoft.sql_server": "mssql",
+        "oracle.db": "oracle",
+        "postgresql": "postgresql",
+    }
     for name, former in systems.items():
         assert SQL.added_to({"db.system.name": name}) == {
             "db.system.name": name,

@@ -40,13 +40,17 @@ async def run_async(engine: AsyncEngine, sql: str) -> None:
 
 
 @pytest.mark.promise("DB-01", "DB-04")
-def test_one_statement_is_one_span(engine: Engine, traced: None, spans: SpanRecorder) -> None:
+def test_one_statement_is_one_span(
+    engine: Engine, traced: None, spans: SpanRecorder
+) -> None:
     """A statement gives one CLIENT span with the stable names, and no ``connect`` beside it."""
     with (
         trace.get_tracer("test").start_as_current_span("request"),
         engine.connect() as connection,
     ):
-        connection.execute(text("SELECT id FROM users WHERE name = :name"), {"name": "ada"})
+        connection.execute(
+            text("SELECT id FROM users WHERE name = :name"), {"name": "ada"}
+        )
 
     assert len(spans) == 2
     spans.assert_span(
@@ -109,7 +113,11 @@ def test_any_import_order(order: str) -> None:
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
 
     assert done.stdout == "SELECT [CLIENT]\n"
@@ -174,7 +182,10 @@ def test_a_cancelled_statement_is_told_and_closed(
 
     (span,) = spans.finished
     assert span.attributes is not None
-    assert (span.attributes["obs.cancelled"], span.status.status_code) == (True, StatusCode.UNSET)
+    assert (span.attributes["obs.cancelled"], span.status.status_code) == (
+        True,
+        StatusCode.UNSET,
+    )
     assert span.end_time is not None
     gc.collect()
 
@@ -201,7 +212,9 @@ def test_a_listener_that_raises_leaves_nothing_open(
 
 @pytest.mark.promise("DB-01")
 @LEAVES_CONNECTIONS
-def test_an_engine_disposed_in_flight(traced: None, spans: SpanRecorder, psycopg_url: str) -> None:
+def test_an_engine_disposed_in_flight(
+    traced: None, spans: SpanRecorder, psycopg_url: str
+) -> None:
     """Disposing an engine while one of its connections is out changes nothing about the spans."""
     other = create_engine(psycopg_url)
     with other.connect() as connection:
@@ -271,9 +284,18 @@ engine.dispose()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_engine(psycopg_url: str) -> None:
     """An engine that was traced before a fork is traced in the child and in the parent, one span a statement."""
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, psycopg_url]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        "-c",
+        FORKING,
+        psycopg_url,
+    ]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=True
+    )
 
     assert done.stdout.splitlines() == [
         "before ['SELECT']",
@@ -408,7 +430,10 @@ def test_odd_statements(
 @pytest.mark.promise("DB-03")
 def test_binary_statements(traced: None, spans: SpanRecorder, engine: Engine) -> None:
     """A statement of bytes, which SQLite refuses, is refused with SQLite's own words."""
-    with engine.connect() as connection, pytest.raises((TypeError, exc.SQLAlchemyError)):
+    with (
+        engine.connect() as connection,
+        pytest.raises((TypeError, exc.SQLAlchemyError)),
+    ):
         connection.exec_driver_sql(b"SELECT \xff 'sesame'")  # type: ignore[arg-type] # the point of the test
 
     assert "sesame" not in "".join(exported(span) for span in spans)
@@ -439,7 +464,9 @@ def exported(span: ReadableSpan) -> str:
     return str(span.to_json())
 
 
-def test_uninstrument_takes_everything_back(engine: Engine, spans: SpanRecorder) -> None:
+def test_uninstrument_takes_everything_back(
+    engine: Engine, spans: SpanRecorder
+) -> None:
     """After `uninstrument_sqlalchemy` nothing is traced; instrumenting twice before changed nothing."""
     first = instrument_sqlalchemy()
     assert instrument_sqlalchemy() is first
@@ -450,7 +477,9 @@ def test_uninstrument_takes_everything_back(engine: Engine, spans: SpanRecorder)
 
     assert not spans.finished
     assert not first.is_active
-    assert not any(event.contains(Engine, name, listener) for name, listener, _ in _LISTENERS)
+    assert not any(
+        event.contains(Engine, name, listener) for name, listener, _ in _LISTENERS
+    )
 
 
 def test_engines_are_not_kept_alive(spans: SpanRecorder) -> None:
@@ -488,14 +517,22 @@ def test_contrib_beside_us(
 
     assert len([span for span in spans if span.name.startswith("SELECT")]) == 1
     assert (
-        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        len(
+            [
+                record
+                for record in caplog.records
+                if "not instrumenting twice" in record.message
+            ]
+        )
         == 1
     )
 
 
 @pytest.mark.promise("DB-01")
 def test_contrib_after_us(
-    spans: SpanRecorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Switched on after us, contrib has the engines it listens to, with one warning; the others stay ours, nothing doubles."""
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
@@ -516,7 +553,9 @@ def test_contrib_after_us(
     mine.dispose()
     theirs.dispose()
 
-    told = [span.instrumentation_scope for span in spans if span.name.startswith("SELECT")]
+    told = [
+        span.instrumentation_scope for span in spans if span.name.startswith("SELECT")
+    ]
     contrib = "opentelemetry.instrumentation.sqlalchemy"
     assert [scope and scope.name for scope in told] == [
         "obs_db",
@@ -528,7 +567,13 @@ def test_contrib_after_us(
         "obs_db",
     ]
     assert (
-        len([record for record in caplog.records if "not instrumenting twice" in record.message])
+        len(
+            [
+                record
+                for record in caplog.records
+                if "not instrumenting twice" in record.message
+            ]
+        )
         == 1
     )
 

@@ -48,15 +48,29 @@ def _hex(value: str) -> str:
 
 
 SPELLINGS: dict[str, tuple[Callable[[str], str], ...]] = {
-    "sqlite": (_doubled, _numeric, _hex, lambda value: '"' + value.replace('"', '""') + '"'),
-    "postgresql": (_doubled, _numeric, _dollar_quoted, lambda value: "E" + _backslashed(value)),
+    "sqlite": (
+        _doubled,
+        _numeric,
+        _hex,
+        lambda value: '"' + value.replace('"', '""') + '"',
+    ),
+    "postgresql": (
+        _doubled,
+        _numeric,
+        _dollar_quoted,
+        lambda value: "E" + _backslashed(value),
+    ),
     "mysql": (
         _backslashed,
         _double_quoted,
         _numeric,
         lambda value: "_utf8" + _doubled(value.replace("\\", "\\\\")),
     ),
-    "oracle": (_doubled, _numeric, lambda value: "q'{" + value.replace("}'", "") + "}'"),
+    "oracle": (
+        _doubled,
+        _numeric,
+        lambda value: "q'{" + value.replace("}'", "") + "}'",
+    ),
     "unheard_of": (_doubled, _backslashed, _numeric, _double_quoted),
 }
 
@@ -76,13 +90,19 @@ _TEMPLATES = (
 def statements(draw: st.DrawFn, dialect: str) -> str:
     """A statement in `dialect` with three literals."""
     template = draw(st.sampled_from(_TEMPLATES))
-    literals = [draw(st.sampled_from(SPELLINGS[dialect]))(draw(_values)) for _ in range(3)]
+    literals = [
+        draw(st.sampled_from(SPELLINGS[dialect]))(draw(_values)) for _ in range(3)
+    ]
     return template.format(*literals)
 
 
 def leaks(exported: str) -> list[str]:
     """Return what of the literals is in `exported`."""
-    return [secret for secret in (MARK, MARK.encode().hex(), str(NUMBER)) if secret in exported]
+    return [
+        secret
+        for secret in (MARK, MARK.encode().hex(), str(NUMBER))
+        if secret in exported
+    ]
 
 
 _NAMELESS = [
@@ -118,9 +138,24 @@ _PIECES = [
 ]
 
 CASES = [
-    ("sqlite", "SELECT users.id FROM users WHERE users.id = ?", "SELECT users", "SELECT users"),
-    ("sqlite", 'SELECT "user".id FROM "user" WHERE "user".x = "v"', "SELECT user", "SELECT user"),
-    ("postgresql", 'INSERT INTO "Order" (a) VALUES (1)', "INSERT Order", "INSERT Order"),
+    (
+        "sqlite",
+        "SELECT users.id FROM users WHERE users.id = ?",
+        "SELECT users",
+        "SELECT users",
+    ),
+    (
+        "sqlite",
+        'SELECT "user".id FROM "user" WHERE "user".x = "v"',
+        "SELECT user",
+        "SELECT user",
+    ),
+    (
+        "postgresql",
+        'INSERT INTO "Order" (a) VALUES (1)',
+        "INSERT Order",
+        "INSERT Order",
+    ),
     (
         "postgresql",
         "INSERT INTO public.a SELECT 1 FROM b o JOIN c ON true",
@@ -133,7 +168,12 @@ CASES = [
         "SELECT orders",
         "SELECT orders SELECT",
     ),
-    ("sqlite", "WITH RECURSIVE c(x) AS (SELECT 1) SELECT * FROM c", "SELECT", "SELECT SELECT"),
+    (
+        "sqlite",
+        "WITH RECURSIVE c(x) AS (SELECT 1) SELECT * FROM c",
+        "SELECT",
+        "SELECT SELECT",
+    ),
     (
         "postgresql",
         "WITH g AS (DELETE FROM a RETURNING *) INSERT INTO b SELECT 1 FROM g",
@@ -147,10 +187,25 @@ CASES = [
         "SELECT orders",
         "SELECT orders",
     ),
-    ("postgresql", "SELECT (SELECT max(a) FROM i) FROM o", "SELECT o", "SELECT SELECT i o"),
-    ("postgresql", "SELECT a FROM t WHERE b IS DISTINCT FROM c FOR UPDATE", "SELECT t", "SELECT t"),
+    (
+        "postgresql",
+        "SELECT (SELECT max(a) FROM i) FROM o",
+        "SELECT o",
+        "SELECT SELECT i o",
+    ),
+    (
+        "postgresql",
+        "SELECT a FROM t WHERE b IS DISTINCT FROM c FOR UPDATE",
+        "SELECT t",
+        "SELECT t",
+    ),
     ("postgresql", "SELECT * FROM generate_series(1, 5)", "SELECT", "SELECT"),
-    ("postgresql", "(SELECT a FROM b) UNION (SELECT c FROM d)", "SELECT b", "SELECT b SELECT d"),
+    (
+        "postgresql",
+        "(SELECT a FROM b) UNION (SELECT c FROM d)",
+        "SELECT b",
+        "SELECT b SELECT d",
+    ),
     (
         "postgresql",
         "INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2",
@@ -158,7 +213,12 @@ CASES = [
         "INSERT t",
     ),
     ("sqlite", "INSERT OR REPLACE INTO kv VALUES (1)", "INSERT kv", "INSERT kv"),
-    ("postgresql", "CREATE TABLE IF NOT EXISTS foo (id int)", "CREATE foo", "CREATE foo"),
+    (
+        "postgresql",
+        "CREATE TABLE IF NOT EXISTS foo (id int)",
+        "CREATE foo",
+        "CREATE foo",
+    ),
     ("postgresql", "CREATE INDEX ix ON foo (id)", "CREATE foo", "CREATE foo"),
     ("postgresql", "TRUNCATE TABLE foo, bar", "TRUNCATE foo", "TRUNCATE foo"),
     ("sqlite", "/* a */ -- b\nselect 1 from t", "SELECT t", "SELECT t"),
@@ -187,13 +247,21 @@ def test_names(dialect: str, sql: str, name: str, summary: str) -> None:
             "SELECT $1::int, ?, ?, ? FROM t1",
         ),
         ("mssql", "SELECT $100.50, [a].b FROM [t]", "SELECT $?.?, [a].b FROM [t]"),
-        ("mysql", "SELECT \"it\" FROM `t` WHERE a = 'x'", "SELECT ? FROM `t` WHERE a = ?"),
+        (
+            "mysql",
+            "SELECT \"it\" FROM `t` WHERE a = 'x'",
+            "SELECT ? FROM `t` WHERE a = ?",
+        ),
         (
             "sqlite",
             "SELECT a /* it's */ FROM t -- 'x'\nWHERE b IS TRUE",
             "SELECT a FROM t WHERE b IS ?",
         ),
-        ("sqlite", "SELECT a FROM t WHERE id IN (?, ?, ?)", "SELECT a FROM t WHERE id IN (?)"),
+        (
+            "sqlite",
+            "SELECT a FROM t WHERE id IN (?, ?, ?)",
+            "SELECT a FROM t WHERE id IN (?)",
+        ),
         ("sqlite", "INSERT INTO t VALUES (?, ?), (?, ?)", "INSERT INTO t VALUES (?)"),
         ("mysql", r"SELECT 'it\'s', 'secret' FROM t", "SELECT ?"),
         ("oracle", "SELECT q'[it's]', 'x' FROM t", "SELECT ?"),

@@ -23,11 +23,15 @@ def run_tasks(app: Celery) -> list[int]:
     return numbers
 
 
-def spans_of_a_worker(sink: OtlpSink, tracing: str, sql_url: str | None = None) -> list[SinkSpan]:
+def spans_of_a_worker(
+    sink: OtlpSink, tracing: str, sql_url: str | None = None
+) -> list[SinkSpan]:
     """Let a worker run a few tasks, answer an inspection, end, and return everything it exported."""
     with (
         embedded_redis() as url,
-        Celery("worker_app", broker=url, backend=f"db+{sql_url}" if sql_url else url) as app,
+        Celery(
+            "worker_app", broker=url, backend=f"db+{sql_url}" if sql_url else url
+        ) as app,
     ):
         told = {
             "REDIS_URL": url,
@@ -51,11 +55,17 @@ def spans_of_a_worker(sink: OtlpSink, tracing: str, sql_url: str | None = None) 
 @pytest.fixture(params=["redis", "postgresql"])
 def sql_url(request: pytest.FixtureRequest) -> str | None:
     """Where results are kept and what the task asks besides: nothing but the broker's Redis, or PostgreSQL."""
-    return request.getfixturevalue("psycopg_url") if request.param == "postgresql" else None
+    return (
+        request.getfixturevalue("psycopg_url")
+        if request.param == "postgresql"
+        else None
+    )
 
 
 @pytest.mark.promise("DB-23")
-def test_a_worker_exports_its_tasks_alone(otlp_sink: OtlpSink, sql_url: str | None) -> None:
+def test_a_worker_exports_its_tasks_alone(
+    otlp_sink: OtlpSink, sql_url: str | None
+) -> None:
     """Of main process and children nothing is exported but each task's span and what the task itself asked."""
     spans = spans_of_a_worker(otlp_sink, "obs-db", sql_url)
 
@@ -85,7 +95,10 @@ def test_what_is_left_out_is_there(otlp_sink: OtlpSink, sql_url: str | None) -> 
                     span
                     for span in roots
                     if system
-                    in (span.attributes.get("db.system.name"), span.attributes.get("db.system"))
+                    in (
+                        span.attributes.get("db.system.name"),
+                        span.attributes.get("db.system"),
+                    )
                 ]
             )
             > 0

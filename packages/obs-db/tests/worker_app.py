@@ -21,7 +21,9 @@ from sqlalchemy.pool import NullPool
 URL, SQL_URL = os.environ["REDIS_URL"], os.environ.get("SQL_URL")
 manager, _ = setup_tracing(
     TracingConfig(
-        service_name="worker", collector_url=os.environ["SINK_URL"], collector_protocol="http"
+        service_name="worker",
+        collector_url=os.environ["SINK_URL"],
+        collector_protocol="http",
     ),
     instrument=None,
 )
@@ -35,7 +37,9 @@ else:
     instrument_redis()
     instrument_sqlalchemy()
 app = Celery("worker_app", broker=URL, backend=f"db+{SQL_URL}" if SQL_URL else URL)
-app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
+app.conf.update(
+    broker_connection_retry_on_startup=True, worker_hijack_root_logger=False
+)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator] # untyped in Celery

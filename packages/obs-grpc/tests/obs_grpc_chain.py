@@ -49,7 +49,10 @@ def front(callee: str, config: Any) -> None:
         async with httpx.AsyncClient(timeout=30) as client:
             answer = await client.get(f"http://{callee}/stock/{order_id}")
         inner = answer.headers["X-Correlation-ID"]
-        return {"front": get_correlation_id(), "back": {"header": inner, **answer.json()}}
+        return {
+            "front": get_correlation_id(),
+            "back": {"header": inner, **answer.json()},
+        }
 
     serve_http(app)
 
@@ -74,7 +77,9 @@ def back(callee: str, config: Any) -> None:
             one = await stub.UnaryUnary(pb2.Message(text="one"), timeout=30)
             many = [
                 message.text
-                async for message in stub.UnaryStream(pb2.Message(text="many"), timeout=30)
+                async for message in stub.UnaryStream(
+                    pb2.Message(text="many"), timeout=30
+                )
             ]
         return {"back": get_correlation_id(), "unary": one.text, "stream": many}
 
@@ -156,7 +161,9 @@ def told(role: str, message: Any) -> Any:
 def run(role: str, callee: str, collector_url: str) -> None:
     """Be one of the processes, until SIGTERM."""
     manager, config = setup_tracing(
-        TracingConfig(service_name=role, collector_url=collector_url, collector_protocol="http")
+        TracingConfig(
+            service_name=role, collector_url=collector_url, collector_protocol="http"
+        )
     )
     {"front": front, "back": back, "sync": sync, "aio": aio}[role](callee, config)
     manager.shutdown()
@@ -187,7 +194,9 @@ class Process:
     def __init__(self, role: str, callee: str, collector_url: str) -> None:
         command = [sys.executable, __file__, role, callee, collector_url]
         environment = {
-            key: value for key, value in os.environ.items() if not key.startswith("OTEL_")
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("OTEL_")
         }
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=environment

@@ -78,7 +78,9 @@ class Result:
     def side(self, kind: str) -> tuple[str, int]:
         """The status and the code on the span of `kind`."""
         span = self.spans.of(kind)
-        return span.status.status_code.name, (span.attributes or {})["rpc.grpc.status_code"]
+        return span.status.status_code.name, (span.attributes or {})[
+            "rpc.grpc.status_code"
+        ]
 
 
 class Echo(pb2_grpc.EchoServicer):
@@ -176,9 +178,13 @@ def run(flavour: str, shape: str, end: str, *, bare: bool = False) -> Result:
     """Make one RPC on a server of its own, wait for both spans, and return them."""
     provider, spans = traced()
     instrument: tuple[Callable[..., Any], Callable[..., Any]] = (
-        lambda server: server if bare else instrument_grpc_server(server, tracer_provider=provider),
+        lambda server: (
+            server if bare else instrument_grpc_server(server, tracer_provider=provider)
+        ),
         lambda channel: (
-            channel if bare else instrument_grpc_client(channel, tracer_provider=provider)
+            channel
+            if bare
+            else instrument_grpc_client(channel, tracer_provider=provider)
         ),
     )
     code = (
@@ -201,7 +207,9 @@ def run_sync(
     server.start()
     try:
         with on_channel(grpc.insecure_channel(f"127.0.0.1:{port}")) as channel:
-            return call_sync(getattr(pb2_grpc.EchoStub(channel), shape), shape, end, echo)
+            return call_sync(
+                getattr(pb2_grpc.EchoStub(channel), shape), shape, end, echo
+            )
     finally:
         server.stop(TIMEOUT_S).wait()
 
@@ -241,9 +249,12 @@ async def run_aio(
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with on_channel(grpc.aio.insecure_channel(f"127.0.0.1:{port}")) as channel:
+        async with on_channel(
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        ) as channel:
             return await asyncio.wait_for(
-                call_aio(getattr(pb2_grpc.EchoStub(channel), shape), shape, end, echo), TIMEOUT_S
+                call_aio(getattr(pb2_grpc.EchoStub(channel), shape), shape, end, echo),
+                TIMEOUT_S,
             )
     finally:
         await server.stop(TIMEOUT_S)

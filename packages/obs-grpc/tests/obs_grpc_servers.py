@@ -35,7 +35,9 @@ def path(name: str) -> str:
 
 @contextmanager
 def serving(
-    *services: Any, instrument: Callable[[Any], Any] = instrument_grpc_server, workers: int = 4
+    *services: Any,
+    instrument: Callable[[Any], Any] = instrument_grpc_server,
+    workers: int = 4,
 ) -> Iterator[str]:
     """Run a ``grpc.Server``; yield its address."""
     server = instrument(grpc.server(futures.ThreadPoolExecutor(workers)))

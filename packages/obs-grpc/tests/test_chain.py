@@ -6,7 +6,8 @@ import obs_grpc_chain as chain
 import pytest
 
 pytest.importorskip(
-    "fastapi", reason="the chain begins with FastAPI, which the tests of obs-grpc alone do not need"
+    "fastapi",
+    reason="the chain begins with FastAPI, which the tests of obs-grpc alone do not need",
 )
 pytest.importorskip("obs_http")
 EXPECTED = """
@@ -31,9 +32,12 @@ def test_fastapi_httpx_fastapi_grpc_and_aio_grpc_are_one_trace() -> None:
     answer, spans = chain.chain()
     assert chain.tree(spans, "user.id") == EXPECTED.strip()
     assert len({span.trace_id for span in spans}) == 1
-    assert {span.attributes.get("correlation_id") for span in spans} == {chain.CORRELATION_ID}
+    assert {span.attributes.get("correlation_id") for span in spans} == {
+        chain.CORRELATION_ID
+    }
     unary, many = (
-        f"{text} aio={chain.CORRELATION_ID} sync={chain.CORRELATION_ID}" for text in ("one", "many")
+        f"{text} aio={chain.CORRELATION_ID} sync={chain.CORRELATION_ID}"
+        for text in ("one", "many")
     )
     further_in = {"back": chain.CORRELATION_ID, "unary": unary, "stream": [many, many]}
     back = {"header": chain.CORRELATION_ID, **further_in}

@@ -80,7 +80,9 @@ class Service:
 
     def _note(self, context: Any) -> None:
         self.metadata += [
-            (key, value) for key, value in context.invocation_metadata() if key != "user-agent"
+            (key, value)
+            for key, value in context.invocation_metadata()
+            if key != "user-agent"
         ]
         self.called.set()
 
@@ -124,7 +126,9 @@ def test_calls_are_those_of_grpc(
 
 
 @pytest.mark.promise("RPC-04")
-def test_whole_interface_sync(channel: grpc.Channel, service: Service, spans: SpanRecorder) -> None:
+def test_whole_interface_sync(
+    channel: grpc.Channel, service: Service, spans: SpanRecorder
+) -> None:
     """Blocking call, with_call, future and streams: code, details, metadata, callbacks, iteration, cancellation."""
     unary = channel.unary_unary(path("unary_unary"))
     assert unary(b"x", TIMEOUT_S, METADATA) == b"x"
@@ -168,7 +172,9 @@ def test_whole_interface_aio(spans: SpanRecorder) -> None:
     async def main() -> None:
         services = handlers(unary_unary=unary_unary, stream_stream=stream_stream)
         async with aio_serving(services, instrument=lambda server: server) as address:  # noqa: SIM117
-            async with instrument_grpc_client(grpc.aio.insecure_channel(address)) as channel:
+            async with instrument_grpc_client(
+                grpc.aio.insecure_channel(address)
+            ) as channel:
                 await channel.channel_ready()
                 assert channel.get_state() is grpc.ChannelConnectivity.READY
                 call = channel.unary_unary(path("unary_unary"))(b"x", timeout=TIMEOUT_S)
@@ -179,7 +185,10 @@ def test_whole_interface_aio(spans: SpanRecorder) -> None:
                 )  # raises NotImplementedError on channels with interceptors
                 assert isinstance(call, grpc.aio.UnaryUnaryCall)
                 assert await call == b"x"
-                assert (await call.code(), await call.details()) == (grpc.StatusCode.OK, "")
+                assert (await call.code(), await call.details()) == (
+                    grpc.StatusCode.OK,
+                    "",
+                )
                 assert (await call.initial_metadata())["first"] == "i"
                 assert (await call.trailing_metadata())["last"] == "t"
                 await done.wait()
@@ -189,7 +198,10 @@ def test_whole_interface_aio(spans: SpanRecorder) -> None:
                 await talk.done_writing()
                 assert await talk.read() is grpc.aio.EOF
                 assert [
-                    m async for m in channel.stream_stream(path("stream_stream"))(iter([b"b"]))
+                    m
+                    async for m in channel.stream_stream(path("stream_stream"))(
+                        iter([b"b"])
+                    )
                 ] == [b"bb"]
                 waiting = channel.stream_stream(path("stream_stream"))()
                 assert waiting.cancel()
@@ -202,7 +214,9 @@ def test_whole_interface_aio(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("RPC-04")
-@pytest.mark.parametrize("make", ["unary_stream", "stream_stream", "unary_unary", "stream_unary"])
+@pytest.mark.parametrize(
+    "make", ["unary_stream", "stream_stream", "unary_unary", "stream_unary"]
+)
 def test_rpcs_start_when_called(
     channel: grpc.Channel, service: Service, spans: SpanRecorder, make: str
 ) -> None:
@@ -285,9 +299,15 @@ def test_call_that_cannot_be_made(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("RPC-06")
-@pytest.mark.parametrize("make", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+@pytest.mark.parametrize(
+    "make", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
+)
 def test_metadata_passes_untouched_sync(
-    channel: grpc.Channel, address: str, service: Service, spans: SpanRecorder, make: str
+    channel: grpc.Channel,
+    address: str,
+    service: Service,
+    spans: SpanRecorder,
+    make: str,
 ) -> None:
     """Duplicate and binary metadata arrive as without us, in order; the trace keys come in addition."""
     service.go_on.set()
@@ -303,7 +323,9 @@ def test_metadata_passes_untouched_sync(
     traced = call(channel)
     with grpc.insecure_channel(address) as plain:
         assert (
-            [pair for pair in traced if pair[0] != "traceparent"] == call(plain) == list(METADATA)
+            [pair for pair in traced if pair[0] != "traceparent"]
+            == call(plain)
+            == list(METADATA)
         )
     assert len([pair for pair in traced if pair[0] == "traceparent"]) == 1
 
@@ -330,7 +352,9 @@ def test_metadata_passes_untouched_aio(spans: SpanRecorder, given: str) -> None:
         ) as address:
             for wrap in (lambda channel: channel, instrument_grpc_client):
                 async with wrap(grpc.aio.insecure_channel(address)) as channel:
-                    await channel.unary_unary(path("unary_unary"))(b"x", metadata=metadata)
+                    await channel.unary_unary(path("unary_unary"))(
+                        b"x", metadata=metadata
+                    )
 
     seen: list[Any] = []
     asyncio.run(main())
@@ -348,7 +372,9 @@ def test_trace_keys_of_the_caller_are_replaced(
     )
     (span,) = spans
     (sent,) = (value for key, value in service.metadata if key == "traceparent")
-    assert sent.startswith(f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-")
+    assert sent.startswith(
+        f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-"
+    )
     assert ("key", "1") in service.metadata
 
 
@@ -375,14 +401,20 @@ def test_context_that_grpc_would_refuse_is_left_out(
     before = propagate.get_global_textmap()
     propagate.set_global_textmap(Broken())
     try:
-        assert channel.unary_unary(path("unary_unary"))(b"x", metadata=(("key", "1"),)) == b"x"
+        assert (
+            channel.unary_unary(path("unary_unary"))(b"x", metadata=(("key", "1"),))
+            == b"x"
+        )
     finally:
         propagate.set_global_textmap(before)
     assert service.metadata == [("key", "1")]
 
 
 def test_a_propagator_that_raises_costs_the_context_alone(
-    channel: grpc.Channel, service: Service, spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch
+    channel: grpc.Channel,
+    service: Service,
+    spans: SpanRecorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No exception of a propagator's reaches the caller."""
 
@@ -406,12 +438,16 @@ def test_suppression_stops_the_span_not_the_context(
     assert [span.name for span in spans] == ["outer"]
     outer_id = outer.get_span_context().span_id
     assert (
-        next(value for key, value in service.metadata if key == "traceparent").split("-")[2]
+        next(value for key, value in service.metadata if key == "traceparent").split(
+            "-"
+        )[2]
         == f"{outer_id:016x}"
     )
 
 
-def test_baggage_travels(channel: grpc.Channel, service: Service, spans: SpanRecorder) -> None:
+def test_baggage_travels(
+    channel: grpc.Channel, service: Service, spans: SpanRecorder
+) -> None:
     """Baggage, and with it the correlation id, goes out with every RPC."""
     token = context.attach(baggage.set_baggage("correlation_id", "c-1"))
     channel.unary_unary(path("unary_unary"))(b"x")
@@ -433,16 +469,22 @@ def test_started_equals_ended_without_the_server_ever_answering(
     assert spans.finished[0].attributes["rpc.grpc.status_code"] == 1
 
 
-def test_users_interceptors_run_inside(address: str, service: Service, spans: SpanRecorder) -> None:
+def test_users_interceptors_run_inside(
+    address: str, service: Service, spans: SpanRecorder
+) -> None:
     """Interceptors of the channel behind see the span as current; interceptors in front work as on any channel."""
 
     class Users(grpc.UnaryUnaryClientInterceptor):
-        def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        def intercept_unary_unary(
+            self, continuation: Any, details: Any, request: Any
+        ) -> Any:
             seen.append(trace.get_current_span().is_recording())
             return continuation(details, request)
 
     seen: list[bool] = []
-    inside = instrument_grpc_client(grpc.intercept_channel(grpc.insecure_channel(address), Users()))
+    inside = instrument_grpc_client(
+        grpc.intercept_channel(grpc.insecure_channel(address), Users())
+    )
     outside = grpc.intercept_channel(
         instrument_grpc_client(grpc.insecure_channel(address)), Users()
     )
@@ -461,7 +503,9 @@ def test_what_an_interceptor_makes_of_a_call(
     """An interceptor may return a generator: its span ends with it, without a code."""
 
     class Users(grpc.UnaryStreamClientInterceptor):
-        def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        def intercept_unary_stream(
+            self, continuation: Any, details: Any, request: Any
+        ) -> Any:
             return (response for response in continuation(details, request))
 
     service.go_on.set()

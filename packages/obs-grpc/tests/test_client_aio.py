@@ -17,7 +17,11 @@ from obs_grpc_servers import TIMEOUT_S, aio_serving, handlers, path
 from opentelemetry.trace import SpanKind, StatusCode
 
 SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
-REFUSED = {"number": ("x-attempt", 7), "non-ascii": ("x-name", "é"), "upper case": ("X-Name", "a")}
+REFUSED = {
+    "number": ("x-attempt", 7),
+    "non-ascii": ("x-name", "é"),
+    "upper case": ("X-Name", "a"),
+}
 GRPC = tuple(int(part) for part in grpc.__version__.split(".")[:2])
 REQUEST_ID = (("x-request", "1"),)
 
@@ -66,7 +70,9 @@ async def call(channel: Any, shape: str, **options: Any) -> Any:
     """Make a call as an application does, and read its answer."""
     method = getattr(channel, shape)(path(shape))
     made = method(requests() if shape.startswith("stream") else b"x", **options)
-    return await made if shape.endswith("unary") else [response async for response in made]
+    return (
+        await made if shape.endswith("unary") else [response async for response in made]
+    )
 
 
 async def refused(
@@ -83,7 +89,9 @@ async def refused(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("given", REFUSED)
-def test_metadata_that_is_refused(spans: SpanRecorder, way: str, shape: str, given: str) -> None:
+def test_metadata_that_is_refused(
+    spans: SpanRecorder, way: str, shape: str, given: str
+) -> None:
     """Whatever grpc raises ends the span at once: as it is, or by its code where it has one."""
     if GRPC < (1, 82) and given != "number" and shape != "unary_unary":
         pytest.skip("this grpc lets the caller wait for ever")
@@ -128,7 +136,10 @@ def test_an_interceptor_that_raises(
     gc.collect()
     assert (type(error), ended) == (PermissionError, 1)
     (span,) = spans
-    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "no token")
+    assert (span.status.status_code, span.status.description) == (
+        StatusCode.ERROR,
+        "no token",
+    )
     assert (span.attributes or {})["error.type"] == "PermissionError"
     assert "rpc.grpc.status_code" not in (span.attributes or {})
     assert [event.name for event in span.events] == ["exception"]
@@ -155,8 +166,12 @@ def test_calls_that_are_not_refused(spans: SpanRecorder, way: str, shape: str) -
         return b"y"
 
     async def main() -> Any:
-        functions = {each: answer if each.endswith("unary") else serve for each in SHAPES}
-        async with aio_serving(handlers(**functions), instrument=lambda server: server) as address:
+        functions = {
+            each: answer if each.endswith("unary") else serve for each in SHAPES
+        }
+        async with aio_serving(
+            handlers(**functions), instrument=lambda server: server
+        ) as address:
             plain = grpc.aio.insecure_channel(address, interceptors=WAYS[way])
             async with instrument_grpc_client(plain) as channel:
                 return await call(channel, shape, metadata=REQUEST_ID)
@@ -175,8 +190,12 @@ def test_asyncios_own_complaint_is_left(
     """A refused call that nobody awaits is still complained about by asyncio, as without us."""
 
     async def main() -> None:
-        async with instrument_grpc_client(grpc.aio.insecure_channel("127.0.0.1:1")) as channel:
-            made = channel.unary_unary(path("unary_unary"))(b"x", metadata=(REFUSED["number"],))
+        async with instrument_grpc_client(
+            grpc.aio.insecure_channel("127.0.0.1:1")
+        ) as channel:
+            made = channel.unary_unary(path("unary_unary"))(
+                b"x", metadata=(REFUSED["number"],)
+            )
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert len(spans) == 1

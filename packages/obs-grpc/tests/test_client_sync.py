@@ -35,7 +35,9 @@ class Refuses(
     intercept_stream_unary = intercept_stream_stream = refuse
 
 
-def call(channel: Any, shape: str, how: str, **options: Any) -> tuple[Callable[[], Any], Any]:
+def call(
+    channel: Any, shape: str, how: str, **options: Any
+) -> tuple[Callable[[], Any], Any]:
     """Make a call; return what waits for its answer, and the call object where there is one."""
     method = getattr(getattr(channel, shape)(path(shape)), how)
     made = method(iter([b"x"]) if shape.startswith("stream") else b"x", **options)

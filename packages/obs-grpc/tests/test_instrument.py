@@ -55,7 +55,9 @@ def test_existing_objects_sync(spans: SpanRecorder) -> None:
     with serving(handlers(unary_unary=echo), instrument=thrice) as address:
         plain = grpc.insecure_channel(address)
         channel = instrument_grpc_client(plain)
-        assert instrument_grpc_client(channel) is channel is instrument_grpc_client(plain)
+        assert (
+            instrument_grpc_client(channel) is channel is instrument_grpc_client(plain)
+        )
         assert isinstance(channel, grpc.Channel)
         with channel:
             assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
@@ -72,10 +74,16 @@ def test_existing_objects_aio(spans: SpanRecorder) -> None:
             assert instrument_grpc_server(instrument_grpc_server(server)) is server
             return instrument_grpc_server(server)
 
-        async with aio_serving(handlers(unary_unary=aio_echo), instrument=thrice) as address:
+        async with aio_serving(
+            handlers(unary_unary=aio_echo), instrument=thrice
+        ) as address:
             plain = grpc.aio.insecure_channel(address)
             channel = instrument_grpc_client(plain)
-            assert instrument_grpc_client(channel) is channel is instrument_grpc_client(plain)
+            assert (
+                instrument_grpc_client(channel)
+                is channel
+                is instrument_grpc_client(plain)
+            )
             assert isinstance(channel, grpc.aio.Channel)
             async with channel:
                 assert await channel.unary_unary(path("unary_unary"))(b"x") == b"x"
@@ -87,7 +95,9 @@ def test_existing_objects_aio(spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("RPC-01")
 @pytest.mark.parametrize("registered", [False, True])
-def test_server_that_has_its_handlers_and_runs(spans: SpanRecorder, registered: bool) -> None:
+def test_server_that_has_its_handlers_and_runs(
+    spans: SpanRecorder, registered: bool
+) -> None:
     """A server is reached after its handlers were added, and even after it was started."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     if registered and not hasattr(server, "add_registered_method_handlers"):
@@ -110,7 +120,9 @@ def test_server_that_has_its_handlers_and_runs(spans: SpanRecorder, registered: 
 
 @pytest.mark.promise("RPC-01")
 @pytest.mark.parametrize("registered", [False, True])
-def test_aio_server_that_has_its_handlers_and_runs(spans: SpanRecorder, registered: bool) -> None:
+def test_aio_server_that_has_its_handlers_and_runs(
+    spans: SpanRecorder, registered: bool
+) -> None:
     """The same with grpc.aio; handlers that are added later are traced as well."""
 
     async def main() -> None:
@@ -198,7 +210,10 @@ def test_all_that_are_created_later_aio(spans: SpanRecorder) -> None:
         await server.start()
         async with grpc.aio.insecure_channel(target=f"127.0.0.1:{port}") as channel:
             assert [
-                m.text async for m in pb2_grpc.EchoStub(channel).UnaryStream(pb2.Message(text="ok"))
+                m.text
+                async for m in pb2_grpc.EchoStub(channel).UnaryStream(
+                    pb2.Message(text="ok")
+                )
             ] == ["ok", "ok"]
         await server.stop(None)
 
@@ -210,7 +225,9 @@ def test_all_that_are_created_later_aio(spans: SpanRecorder) -> None:
     uninstrument_grpc_server()
     assert (grpc.aio.insecure_channel, grpc.aio.server) == before
     wait_for_spans(spans, 2)
-    spans.assert_tree("\nobs.test.Echo/UnaryStream [CLIENT]\n  obs.test.Echo/UnaryStream [SERVER]")
+    spans.assert_tree(
+        "\nobs.test.Echo/UnaryStream [CLIENT]\n  obs.test.Echo/UnaryStream [SERVER]"
+    )
     assert Users.seen == 1
 
 
@@ -223,7 +240,9 @@ def test_uninstrument_is_the_exact_inverse(spans: SpanRecorder) -> None:
     assert uninstrument_grpc_server(server) is server
     assert (vars(server), vars(server._state)) == before
     server.stop(None).wait()
-    with serving(handlers(unary_unary=echo), instrument=lambda server: server) as address:
+    with serving(
+        handlers(unary_unary=echo), instrument=lambda server: server
+    ) as address:
         plain = grpc.insecure_channel(address)
         stub = instrument_grpc_client(plain).unary_unary(path("unary_unary"))
         assert uninstrument_grpc_client(plain) is plain
@@ -255,9 +274,13 @@ def test_nothing_is_kept_alive(spans: SpanRecorder) -> None:
 
 def test_wrong_arguments_say_what_to_do() -> None:
     """Bad configuration raises at the call: the option, the value, the fix."""
-    with pytest.raises(ConfigurationError, match=r"channel='localhost:50051' .* give a grpc.Chan"):
+    with pytest.raises(
+        ConfigurationError, match=r"channel='localhost:50051' .* give a grpc.Chan"
+    ):
         instrument_grpc_client("localhost:50051")
-    with pytest.raises(ConfigurationError, match=r"server=7 is not valid: give a grpc.Server"):
+    with pytest.raises(
+        ConfigurationError, match=r"server=7 is not valid: give a grpc.Server"
+    ):
         instrument_grpc_server(7)
 
 
@@ -293,7 +316,9 @@ def test_contrib_active_is_not_doubled(
         factory = grpc.insecure_channel
         instrument_grpc_client()
         assert grpc.insecure_channel is factory
-        with serving(handlers(unary_unary=echo), instrument=lambda server: server) as address:
+        with serving(
+            handlers(unary_unary=echo), instrument=lambda server: server
+        ) as address:
             plain = grpc.insecure_channel(address)
             channel = instrument_grpc_client(plain)
             assert channel is plain
@@ -384,10 +409,14 @@ def _channel_or_server(side: str) -> Any:
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_second_call_with_other_options_says_so(side: str, of: str) -> None:
     """The message names them; the same options, and `instrument="auto"`, take what is in place."""
-    instrument: Any = {"client": instrument_grpc_client, "server": instrument_grpc_server}[side]
-    uninstrument: Any = {"client": uninstrument_grpc_client, "server": uninstrument_grpc_server}[
-        side
-    ]
+    instrument: Any = {
+        "client": instrument_grpc_client,
+        "server": instrument_grpc_server,
+    }[side]
+    uninstrument: Any = {
+        "client": uninstrument_grpc_client,
+        "server": uninstrument_grpc_server,
+    }[side]
     if of != "one":
         instrument(include_message_events=True)
     target = _channel_or_server(side) if of != "all" else None
@@ -415,13 +444,15 @@ def test_the_scope_says_name_version_and_schema(spans: SpanRecorder) -> None:
         channel.unary_unary(path("unary_unary"))(b"x")
     wait_for_spans(spans, 2)
     scopes = {span.instrumentation_scope for span in spans}
-    assert {(scope.name, scope.version, scope.schema_url) for scope in scopes if scope} == {
-        ("obs_grpc", version("obs-grpc"), "https://opentelemetry.io/schemas/1.36.0")
-    }
+    assert {
+        (scope.name, scope.version, scope.schema_url) for scope in scopes if scope
+    } == {("obs_grpc", version("obs-grpc"), "https://opentelemetry.io/schemas/1.36.0")}
 
 
 @pytest.mark.promise("RPC-01")
-def test_no_client_span_where_instrumentation_is_suppressed(spans: SpanRecorder) -> None:
+def test_no_client_span_where_instrumentation_is_suppressed(
+    spans: SpanRecorder,
+) -> None:
     """OpenTelemetry's `suppress_instrumentation()` silences channels; the server, on threads of its own, goes on."""
     with (
         serving(handlers(unary_unary=echo)) as address,

@@ -42,4 +42,6 @@ def test_matrix(flavour: str, shape: str, end: str) -> None:
     )
     assert client.parent is None
     assert [event.name for event in client.events] == []
-    assert [event.name for event in server.events] == (["exception"] if end == "raise" else [])
+    assert [event.name for event in server.events] == (
+        ["exception"] if end == "raise" else []
+    )

@@ -20,12 +20,16 @@ def unary_unary(request: bytes, context: Any) -> bytes:
 
 def probe(**options: Any) -> None:
     """Ask a server for its health, by call and by watch, and for its services."""
-    server = instrument_grpc_server(grpc.server(futures.ThreadPoolExecutor(4)), **options)
+    server = instrument_grpc_server(
+        grpc.server(futures.ThreadPoolExecutor(4)), **options
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     reflection.enable_server_reflection([reflection.SERVICE_NAME], server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with instrument_grpc_client(grpc.insecure_channel(f"127.0.0.1:{port}"), **options) as channel:
+    with instrument_grpc_client(
+        grpc.insecure_channel(f"127.0.0.1:{port}"), **options
+    ) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         assert (
             stub.Check(health_pb2.HealthCheckRequest()).status
@@ -35,7 +39,11 @@ def probe(**options: Any) -> None:
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         watch.cancel()
         asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-        list(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(asked))
+        list(
+            reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+                asked
+            )
+        )
     server.stop(None).wait()
 
 
@@ -58,11 +66,15 @@ def test_health_and_reflection_on_request(spans: SpanRecorder) -> None:
     }
 
 
-def names_of_spans(spans: SpanRecorder, methods: list[str], **options: Any) -> list[str]:
+def names_of_spans(
+    spans: SpanRecorder, methods: list[str], **options: Any
+) -> list[str]:
     """Call each method, which the server does not know, through a channel with `options`; return the new spans' names."""
     before = len(spans)
     with (
-        serving(handlers(unary_unary=unary_unary), instrument=lambda server: server) as address,
+        serving(
+            handlers(unary_unary=unary_unary), instrument=lambda server: server
+        ) as address,
         instrument_grpc_client(grpc.insecure_channel(address), **options) as channel,
     ):
         for method in methods:
@@ -71,7 +83,13 @@ def names_of_spans(spans: SpanRecorder, methods: list[str], **options: Any) -> l
     return [span.name for span in spans][before:]
 
 
-METHODS = ["/a.B/Shown", "/a.B/HiddenOne", "/env.One/Shown", "/env.Two/Shown", "/c.D/Shown"]
+METHODS = [
+    "/a.B/Shown",
+    "/a.B/HiddenOne",
+    "/env.One/Shown",
+    "/env.Two/Shown",
+    "/c.D/Shown",
+]
 
 
 @pytest.mark.promise("RPC-07")

@@ -10,7 +10,14 @@ import grpc
 import pytest
 from obs_core.testing import SpanRecorder
 from obs_grpc import instrument_grpc_server
-from obs_grpc_servers import TIMEOUT_S, aio_serving, handlers, path, serving, wait_for_spans
+from obs_grpc_servers import (
+    TIMEOUT_S,
+    aio_serving,
+    handlers,
+    path,
+    serving,
+    wait_for_spans,
+)
 from opentelemetry import baggage
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -64,14 +71,22 @@ def ask(address: str, *metadata: tuple[str, str | bytes]) -> str:
         ).decode()
 
 
-def test_a_malformed_traceparent_starts_a_new_trace(address: str, spans: SpanRecorder) -> None:
+def test_a_malformed_traceparent_starts_a_new_trace(
+    address: str, spans: SpanRecorder
+) -> None:
     """The RPC is served, binary metadata beside it or not."""
     for value in MALFORMED_TRACEPARENTS.values():
-        ask(address, ("traceparent", value), ("tracestate", "rojo=1"), ("blob-bin", b"\xff\x00"))
+        ask(
+            address,
+            ("traceparent", value),
+            ("tracestate", "rojo=1"),
+            ("blob-bin", b"\xff\x00"),
+        )
     wait_for_spans(spans, len(MALFORMED_TRACEPARENTS))
     said = dict(zip(MALFORMED_TRACEPARENTS, spans, strict=True))
     assert {
-        name: (span.parent, len(span.context.trace_state)) for name, span in said.items()
+        name: (span.parent, len(span.context.trace_state))
+        for name, span in said.items()
     } == dict.fromkeys(said, (None, 0))
 
 
@@ -100,9 +115,19 @@ def test_what_is_oversized_is_refused_by_grpc_and_harms_nobody(
 
 @pytest.mark.parametrize(
     "value",
-    ["=", "k", "k=v;;;", "%zz=%zz", ",,,", "k =v, =x", ",".join(f"k{n}=v" for n in range(400))],
+    [
+        "=",
+        "k",
+        "k=v;;;",
+        "%zz=%zz",
+        ",,,",
+        "k =v, =x",
+        ",".join(f"k{n}=v" for n in range(400)),
+    ],
 )
-def test_hostile_baggage_never_raises(value: str, address: str, spans: SpanRecorder) -> None:
+def test_hostile_baggage_never_raises(
+    value: str, address: str, spans: SpanRecorder
+) -> None:
     """The RPC is served, and the span has no more attributes than ever."""
     assert len(ask(address, ("baggage", value))) < 8192
     wait_for_spans(spans, 1)
@@ -138,7 +163,9 @@ def test_the_callers_identity_is_believed_where_that_is_asked_for(
     if flavour == "aio":
         asyncio.run(main())
     else:
-        with serving(handlers(unary_unary=unary_unary), instrument=instrument) as address:
+        with serving(
+            handlers(unary_unary=unary_unary), instrument=instrument
+        ) as address:
             ask_twice(address)
     wait_for_spans(spans, 2)
     first, second = (dict(span.attributes or {}) for span in spans)

@@ -15,7 +15,14 @@ import grpc
 import grpc.aio
 from obs_core.testing import SpanRecorder
 from obs_grpc import instrument_grpc_client, instrument_grpc_server
-from obs_grpc_servers import TIMEOUT_S, aio_serving, handlers, path, serving, wait_for_spans
+from obs_grpc_servers import (
+    TIMEOUT_S,
+    aio_serving,
+    handlers,
+    path,
+    serving,
+    wait_for_spans,
+)
 from opentelemetry.trace import SpanKind, StatusCode
 
 PRIVATE = {
@@ -76,7 +83,14 @@ Channel = passing(
 )
 AioChannel = passing(
     grpc.aio.Channel,
-    *("__aenter__", "__aexit__", "close", "get_state", "wait_for_state_change", "channel_ready"),
+    *(
+        "__aenter__",
+        "__aexit__",
+        "close",
+        "get_state",
+        "wait_for_state_change",
+        "channel_ready",
+    ),
     **{name: with_public_calls(name) for name in SHAPES},
 )
 
@@ -134,7 +148,8 @@ def test_an_aio_server_whose_handlers_cannot_be_found(spans: SpanRecorder) -> No
 def test_a_call_that_hides_its_state(spans: SpanRecorder) -> None:
     """Not ``call._state``: the code of a call that ends comes from the call, a dropped one is CANCELLED; no address."""
     with serving(
-        handlers(unary_unary=echo, unary_stream=endless), instrument=lambda server: server
+        handlers(unary_unary=echo, unary_stream=endless),
+        instrument=lambda server: server,
     ) as address:
         plain = grpc.insecure_channel(address)
         with instrument_grpc_client(Channel(plain)) as channel:
@@ -147,7 +162,10 @@ def test_a_call_that_hides_its_state(spans: SpanRecorder) -> None:
             gc.collect()
             wait_for_spans(spans, 2)
     codes = [(span.attributes or {})["rpc.grpc.status_code"] for span in spans]
-    assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED.value[0], grpc.StatusCode.CANCELLED.value[0]]
+    assert codes == [
+        grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
+        grpc.StatusCode.CANCELLED.value[0],
+    ]
     assert all(span.status.status_code is StatusCode.ERROR for span in spans)
     assert "server.address" not in (spans.finished[0].attributes or {})
 
@@ -167,7 +185,9 @@ def test_an_aio_call_that_hides_its_core(spans: SpanRecorder) -> None:
             aio_serving(
                 handlers(unary_unary=aio_echo), instrument=lambda server: server
             ) as address,
-            instrument_grpc_client(AioChannel(grpc.aio.insecure_channel(address))) as channel,
+            instrument_grpc_client(
+                AioChannel(grpc.aio.insecure_channel(address))
+            ) as channel,
         ):
             assert await channel.unary_unary(path("unary_unary"))(b"x").public == b"x"
             call = channel.unary_unary(path("unary_unary_missing"))(b"x")
@@ -176,4 +196,7 @@ def test_an_aio_call_that_hides_its_core(spans: SpanRecorder) -> None:
     asyncio.run(main())
     wait_for_spans(spans, 2)
     codes = [(span.attributes or {})["rpc.grpc.status_code"] for span in spans]
-    assert codes == [grpc.StatusCode.OK.value[0], grpc.StatusCode.UNIMPLEMENTED.value[0]]
+    assert codes == [
+        grpc.StatusCode.OK.value[0],
+        grpc.StatusCode.UNIMPLEMENTED.value[0],
+    ]

@@ -49,7 +49,9 @@ def test_names(
 
 
 @pytest.mark.promise("RPC-08")
-def test_newer_names_on_a_span(spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newer_names_on_a_span(
+    spans: SpanRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The variable is read as the instrumentation is set up."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "rpc")
     with (
@@ -97,7 +99,10 @@ def test_server_address(target: str, address: str, port: int | None) -> None:
     [
         ("ipv4:127.0.0.1:57284", {"client.address": "127.0.0.1", "client.port": 57284}),
         ("ipv6:%5B::1%5D:57284", {"client.address": "::1", "client.port": 57284}),
-        ("ipv6:[fe80::1%25eth0]:57284", {"client.address": "fe80::1%eth0", "client.port": 57284}),
+        (
+            "ipv6:[fe80::1%25eth0]:57284",
+            {"client.address": "fe80::1%eth0", "client.port": 57284},
+        ),
         ("unix:", {}),
         ("unix:/run/client.sock", {"client.address": "/run/client.sock"}),
         ("", {}),

@@ -53,7 +53,9 @@ def ask(
             else method.future(argument, **options)
         )
         try:
-            return (list(call) if shape.endswith("stream") else call.result()), call.code()
+            return (
+                list(call) if shape.endswith("stream") else call.result()
+            ), call.code()
         except grpc.RpcError as error:
             return None, error.code()
 
@@ -73,7 +75,10 @@ def test_uncaught_exception_sync(spans: SpanRecorder) -> None:
     wait_for_spans(spans, 1)
     (span,) = spans
     assert (span.name, span.kind) == (f"{SERVICE}/unary_unary", SpanKind.SERVER)
-    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "no such row")
+    assert (span.status.status_code, span.status.description) == (
+        StatusCode.ERROR,
+        "no such row",
+    )
     attributes = dict(span.attributes)
     assert attributes.pop("client.port") > 0
     assert attributes == {
@@ -85,7 +90,10 @@ def test_uncaught_exception_sync(spans: SpanRecorder) -> None:
         "error.type": "LookupError",
     }
     (event,) = span.events
-    assert (event.name, event.attributes["exception.type"]) == ("exception", "LookupError")
+    assert (event.name, event.attributes["exception.type"]) == (
+        "exception",
+        "LookupError",
+    )
     assert "in crash" in event.attributes["exception.stacktrace"]
     assert f"{span.context.trace_id:032x}" == TRACEPARENT.split("-")[1]
     assert f"{span.parent.span_id:016x}" == TRACEPARENT.split("-")[2]
@@ -96,12 +104,18 @@ def test_uncaught_exception_sync(spans: SpanRecorder) -> None:
 @pytest.mark.promise("RPC-03", "RPC-08")
 @pytest.mark.parametrize("code", list(grpc.StatusCode)[1:])
 @pytest.mark.parametrize("how", ["abort", "abort_with_status", "set_code"])
-def test_codes_set_on_purpose_sync(spans: SpanRecorder, how: str, code: grpc.StatusCode) -> None:
+def test_codes_set_on_purpose_sync(
+    spans: SpanRecorder, how: str, code: grpc.StatusCode
+) -> None:
     """The code is told; ERROR only for those that the specification lists for servers; no exception is recorded."""
 
     class Status(grpc.Status):
         def __init__(self) -> None:
-            self.code, self.details, self.trailing_metadata = code, "told", (("t", "1"),)
+            self.code, self.details, self.trailing_metadata = (
+                code,
+                "told",
+                (("t", "1"),),
+            )
 
     def handler(request: bytes, context: Any) -> bytes:
         if how == "abort":
@@ -185,7 +199,9 @@ def test_codes_aio(spans: SpanRecorder) -> None:
                 code = (await asyncio.to_thread(ask, address, name))[1]
                 codes[name] = code.value[0]
 
-    functions = {key: value for key, value in locals().items() if key.startswith("unary_")}
+    functions = {
+        key: value for key, value in locals().items() if key.startswith("unary_")
+    }
     codes: dict[str, int] = {}
     asyncio.run(main())
     wait_for_spans(spans, 6)
@@ -209,7 +225,9 @@ def test_codes_aio(spans: SpanRecorder) -> None:
 
 
 @pytest.mark.promise("RPC-03")
-def test_handler_that_outlives_both_cancellation_and_deadline(spans: SpanRecorder) -> None:
+def test_handler_that_outlives_both_cancellation_and_deadline(
+    spans: SpanRecorder,
+) -> None:
     """What came first ended the RPC: the cancellation, though the deadline too has passed when the handler returns."""
 
     def unary_unary(request: bytes, context: Any) -> bytes:
@@ -263,7 +281,9 @@ def test_crash_after_the_response_started(spans: SpanRecorder) -> None:
 @pytest.mark.promise("RPC-03")
 @pytest.mark.parametrize("shape", ["unary_unary", "unary_stream"])
 @pytest.mark.parametrize("flavour", ["sync", "aio"])
-def test_response_that_cannot_be_serialized(spans: SpanRecorder, flavour: str, shape: str) -> None:
+def test_response_that_cannot_be_serialized(
+    spans: SpanRecorder, flavour: str, shape: str
+) -> None:
     """The handler is through, the RPC fails all the same: the span has the code that the client has."""
 
     def serialize(message: object) -> bytes:
@@ -282,7 +302,9 @@ def test_response_that_cannot_be_serialized(spans: SpanRecorder, flavour: str, s
         yield object()
 
     function = locals()[f"aio_{shape}" if flavour == "aio" else shape]
-    method = getattr(grpc, f"{shape}_rpc_method_handler")(function, response_serializer=serialize)
+    method = getattr(grpc, f"{shape}_rpc_method_handler")(
+        function, response_serializer=serialize
+    )
     service = grpc.method_handlers_generic_handler(SERVICE, {shape: method})
 
     async def main() -> grpc.StatusCode:
@@ -298,13 +320,17 @@ def test_response_that_cannot_be_serialized(spans: SpanRecorder, flavour: str, s
     (span,) = spans
     assert span.attributes["rpc.grpc.status_code"] == code.value[0]
     assert span.status.status_code is StatusCode.ERROR
-    assert [event.attributes["exception.type"] for event in span.events] == ["TypeError"]
+    assert [event.attributes["exception.type"] for event in span.events] == [
+        "TypeError"
+    ]
 
 
 @pytest.mark.promise("RPC-05")
 def test_aio_handlers_of_every_kind(spans: SpanRecorder) -> None:  # noqa: C901 - seven handlers
     """Async for, context.read, context.write, generators: all work, under the span, with context variables of their own."""
-    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar(
+        "variable", default=0
+    )
 
     def here() -> bytes:
         variable.set(variable.get() + 1)
@@ -314,7 +340,9 @@ def test_aio_handlers_of_every_kind(spans: SpanRecorder) -> None:  # noqa: C901 
     async def unary_unary(request: bytes, context: Any) -> bytes:
         return here()
 
-    async def unary_stream_generator(request: bytes, context: Any) -> AsyncIterator[bytes]:
+    async def unary_stream_generator(
+        request: bytes, context: Any
+    ) -> AsyncIterator[bytes]:
         yield here()
         await asyncio.sleep(0)
         yield here()
@@ -333,7 +361,9 @@ def test_aio_handlers_of_every_kind(spans: SpanRecorder) -> None:  # noqa: C901 
             last = here()
         return last
 
-    async def stream_stream_generator(requests: Any, context: Any) -> AsyncIterator[bytes]:
+    async def stream_stream_generator(
+        requests: Any, context: Any
+    ) -> AsyncIterator[bytes]:
         async for _ in requests:
             yield here()
 
@@ -342,7 +372,9 @@ def test_aio_handlers_of_every_kind(spans: SpanRecorder) -> None:  # noqa: C901 
             await context.write(here())
 
     functions = {
-        key: value for key, value in locals().items() if key.startswith(("unary_", "stream_"))
+        key: value
+        for key, value in locals().items()
+        if key.startswith(("unary_", "stream_"))
     }
     answers: dict[str, Any] = {}
 
@@ -359,7 +391,10 @@ def test_aio_handlers_of_every_kind(spans: SpanRecorder) -> None:  # noqa: C901 
         if name.split("_")[1] == "stream":
             assert answer == [f"{ids[name]}:{n}".encode() for n in (1, 2)]
         else:
-            assert answer == f"{ids[name]}:{2 if name.startswith('stream') else 1}".encode()
+            assert (
+                answer
+                == f"{ids[name]}:{2 if name.startswith('stream') else 1}".encode()
+            )
 
 
 @pytest.mark.promise("RPC-05")
@@ -376,13 +411,17 @@ def test_aio_span_is_not_current_between_items(spans: SpanRecorder) -> None:
         assert trace.get_current_span().get_span_context().is_valid
         yield request
 
-    method = grpc.unary_stream_rpc_method_handler(generator, response_serializer=serialize)
+    method = grpc.unary_stream_rpc_method_handler(
+        generator, response_serializer=serialize
+    )
 
     async def main() -> None:
         async with aio_serving(
             grpc.method_handlers_generic_handler(SERVICE, {"unary_stream": method})
         ) as address:
-            assert (await asyncio.to_thread(ask, address, "unary_stream"))[1] is grpc.StatusCode.OK
+            assert (await asyncio.to_thread(ask, address, "unary_stream"))[
+                1
+            ] is grpc.StatusCode.OK
 
     asyncio.run(main())
     assert seen == [False, False]
@@ -425,25 +464,35 @@ def test_message_counts(spans: SpanRecorder, events: bool) -> None:
 
     with (
         serving(
-            handlers(stream_stream=stream_stream, unary_unary=unary_unary), instrument=server
+            handlers(stream_stream=stream_stream, unary_unary=unary_unary),
+            instrument=server,
         ) as address,
         instrument_grpc_client(
             grpc.insecure_channel(address), include_message_events=events
         ) as channel,
     ):
-        assert len(list(channel.stream_stream(path("stream_stream"))(iter([b"a", b"b"])))) == 6
+        assert (
+            len(list(channel.stream_stream(path("stream_stream"))(iter([b"a", b"b"]))))
+            == 6
+        )
         assert channel.unary_unary(path("unary_unary"))(b"x") == b"x"
     wait_for_spans(spans, 4)
     for span in spans:
         stream = span.attributes["rpc.method"] == "stream_stream"
-        assert span.attributes.get("rpc.request.message_count") == (2 if stream else None)
-        assert span.attributes.get("rpc.response.message_count") == (6 if stream else None)
+        assert span.attributes.get("rpc.request.message_count") == (
+            2 if stream else None
+        )
+        assert span.attributes.get("rpc.response.message_count") == (
+            6 if stream else None
+        )
         told = [
             (event.attributes["rpc.message.type"], event.attributes["rpc.message.id"])
             for event in span.events
         ]
         requests, responses = (
-            ("SENT", "RECEIVED") if span.kind is SpanKind.CLIENT else ("RECEIVED", "SENT")
+            ("SENT", "RECEIVED")
+            if span.kind is SpanKind.CLIENT
+            else ("RECEIVED", "SENT")
         )
         expected = {(requests, n + 1) for n in range(2 if stream else 1)} | {
             (responses, n + 1) for n in range(6 if stream else 1)
@@ -459,13 +508,18 @@ def test_baggage_arrives(spans: SpanRecorder) -> None:
 
     with serving(handlers(unary_unary=unary_unary)) as address:
         assert (
-            ask(address, "unary_unary", metadata=(("baggage", "correlation_id=c-1"),))[0] == b"c-1"
+            ask(address, "unary_unary", metadata=(("baggage", "correlation_id=c-1"),))[
+                0
+            ]
+            == b"c-1"
         )
     wait_for_spans(spans, 1)
     assert spans.finished[0].attributes["correlation_id"] == "c-1"
 
 
-def test_rpcs_are_not_children_of_whoever_started_the_server(spans: SpanRecorder) -> None:
+def test_rpcs_are_not_children_of_whoever_started_the_server(
+    spans: SpanRecorder,
+) -> None:
     """The context of start-up is inherited by a server's tasks, and is no RPC's parent."""
 
     async def unary_unary(request: bytes, context: Any) -> bytes:
@@ -481,7 +535,9 @@ def test_rpcs_are_not_children_of_whoever_started_the_server(spans: SpanRecorder
     assert [span.parent for span in spans] == [None, None]
 
 
-def test_span_processors_that_raise_cost_the_span_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_span_processors_that_raise_cost_the_span_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """No exception of a span processor reaches caller or handler."""
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
@@ -531,7 +587,9 @@ for _ in call:
                 await asyncio.sleep(0)
 
     def kill(address: str) -> None:
-        process = subprocess.Popen([sys.executable, "-c", client, address], stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", client, address], stdout=subprocess.PIPE
+        )
         assert process.stdout is not None
         assert process.stdout.readline() == b"started\n"
         process.send_signal(signal.SIGKILL)

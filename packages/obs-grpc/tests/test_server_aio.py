@@ -130,7 +130,9 @@ async def give_way(context: Any) -> None:
                 await asyncio.sleep(TIMEOUT_S)
 
 
-async def end_call(spans: SpanRecorder, served: Handlers, shape: str, style: str, how: str) -> str:
+async def end_call(
+    spans: SpanRecorder, served: Handlers, shape: str, style: str, how: str
+) -> str:
     """Make a call, cancel it (or let it run, or into its deadline), and return the code that the client has."""
     async with aio_serving(served.of(shape, style)) as address:
         plain = grpc.aio.insecure_channel(address)
@@ -154,7 +156,10 @@ async def end_call(spans: SpanRecorder, served: Handlers, shape: str, style: str
 
 
 def numbers(spans: SpanRecorder) -> dict[str, Any]:
-    return {span.kind.name: (span.attributes or {})["rpc.grpc.status_code"] for span in spans}
+    return {
+        span.kind.name: (span.attributes or {})["rpc.grpc.status_code"]
+        for span in spans
+    }
 
 
 @pytest.mark.promise("RPC-11")
@@ -211,7 +216,9 @@ def test_a_cancelled_handler_that_outlives_its_deadline(
 
 @pytest.mark.promise("RPC-11")
 @pytest.mark.parametrize(("shape", "style"), STYLES)
-def test_cancellations_of_the_handlers_own(spans: SpanRecorder, shape: str, style: str) -> None:
+def test_cancellations_of_the_handlers_own(
+    spans: SpanRecorder, shape: str, style: str
+) -> None:
     """A child that was cancelled and a timeout inside the handler end no RPC."""
     assert asyncio.run(end_call(spans, Handlers(give_way), shape, style, "ok")) == "OK"
     assert numbers(spans) == {"CLIENT": 0, "SERVER": 0}
@@ -219,9 +226,13 @@ def test_cancellations_of_the_handlers_own(spans: SpanRecorder, shape: str, styl
 
 @pytest.mark.promise("RPC-11")
 @needs_cancelling
-def test_an_exception_in_place_of_a_cancellation_is_recorded(spans: SpanRecorder) -> None:
+def test_an_exception_in_place_of_a_cancellation_is_recorded(
+    spans: SpanRecorder,
+) -> None:
     """The span is no error, for the server did not fail; what its handler raised is an event."""
-    asyncio.run(end_call(spans, Handlers(raise_another), "unary_unary", "returns", "cancel"))
+    asyncio.run(
+        end_call(spans, Handlers(raise_another), "unary_unary", "returns", "cancel")
+    )
     (server,) = (span for span in spans if span.kind.name == "SERVER")
     assert server.status.is_unset
     assert [event.name for event in server.events] == ["exception"]

@@ -22,9 +22,13 @@ def quiet_grpc() -> None:
     logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
 
 
-def ask(function: Any, shape: str, serializer: Codec | None) -> tuple[Any, grpc.StatusCode]:
+def ask(
+    function: Any, shape: str, serializer: Codec | None
+) -> tuple[Any, grpc.StatusCode]:
     """Call `function` on a server of its own, both sides traced; return the answer and the code."""
-    handler = getattr(grpc, f"{shape}_rpc_method_handler")(function, response_serializer=serializer)
+    handler = getattr(grpc, f"{shape}_rpc_method_handler")(
+        function, response_serializer=serializer
+    )
     service = grpc.method_handlers_generic_handler(SERVICE, {shape: handler})
     with (
         serving(service) as address,
@@ -34,7 +38,9 @@ def ask(function: Any, shape: str, serializer: Codec | None) -> tuple[Any, grpc.
         request = iter([b"x"]) if shape.startswith("stream") else b"x"
         call = method(request) if shape.endswith("stream") else method.future(request)
         try:
-            return (list(call) if shape.endswith("stream") else call.result()), call.code()
+            return (
+                list(call) if shape.endswith("stream") else call.result()
+            ), call.code()
         except grpc.RpcError as error:
             return None, error.code()
 
@@ -90,7 +96,9 @@ def test_a_stream_that_yields_none_after_setting_a_code(spans: SpanRecorder) -> 
 
 @pytest.mark.promise("RPC-11")
 @pytest.mark.parametrize("shape", ["unary_unary", "stream_unary"])
-@pytest.mark.parametrize("serializer", [None, lambda _: None], ids=["bytes", "serializer"])
+@pytest.mark.parametrize(
+    "serializer", [None, lambda _: None], ids=["bytes", "serializer"]
+)
 @pytest.mark.parametrize("response", [None, b"x"])
 def test_a_response_that_comes_to_nothing(
     spans: SpanRecorder, shape: str, serializer: Codec | None, response: bytes | None
@@ -107,7 +115,9 @@ def test_a_response_that_comes_to_nothing(
 
 @pytest.mark.promise("RPC-11")
 @pytest.mark.parametrize("shape", ["unary_stream", "stream_stream"])
-def test_a_message_of_a_stream_that_comes_to_nothing(spans: SpanRecorder, shape: str) -> None:
+def test_a_message_of_a_stream_that_comes_to_nothing(
+    spans: SpanRecorder, shape: str
+) -> None:
     """A serializer that returns None in a stream is INTERNAL as well."""
 
     def serve(request: Any, context: Any) -> Iterator[Any]:

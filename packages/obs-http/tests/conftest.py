@@ -21,7 +21,9 @@ TIMEOUT_S = 30.0
 def running(app: Any) -> Iterator[str]:
     """Serve `app`, lifespan included; yield its base URL."""
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="auto")
+        uvicorn.Config(
+            app, host="127.0.0.1", port=0, log_level="critical", lifespan="auto"
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

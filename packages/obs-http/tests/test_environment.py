@@ -57,10 +57,15 @@ def test_the_standard_variables_hold(
     monkeypatch.setenv(CAPTURE + "SERVER_RESPONSE", "x-answer,X-Tok.*")
     monkeypatch.setenv(CAPTURE + "SANITIZE_FIELDS", ".*OF-mine")
     monkeypatch.setenv("OTEL_PYTHON_EXCLUDED_URLS", "never-read")
-    monkeypatch.setenv("OTEL_PYTHON_FASTAPI_EXCLUDED_URLS", "client/.*/info, ^http://shop/inner")
+    monkeypatch.setenv(
+        "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS", "client/.*/info, ^http://shop/inner"
+    )
     ask(way, native, "/never-read", "/health", "/client/1/info", "/inner/1", "/x/inner")
     found = asked_for(spans)
-    assert [span.attributes["url.path"] for span in found] == ["/never-read", "/x/inner"]
+    assert [span.attributes["url.path"] for span in found] == [
+        "/never-read",
+        "/x/inner",
+    ]
     assert len(spans.named("below")) == 2
     captured = {
         name.removeprefix("http."): value
@@ -102,7 +107,9 @@ def test_what_the_code_says_goes_first(
 
 
 @pytest.mark.promise("HTTP-12")
-@pytest.mark.parametrize("variable", [CAPTURE + "SERVER_REQUEST", "OTEL_PYTHON_EXCLUDED_URLS"])
+@pytest.mark.parametrize(
+    "variable", [CAPTURE + "SERVER_REQUEST", "OTEL_PYTHON_EXCLUDED_URLS"]
+)
 def test_what_is_no_regular_expression_is_named(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +125,9 @@ def test_without_propagation_the_answer_names_no_correlation_id(
     native: bool, spans: SpanRecorder
 ) -> None:
     """The id is on the span, and leaves in no form."""
-    (client,) = ask("add_middleware", native, "/", correlation=CorrelationConfig(propagation=False))
+    (client,) = ask(
+        "add_middleware", native, "/", correlation=CorrelationConfig(propagation=False)
+    )
     (span,) = asked_for(spans)
     assert span.attributes["correlation_id"] not in str(client.answers)
     assert b"x-processing-time" in dict(client.answers[0]["headers"])

@@ -76,7 +76,9 @@ async def item(request: Request) -> Response:
 def ask(app: Any, *paths: str, method: str = "GET") -> None:
     async def run() -> None:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://shop"
+        ) as client:
             for path in paths:
                 await client.request(method, path)
 
@@ -90,7 +92,9 @@ def test_a_request_is_measured_whether_sampled_or_not(
     """Each once, by method, route and outcome; excluded paths not at all; nothing that a caller can make up is a label."""
     app = Starlette(routes=[Route("/items/{item_id}", item)])
     app.add_middleware(
-        RequestTracingMiddleware, meter_provider=meter.provider, tracer_provider=provider
+        RequestTracingMiddleware,
+        meter_provider=meter.provider,
+        tracer_provider=provider,
     )
     ask(
         app,
@@ -117,13 +121,31 @@ def test_a_request_is_measured_whether_sampled_or_not(
     expected = [
         (2, {**get, **route, "http.response.status_code": 200}),
         (1, {**get, **route, "http.response.status_code": 404}),
-        (1, {**get, **route, "http.response.status_code": 500, "error.type": "ValueError"}),
+        (
+            1,
+            {
+                **get,
+                **route,
+                "http.response.status_code": 500,
+                "error.type": "ValueError",
+            },
+        ),
         (2, {**get, "http.response.status_code": 404}),
-        (1, {**same, **route, "http.request.method": "_OTHER", "http.response.status_code": 405}),
+        (
+            1,
+            {
+                **same,
+                **route,
+                "http.request.method": "_OTHER",
+                "http.response.status_code": 405,
+            },
+        ),
     ]
     assert sorted(
         (count, sorted(attributes.items(), key=str)) for _, count, attributes in series
-    ) == sorted((count, sorted(attributes.items(), key=str)) for count, attributes in expected)
+    ) == sorted(
+        (count, sorted(attributes.items(), key=str)) for count, attributes in expected
+    )
 
 
 @pytest.mark.skipif(not HAS_TELEMETRY, reason="this FastAPI measures nothing")
@@ -258,4 +280,7 @@ def test_what_a_client_sends_is_measured(
         404: (1, {**here, "http.response.status_code": 404, "error.type": "404"}),
         None: (1, refused),
     }
-    assert refused["error.type"] in ("httpx.ConnectError", "requests.exceptions.ConnectionError")
+    assert refused["error.type"] in (
+        "httpx.ConnectError",
+        "requests.exceptions.ConnectionError",
+    )

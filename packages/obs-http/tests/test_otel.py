@@ -38,7 +38,11 @@ def test_the_entry_points_load() -> None:
         "obs_core.asgi_middleware",
         "opentelemetry_instrumentor",
     ):
-        ours = [found for found in entry_points(group=group) if found.value.startswith("obs_http")]
+        ours = [
+            found
+            for found in entry_points(group=group)
+            if found.value.startswith("obs_http")
+        ]
         assert ours, group
         assert all(callable(found.load()) for found in ours)
 
@@ -66,7 +70,9 @@ with record_spans() as spans:
 @pytest.mark.timeout(300)  # the tool imports every instrumentation there is, twice over
 @pytest.mark.promise("HTTP-01", "HTTP-08", "HTTP-13")
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_opentelemetry_instrument_needs_no_code(library: str, otlp_sink: OtlpSink) -> None:
+def test_opentelemetry_instrument_needs_no_code(
+    library: str, otlp_sink: OtlpSink
+) -> None:
     """A service that sets up export alone, started by the tool: client and server span, one trace."""
     environment = {
         **os.environ,
@@ -84,12 +90,16 @@ def test_opentelemetry_instrument_needs_no_code(library: str, otlp_sink: OtlpSin
         "-c",
         "from opentelemetry.instrumentation.auto_instrumentation import run; run()",
     ]
-    subprocess.run([*tool, sys.executable, "-c", service], env=environment, check=True, timeout=240)
+    subprocess.run(
+        [*tool, sys.executable, "-c", service], env=environment, check=True, timeout=240
+    )
     received = otlp_sink.wait_for(
         lambda spans: {"SERVER", "CLIENT"} <= {span.kind for span in spans}
     )
     # where opentelemetry-distro is installed too, the tool sets up an exporter of its own beside the service's
     spans = list({span.span_id: span for span in received}.values())
-    assert [span.name for span in spans if span.kind == "SERVER"] == ["GET /items/{item_id}"]
+    assert [span.name for span in spans if span.kind == "SERVER"] == [
+        "GET /items/{item_id}"
+    ]
     assert [span.name for span in spans if span.kind == "CLIENT"] == ["GET"]
     assert len({span.trace_id for span in spans}) == 1

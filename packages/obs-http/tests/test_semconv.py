@@ -18,7 +18,9 @@ from obs_http import (
     uninstrument_httpx,
     uninstrument_requests,
 )
-from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
+from opentelemetry.instrumentation._semconv import (
+    _OpenTelemetrySemanticConventionStability,
+)
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
@@ -39,7 +41,9 @@ OLDER = (
     "net.",
 )
 NATIVE_OFF: dict[str, Any] = (
-    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+    {"telemetry": {"tracing": False}}
+    if "telemetry" in FastAPI.__init__.__annotations__
+    else {}
 )
 QUERY = "page=2&token=s3cret"
 
@@ -50,9 +54,13 @@ def opt_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
     def choose(value: str) -> None:
         monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", value)
-        monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
         monkeypatch.setattr(
-            _OpenTelemetrySemanticConventionStability, "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING", {}
+            _OpenTelemetrySemanticConventionStability, "_initialized", False
+        )
+        monkeypatch.setattr(
+            _OpenTelemetrySemanticConventionStability,
+            "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING",
+            {},
         )
 
     yield choose
@@ -95,7 +103,11 @@ def ask(app: Any) -> dict[str, Any]:
 
 
 def older(attributes: dict[str, Any]) -> set[str]:
-    return {name for name in attributes if name.startswith(OLDER) and name != "http.status_text"}
+    return {
+        name
+        for name in attributes
+        if name.startswith(OLDER) and name != "http.status_text"
+    }
 
 
 @pytest.mark.promise("HTTP-04")
@@ -109,10 +121,15 @@ def test_stable_names_alone_unless_both_are_asked_for(
 
 
 @pytest.mark.promise("HTTP-04")
-def test_both_conventions_on_a_server_span_of_ours(opt_in: Callable[[str], None]) -> None:
+def test_both_conventions_on_a_server_span_of_ours(
+    opt_in: Callable[[str], None],
+) -> None:
     """Under ``http/dup`` every name that contrib's middleware writes is there, so that dashboards live on; no secret is."""
     opt_in("database,http/dup")
-    ours, theirs = ask(starlette(RequestTracingMiddleware)), ask(starlette(OpenTelemetryMiddleware))
+    ours, theirs = (
+        ask(starlette(RequestTracingMiddleware)),
+        ask(starlette(OpenTelemetryMiddleware)),
+    )
     assert older(theirs) - older(ours) == set()
     same = older(theirs) - {
         "http.url",
@@ -127,7 +144,11 @@ def test_both_conventions_on_a_server_span_of_ours(opt_in: Callable[[str], None]
         8080,
         200,
     )
-    assert (ours["http.request.method"], ours["http.response.status_code"], ours["url.path"]) == (
+    assert (
+        ours["http.request.method"],
+        ours["http.response.status_code"],
+        ours["url.path"],
+    ) == (
         "GET",
         200,
         "/items/7",
@@ -153,7 +174,9 @@ def test_both_conventions_on_fastapis_own_span(
 
 
 @pytest.mark.promise("HTTP-04")
-def test_what_contrib_says_under_older_names_stays(opt_in: Callable[[str], None]) -> None:
+def test_what_contrib_says_under_older_names_stays(
+    opt_in: Callable[[str], None],
+) -> None:
     """On a span of contrib's nothing is said twice, or otherwise."""
     opt_in("http/dup")
     alone = ask(starlette(OpenTelemetryMiddleware))
@@ -176,7 +199,12 @@ def with_requests(url: str) -> None:
     ("fetch", "instrument", "undo", "contrib"),
     [
         (with_httpx, instrument_httpx, uninstrument_httpx, HTTPXClientInstrumentor),
-        (with_requests, instrument_requests, uninstrument_requests, RequestsInstrumentor),
+        (
+            with_requests,
+            instrument_requests,
+            uninstrument_requests,
+            RequestsInstrumentor,
+        ),
     ],
     ids=["httpx", "requests"],
 )
@@ -207,7 +235,11 @@ def test_both_conventions_on_a_client_span(
     assert {name: ours[name] for name in older(theirs)} == {
         name: theirs[name] for name in older(theirs)
     }
-    assert secret["http.url"] == secret["url.full"] == f"{url}/items/7?page=2&token=[REDACTED]"
+    assert (
+        secret["http.url"]
+        == secret["url.full"]
+        == f"{url}/items/7?page=2&token=[REDACTED]"
+    )
     undo()
     opt_in("http")
     instrument()

@@ -25,7 +25,9 @@ FLAGS = [
 def browser() -> Iterator[Any]:
     """A chromium: `CHROMIUM` or one on the PATH; without it the tests are skipped."""
     path = (
-        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+        os.environ.get("CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
     )
     required = os.environ.get("REQUIRE_SERVICES") == "1" and "CHROMIUM" in os.environ
     try:

@@ -55,7 +55,16 @@ class Running:
 @contextmanager
 def command(*arguments: str) -> Iterator[Running]:
     """Run the command on free ports."""
-    line = [sys.executable, "-m", "obs_view", *arguments, "--port", "0", "--grpc-port", "0"]
+    line = [
+        sys.executable,
+        "-m",
+        "obs_view",
+        *arguments,
+        "--port",
+        "0",
+        "--grpc-port",
+        "0",
+    ]
     variables = {**os.environ, "COLUMNS": "100", "PYTHONUTF8": "1"}
     process = subprocess.Popen(
         line,
@@ -74,7 +83,9 @@ def command(*arguments: str) -> Iterator[Running]:
 
 def send(running: Running, *spans: dict[str, object]) -> None:
     """Post spans as OTLP-JSON."""
-    answer = httpx.post(running.http_url + "/v1/traces", json=document(*spans), trust_env=False)
+    answer = httpx.post(
+        running.http_url + "/v1/traces", json=document(*spans), trust_env=False
+    )
     assert (answer.status_code, answer.json()) == (200, {})
 
 
@@ -96,7 +107,9 @@ def test_tail_prints_live_what_a_service_sends(protocol: str) -> None:
             r"POST /orders · [\d.]+ [mµ]s · 2 spans · 1 service · 2 errors", shown[0]
         )
         assert re.fullmatch(r"trace [0-9a-f]{32} · correlation c-1", shown[1])
-        assert re.fullmatch(r"✗ POST /orders +orders +SERVER +━+ +[\d.]+ [mµ]s", shown[2])
+        assert re.fullmatch(
+            r"✗ POST /orders +orders +SERVER +━+ +[\d.]+ [mµ]s", shown[2]
+        )
         assert shown[3].strip() == "│  ValueError: card declined"
         assert running.stop().strip() == ""
 
@@ -110,7 +123,10 @@ def test_alone_it_serves_the_page(tmp_path: Path) -> None:
         send(running, a_span(traceId="1" * 32, name="sent"))
         found = httpx.get(running.http_url + "/api/traces", trust_env=False).json()
         assert [trace["name"] for trace in found["traces"]] == ["kept", "sent"]
-        assert "<title>obs-view</title>" in httpx.get(running.http_url, trust_env=False).text
+        assert (
+            "<title>obs-view</title>"
+            in httpx.get(running.http_url, trust_env=False).text
+        )
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
 
@@ -123,9 +139,14 @@ def test_tail_filters() -> None:
         a_span(traceId="2" * 32, name="failed", status={"code": 2}),
     )
     short = a_span(
-        traceId="3" * 32, name="short", status={"code": 2}, endTimeUnixNano="1544712660000000009"
+        traceId="3" * 32,
+        name="short",
+        status={"code": 2},
+        endTimeUnixNano="1544712660000000009",
     )
-    with command("tail", "--errors", "--min-duration", "0.5s", "--service", "shop") as running:
+    with command(
+        "tail", "--errors", "--min-duration", "0.5s", "--service", "shop"
+    ) as running:
         send(running, good, failed, short)
         assert re.findall(r"^\S+ · ", running.stop(), re.MULTILINE) == ["failed · "]
     with command("tail", "--service", "other") as running:
@@ -137,22 +158,34 @@ def test_tail_filters() -> None:
 @pytest.mark.parametrize("fold", [True, False])
 def test_tail_folds_what_a_poller_sends(fold: bool) -> None:
     """The first one-span trace of a kind is printed, the others are counted; a failed one is printed."""
-    polls = [a_span(traceId=f"{number:032x}", name="SELECT ctl_systems") for number in range(1, 44)]
+    polls = [
+        a_span(traceId=f"{number:032x}", name="SELECT ctl_systems")
+        for number in range(1, 44)
+    ]
     failed = a_span(traceId="f" * 32, name="SELECT ctl_systems", status={"code": 2})
-    whole = a_span(traceId="e" * 32, name="GET /"), a_span(traceId="e" * 32, spanId="1" * 16)
+    whole = (
+        a_span(traceId="e" * 32, name="GET /"),
+        a_span(traceId="e" * 32, spanId="1" * 16),
+    )
     with command("tail", *([] if fold else ["--no-fold"])) as running:
         send(running, *polls, failed, *whole)
         shown = running.stop()
-    counts = re.findall(r"^(\d+) \u00d7 SELECT ctl_systems · shop · 1.00 s$", shown, re.MULTILINE)
+    counts = re.findall(
+        r"^(\d+) \u00d7 SELECT ctl_systems · shop · 1.00 s$", shown, re.MULTILINE
+    )
     assert (counts, shown.count("\ntrace ")) == ((["42"], 3) if fold else ([], 45))
 
 
 @pytest.mark.promise("VIEW-02", "VIEW-07")
-def test_json_lines_can_be_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lines_can_be_shown_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """``tail --json`` writes OTLP-JSON, one document a trace, and ``show`` prints a file of it as the same trees."""
     with command("tail", "--json") as running:
         send(
-            running, a_span(traceId="1" * 32, name="first"), a_span(traceId="2" * 32, name="second")
+            running,
+            a_span(traceId="1" * 32, name="first"),
+            a_span(traceId="2" * 32, name="second"),
         )
         lines = running.stop()
     assert [
@@ -188,7 +221,9 @@ def test_show_leaves_out_what_it_cannot_read(
 ) -> None:
     """A bad value costs its span, with a line that says so; the rest is shown."""
     file = tmp_path / "trace.json"
-    file.write_text(json.dumps(document(a_span(name="kept"), a_span(endTimeUnixNano=-1))))
+    file.write_text(
+        json.dumps(document(a_span(name="kept"), a_span(endTimeUnixNano=-1)))
+    )
     assert main(["show", str(file)]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("kept · ")
@@ -208,7 +243,9 @@ def test_linked_traces_lead_to_each_other(
     )
     (tmp_path / "trace.json").write_text(json.dumps(document(*spans)))
     assert main(["show", str(tmp_path / "trace.json")]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if "linked with" in line]
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if "linked with" in line
+    ]
     assert lines == [
         f"↪ linked with trace {second}: process · 1 span",
         f"↪ linked with trace {first}: publish · 1 span",
@@ -225,7 +262,9 @@ def test_demo_says_what_it_misses(
     )
     assert main(["demo"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("obs-view: the demo misses moto: pip install 'obs-view[demo]'")
+    assert line.startswith(
+        "obs-view: the demo misses moto: pip install 'obs-view[demo]'"
+    )
 
 
 @pytest.mark.promise("VIEW-06")
@@ -243,7 +282,10 @@ def test_mistakes_get_one_line(
         ),
         (["show", str(tmp_path / "none.json")], "No such file"),
         (["show", str(tmp_path / "bad.json")], "the body is not OTLP-JSON"),
-        (["show", str(tmp_path / "other.json")], "other.json holds no span that can be read"),
+        (
+            ["show", str(tmp_path / "other.json")],
+            "other.json holds no span that can be read",
+        ),
         (["show", str(tmp_path / "empty.json")], "the body is not OTLP-JSON"),
     ):
         assert main(arguments) == 1
@@ -252,7 +294,9 @@ def test_mistakes_get_one_line(
         assert text in line
 
 
-def test_a_wrong_duration_says_how_to_write_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_duration_says_how_to_write_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """The value is named, with what would be right."""
     with pytest.raises(SystemExit):
         main(["tail", "--min-duration", "long"])
@@ -260,12 +304,18 @@ def test_a_wrong_duration_says_how_to_write_it(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, options: list[str]) -> None:
+def test_a_reader_that_has_enough_is_no_error(
+    tmp_path: Path, options: list[str]
+) -> None:
     """``obs-view show … | head -1`` ends in silence."""
     file = tmp_path / "many.json"
-    file.write_text(json.dumps(document(*(a_span(traceId=f"{n:032x}") for n in range(1, 3000)))))
+    file.write_text(
+        json.dumps(document(*(a_span(traceId=f"{n:032x}") for n in range(1, 3000))))
+    )
     line = [sys.executable, "-m", "obs_view", "show", str(file), *options]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout
         assert process.stderr
         process.stdout.readline()
@@ -279,4 +329,6 @@ def test_help_says_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--help"], ["serve", "--help"], ["tail", "--help"]):
         with pytest.raises(SystemExit):
             main(arguments)
-        assert "Production sends to an OpenTelemetry Collector." in capsys.readouterr().out
+        assert (
+            "Production sends to an OpenTelemetry Collector." in capsys.readouterr().out
+        )

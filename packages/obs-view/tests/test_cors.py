@@ -13,7 +13,10 @@ from obs_view._cli import main
 from .test_http import JSON, a_span, document
 
 PAGE = "http://localhost:3000"
-ASKS = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+ASKS = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "content-type",
+}
 
 
 def preflight(
@@ -37,7 +40,9 @@ def test_an_allowed_page_may_send() -> None:
     with Receiver(0, 0, allowed_origins=[PAGE]) as receiver:
         answer = preflight(receiver, PAGE)
         assert (answer.status_code, answer.headers["vary"]) == (204, "Origin")
-        allowed = {key: value for key, value in answer.headers.items() if "-allow-" in key}
+        allowed = {
+            key: value for key, value in answer.headers.items() if "-allow-" in key
+        }
         assert allowed == {
             "access-control-allow-origin": PAGE,
             "access-control-allow-methods": "POST",
@@ -49,18 +54,27 @@ def test_an_allowed_page_may_send() -> None:
             headers={"Origin": PAGE},
             trust_env=False,
         )
-        assert (sent.status_code, sent.headers["access-control-allow-origin"]) == (200, PAGE)
-        private = preflight(receiver, PAGE, **{"Access-Control-Request-Private-Network": "true"})
+        assert (sent.status_code, sent.headers["access-control-allow-origin"]) == (
+            200,
+            PAGE,
+        )
+        private = preflight(
+            receiver, PAGE, **{"Access-Control-Request-Private-Network": "true"}
+        )
         assert private.headers["access-control-allow-private-network"] == "true"
 
 
 @pytest.mark.promise("VIEW-06")
-@pytest.mark.parametrize("path", ["/", "/api/traces", "/static/main.js", f"/api/traces/{'1' * 32}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/traces", "/static/main.js", f"/api/traces/{'1' * 32}"]
+)
 def test_an_allowed_page_may_read_no_traces(path: str) -> None:
     """The option is for sending: the page's API stays this origin's own."""
     with Receiver(0, 0, allowed_origins=["*"]) as receiver:
         assert preflight(receiver, PAGE, path).status_code == 405
-        answer = httpx.get(receiver.http_url + path, headers={"Origin": PAGE}, trust_env=False)
+        answer = httpx.get(
+            receiver.http_url + path, headers={"Origin": PAGE}, trust_env=False
+        )
         assert "access-control-allow-origin" not in answer.headers
 
 
@@ -83,7 +97,9 @@ def test_origins_may_have_wildcards(allowed: str, origin: str, fits: bool) -> No
     """``*`` stands for any characters; scheme and port must fit."""
     with Receiver(0, 0, allowed_origins=[allowed]) as receiver:
         answer = preflight(receiver, origin)
-        assert answer.headers.get("access-control-allow-origin") == (origin if fits else None)
+        assert answer.headers.get("access-control-allow-origin") == (
+            origin if fits else None
+        )
 
 
 def test_a_refused_request_can_be_read_too() -> None:
@@ -95,10 +111,15 @@ def test_a_refused_request_can_be_read_too() -> None:
             headers={**JSON, "Origin": PAGE},
             trust_env=False,
         )
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (400, PAGE)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (
+            400,
+            PAGE,
+        )
 
 
-@pytest.mark.parametrize("origin", ["localhost:3000", "http://", "http://shop/path", ""])
+@pytest.mark.parametrize(
+    "origin", ["localhost:3000", "http://", "http://shop/path", ""]
+)
 def test_what_is_no_origin_is_refused_at_the_start(
     origin: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

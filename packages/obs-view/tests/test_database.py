@@ -54,10 +54,13 @@ def test_a_file_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     """In use by another one, not SQLite, no such folder: one line with the fix."""
     file = tmp_path / "traces.db"
     database = Database(str(file))
-    (tmp_path / "text.db").write_text("not a database, but longer than its header would be " * 9)
+    (tmp_path / "text.db").write_text(
+        "not a database, but longer than its header would be " * 9
+    )
     for path in (file, tmp_path / "text.db", tmp_path / "none" / "traces.db"):
         with pytest.raises(
-            DatabaseError, match=r"cannot use .*\.db as database .*name another file with --db"
+            DatabaseError,
+            match=r"cannot use .*\.db as database .*name another file with --db",
         ):
             Receiver(0, 0, db=str(path))
     database.close()

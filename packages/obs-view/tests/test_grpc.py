@@ -13,7 +13,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 SERVICE = "/opentelemetry.proto.collector.{}.v1.{}Service/Export"
 
 
-def export(receiver: Receiver, body: bytes, signal: tuple[str, str] = ("trace", "Trace")) -> bytes:
+def export(
+    receiver: Receiver, body: bytes, signal: tuple[str, str] = ("trace", "Trace")
+) -> bytes:
     """Call Export with raw bytes."""
     with grpc.insecure_channel(receiver.grpc_url.removeprefix("http://")) as channel:
         answer: bytes = channel.unary_unary(SERVICE.format(*signal))(body, timeout=30)
@@ -36,8 +38,12 @@ def request(name: str, span_id: bytes = b"s" * 8) -> bytes:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        pytest.param(request("buy")[:-3], grpc.StatusCode.INVALID_ARGUMENT, id="truncated"),
-        pytest.param(request("x" * 50_000_000), grpc.StatusCode.RESOURCE_EXHAUSTED, id="50 MB"),
+        pytest.param(
+            request("buy")[:-3], grpc.StatusCode.INVALID_ARGUMENT, id="truncated"
+        ),
+        pytest.param(
+            request("x" * 50_000_000), grpc.StatusCode.RESOURCE_EXHAUSTED, id="50 MB"
+        ),
     ],
 )
 def test_bad_messages_get_the_right_status(
@@ -54,7 +60,9 @@ def test_bad_messages_get_the_right_status(
 @pytest.mark.promise("VIEW-06")
 def test_invalid_ids_are_rejected_alone(receiver: Receiver) -> None:
     """The answer counts the rejected spans."""
-    answer = ExportTraceServiceResponse.FromString(export(receiver, request("buy", b"short")))
+    answer = ExportTraceServiceResponse.FromString(
+        export(receiver, request("buy", b"short"))
+    )
     assert answer.partial_success.rejected_spans == 1
 
 

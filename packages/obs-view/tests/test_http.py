@@ -25,14 +25,26 @@ TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 
 def document(*spans: dict[str, object]) -> dict[str, object]:
     """An OTLP-JSON request of service ``shop``."""
-    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
+    resource = {
+        "attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]
+    }
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
 
 
 def a_span(**fields: object) -> dict[str, object]:
     """One span in OTLP-JSON."""
-    times = {"startTimeUnixNano": "1544712660000000000", "endTimeUnixNano": "1544712661000000000"}
-    return {"traceId": TRACE, "spanId": SPAN, "name": "buy", "kind": 2, **times, **fields}
+    times = {
+        "startTimeUnixNano": "1544712660000000000",
+        "endTimeUnixNano": "1544712661000000000",
+    }
+    return {
+        "traceId": TRACE,
+        "spanId": SPAN,
+        "name": "buy",
+        "kind": 2,
+        **times,
+        **fields,
+    }
 
 
 def protobuf(*ids: tuple[bytes, bytes]) -> bytes:
@@ -77,22 +89,34 @@ def status_text(answer: httpx.Response) -> str:
         b"\x12",
     )
     length, text = (
-        (body[3], body[4:]) if body[3] < 128 else (body[3] - 128 + (body[4] << 7), body[5:])
+        (body[3], body[4:])
+        if body[3] < 128
+        else (body[3] - 128 + (body[4] << 7), body[5:])
     )
     assert len(text) == length
     return text.decode()
 
 
 @pytest.mark.promise("VIEW-01")
-@pytest.mark.parametrize("compress", [zlib.compress, bare_deflate], ids=["zlib", "bare"])
+@pytest.mark.parametrize(
+    "compress", [zlib.compress, bare_deflate], ids=["zlib", "bare"]
+)
 @pytest.mark.parametrize("encoding", ["deflate", "DEFLATE"])
 @pytest.mark.parametrize("kind", [PROTOBUF, JSON], ids=["protobuf", "json"])
 def test_deflate_is_accepted(
-    receiver: Receiver, kind: dict[str, str], encoding: str, compress: Callable[[bytes], bytes]
+    receiver: Receiver,
+    kind: dict[str, str],
+    encoding: str,
+    compress: Callable[[bytes], bytes],
 ) -> None:
     """As gzip is, for both formats: what the OTLP exporters of Python and of collectors send under that name."""
     body = GOOD if kind == PROTOBUF else json.dumps(document(a_span())).encode()
-    assert post(receiver, compress(body), {**kind, "Content-Encoding": encoding}).status_code == 200
+    assert (
+        post(
+            receiver, compress(body), {**kind, "Content-Encoding": encoding}
+        ).status_code
+        == 200
+    )
     assert receiver.store.count == 1
 
 
@@ -105,7 +129,9 @@ def test_json_as_the_specification_has_it(receiver: Receiver, compressed: bool) 
         "spanId": "00f067aa0ba902b7",
         "attributes": [{"key": "n", "value": {"intValue": "7"}}],
     }
-    body = json.dumps(document(a_span(links=[link], parentSpanId="", futureField=1))).encode()
+    body = json.dumps(
+        document(a_span(links=[link], parentSpanId="", futureField=1))
+    ).encode()
     headers = (
         {**JSON, "Content-Encoding": "gzip"}
         if compressed
@@ -137,10 +163,22 @@ def test_json_as_the_specification_has_it(receiver: Receiver, compressed: bool) 
     ("content", "headers", "status", "text"),
     [
         pytest.param(
-            GOOD[:-3], PROTOBUF, 400, "no ExportTraceServiceRequest", id="truncated protobuf"
+            GOOD[:-3],
+            PROTOBUF,
+            400,
+            "no ExportTraceServiceRequest",
+            id="truncated protobuf",
         ),
-        pytest.param(b"\xff" * 64, PROTOBUF, 400, "no ExportTraceServiceRequest", id="no protobuf"),
-        pytest.param(GOOD, {}, 415, "content type '' is not OTLP", id="no content type"),
+        pytest.param(
+            b"\xff" * 64,
+            PROTOBUF,
+            400,
+            "no ExportTraceServiceRequest",
+            id="no protobuf",
+        ),
+        pytest.param(
+            GOOD, {}, 415, "content type '' is not OTLP", id="no content type"
+        ),
         pytest.param(
             GOOD,
             {"Content-Type": "text/plain"},
@@ -171,7 +209,9 @@ def test_json_as_the_specification_has_it(receiver: Receiver, compressed: bool) 
             "gzip body is truncated",
             id="truncated gzip",
         ),
-        pytest.param(b"\0" * 50_000_000, PROTOBUF, 413, "more than 20971520 bytes", id="50 MB"),
+        pytest.param(
+            b"\0" * 50_000_000, PROTOBUF, 413, "more than 20971520 bytes", id="50 MB"
+        ),
         pytest.param(
             gzip.compress(b"\0" * 50_000_000),
             GZIP,
@@ -225,7 +265,10 @@ def test_bad_json_is_answered_in_json(receiver: Receiver, body: bytes) -> None:
 def test_invalid_ids_are_rejected_alone(receiver: Receiver) -> None:
     """Of a batch only the spans with invalid ids are rejected, and the sender is told how many."""
     body = protobuf(
-        (b"t" * 16, b"s" * 8), (b"", b"s" * 8), (b"t" * 16, b"\0" * 8), (b"t" * 17, b"s" * 8)
+        (b"t" * 16, b"s" * 8),
+        (b"", b"s" * 8),
+        (b"t" * 16, b"\0" * 8),
+        (b"t" * 17, b"s" * 8),
     )
     answer = post(receiver, body, PROTOBUF)
     assert answer.status_code == 200
@@ -235,11 +278,13 @@ def test_invalid_ids_are_rejected_alone(receiver: Receiver) -> None:
         "3 spans without a valid trace i",
     )
     broken = a_span(spanId="xyz", name="broken")
-    partial_json = post(receiver, json.dumps(document(broken, a_span())).encode(), JSON).json()[
-        "partialSuccess"
-    ]
+    partial_json = post(
+        receiver, json.dumps(document(broken, a_span())).encode(), JSON
+    ).json()["partialSuccess"]
     assert partial_json["rejectedSpans"] == "1"
-    assert sorted(span.trace_id for trace in receiver.traces() for span in trace.spans) == [
+    assert sorted(
+        span.trace_id for trace in receiver.traces() for span in trace.spans
+    ) == [
         TRACE,
         (b"t" * 16).hex(),
     ]
@@ -264,13 +309,17 @@ BAD_VALUES = {
     "an integer of text": valued({"intValue": "many"}),
     "a NaN literal": valued({"doubleValue": float("nan")}),
     "half an emoji": valued({"stringValue": "cut \ud83d"}),
-    "half an emoji as key": {"attributes": [{"key": "\ud83d", "value": {"stringValue": "x"}}]},
+    "half an emoji as key": {
+        "attributes": [{"key": "\ud83d", "value": {"stringValue": "x"}}]
+    },
     "half an emoji as name": {"name": "\ud83d"},
     "a number as text": valued({"stringValue": 1}),
     "two values at once": valued({"stringValue": "x", "intValue": 1}),
     "bytes that are no base64": valued({"bytesValue": "\ud83d"}),
     "attributes that are no array": {"attributes": "x"},
-    "a value 100 levels deep": valued(json.loads('{"arrayValue":{"values":[' * 100 + "]}}" * 100)),
+    "a value 100 levels deep": valued(
+        json.loads('{"arrayValue":{"values":[' * 100 + "]}}" * 100)
+    ),
     "a negative time": {"endTimeUnixNano": -1},
     "a time beyond uint64": {"endTimeUnixNano": 2**70},
     "an endless kind": {"kind": float("inf")},
@@ -333,12 +382,18 @@ GROUPS = {
 
 @pytest.mark.promise("VIEW-11")
 @pytest.mark.parametrize(("group", "rejected"), GROUPS.values(), ids=GROUPS)
-def test_a_bad_group_costs_no_other(receiver: Receiver, group: object, rejected: int) -> None:
+def test_a_bad_group_costs_no_other(
+    receiver: Receiver, group: object, rejected: int
+) -> None:
     """Whatever stands beside it is kept; what was no span is counted, null is nothing."""
     good = document(a_span())["resourceSpans"]
-    answer = post(receiver, json.dumps({"resourceSpans": [group, *good]}).encode(), JSON)
+    answer = post(
+        receiver, json.dumps({"resourceSpans": [group, *good]}).encode(), JSON
+    )
     assert answer.status_code == 200
-    assert int(answer.json().get("partialSuccess", {}).get("rejectedSpans", 0)) == rejected
+    assert (
+        int(answer.json().get("partialSuccess", {}).get("rejectedSpans", 0)) == rejected
+    )
     assert receiver.store.count == 1
 
 
@@ -377,7 +432,9 @@ def three_of_protobuf(place: str) -> bytes:
     if place == "resource":
         group.resource.attributes.add(key="odd").value.string_value = "WXYZ"
     for number in (1, 2, 3):
-        span = scope.spans.add(trace_id=b"t" * 16, span_id=bytes([number]) * 8, name=f"s{number}")
+        span = scope.spans.add(
+            trace_id=b"t" * 16, span_id=bytes([number]) * 8, name=f"s{number}"
+        )
         span.start_time_unix_nano = number
     if place in ("name", "trace_state"):
         setattr(scope.spans[1], place, "WXYZ")
@@ -390,13 +447,17 @@ def three_of_protobuf(place: str) -> bytes:
 
 @pytest.mark.promise("VIEW-11")
 @pytest.mark.parametrize("place", ["name", "trace_state", "key", "event"])
-def test_half_a_character_in_protobuf_costs_its_span_alone(receiver: Receiver, place: str) -> None:
+def test_half_a_character_in_protobuf_costs_its_span_alone(
+    receiver: Receiver, place: str
+) -> None:
     """Invalid UTF-8 anywhere in a span: the others are kept, the answer counts it."""
     answer = post(receiver, not_utf8(three_of_protobuf(place)), PROTOBUF)
     assert answer.status_code == 200
     partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
     assert partial.rejected_spans == 1
-    assert partial.error_message.startswith("1 span with values that OTLP does not allow: ")
+    assert partial.error_message.startswith(
+        "1 span with values that OTLP does not allow: "
+    )
     (trace,) = receiver.traces()
     assert [(span.name, span.service, span.scope) for span in trace.spans] == [
         ("s1", "shop", "test"),
@@ -406,7 +467,9 @@ def test_half_a_character_in_protobuf_costs_its_span_alone(receiver: Receiver, p
 
 @pytest.mark.promise("VIEW-11")
 @pytest.mark.parametrize("place", ["resource", "scope"])
-def test_half_a_character_beside_the_spans_costs_none(receiver: Receiver, place: str) -> None:
+def test_half_a_character_beside_the_spans_costs_none(
+    receiver: Receiver, place: str
+) -> None:
     """In a resource or a scope it costs itself; the service's name stays."""
     answer = post(receiver, not_utf8(three_of_protobuf(place)), PROTOBUF)
     assert (answer.status_code, answer.content) == (200, b"")
@@ -435,7 +498,9 @@ def test_half_a_character_beside_the_spans_costs_none(receiver: Receiver, place:
         ("", 403),
     ],
 )
-def test_foreign_host_names_are_refused(receiver: Receiver, host: str, status: int) -> None:
+def test_foreign_host_names_are_refused(
+    receiver: Receiver, host: str, status: int
+) -> None:
     """A page whose name was re-bound to 127.0.0.1 gets nowhere."""
     assert post(receiver, GOOD, {**PROTOBUF, "Host": host}).status_code == status
 
@@ -443,17 +508,26 @@ def test_foreign_host_names_are_refused(receiver: Receiver, host: str, status: i
 def test_more_host_names_can_be_allowed() -> None:
     """`allowed_hosts` lets a name through, as of a container."""
     with Receiver(0, 0, allowed_hosts=["Traces"]) as receiver:
-        assert post(receiver, GOOD, {**PROTOBUF, "Host": "traces:4318"}).status_code == 200
+        assert (
+            post(receiver, GOOD, {**PROTOBUF, "Host": "traces:4318"}).status_code == 200
+        )
 
 
 def test_metrics_are_taken_in_silence(receiver: Receiver) -> None:
     """A service that exports all signals to one endpoint sees no errors; what is no OTLP path is 404, a GET 405."""
     answer = httpx.post(
-        receiver.http_url + "/v1/metrics", content=b"x", headers=PROTOBUF, trust_env=False
+        receiver.http_url + "/v1/metrics",
+        content=b"x",
+        headers=PROTOBUF,
+        trust_env=False,
     )
     assert (answer.status_code, answer.content) == (200, b"")
-    assert httpx.get(receiver.http_url + "/v1/other", trust_env=False).status_code == 404
-    assert httpx.get(receiver.http_url + "/v1/traces", trust_env=False).status_code == 405
+    assert (
+        httpx.get(receiver.http_url + "/v1/other", trust_env=False).status_code == 404
+    )
+    assert (
+        httpx.get(receiver.http_url + "/v1/traces", trust_env=False).status_code == 405
+    )
 
 
 @pytest.mark.promise("VIEW-06")

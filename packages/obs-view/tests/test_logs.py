@@ -51,14 +51,20 @@ spans.shutdown()
 def record(text: str, number: int = 0, **fields: object) -> dict[str, object]:
     """A log record of trace ONE in OTLP-JSON, written in span `number`."""
     ids = {"traceId": ONE, "spanId": f"{number:016x}"} if number else {}
-    when = {"timeUnixNano": str(10**18 + 12 * MS), "severityNumber": 9, "severityText": "INFO"}
+    when = {
+        "timeUnixNano": str(10**18 + 12 * MS),
+        "severityNumber": 9,
+        "severityText": "INFO",
+    }
     return {**ids, **when, "body": {"stringValue": text}, **fields}
 
 
 def send_logs(receiver: Receiver, *records: object, service: str = "shop") -> Any:
     """Post log records of `service`."""
     resource = {"attributes": [attribute("service.name", stringValue=service)]}
-    body = {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]}
+    body = {
+        "resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]
+    }
     answer = httpx.post(receiver.http_url + "/v1/logs", json=body, trust_env=False)
     assert answer.status_code == 200
     return answer.json()
@@ -66,7 +72,9 @@ def send_logs(receiver: Receiver, *records: object, service: str = "shop") -> An
 
 @pytest.mark.promise("VIEW-09")
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_logs_of_a_real_service_stand_with_their_span(receiver: Receiver, protocol: str) -> None:
+def test_logs_of_a_real_service_stand_with_their_span(
+    receiver: Receiver, protocol: str
+) -> None:
     """What Python's logging writes inside a span is in its trace, what it writes outside is in the list."""
     url = receiver.grpc_url if protocol == "grpc" else receiver.http_url
     subprocess.run(
@@ -92,7 +100,10 @@ def test_logs_of_a_real_service_stand_with_their_span(receiver: Receiver, protoc
     )
     assert 0 <= shown["time"] <= trace.duration
     listed = get(receiver, "/api/logs")
-    assert [log["body"] for log in listed["logs"]] == ["outside of any span", "card 4242 is slow"]
+    assert [log["body"] for log in listed["logs"]] == [
+        "outside of any span",
+        "card 4242 is slow",
+    ]
 
 
 @pytest.mark.promise("VIEW-09")
@@ -141,7 +152,9 @@ def test_what_is_not_understood_is_said(receiver: Receiver) -> None:
 @pytest.mark.promise("VIEW-09", "VIEW-11")
 def test_a_bad_value_costs_its_record_alone(receiver: Receiver) -> None:
     """The other records are kept, the answer counts the bad one."""
-    answer = send_logs(receiver, record("a"), record("b", timeUnixNano=-1), None, record("c"))
+    answer = send_logs(
+        receiver, record("a"), record("b", timeUnixNano=-1), None, record("c")
+    )
     assert answer["partialSuccess"]["rejectedLogRecords"] == "1"
     assert receiver.store.logs.count == 2
 
@@ -150,7 +163,10 @@ def test_a_bad_value_costs_its_record_alone(receiver: Receiver) -> None:
 def test_a_body_may_be_anything(receiver: Receiver) -> None:
     """A structured body is shown as JSON; odd ids and levels are no trouble."""
     body = {"kvlistValue": {"values": [attribute("n", intValue="1")]}}
-    send_logs(receiver, record("", 0, body=body, traceId="abcd", severityNumber=0, severityText=""))
+    send_logs(
+        receiver,
+        record("", 0, body=body, traceId="abcd", severityNumber=0, severityText=""),
+    )
     (log,) = get(receiver, "/api/logs")["logs"]
     assert (log["body"], log["level"], log["severity"]) == ('{"n": 1}', "", 0)
 
@@ -162,9 +178,15 @@ def test_logs_are_bounded_and_outlive_the_process(tmp_path: Path) -> None:
     with Receiver(0, 0, db=file, max_spans=3) as receiver:
         send(receiver, timed(1, 0, 0, 10))
         for number in range(5):
-            send_logs(receiver, record(f"l{number}", 1, timeUnixNano=str(10**18 + number)))
+            send_logs(
+                receiver, record(f"l{number}", 1, timeUnixNano=str(10**18 + number))
+            )
     with Receiver(0, 0, db=file) as receiver:
-        assert [log["body"] for log in get(receiver, "/api/logs")["logs"]] == ["l4", "l3", "l2"]
+        assert [log["body"] for log in get(receiver, "/api/logs")["logs"]] == [
+            "l4",
+            "l3",
+            "l2",
+        ]
         assert [log.body for log in receiver.traces()[0].logs] == ["l2", "l3", "l4"]
         httpx.delete(receiver.http_url + "/api/traces", trust_env=False)
         assert receiver.store.logs.count == 0
@@ -181,7 +203,9 @@ def test_logs_are_bounded_and_outlive_the_process(tmp_path: Path) -> None:
         (["--log-level", "off"], []),
     ],
 )
-def test_tail_prints_logs_below_their_span(options: list[str], shown: list[str]) -> None:
+def test_tail_prints_logs_below_their_span(
+    options: list[str], shown: list[str]
+) -> None:
     """Warnings and worse, or from the level that was asked for."""
     with command("tail", *options) as running:
         logs = (
@@ -192,7 +216,9 @@ def test_tail_prints_logs_below_their_span(options: list[str], shown: list[str])
         send_logs(running, *logs)  # type: ignore[arg-type]
         send(running, timed(1, 0, 0, 10, name="work"))  # type: ignore[arg-type]
         lines = [line.strip(" │") for line in running.stop().splitlines()]
-    assert [line for line in lines if line.split(" ")[0] in ("INFO", "WARN", "ERROR")] == shown
+    assert [
+        line for line in lines if line.split(" ")[0] in ("INFO", "WARN", "ERROR")
+    ] == shown
 
 
 @pytest.mark.promise("VIEW-07", "VIEW-09")

@@ -30,9 +30,18 @@ def test_statistics_of_an_operation(receiver: Receiver) -> None:
         "count": 100,
         "errors": 10,
     }
-    assert [row[key] / MS for key in ("p50", "p95", "p99", "total")] == [50, 95, 99, 5050]
+    assert [row[key] / MS for key in ("p50", "p95", "p99", "total")] == [
+        50,
+        95,
+        99,
+        5050,
+    ]
     assert row["rate"] == pytest.approx(100 / 9.9)
-    assert (sum(row["counts"]), sum(row["failures"]), len(row["counts"])) == (100, 10, 48)
+    assert (sum(row["counts"]), sum(row["failures"]), len(row["counts"])) == (
+        100,
+        10,
+        48,
+    )
     assert min(row["counts"]) >= 1
 
 
@@ -47,7 +56,9 @@ def test_statistics_of_an_operation(receiver: Receiver) -> None:
         ("service=none", []),
     ],
 )
-def test_operations_in_view(receiver: Receiver, query: str, expected: list[str]) -> None:
+def test_operations_in_view(
+    receiver: Receiver, query: str, expected: list[str]
+) -> None:
     """Narrowed by service and by the spans' start."""
     send(receiver, timed(1, 0, 0, 10, name="a"))
     send(receiver, timed(2, 0, 1000, 1010, traceId=TWO, name="b"))

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.soak
 class Page:
     """A page of the receiver, which must load nothing from elsewhere and log no error."""
 
-    def __init__(self, browser: Any, receiver: Receiver, width: int, scheme: str) -> None:
+    def __init__(
+        self, browser: Any, receiver: Receiver, width: int, scheme: str
+    ) -> None:
         self.url = receiver.http_url
         self.context = browser.new_context(
             viewport={"width": width, "height": 740}, color_scheme=scheme
@@ -28,9 +30,14 @@ class Page:
         self.errors: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}"))
         self.page.on(
-            "console", lambda message: message.type == "error" and self.errors.append(message.text)
+            "dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}")
+        )
+        self.page.on(
+            "console",
+            lambda message: (
+                message.type == "error" and self.errors.append(message.text)
+            ),
         )
 
     def open(self, place: str = "") -> Any:
@@ -62,11 +69,15 @@ def texts(tab: Any, selector: str, expected: list[str]) -> None:
     """Wait until the elements have these texts, with a space for a line break."""
     from playwright.sync_api import expect
 
-    expect(tab.locator(selector)).to_have_text(expected, use_inner_text=True, timeout=15_000)
+    expect(tab.locator(selector)).to_have_text(
+        expected, use_inner_text=True, timeout=15_000
+    )
 
 
 @pytest.fixture(params=[(1200, "light")], ids=str)
-def page(browser: Any, receiver: Receiver, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(
+    browser: Any, receiver: Receiver, request: pytest.FixtureRequest
+) -> Iterator[Page]:
     """A page of 1200 px in light colours, or what the test says."""
     width, scheme = request.param
     opened = Page(browser, receiver, width, scheme)
@@ -75,7 +86,9 @@ def page(browser: Any, receiver: Receiver, request: pytest.FixtureRequest) -> It
 
 
 EVERY_SIZE = pytest.mark.parametrize(
-    "page", [(1200, "light"), (1200, "dark"), (360, "light"), (360, "dark")], indirect=True
+    "page",
+    [(1200, "light"), (1200, "dark"), (360, "light"), (360, "dark")],
+    indirect=True,
 )
 
 
@@ -136,7 +149,9 @@ def test_light_and_dark_follow_the_system(receiver: Receiver, browser: Any) -> N
     backs = []
     for scheme in ("light", "dark"):
         opened = Page(browser, receiver, 800, scheme)
-        backs.append(opened.open().evaluate("getComputedStyle(document.body).backgroundColor"))
+        backs.append(
+            opened.open().evaluate("getComputedStyle(document.body).backgroundColor")
+        )
         opened.close()
     assert backs == ["rgb(255, 255, 255)", "rgb(20, 23, 26)"]
 
@@ -145,7 +160,10 @@ def test_light_and_dark_follow_the_system(receiver: Receiver, browser: Any) -> N
 def test_keys_alone(receiver: Receiver, page: Page) -> None:
     """From the list into a trace, to its error, folding and unfolding, and back, with no mouse."""
     send(receiver, timed(1, 0, 0, 100, name="root"), timed(2, 1, 10, 90, name="middle"))
-    send(receiver, timed(3, 2, 20, 30, name="leaf", status={"code": 2, "message": "no luck"}))
+    send(
+        receiver,
+        timed(3, 2, 20, 30, name="leaf", status={"code": 2, "message": "no luck"}),
+    )
     tab = page.open()
     tab.wait_for_selector(".trace")
     tab.keyboard.press("Enter")
@@ -188,14 +206,22 @@ def test_links_jump_and_merge(receiver: Receiver, page: Page) -> None:
     tab.keyboard.press("4")
     tab.wait_for_selector(".map svg")
     count(tab, ".map svg .title", 3)
-    assert tab.locator(".map svg .title").all_text_contents() == ["shop", "worker", "mailer"]
+    assert tab.locator(".map svg .title").all_text_contents() == [
+        "shop",
+        "worker",
+        "mailer",
+    ]
 
 
 @pytest.mark.promise("VIEW-06")
 def test_values_are_text_never_html(receiver: Receiver, page: Page) -> None:
     """Markup in every field is shown as it was written, and nothing of it runs."""
     nasty = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-    fields = {"exception.type": nasty, "exception.message": nasty, "exception.stacktrace": nasty}
+    fields = {
+        "exception.type": nasty,
+        "exception.message": nasty,
+        "exception.stacktrace": nasty,
+    }
     event = {
         "name": "exception",
         "timeUnixNano": str(10**18),
@@ -248,7 +274,9 @@ def test_odd_traces_are_drawn(receiver: Receiver, page: Page) -> None:
 
 
 @pytest.mark.promise("VIEW-07")
-def test_export_and_import_with_the_page(receiver: Receiver, page: Page, tmp_path: Any) -> None:
+def test_export_and_import_with_the_page(
+    receiver: Receiver, page: Page, tmp_path: Any
+) -> None:
     """The button downloads the trace; after Clear, the same file brings it back."""
     send(receiver, timed(1, 0, 0, 10, name="kept"))
     tab = page.open(f"trace/{ONE}")

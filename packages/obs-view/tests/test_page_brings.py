@@ -67,11 +67,19 @@ def test_an_empty_page_has_the_lines_to_paste(receiver: Receiver, page: Page) ->
 
 
 @pytest.mark.promise("VIEW-03")
-@pytest.mark.parametrize("page", [(900, "light"), (1440, "light")], indirect=True, ids=str)
+@pytest.mark.parametrize(
+    "page", [(900, "light"), (1440, "light")], indirect=True, ids=str
+)
 def test_the_header_leaves_room(receiver: Receiver, page: Page) -> None:
     """At most 110 px above the trace, however long its name."""
     error = {"code": 2}
-    send(receiver, *(timed(n, n // 2, n, n + 1, name="x" * 200, status=error) for n in range(1, 9)))
+    send(
+        receiver,
+        *(
+            timed(n, n // 2, n, n + 1, name="x" * 200, status=error)
+            for n in range(1, 9)
+        ),
+    )
     tab = page.open(f"trace/{ONE}")
     page.names()
     assert tab.locator(".split").bounding_box()["y"] <= 110
@@ -87,7 +95,10 @@ def test_equal_siblings_are_one_row(receiver: Receiver, page: Page) -> None:
     tab = page.open(f"trace/{ONE}")
     assert page.names() == ["root", *["SELECT config"] * 4]
     folded = tab.locator(".row.repeats")
-    assert (folded.locator(".times").inner_text(), folded.locator(".took").inner_text()) == (
+    assert (
+        folded.locator(".times").inner_text(),
+        folded.locator(".took").inner_text(),
+    ) == (
         "\u00d76",
         "3.00 ms",
     )
@@ -127,7 +138,9 @@ def test_details_lay_out_sql_and_json(receiver: Receiver, page: Page) -> None:
         "  AND c IN (1, 2)",
         "ORDER BY a",
     ]
-    assert json.loads(shown.nth(1).locator(".value").inner_text()) == {"n": [1, {"ok": True}]}
+    assert json.loads(shown.nth(1).locator(".value").inner_text()) == {
+        "n": [1, {"ok": True}]
+    }
     assert shown.nth(1).locator(".value").inner_text().count("\n") > 4
     tab.click("text=all 2,000 characters")
     assert len(shown.nth(2).locator(".value").text_content()) == 2000
@@ -186,9 +199,24 @@ def test_the_operations_page(receiver: Receiver, page: Page) -> None:
         ids = {"traceId": f"{number:032x}"}
         send(
             receiver,
-            timed(1, 0, 1000 * number, 1000 * number + number, name="GET /", status=status, **ids),
             timed(
-                2, 1, 1000 * number, 1000 * number + 1, name="SELECT", kind=3, attributes=sql, **ids
+                1,
+                0,
+                1000 * number,
+                1000 * number + number,
+                name="GET /",
+                status=status,
+                **ids,
+            ),
+            timed(
+                2,
+                1,
+                1000 * number,
+                1000 * number + 1,
+                name="SELECT",
+                kind=3,
+                attributes=sql,
+                **ids,
             ),
         )
     tab = page.open("operations")
@@ -248,10 +276,18 @@ def test_flame_zoom_and_minimap(receiver: Receiver, page: Page) -> None:
     page.names()
     tab.keyboard.press("2")
     boxes = {
-        box.inner_text().split(" ")[0]: box.bounding_box() for box in tab.locator(".box").all()
+        box.inner_text().split(" ")[0]: box.bounding_box()
+        for box in tab.locator(".box").all()
     }
-    assert boxes["root"]["y"] < boxes["first"]["y"] == boxes["second"]["y"] < boxes["below"]["y"]
-    assert boxes["first"]["width"] == pytest.approx(boxes["root"]["width"] / 2, rel=0.02)
+    assert (
+        boxes["root"]["y"]
+        < boxes["first"]["y"]
+        == boxes["second"]["y"]
+        < boxes["below"]["y"]
+    )
+    assert boxes["first"]["width"] == pytest.approx(
+        boxes["root"]["width"] / 2, rel=0.02
+    )
     little = tab.locator(".minimap").bounding_box()
     tab.mouse.move(little["x"] + little["width"] * 0.5, little["y"] + 8)
     tab.mouse.down()
@@ -260,7 +296,11 @@ def test_flame_zoom_and_minimap(receiver: Receiver, page: Page) -> None:
     tab.wait_for_selector(".window", state="visible")
     assert tab.locator(".box >> text=first").count() == 0
     tab.keyboard.press("1")
-    assert tab.locator(".scale div span").first.inner_text() in ("50.0 ms", "49.9 ms", "50.1 ms")
+    assert tab.locator(".scale div span").first.inner_text() in (
+        "50.0 ms",
+        "49.9 ms",
+        "50.1 ms",
+    )
     tab.keyboard.press("0")
     assert tab.locator(".scale div span").first.inner_text() == "0"
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -286,7 +326,9 @@ def test_two_traces_are_compared(receiver: Receiver, page: Page) -> None:
     tab.click(f"a[href='#/trace/{TWO}']")
     tab.wait_for_selector(".step.changed")
     steps = {
-        step.locator(".name").inner_text().split("\n")[0]: step.locator(".change").inner_text()
+        step.locator(".name").inner_text().split("\n")[0]: step.locator(
+            ".change"
+        ).inner_text()
         for step in tab.locator(".step:not(.head)").all()
     }
     assert {re.sub("shop$", "", name): change for name, change in steps.items()} == {
@@ -312,7 +354,10 @@ def test_the_list_is_sorted_paged_and_says_what_it_does_not_understand(
         numbers = range(first, first + 100)
         send(
             receiver,
-            *(timed(1, 0, 0, 1000 - n, traceId=f"{n:032x}", name=f"t{n}") for n in numbers),
+            *(
+                timed(1, 0, 0, 1000 - n, traceId=f"{n:032x}", name=f"t{n}")
+                for n in numbers
+            ),
         )
     tab = page.open()
     count(tab, ".trace", 200)
@@ -334,7 +379,10 @@ def test_an_absolute_time_range(receiver: Receiver, page: Page) -> None:
     """Chosen in the list, kept in the address."""
     for number in range(1, 5):
         start = 60_000 * number
-        send(receiver, timed(1, 0, start, start + 1, traceId=f"{number:032x}", name=f"t{number}"))
+        send(
+            receiver,
+            timed(1, 0, start, start + 1, traceId=f"{number:032x}", name=f"t{number}"),
+        )
     zero = 10**18 / MS
     tab = page.open(f"?since={zero + 90_000:.0f}&until={zero + 200_000:.0f}")
     count(tab, ".trace", 2)

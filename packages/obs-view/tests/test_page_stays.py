@@ -41,7 +41,9 @@ def top(tab: Any, selector: str) -> float:
 
 @pytest.mark.promise("VIEW-12")
 @pytest.mark.parametrize("way", ["Escape", "button"])
-def test_back_from_a_trace_the_list_is_as_it_was(receiver: Receiver, page: Page, way: str) -> None:
+def test_back_from_a_trace_the_list_is_as_it_was(
+    receiver: Receiver, page: Page, way: str
+) -> None:
     """Filters and scroll, by Esc and by the button; also when traces have come meanwhile."""
     many(receiver, 1, 121)
     tab = page.open("?status=error")
@@ -64,7 +66,9 @@ def test_back_from_a_trace_the_list_is_as_it_was(receiver: Receiver, page: Page,
 
 
 @pytest.mark.promise("VIEW-12")
-def test_the_list_does_not_move_under_the_pointer(receiver: Receiver, page: Page) -> None:
+def test_the_list_does_not_move_under_the_pointer(
+    receiver: Receiver, page: Page
+) -> None:
     """What has come is announced; it is shown when the pointer leaves, or on request."""
     many(receiver, 1, 11)
     tab = page.open()
@@ -79,10 +83,16 @@ def test_the_list_does_not_move_under_the_pointer(receiver: Receiver, page: Page
 
 
 @pytest.mark.promise("VIEW-12")
-def test_a_late_span_moves_neither_focus_nor_scroll(receiver: Receiver, page: Page) -> None:
+def test_a_late_span_moves_neither_focus_nor_scroll(
+    receiver: Receiver, page: Page
+) -> None:
     """Spans that come into an open trace, above and below: the row at the top stays, as do focus, search and details."""
     root = timed(1, 0, 0, 100_000, name="root")
-    send(receiver, root, *(timed(n, 1, 10 * n, 10 * n + 5, name=f"s{n}") for n in range(2, 400)))
+    send(
+        receiver,
+        root,
+        *(timed(n, 1, 10 * n, 10 * n + 5, name=f"s{n}") for n in range(2, 400)),
+    )
     tab = page.open(f"trace/{ONE}")
     page.names()
     tab.fill(".find input", "s200")
@@ -90,13 +100,17 @@ def test_a_late_span_moves_neither_focus_nor_scroll(receiver: Receiver, page: Pa
     tab.evaluate("document.querySelector('.details .content').scrollTop = 40")
     inner = tab.evaluate("document.querySelector('.details .content').scrollTop")
     place = top(tab, ".row.selected")
-    send(receiver, *(timed(n, 1, 1 + n / 1e4, 6, name="late") for n in range(1000, 1030)))
+    send(
+        receiver, *(timed(n, 1, 1 + n / 1e4, 6, name="late") for n in range(1000, 1030))
+    )
     tab.wait_for_selector(".heading >> text=429 spans")
     assert top(tab, ".row.selected") == place
     assert tab.locator(".row.selected .name").inner_text() == "s200"
     assert tab.evaluate("document.activeElement.ariaLabel") == "Find in trace"
     assert tab.input_value(".find input") == "s200"
-    assert tab.evaluate("document.querySelector('.details .content').scrollTop") == inner
+    assert (
+        tab.evaluate("document.querySelector('.details .content').scrollTop") == inner
+    )
 
 
 @pytest.mark.promise("VIEW-12")
@@ -117,7 +131,9 @@ def test_choices_are_remembered(receiver: Receiver, page: Page) -> None:
     tab.keyboard.press("ArrowLeft")
     tab.reload()
     tab.wait_for_selector(".details h2")
-    assert tab.locator(".details").bounding_box()["width"] == pytest.approx(wide + 24, abs=2)
+    assert tab.locator(".details").bounding_box()["width"] == pytest.approx(
+        wide + 24, abs=2
+    )
     count(tab, ".on-path", 0)
 
 
@@ -155,7 +171,9 @@ def test_find_counts_steps_and_looks_everywhere(receiver: Receiver, page: Page) 
         receiver,
         timed(1, 0, 0, 100, name="root"),
         timed(2, 1, 1, 2, name="needle one"),
-        timed(3, 1, 3, 4, name="two", attributes=[attribute("a", stringValue="Needle")]),
+        timed(
+            3, 1, 3, 4, name="two", attributes=[attribute("a", stringValue="Needle")]
+        ),
         timed(4, 1, 5, 6, name="three", events=[event]),
         timed(5, 1, 7, 8, name="four"),
     )

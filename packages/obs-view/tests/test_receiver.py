@@ -46,7 +46,9 @@ provider.shutdown()
 def run_service(protocol: str, environment: Mapping[str, str]) -> None:
     """Run a traced script in a process of its own, with the SDK's exporter for `protocol`."""
     variables = {**os.environ, **environment}
-    subprocess.run([sys.executable, "-c", SERVICE, protocol], env=variables, check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", SERVICE, protocol], env=variables, check=True, timeout=60
+    )
 
 
 @pytest.mark.promise("VIEW-01")
@@ -116,12 +118,16 @@ def test_start_is_fast() -> None:
 
 def _seconds_to_the_first_answer() -> float:
     code = "import obs_view, time; r = obs_view.Receiver(0, 0).start(); print(r.port, flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout
         port = int(process.stdout.readline())
         request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/v1/traces", b"{}", {"Content-Type": "application/json"}
+            f"http://127.0.0.1:{port}/v1/traces",
+            b"{}",
+            {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=5) as answer:
             assert answer.status == 200
@@ -142,8 +148,12 @@ def test_a_port_in_use_says_the_fix(option: str) -> None:
         free.bind(("127.0.0.1", 0))
         port, other = taken.getsockname()[1], free.getsockname()[1]
         free.close()
-        receiver = Receiver(port, other) if option == "--port" else Receiver(other, port)
-        with pytest.raises(PortInUseError, match=rf"127\.0\.0\.1:{port} .*in use.* {option} "):
+        receiver = (
+            Receiver(port, other) if option == "--port" else Receiver(other, port)
+        )
+        with pytest.raises(
+            PortInUseError, match=rf"127\.0\.0\.1:{port} .*in use.* {option} "
+        ):
             receiver.start()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", other), timeout=2)
@@ -190,7 +200,9 @@ def test_no_thread_is_left_behind() -> None:
         assert set(threading.enumerate()) - before
     deadline = time.monotonic() + 10
     while {
-        thread for thread in threading.enumerate() if thread.name.startswith("obs-view-http")
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("obs-view-http")
     } - before:
         assert time.monotonic() < deadline
 

@@ -57,7 +57,8 @@ def test_colours_only_where_they_can_be_seen() -> None:
     """A terminal gets colours: red for what failed, one per service; a file gets none."""
     file = io.StringIO()
     render_trace(
-        orders(), Console(file=file, width=100, force_terminal=True, color_system="standard")
+        orders(),
+        Console(file=file, width=100, force_terminal=True, color_system="standard"),
     )
     assert "\x1b[31mno luck" in file.getvalue()
     assert "\x1b[36mshop" in file.getvalue()
@@ -69,9 +70,12 @@ def test_colours_only_where_they_can_be_seen() -> None:
 def test_a_console_without_unicode_gets_ascii() -> None:
     """A CI log in ASCII shows the same tree, and printing does not fail on a name it cannot show."""
     raw = io.BytesIO()
-    console = Console(file=io.TextIOWrapper(raw, encoding="ascii", write_through=True), width=100)
+    console = Console(
+        file=io.TextIOWrapper(raw, encoding="ascii", write_through=True), width=100
+    )
     render_trace(
-        Trace([span(1, 0, "zahlen für alle", 0, 0.5), span(2, 1, "child", 0, 0.1)]), console
+        Trace([span(1, 0, "zahlen für alle", 0, 0.5), span(2, 1, "child", 0, 0.1)]),
+        console,
     )
     assert raw.getvalue().decode("ascii").splitlines()[2:] == [
         "zahlen f?r alle  shop            " + "=" * 57 + "   500 us",
@@ -84,7 +88,9 @@ def test_values_cannot_drive_the_terminal() -> None:
     """Escape sequences, control characters and line ends in names and messages are not printed."""
     nasty = "a\x1b[2J\x1b]0;title\x07b\r\nc\u202ed\x9b"
     shown = trace_text(
-        Trace([span(1, 0, nasty, 0, 1, service=nasty, status="ERROR", description=nasty)])
+        Trace(
+            [span(1, 0, nasty, 0, 1, service=nasty, status="ERROR", description=nasty)]
+        )
     )
     assert not set(shown) & set("\x1b\x07\r\u202e\x9b")
     assert len(shown.splitlines()) == 4
@@ -94,7 +100,9 @@ def test_values_cannot_drive_the_terminal() -> None:
 def test_clock_skew_is_named() -> None:
     """A child that starts before its parent is shown where the trace begins, with a note."""
     shown = trace_text(
-        Trace([span(1, 0, "parent", 0, 10), span(2, 1, "child", -3, 5, service="other")])
+        Trace(
+            [span(1, 0, "parent", 0, 10), span(2, 1, "child", -3, 5, service="other")]
+        )
     )
     assert "starts 3.00 ms before its parent: the clocks differ" in shown
 
@@ -104,7 +112,12 @@ def test_clock_skew_is_named() -> None:
 def test_odd_times_are_drawn(start: int, end: int) -> None:
     """Times that are missing, turned round or far away neither fail nor hide a span."""
     shown = trace_text(
-        Trace([span(1, 0, "root", 0, 10), span(2, 1, "odd", 0, 0, start_time=start, end_time=end)])
+        Trace(
+            [
+                span(1, 0, "root", 0, 10),
+                span(2, 1, "odd", 0, 0, start_time=start, end_time=end),
+            ]
+        )
     )
     assert "odd" in shown
 
@@ -123,7 +136,10 @@ def test_a_deep_trace_is_drawn() -> None:
 def test_what_is_not_here_is_named() -> None:
     """Spans whose parent has not come stand at the left, and the header counts them."""
     shown = trace_text(Trace([span(2, 1, "orphan", 0, 1), span(3, 1, "other", 1, 2)]))
-    assert shown.splitlines()[0] == "orphan · 2.00 ms · 2 spans · 1 service · 2 parents not here"
+    assert (
+        shown.splitlines()[0]
+        == "orphan · 2.00 ms · 2 spans · 1 service · 2 parents not here"
+    )
 
 
 def test_what_an_integration_remarks_is_shown_with_its_span() -> None:
@@ -134,6 +150,11 @@ def test_what_an_integration_remarks_is_shown_with_its_span() -> None:
         "code.line.number": 32,
     }
     events = (Event("obs.db.slow_statement", 0, told), Event("message", 0, {"id": 1}))
-    shown = trace_text(Trace([span(1, 0, "SELECT devices", 0, 707, kind="CLIENT", events=events)]))
-    assert "obs.db.slow_statement: db.duration=0.707, file.path=storage.py, line.number=32" in shown
+    shown = trace_text(
+        Trace([span(1, 0, "SELECT devices", 0, 707, kind="CLIENT", events=events)])
+    )
+    assert (
+        "obs.db.slow_statement: db.duration=0.707, file.path=storage.py, line.number=32"
+        in shown
+    )
     assert "message" not in shown

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from obs_view._store import Store
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 
 
 def batch(trace: int, *spans: int, name: str = "work") -> ExportTraceServiceRequest:
@@ -47,7 +49,12 @@ def test_one_trace_larger_than_the_store_keeps_its_newest_spans() -> None:
     for start in range(1, 1000, 50):
         store.add(batch(1, *range(start, start + 50)))
     (trace,) = store.traces()
-    assert (len(trace.spans), trace.spans[-1].start_time, store.count, store.evicted) == (
+    assert (
+        len(trace.spans),
+        trace.spans[-1].start_time,
+        store.count,
+        store.evicted,
+    ) == (
         100,
         1000,
         100,
@@ -98,7 +105,10 @@ def test_many_threads() -> None:
                 assert trace.rows
 
     with ThreadPoolExecutor(6) as pool:
-        reader, waiter = pool.submit(read), pool.submit(store.wait, lambda: store.count >= 800, 30)
+        reader, waiter = (
+            pool.submit(read),
+            pool.submit(store.wait, lambda: store.count >= 800, 30),
+        )
         for writer in [pool.submit(write, worker) for worker in range(1, 5)]:
             writer.result()
         done.set()

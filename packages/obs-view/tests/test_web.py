@@ -45,7 +45,9 @@ def timed(
 def send(receiver: Receiver, *spans: dict[str, object], service: str = "shop") -> None:
     """Post spans of `service`."""
     body: Any = document(*spans)
-    body["resourceSpans"][0]["resource"]["attributes"][0]["value"]["stringValue"] = service
+    body["resourceSpans"][0]["resource"]["attributes"][0]["value"]["stringValue"] = (
+        service
+    )
     answer = httpx.post(receiver.http_url + "/v1/traces", json=body, trust_env=False)
     assert (answer.status_code, answer.json()) == (200, {})
 
@@ -76,7 +78,11 @@ def test_the_list_has_the_latest_first(receiver: Receiver) -> None:
         "complete": True,
         "services": {"shop": 2, "worker": 1},
     }
-    assert (found["total"], found["count"], found["services"]) == (2, 4, ["shop", "worker"])
+    assert (found["total"], found["count"], found["services"]) == (
+        2,
+        4,
+        ["shop", "worker"],
+    )
     after = f"/api/traces?after={found['sequence']}"
     assert httpx.get(receiver.http_url + after, trust_env=False).status_code == 204
     send(receiver, timed(4, 1, 40, 50))
@@ -137,7 +143,10 @@ def test_the_list_has_the_latest_first(receiver: Receiver) -> None:
 )
 def test_search(receiver: Receiver, query: str, expected: list[str]) -> None:
     """By word anywhere in a span, by attribute of any type, service, status, duration, time; all must fit."""
-    city, number = attribute("city", stringValue="Nürnberg"), attribute("user.id", intValue="42")
+    city, number = (
+        attribute("city", stringValue="Nürnberg"),
+        attribute("user.id", intValue="42"),
+    )
     send(
         receiver,
         timed(1, 0, 0, 50, name="one"),
@@ -147,11 +156,20 @@ def test_search(receiver: Receiver, query: str, expected: list[str]) -> None:
     send(
         receiver,
         timed(
-            1, 0, 1000, 1200, traceId=TWO, name="two", attributes=[ratio, paid], status={"code": 2}
+            1,
+            0,
+            1000,
+            1200,
+            traceId=TWO,
+            name="two",
+            attributes=[ratio, paid],
+            status={"code": 2},
         ),
         service="worker",
     )
-    assert [trace["name"] for trace in get(receiver, "/api/traces?" + query)["traces"]] == expected
+    assert [
+        trace["name"] for trace in get(receiver, "/api/traces?" + query)["traces"]
+    ] == expected
 
 
 @pytest.mark.promise("VIEW-06")
@@ -187,10 +205,18 @@ def test_paging_reaches_every_trace(receiver: Receiver) -> None:
     """Beyond the latest 200, in order, each once."""
     for first in range(1, 451, 150):
         numbers = range(first, first + 150)
-        send(receiver, *(timed(1, 0, n, n + 1, traceId=f"{n:032x}", name=f"t{n}") for n in numbers))
+        send(
+            receiver,
+            *(
+                timed(1, 0, n, n + 1, traceId=f"{n:032x}", name=f"t{n}")
+                for n in numbers
+            ),
+        )
     names = []
     for offset in (0, 200, 400):
-        names += [t["name"] for t in get(receiver, f"/api/traces?offset={offset}")["traces"]]
+        names += [
+            t["name"] for t in get(receiver, f"/api/traces?offset={offset}")["traces"]
+        ]
     assert names == [f"t{number}" for number in range(450, 0, -1)]
 
 
@@ -201,8 +227,14 @@ def test_a_client_and_a_server_that_share_a_span_id_are_both_kept(
 ) -> None:
     """As Zipkin's do: the server's span hangs below the client's, with the children of its service."""
     file = str(tmp_path / "traces.db")
-    client = (timed(1, 0, 0, 100, name="page"), timed(2, 1, 10, 90, name="call", kind=3))
-    server = (timed(2, 1, 20, 80, name="serve", kind=2), timed(3, 2, 30, 40, name="query"))
+    client = (
+        timed(1, 0, 0, 100, name="page"),
+        timed(2, 1, 10, 90, name="call", kind=3),
+    )
+    server = (
+        timed(2, 1, 20, 80, name="serve", kind=2),
+        timed(3, 2, 30, 40, name="query"),
+    )
     with Receiver(0, 0, db=file) as other:
         for number in (1, 0) if server_first else (0, 1):
             spans, service = ((client, "page"), (server, "api"))[number]
@@ -231,7 +263,9 @@ def test_one_trace(receiver: Receiver) -> None:
     }
     big = attribute("big", intValue=str(2**60))
     send(
-        receiver, timed(2, 1, 10, 20, events=[event], attributes=[big], kind=3), timed(1, 0, 0, 100)
+        receiver,
+        timed(2, 1, 10, 20, events=[event], attributes=[big], kind=3),
+        timed(1, 0, 0, 100),
     )
     trace = get(receiver, f"/api/traces/{ONE}")
     assert [
@@ -243,7 +277,9 @@ def test_one_trace(receiver: Receiver) -> None:
     ]
     child = trace["rows"][1]
     assert (child["kind"], child["attributes"]) == ("CLIENT", {"big": str(2**60)})
-    assert child["events"] == [{"name": "cache miss", "time": 12 * MS, "attributes": {"key": "k"}}]
+    assert child["events"] == [
+        {"name": "cache miss", "time": 12 * MS, "attributes": {"key": "k"}}
+    ]
     assert trace["resources"][child["resource"]] == {"service.name": "shop"}
     after = f"/api/traces/{ONE}?after={trace['sequence']}"
     assert httpx.get(receiver.http_url + after, trust_env=False).status_code == 204
@@ -264,7 +300,8 @@ def test_the_critical_path(receiver: Receiver) -> None:
     )
     rows = get(receiver, f"/api/traces/{ONE}")["rows"]
     path = {
-        row["name"]: [[start / MS, end / MS] for start, end in row.get("path", [])] for row in rows
+        row["name"]: [[start / MS, end / MS] for start, end in row.get("path", [])]
+        for row in rows
     }
     assert path == {
         "span-1": [[60, 65], [0, 10]],
@@ -280,8 +317,16 @@ def link_mode(receiver: Receiver) -> None:
     send(receiver, timed(1, 0, 0, 10), timed(2, 1, 5, 6, name="publish"))
     one = {"traceId": ONE, "spanId": f"{2:016x}"}
     two = {"traceId": TWO, "spanId": f"{11:016x}"}
-    send(receiver, timed(11, 0, 20, 30, traceId=TWO, name="task", links=[one]), service="worker")
-    send(receiver, timed(21, 0, 40, 50, traceId=THREE, name="mail", links=[two]), service="mailer")
+    send(
+        receiver,
+        timed(11, 0, 20, 30, traceId=TWO, name="task", links=[one]),
+        service="worker",
+    )
+    send(
+        receiver,
+        timed(21, 0, 40, 50, traceId=THREE, name="mail", links=[two]),
+        service="mailer",
+    )
 
 
 @pytest.mark.promise("VIEW-04")
@@ -306,7 +351,8 @@ def test_linked_traces_are_one_story(receiver: Receiver, entrance: str) -> None:
     link_mode(receiver)
     story = get(receiver, f"/api/traces/{entrance}?linked=true")
     assert [
-        (row["depth"], row["name"], row["service"], row["start"] / MS) for row in story["rows"]
+        (row["depth"], row["name"], row["service"], row["start"] / MS)
+        for row in story["rows"]
     ] == [
         (0, "span-1", "shop", 0),
         (1, "publish", "shop", 5),
@@ -321,7 +367,10 @@ def test_traces_that_link_to_each_other_end(receiver: Receiver) -> None:
     """A circle of links is followed once, and no span is lost."""
     send(receiver, timed(1, 0, 0, 10, links=[{"traceId": TWO, "spanId": f"{11:016x}"}]))
     send(
-        receiver, timed(11, 0, 20, 30, traceId=TWO, links=[{"traceId": ONE, "spanId": f"{1:016x}"}])
+        receiver,
+        timed(
+            11, 0, 20, 30, traceId=TWO, links=[{"traceId": ONE, "spanId": f"{1:016x}"}]
+        ),
     )
     assert len(get(receiver, f"/api/traces/{ONE}?linked=true")["rows"]) == 2
 
@@ -329,7 +378,11 @@ def test_traces_that_link_to_each_other_end(receiver: Receiver) -> None:
 @pytest.mark.promise("VIEW-07")
 def test_export_and_import(receiver: Receiver) -> None:
     """What is exported as OTLP-JSON brings the same trace to another receiver."""
-    event = {"name": "e", "timeUnixNano": str(10**18), "attributes": [attribute("n", intValue="1")]}
+    event = {
+        "name": "e",
+        "timeUnixNano": str(10**18),
+        "attributes": [attribute("n", intValue="1")],
+    }
     link = {
         "traceId": TWO,
         "spanId": f"{9:016x}",
@@ -342,7 +395,10 @@ def test_export_and_import(receiver: Receiver) -> None:
     )
     send(receiver, timed(3, 2, 1, 2), service="worker")
     answer = httpx.get(f"{receiver.http_url}/api/traces/{ONE}/otlp", trust_env=False)
-    assert answer.headers["content-disposition"] == f'attachment; filename="trace-{ONE}.json"'
+    assert (
+        answer.headers["content-disposition"]
+        == f'attachment; filename="trace-{ONE}.json"'
+    )
     with Receiver(0, 0) as other:
         headers = {"Content-Type": "application/json"}
         assert (
@@ -362,7 +418,9 @@ def test_export_and_import(receiver: Receiver) -> None:
 @pytest.mark.parametrize("path", ["", "/otlp"])
 def test_a_trace_that_is_not_here(receiver: Receiver, trace_id: str, path: str) -> None:
     """404 in JSON, whatever is asked for."""
-    assert "no such trace" in get(receiver, f"/api/traces/{trace_id}{path}", 404)["error"]
+    assert (
+        "no such trace" in get(receiver, f"/api/traces/{trace_id}{path}", 404)["error"]
+    )
 
 
 @pytest.mark.promise("VIEW-06")
@@ -385,14 +443,19 @@ def test_odd_values_are_json(receiver: Receiver) -> None:
 
     rows = json.loads(text, parse_constant=refuse)["rows"]
     assert len(rows) == 2
-    assert {"nan": "nan", "inf": "-inf", "raw": "AAE="} in [row["attributes"] for row in rows]
+    assert {"nan": "nan", "inf": "-inf", "raw": "AAE="} in [
+        row["attributes"] for row in rows
+    ]
 
 
 @pytest.mark.promise("VIEW-03", "VIEW-06")
 def test_the_page_may_load_nothing_from_elsewhere(receiver: Receiver) -> None:
     """The policy forbids foreign and inline code; the host is checked for the page and the API too."""
     answer = httpx.get(receiver.http_url + "/", trust_env=False)
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        200,
+        "text/html; charset=utf-8",
+    )
     assert (
         "default-src 'none'; script-src 'self'; style-src 'self';"
         in answer.headers["content-security-policy"]
@@ -404,7 +467,10 @@ def test_the_page_may_load_nothing_from_elsewhere(receiver: Receiver) -> None:
         assert refused.status_code == 403
     assert "https://" not in answer.text
     assert (
-        httpx.get(receiver.http_url + "/static/%2e%2e/_web.py", trust_env=False).status_code == 404
+        httpx.get(
+            receiver.http_url + "/static/%2e%2e/_web.py", trust_env=False
+        ).status_code
+        == 404
     )
 
 
@@ -412,5 +478,8 @@ def test_clear_forgets_all(receiver: Receiver) -> None:
     """DELETE empties the store, and the page hears of it."""
     send(receiver, timed(1, 0, 0, 10))
     sequence = get(receiver, "/api/traces")["sequence"]
-    assert httpx.delete(receiver.http_url + "/api/traces", trust_env=False).status_code == 204
+    assert (
+        httpx.delete(receiver.http_url + "/api/traces", trust_env=False).status_code
+        == 204
+    )
     assert get(receiver, f"/api/traces?after={sequence}")["total"] == 0

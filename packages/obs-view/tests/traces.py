@@ -9,7 +9,12 @@ T = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def span(
-    number: int, parent: int, name: str, start_ms: float, end_ms: float, **fields: object
+    number: int,
+    parent: int,
+    name: str,
+    start_ms: float,
+    end_ms: float,
+    **fields: object,
 ) -> Span:
     """A span of `service` ``shop`` with ids made of `number` and `parent` (0: a root), times from a fixed moment."""
     base = 1_700_000_000_000 * MS
@@ -32,7 +37,9 @@ def span(
 
 def failure(kind: str, message: str) -> tuple[Event, ...]:
     """A recorded exception."""
-    return (Event("exception", 0, {"exception.type": kind, "exception.message": message}),)
+    return (
+        Event("exception", 0, {"exception.type": kind, "exception.message": message}),
+    )
 
 
 def orders() -> Trace:
@@ -56,7 +63,16 @@ def orders() -> Trace:
                 attributes={"celery.retries": 0},
                 **task,
             ),
-            span(5, 3, "charge", 150, 200, attributes={"celery.retries": 1}, links=after, **task),
+            span(
+                5,
+                3,
+                "charge",
+                150,
+                200,
+                attributes={"celery.retries": 1},
+                links=after,
+                **task,
+            ),
             span(
                 6,
                 5,

@@ -44,4 +44,7 @@ def optional(target: str, extra: str) -> Callable[..., Any]:
 
 def deprecated(old: str, new: str) -> None:
     """Warn, once a process, that `old` has a better successor."""
-    warn_once(f"deprecated:{old}", f"distributed_observability's {old} is deprecated: use {new}")
+    warn_once(
+        f"deprecated:{old}",
+        f"distributed_observability's {old} is deprecated: use {new}",
+    )

@@ -8,7 +8,13 @@ from typing import Any
 
 from obs_core.integration import call_contained, suppress_http
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, get_current_span, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Span,
+    SpanKind,
+    get_current_span,
+    set_span_in_context,
+)
 
 from obs_aws._attributes import Attributes, Params, response_attributes
 from obs_aws._outcome import record_failure
@@ -68,7 +74,9 @@ class ApiCall:
         has_parent = get_current_span().get_span_context().is_valid
         return has_parent or self.client.policy.wants_root()
 
-    def start(self, start_time: int | None = None, context: Context | None = None) -> None:
+    def start(
+        self, start_time: int | None = None, context: Context | None = None
+    ) -> None:
         """Start the span as a child of the span in `context` (default: the current context)."""
         attributes = self.client.attributes(self.operation)
         if special := call_contained("AWS request attributes", self.attributes):
@@ -101,7 +109,9 @@ class ApiCall:
 
     def _follow_stream(self, result: Mapping[str, Any]) -> None:
         if (stream := event_stream(result)) is not None:
-            follow(stream, Reading(self.span, self.read_event, self._failure_recorder()))
+            follow(
+                stream, Reading(self.span, self.read_event, self._failure_recorder())
+            )
             self._ends_with_stream = True
 
     def _failure_recorder(self) -> RecordFailure:

@@ -31,7 +31,12 @@ _SETTINGS = {
 #: Tokens of input, of output, of input read from the cache, of input written to the cache: by the names in Converse's
 #: responses and events, in response headers, and in the last chunk of an ``InvokeModel`` stream. No token is counted twice:
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
-_CONVERSE = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+_CONVERSE = (
+    "inputTokens",
+    "outputTokens",
+    "cacheReadInputTokens",
+    "cacheWriteInputTokens",
+)
 _HEADERS = tuple(
     f"x-amzn-bedrock-{name}-token-count"
     for name in ("input", "output", "cache-read-input", "cache-write-input")
@@ -75,7 +80,9 @@ class ModelCall(ApiCall):
         )
         if self.options.capture_gen_ai_content:
             attributes |= _content("gen_ai.input.messages", self.params.get("messages"))
-            attributes |= _content("gen_ai.system_instructions", self.params.get("system"))
+            attributes |= _content(
+                "gen_ai.system_instructions", self.params.get("system")
+            )
         return attributes
 
     def read(self, result: Mapping[str, Any]) -> None:
@@ -84,7 +91,10 @@ class ModelCall(ApiCall):
         self.span.set_attributes({**counts, **_answer_attributes(result)})
         if self.options.capture_gen_ai_content:
             self.span.set_attributes(
-                _content("gen_ai.output.messages", (result.get("output") or {}).get("message"))
+                _content(
+                    "gen_ai.output.messages",
+                    (result.get("output") or {}).get("message"),
+                )
             )
 
     @staticmethod
@@ -93,7 +103,9 @@ class ModelCall(ApiCall):
             if part in event:
                 span.set_attributes(_answer_attributes(event[part]))
         if _METRICS_KEY.encode() in (chunk := event.get("chunk", {}).get("bytes", b"")):
-            span.set_attributes(_usage(_json_object(chunk).get(_METRICS_KEY) or {}, _METRICS))
+            span.set_attributes(
+                _usage(_json_object(chunk).get(_METRICS_KEY) or {}, _METRICS)
+            )
 
 
 def _setting_attributes(settings: Mapping[str, Any]) -> Attributes:
@@ -110,7 +122,9 @@ def _settings_in(body: object) -> Mapping[str, Any]:
     if not isinstance(body, (str, bytes, bytearray)) or len(body) > _MAX_BODY_BYTES:
         return {}
     decoded = _json_object(body)
-    settings = decoded.get("textGenerationConfig") or decoded.get("inferenceConfig") or decoded
+    settings = (
+        decoded.get("textGenerationConfig") or decoded.get("inferenceConfig") or decoded
+    )
     return settings if isinstance(settings, dict) else {}
 
 
@@ -150,5 +164,6 @@ def _content(name: str, content: object) -> Attributes:
 
 #: The classes of calls by operation.
 BEDROCK: dict[str, type[ApiCall]] = dict.fromkeys(
-    ("Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"), ModelCall
+    ("Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"),
+    ModelCall,
 )

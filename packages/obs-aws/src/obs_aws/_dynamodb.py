@@ -49,7 +49,9 @@ class DynamoDbCall(ApiCall):
     def read(self, result: Mapping[str, Any]) -> None:
         """Record the query's settings, and counts and consumed capacity of the response."""
         attributes = _settings(self.params)
-        attributes |= {name: result[key] for key, name in _COUNTS.items() if key in result}
+        attributes |= {
+            name: result[key] for key, name in _COUNTS.items() if key in result
+        }
         if left := result.get("UnprocessedItems") or result.get("UnprocessedKeys"):
             attributes["aws.dynamodb.unprocessed_count"] = _item_count(left)
         if consumed := result.get("ConsumedCapacity"):
@@ -82,8 +84,12 @@ def _tables(params: Params) -> list[str]:
     if "TableName" in params:
         given = (params["TableName"],)
     elif transact := params.get("TransactItems"):
-        given = (action.get("TableName") for item in transact for action in item.values())
-    names = {scrub(name).rpartition(":table/")[2] for name in given if isinstance(name, str)}
+        given = (
+            action.get("TableName") for item in transact for action in item.values()
+        )
+    names = {
+        scrub(name).rpartition(":table/")[2] for name in given if isinstance(name, str)
+    }
     return sorted(names)[:_MAX_TABLES]
 
 

@@ -36,7 +36,9 @@ class _EventCall(ApiCall):
 
     def attributes(self) -> Attributes:
         """Return the stream, and the number of events in a batch."""
-        attributes = text_attributes(self.params, {"StreamName": "aws.kinesis.stream_name"})
+        attributes = text_attributes(
+            self.params, {"StreamName": "aws.kinesis.stream_name"}
+        )
         if self.batch in self.params:
             attributes["messaging.batch.message_count"] = len(self.params[self.batch])
         return attributes
@@ -82,7 +84,9 @@ class KinesisCall(_EventCall):
         return {**self.params, "Records": records}
 
 
-def _with_members(record: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
+def _with_members(
+    record: Mapping[str, Any], headers: Mapping[str, str]
+) -> Mapping[str, Any]:
     """Return a copy of `record` with `headers` in the JSON object; `record` if the data is no JSON object or too big."""
     try:
         data = json.loads(record["Data"])

@@ -100,7 +100,9 @@ def uninstrument_boto3(session: object | None = None) -> None:
 
 def _loader(session: object) -> object:
     """Return the data loader, which a session of boto3, aioboto3, botocore or aiobotocore shares with its clients."""
-    get_component = getattr(getattr(session, "_session", session), "get_component", None)
+    get_component = getattr(
+        getattr(session, "_session", session), "get_component", None
+    )
     if get_component is None:
         fix = "give a boto3, aioboto3, botocore or aiobotocore session, or None"
         raise option_error("session", session, fix)

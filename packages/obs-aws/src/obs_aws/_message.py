@@ -33,7 +33,9 @@ class ReceivedMessage:
 def read_message(message: object) -> ReceivedMessage:
     """Read a mapping that SQS or Lambda delivered, or a boto3 ``sqs.Message``; malformed parts are left out."""
     system = _mapping(_get(message, "Attributes", "attributes"))
-    attributes = _get(message, "MessageAttributes", "messageAttributes", "message_attributes")
+    attributes = _get(
+        message, "MessageAttributes", "messageAttributes", "message_attributes"
+    )
     headers = _headers(attributes)
     envelope = _mapping(_get(message, "Sns"))
     if not envelope and "traceparent" not in headers:
@@ -81,7 +83,11 @@ def _headers(attributes: object) -> dict[str, str]:
 
 
 def _value(attribute: Mapping[str, Any]) -> str | None:
-    text = attribute.get("StringValue") or attribute.get("stringValue") or attribute.get("Value")
+    text = (
+        attribute.get("StringValue")
+        or attribute.get("stringValue")
+        or attribute.get("Value")
+    )
     raw = attribute.get("BinaryValue")
     if isinstance(raw, bytes) and not text:
         return raw.decode("utf-8", "replace")

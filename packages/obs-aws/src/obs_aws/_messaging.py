@@ -44,7 +44,9 @@ class _MessageCall(ApiCall):
 
     def destination(self) -> str | None:
         params = self.params
-        address = params.get("QueueUrl") or params.get("TopicArn") or params.get("TargetArn")
+        address = (
+            params.get("QueueUrl") or params.get("TopicArn") or params.get("TargetArn")
+        )
         return destination_name(address)
 
     def span_name(self) -> str:
@@ -97,10 +99,15 @@ class _BatchCall(_MessageCall):
             self._entries = list(entries)
 
     def attributes(self) -> Attributes:
-        return {**super().attributes(), "messaging.batch.message_count": len(self._entries)}
+        return {
+            **super().attributes(),
+            "messaging.batch.message_count": len(self._entries),
+        }
 
     def carry(self, context: Context | None) -> Params:
-        if not self._entries or not all(isinstance(entry, Mapping) for entry in self._entries):
+        if not self._entries or not all(
+            isinstance(entry, Mapping) for entry in self._entries
+        ):
             return self.params
         contexts = [self._create(context) for _ in self._entries]
         entries = _carry_each(self.client, self._entries, contexts)
@@ -112,7 +119,9 @@ class _BatchCall(_MessageCall):
             return context
         name = f"create {self.destination() or 'unknown'}"
         attributes = {**super().attributes(), **_CREATE}
-        span = self.client.tracer.start_span(name, context, SpanKind.PRODUCER, attributes)
+        span = self.client.tracer.start_span(
+            name, context, SpanKind.PRODUCER, attributes
+        )
         self._created.append(span)
         return set_span_in_context(span, context)
 
@@ -142,7 +151,9 @@ def _carry_each(
     headers = list(map(context_headers, contexts))
     if not fits(entries, headers):
         return entries
-    return [with_headers(entry, each) for entry, each in zip(entries, headers, strict=True)]
+    return [
+        with_headers(entry, each) for entry, each in zip(entries, headers, strict=True)
+    ]
 
 
 def _carry_xray(
@@ -151,7 +162,10 @@ def _carry_xray(
     if client.service != "sqs":
         return entries
     headers = map(xray_header, contexts)
-    return [with_xray_attribute(entry, each) for entry, each in zip(entries, headers, strict=True)]
+    return [
+        with_xray_attribute(entry, each)
+        for entry, each in zip(entries, headers, strict=True)
+    ]
 
 
 class _ReceiveCall(_MessageCall):
@@ -172,7 +186,9 @@ class _ReceiveCall(_MessageCall):
         return _asking(params, system, [XRAY_ATTRIBUTE])
 
     def answer(self, result: Any) -> Any:
-        if self._is_wanted and (self.options.include_empty_polls or result.get("Messages")):
+        if self._is_wanted and (
+            self.options.include_empty_polls or result.get("Messages")
+        ):
             self.start(self._start_time, self._around)
         return super().answer(result)
 
@@ -191,7 +207,9 @@ class _ReceiveCall(_MessageCall):
     def _link(self, message: ReceivedMessage) -> None:
         producer = get_current_span(message.context()).get_span_context()
         if producer.is_valid:
-            attributes = message.message_id and {"messaging.message.id": message.message_id}
+            attributes = message.message_id and {
+                "messaging.message.id": message.message_id
+            }
             self.span.add_link(producer, attributes or None)
 
 

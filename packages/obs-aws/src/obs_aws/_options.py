@@ -50,7 +50,9 @@ class Options:
     on_start: StartHook | None = None
     on_end: EndHook | None = None
     tracer_provider: TracerProvider | None = None
-    former_names: FormerNames = field(default_factory=FORMER_NAMES.in_force, compare=False)
+    former_names: FormerNames = field(
+        default_factory=FORMER_NAMES.in_force, compare=False
+    )
     _expected: Globs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from obs_core.integration import call_contained, error_message, error_type, fail, is_suppressed
+from obs_core.integration import (
+    call_contained,
+    error_message,
+    error_type,
+    fail,
+    is_suppressed,
+)
 from opentelemetry.trace import Span, get_current_span
 
 from obs_aws._attributes import response_attributes
@@ -25,7 +31,9 @@ THROTTLES = frozenset(
 _EXCEPTIONS = {"ConditionalCheckFailed": "ConditionalCheckFailedException"}
 
 
-def record_failure(span: Span, error: BaseException, *, operation: str, options: Options) -> None:
+def record_failure(
+    span: Span, error: BaseException, *, operation: str, options: Options
+) -> None:
     """Record `error` of ``Service.Operation``: by AWS's error code, or by the class of the exception.
 
     AWS quotes keys and item values in error messages: a message is recorded on request only, scrubbed.
@@ -40,7 +48,11 @@ def record_failure(span: Span, error: BaseException, *, operation: str, options:
         if _is_answer(response) or _is_expected(operation, code, response, options):
             return
     kind = code or error_type(error)
-    fail(span, kind, scrub(error_message(error)) if options.capture_error_messages else kind)
+    fail(
+        span,
+        kind,
+        scrub(error_message(error)) if options.capture_error_messages else kind,
+    )
 
 
 def error_code(error: BaseException) -> str | None:
@@ -62,14 +74,19 @@ def _is_answer(response: Mapping[str, Any]) -> bool:
     return 0 < _status(response) < 400
 
 
-def _is_expected(operation: str, code: str, response: Mapping[str, Any], options: Options) -> bool:
+def _is_expected(
+    operation: str, code: str, response: Mapping[str, Any], options: Options
+) -> bool:
     if options.expects(f"{operation}:{code}"):
         return True
     # the code of a cancelled transaction is always the same: the conditions that cancelled it decide
-    codes = {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())}
+    codes = {
+        reason.get("Code", "None") for reason in response.get("CancellationReasons", ())
+    }
     reasons = codes - {"None"}
     return bool(reasons) and all(
-        options.expects(f"{operation}:{_EXCEPTIONS.get(reason, reason)}") for reason in reasons
+        options.expects(f"{operation}:{_EXCEPTIONS.get(reason, reason)}")
+        for reason in reasons
     )
 
 
@@ -79,10 +96,14 @@ def on_needs_retry(
     """Record an attempt on the current span: a handler of botocore's event ``needs-retry``, sent after each attempt."""
     span = get_current_span()
     if span.is_recording() and not is_suppressed():
-        call_contained("AWS attempts", _record_attempt, span, attempts, response, caught_exception)
+        call_contained(
+            "AWS attempts", _record_attempt, span, attempts, response, caught_exception
+        )
 
 
-def _record_attempt(span: Span, attempt: int, response: Any, error: BaseException | None) -> None:
+def _record_attempt(
+    span: Span, attempt: int, response: Any, error: BaseException | None
+) -> None:
     if attempt > 1:
         span.set_attribute("http.request.resend_count", attempt - 1)
     parsed: Mapping[str, Any] = response[1] if response else {}

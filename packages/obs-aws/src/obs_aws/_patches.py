@@ -11,7 +11,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from obs_core.integration import Contrib, Patches, Targets, call_contained, is_suppressed
+from obs_core.integration import (
+    Contrib,
+    Patches,
+    Targets,
+    call_contained,
+    is_suppressed,
+)
 
 from obs_aws._api_call import ApiCall
 from obs_aws._attributes import Params
@@ -63,8 +69,12 @@ def _patch() -> Callable[[], None]:
 _targets: Targets[Clients] = Targets(_patch)
 
 
-def _make_api_call(original: Any, client: Any, operation_name: str, api_params: Params) -> Any:
-    call = call_contained("tracing an AWS call", _begin, client, operation_name, api_params)
+def _make_api_call(
+    original: Any, client: Any, operation_name: str, api_params: Params
+) -> Any:
+    call = call_contained(
+        "tracing an AWS call", _begin, client, operation_name, api_params
+    )
     if call is None:
         return original(client, operation_name, api_params)
     with call:
@@ -74,7 +84,9 @@ def _make_api_call(original: Any, client: Any, operation_name: str, api_params: 
 async def _make_aio_api_call(
     original: Any, client: Any, operation_name: str, api_params: Params
 ) -> Any:
-    call = call_contained("tracing an AWS call", _begin, client, operation_name, api_params)
+    call = call_contained(
+        "tracing an AWS call", _begin, client, operation_name, api_params
+    )
     if call is None:
         return await original(client, operation_name, api_params)
     with call:

@@ -74,9 +74,12 @@ def process_message(
     is_batch = isinstance(message, Sequence) and not isinstance(message, (str, bytes))
     messages: Sequence[object] = message if is_batch else [message]  # type: ignore[assignment]
     read = [
-        call_contained("reading a message", read_message, each) or _UNREADABLE for each in messages
+        call_contained("reading a message", read_message, each) or _UNREADABLE
+        for each in messages
     ]
-    return MessageScope(read, is_batch, destination, relation, attributes or {}, tracer_provider)
+    return MessageScope(
+        read, is_batch, destination, relation, attributes or {}, tracer_provider
+    )
 
 
 class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Span]):
@@ -104,7 +107,9 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
 
     def __enter__(self) -> Span:
         current = get_current()
-        self._token = attach(call_contained("process_message", self._start, current) or current)
+        self._token = attach(
+            call_contained("process_message", self._start, current) or current
+        )
         return self._span
 
     def __exit__(
@@ -135,7 +140,9 @@ class MessageScope(AbstractContextManager[Span], AbstractAsyncContextManager[Spa
             links = list(map(self._link, self._messages, contexts))
         else:
             links = _link_unless_parent(ambient, parent)
-        tracer = package_tracer("obs-aws", ShapingTracerProvider(_SHAPE, self._tracer_provider))
+        tracer = package_tracer(
+            "obs-aws", ShapingTracerProvider(_SHAPE, self._tracer_provider)
+        )
         valid = [link for link in links if link.context.is_valid]
         name = f"process {self._destination or ''}".rstrip()
         self._span = tracer.start_span(

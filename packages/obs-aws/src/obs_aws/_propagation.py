@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from obs_core.integration import call_contained, extract, inject, outgoing_context, warn_once
+from obs_core.integration import (
+    call_contained,
+    extract,
+    inject,
+    outgoing_context,
+    warn_once,
+)
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.aws import AwsXRayPropagator
@@ -62,7 +68,9 @@ def with_headers(entry: Entry, headers: Headers) -> Entry:
         )
     if room == 0:
         return entry
-    added = {name: _text_attribute(value) for name, value in islice(headers.items(), room)}
+    added = {
+        name: _text_attribute(value) for name, value in islice(headers.items(), room)
+    }
     return {**entry, "MessageAttributes": {**present, **added}}
 
 
@@ -122,5 +130,8 @@ def extract_context(carrier: Headers, xray: str | None) -> Context:
     context = call_contained("propagator", extract, carrier, Context()) or Context()
     if xray and not get_current_span(context).get_span_context().is_valid:
         headers = {_XRAY_HEADER: xray}
-        context = call_contained("X-Ray propagator", _XRAY.extract, headers, context) or context
+        context = (
+            call_contained("X-Ray propagator", _XRAY.extract, headers, context)
+            or context
+        )
     return context

@@ -19,7 +19,9 @@ _LIBRARY = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore", "s3transfe
 class ClientState:
     """The service, options, tracer and constant attributes of a client."""
 
-    def __init__(self, client: Any, options: Options, tracer: Tracer, policy: SpanPolicy) -> None:
+    def __init__(
+        self, client: Any, options: Options, tracer: Tracer, policy: SpanPolicy
+    ) -> None:
         meta = client.meta
         self.options = options
         self.policy = policy
@@ -45,14 +47,18 @@ class Clients:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._tracer = package_tracer("obs-aws", options.tracer_provider)
-        self._policy = SpanPolicy(options.tracer_provider, roots=options.roots, library=_LIBRARY)
+        self._policy = SpanPolicy(
+            options.tracer_provider, roots=options.roots, library=_LIBRARY
+        )
         self._states: WeakKeyDictionary[Any, ClientState] = WeakKeyDictionary()
         # event, handler, unique id
         self._handlers: list[tuple[str, Any, str]] = [
             ("needs-retry", on_needs_retry, "obs-aws-needs-retry")
         ]
         if options.propagator == "xray":
-            self._handlers.append(("before-call", on_before_call, "obs-aws-before-call"))
+            self._handlers.append(
+                ("before-call", on_before_call, "obs-aws-before-call")
+            )
 
     def state_of(self, client: Any) -> ClientState:
         """Return the state of `client`; the first call adds the event handlers."""

@@ -21,7 +21,9 @@ def event_stream(result: Mapping[str, Any]) -> Any:
     """Return the event stream in a response, or None; a file-like body is no event stream."""
     from botocore.eventstream import EventStream
 
-    return next((value for value in result.values() if isinstance(value, EventStream)), None)
+    return next(
+        (value for value in result.values() if isinstance(value, EventStream)), None
+    )
 
 
 def follow(stream: Any, reading: Reading) -> None:
@@ -47,7 +49,9 @@ class Reading:
 
     __slots__ = ("_read_event", "_record_failure", "_span")
 
-    def __init__(self, span: Span, read_event: ReadEvent, record_failure: RecordFailure) -> None:
+    def __init__(
+        self, span: Span, read_event: ReadEvent, record_failure: RecordFailure
+    ) -> None:
         self._span = span
         self._read_event = read_event
         self._record_failure = record_failure
@@ -118,5 +122,7 @@ class _FollowedAioStream(_Followed):
 @lru_cache(maxsize=16)
 def _followed(kind: Any) -> Any:
     base = _FollowedAioStream if hasattr(kind, "__aiter__") else _FollowedStream
-    names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    names = {
+        name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")
+    }
     return type(kind.__name__, (base, kind), names)

@@ -38,7 +38,9 @@ class Attempt:
     wait_s: float | None
     eta_delay_s: float
 
-    def start_span(self, setup: Setup, request: Any, start_time: int | None = None) -> Span:
+    def start_span(
+        self, setup: Setup, request: Any, start_time: int | None = None
+    ) -> Span:
         """Start the span, with everything that is known before the outcome."""
         fields = vars(request)
         delivery = fields.get("delivery_info") or {}

@@ -23,7 +23,9 @@ from obs_celery._propagation import extract, span_context_of
 from obs_celery._state import Setup
 
 #: The exception that the batch executed last in this context has raised.
-_raised: ContextVar[BaseException | None] = ContextVar("obs_celery_batch_raised", default=None)
+_raised: ContextVar[BaseException | None] = ContextVar(
+    "obs_celery_batch_raised", default=None
+)
 
 
 def batch_of(task: Any, request: Any, args: Any) -> Sequence[Any]:
@@ -50,7 +52,9 @@ def batch_attempt(setup: Setup, task: Any, requests: Sequence[Any]) -> Attempt:
         if wait_s is not None:
             waits.append(wait_s)
     facts = setup.facts(task.app, task.name)
-    wanted = not producers or any(producer.trace_flags.sampled for producer in producers)
+    wanted = not producers or any(
+        producer.trace_flags.sampled for producer in producers
+    )
     traced = wanted and not facts.hidden and not setup.leaves_out(Context())
     links = [Link(producer) for producer in producers]
     return Attempt(facts, Context(), links, traced, max(waits, default=None), 0.0)
@@ -69,7 +73,9 @@ def watch_batches(patches: Patches) -> None:
         patches.wrap(batches, "__call__", _keep_exception)
 
 
-def _keep_exception(original: Callable[..., Any], task: Any, *args: Any, **kwargs: Any) -> Any:
+def _keep_exception(
+    original: Callable[..., Any], task: Any, *args: Any, **kwargs: Any
+) -> Any:
     _raised.set(None)
     try:
         return original(task, *args, **kwargs)

@@ -10,7 +10,9 @@ from opentelemetry.context import Context, attach, detach, set_value
 from obs_celery._publish import BEAT_ENTRY
 
 
-def apply_entry(apply_async: Callable[..., Any], entry: Any, *args: Any, **kwargs: Any) -> Any:
+def apply_entry(
+    apply_async: Callable[..., Any], entry: Any, *args: Any, **kwargs: Any
+) -> Any:
     """Call a scheduler's `apply_async` outside any trace, with the name of the entry that is due.
 
     Custom schedulers override the same public method; no signal names the entry.

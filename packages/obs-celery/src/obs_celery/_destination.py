@@ -23,12 +23,17 @@ class Destinations:
 
     topics: tuple[tuple[str, str], ...] = ()
 
-    def place(self, exchange: object, routing_key: object) -> tuple[str | None, str | None]:
+    def place(
+        self, exchange: object, routing_key: object
+    ) -> tuple[str | None, str | None]:
         """Return a message's destination (the exchange, or else the queue) and routing key.
 
         In RabbitMQ's native delayed delivery these are the final ones.
         """
-        name, key = str(getattr(exchange, "name", exchange) or ""), str(routing_key or "")
+        name, key = (
+            str(getattr(exchange, "name", exchange) or ""),
+            str(routing_key or ""),
+        )
         if name and _DELAY_EXCHANGE.fullmatch(name):
             key = _DELAY_DIGITS.sub("", key)
             name = self._exchange_of(key)

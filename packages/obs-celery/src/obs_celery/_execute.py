@@ -19,7 +19,9 @@ from obs_celery._propagation import extract
 from obs_celery._state import Setup, Setups
 
 
-def _begin(setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwargs: Any) -> Passage:
+def _begin(
+    setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwargs: Any
+) -> Passage:
     context = get_current() if request.is_eager else extract(request)
     if is_passage(setup, request, context):
         return Passage(setup, task_id, context)
@@ -28,11 +30,15 @@ def _begin(setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwarg
     if attempt.traced:
         span = _start_span(setup, task, request, attempt)
         if attempt.facts.is_described and span.is_recording():
-            call_contained("task attributes", _describe, setup.options, span, task, args, kwargs)
+            call_contained(
+                "task attributes", _describe, setup.options, span, task, args, kwargs
+            )
     return Execution(setup, task, task_id, request, attempt, span)
 
 
-def _begin_batch(setup: Setup, task: Any, task_id: str, messages: Sequence[Any]) -> Passage:
+def _begin_batch(
+    setup: Setup, task: Any, task_id: str, messages: Sequence[Any]
+) -> Passage:
     attempt, request = batch_attempt(setup, task, messages), batch_request(messages)
     span = None
     if attempt.traced:
@@ -78,7 +84,9 @@ class Executions:
         self._running: set[Passage] = set()
         self._then: Callable[[], None] | None = None
 
-    def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
+    def started(
+        self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any
+    ) -> None:
         """On ``task_prerun``: begin."""
         setup = self._setups.find(sender.app)
         if setup is None:
@@ -106,7 +114,9 @@ class Executions:
 
     def abandon(self, setup: Setup) -> None:
         """End the spans of current executions under `setup`; their contexts are restored when the tasks are done."""
-        for execution in [running for running in self._running if running.setup is setup]:
+        for execution in [
+            running for running in self._running if running.setup is setup
+        ]:
             execution.abandon()
 
     def when_idle(self, then: Callable[[], None]) -> None:

@@ -63,7 +63,9 @@ class Passage:
         self.span = None
 
 
-_executing: ContextVar[Passage | None] = ContextVar("obs_celery_executing", default=None)
+_executing: ContextVar[Passage | None] = ContextVar(
+    "obs_celery_executing", default=None
+)
 
 
 def current_execution() -> Passage | None:
@@ -112,7 +114,10 @@ class Execution(Passage):
             return
         outcome = outcome_of(self.task, state, result, raised)
         metrics.ended(
-            labels, outcome.state, outcome.error_type, time.perf_counter() - self._started
+            labels,
+            outcome.state,
+            outcome.error_type,
+            time.perf_counter() - self._started,
         )
         if self.span is not None:
             call_contained("task span", self._end_span, self.span, outcome)
@@ -131,7 +136,9 @@ class Execution(Passage):
                 options = self.setup.options
                 outcome.write_on(span, options)
                 if options.on_end is not None:
-                    call_contained("on_end", options.on_end, span, self.task, outcome.state)
+                    call_contained(
+                        "on_end", options.on_end, span, self.task, outcome.state
+                    )
         finally:
             span.end()
 

@@ -123,4 +123,6 @@ def _install(app: Any, options: Options) -> Callable[[], None]:
 
 def _evaluated(app: Any) -> Any:
     """Return the app behind Celery's lazy proxies (``celery.current_app``)."""
-    return app._get_current_object() if hasattr(type(app), "_get_current_object") else app
+    return (
+        app._get_current_object() if hasattr(type(app), "_get_current_object") else app
+    )

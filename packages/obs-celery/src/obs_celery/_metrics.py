@@ -38,7 +38,9 @@ class Metrics:
     def __init__(self, provider: MeterProvider | None, version: str) -> None:
         meter = metrics.get_meter("obs_celery", version, provider)
         self.duration = _histogram(
-            meter, "messaging.process.duration", "Time that one execution of a task took."
+            meter,
+            "messaging.process.duration",
+            "Time that one execution of a task took.",
         )
         self.queue_wait = _histogram(
             meter,
@@ -46,7 +48,9 @@ class Metrics:
             "Time between sending and execution, without the ETA's delay.",
         )
         self.outcomes = meter.create_counter(
-            "celery.task.outcomes", "{task}", "Executions by final state, lost and revoked too."
+            "celery.task.outcomes",
+            "{task}",
+            "Executions by final state, lost and revoked too.",
         )
         self.active = meter.create_up_down_counter(
             "celery.task.active", "{task}", "Tasks being executed now."

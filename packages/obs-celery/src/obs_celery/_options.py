@@ -26,7 +26,9 @@ OnStart = Callable[[Span, Any], None]
 OnEnd = Callable[[Span, Any, str], None]
 
 #: Tasks of Celery's own that carry its canvas; hidden by default, with the context passing through them.
-INTERNAL = frozenset({"celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"})
+INTERNAL = frozenset(
+    {"celery.chord_unlock", "celery.accumulate", "celery.backend_cleanup"}
+)
 
 _EXAMPLES = {"exclude": "reports.*", "capture_args": "order_id", "redact": "*ssn*"}
 
@@ -59,8 +61,12 @@ class Options:
             check_choice("error_states", state, get_args(ErrorState))
         for name, example in _EXAMPLES.items():
             check_names(name, getattr(self, name), example=example)
-        check_number("link_after_s", self.link_after_s, at_least=0, unit="seconds", optional=True)
-        check_number("flush_timeout_s", self.flush_timeout_s, at_least=0, unit="seconds")
+        check_number(
+            "link_after_s", self.link_after_s, at_least=0, unit="seconds", optional=True
+        )
+        check_number(
+            "flush_timeout_s", self.flush_timeout_s, at_least=0, unit="seconds"
+        )
         check_number("max_value_bytes", self.max_value_bytes, at_least=1)
         for name in ("on_publish", "on_start", "on_end"):
             check_callable(name, getattr(self, name))

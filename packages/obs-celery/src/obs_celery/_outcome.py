@@ -21,7 +21,10 @@ class Outcome:
     __slots__ = ("cause", "error", "state")
 
     def __init__(
-        self, state: str, cause: BaseException | None, error: BaseException | None = None
+        self,
+        state: str,
+        cause: BaseException | None,
+        error: BaseException | None = None,
     ) -> None:
         self.state = state
         self.cause = cause
@@ -97,7 +100,9 @@ def _is_terminated_greenlet(cause: BaseException) -> bool:
 def _stateless(state: str | None) -> Outcome:
     if state not in (None, "FAILURE"):
         return Outcome(state, None)
-    lost = RuntimeError(f"the execution ended with state {state} and without an exception")
+    lost = RuntimeError(
+        f"the execution ended with state {state} and without an exception"
+    )
     return Outcome("FAILURE", lost, lost)
 
 

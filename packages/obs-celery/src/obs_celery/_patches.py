@@ -129,11 +129,15 @@ class Installation:
         self._flush()
 
     def _flush(self) -> None:
-        flush_within(max((setup.options.flush_timeout_s for setup in self._setups), default=0.0))
+        flush_within(
+            max((setup.options.flush_timeout_s for setup in self._setups), default=0.0)
+        )
 
 
 def _test_worker_stopped() -> Any:
-    return getattr(sys.modules.get("celery.contrib.testing.worker"), "test_worker_stopped", None)
+    return getattr(
+        sys.modules.get("celery.contrib.testing.worker"), "test_worker_stopped", None
+    )
 
 
 installation = Installation()

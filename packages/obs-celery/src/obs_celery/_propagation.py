@@ -21,9 +21,18 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from obs_celery._message import ATTEMPT, PREVIOUS, RELATION_HEADER, SENT_AT, TRACEPARENT, header
+from obs_celery._message import (
+    ATTEMPT,
+    PREVIOUS,
+    RELATION_HEADER,
+    SENT_AT,
+    TRACEPARENT,
+    header,
+)
 
-_TRACEPARENT_FORMAT = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_TRACEPARENT_FORMAT = re.compile(
+    "00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+)
 _W3C = frozenset({"traceparent", "tracestate", "baggage"})
 # under which key a context keeps its span: one look instead of the two calls of the public getter
 (_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
@@ -81,7 +90,9 @@ def _extract_alone(request: Any) -> Context | None:
 
 def _span_context(traceparent: re.Match[str]) -> SpanContext:
     trace_id, span_id, flags = traceparent.groups()
-    return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))
+    return SpanContext(
+        int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16))
+    )
 
 
 class _Unsampled(NonRecordingSpan):
@@ -97,7 +108,9 @@ class _Unsampled(NonRecordingSpan):
         return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
-def write_headers(headers: MutableMapping[str, Any], retries: int, previous: str | None) -> None:
+def write_headers(
+    headers: MutableMapping[str, Any], retries: int, previous: str | None
+) -> None:
     """Write the current context and the time into a message's `headers`, in place.
 
     A retry keeps the context of the repeated message: attempts are siblings. The previous attempt is named by `previous`,
@@ -151,7 +164,10 @@ def lost_attempt(headers: object) -> Context | None:
     if parent is None:
         return None
     lost = SpanContext(
-        int(parent[1], 16), int(headers[ATTEMPT], 16), True, TraceFlags(int(parent[3], 16))
+        int(parent[1], 16),
+        int(headers[ATTEMPT], 16),
+        True,
+        TraceFlags(int(parent[3], 16)),
     )
     return set_span_in_context(NonRecordingSpan(lost))
 

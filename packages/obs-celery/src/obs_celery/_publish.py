@@ -71,7 +71,10 @@ class _Publication:
         if facts.hidden:
             return
         attributes = message_attributes(
-            facts.published, fields, chord, facts.broker.destinations.place(exchange, key)
+            facts.published,
+            fields,
+            chord,
+            facts.broker.destinations.place(exchange, key),
         )
         entry = context.get(BEAT_ENTRY)
         if isinstance(entry, str):
@@ -101,7 +104,9 @@ class _Publication:
             call_contained("publish span", self.span.end)
 
 
-_publishing: ContextVar[_Publication | None] = ContextVar("obs_celery_publishing", default=None)
+_publishing: ContextVar[_Publication | None] = ContextVar(
+    "obs_celery_publishing", default=None
+)
 
 
 def send_task(
@@ -139,7 +144,9 @@ def write_message(
         return
     message = Message(headers, body)
     place = exchange, routing_key
-    call_contained("publish span", publication.start, message.fields, message.chord, *place)
+    call_contained(
+        "publish span", publication.start, message.fields, message.chord, *place
+    )
     write_headers(headers, message.retries, _previous(publication.app, message))
     publication.call_hook(sender, headers)
 
@@ -163,6 +170,8 @@ def _keep_chord_together(task: Any, message: Message) -> None:
     if RELATION_HEADER in message.headers:
         return
     completes = chord_id(task.request.chord) == message.fields.get("id")
-    has_waited = task.name == _CHORD_UNLOCK and message.fields.get("task") != _CHORD_UNLOCK
+    has_waited = (
+        task.name == _CHORD_UNLOCK and message.fields.get("task") != _CHORD_UNLOCK
+    )
     if completes or has_waited:
         message.headers[RELATION_HEADER] = "parent"

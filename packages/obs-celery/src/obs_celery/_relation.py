@@ -34,7 +34,9 @@ def related(
     return set_span_in_context(INVALID_SPAN, context)
 
 
-def _is_linked(options: Options, facts: TaskFacts, request: Any, delay_s: float) -> bool:
+def _is_linked(
+    options: Options, facts: TaskFacts, request: Any, delay_s: float
+) -> bool:
     """Whether the attempt starts a new trace where the message does not say: canvas goes first, then ETA, then options."""
     if facts.relation == "parent" and options.link_after_s is None:
         return False

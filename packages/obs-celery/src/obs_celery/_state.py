@@ -22,7 +22,9 @@ from obs_celery._metrics import Labels, Metrics
 from obs_celery._options import Options
 from obs_celery._propagation import is_unsampled
 
-_contrib = Contrib("opentelemetry.instrumentation.celery:CeleryInstrumentor", package="obs-celery")
+_contrib = Contrib(
+    "opentelemetry.instrumentation.celery:CeleryInstrumentor", package="obs-celery"
+)
 #: Names beyond this many are forgotten and worked out again: `send_task` takes any string.
 _MAX_TASKS = 1024
 
@@ -79,7 +81,9 @@ class Setup:
 
     def leaves_out(self, context: Context) -> bool:
         """Whether a call made here in `context` gets no span: suppressed, or below an unsampled span."""
-        return is_suppressed() or (is_unsampled(context) and self._policy.follows_parent)
+        return is_suppressed() or (
+            is_unsampled(context) and self._policy.follows_parent
+        )
 
     def facts(self, app: Any, name: str) -> TaskFacts:
         """The facts of the task `name` of `app`."""
@@ -92,7 +96,9 @@ class Setup:
         return found
 
     def _describe(self, app: Any) -> tuple[Broker, dict[str, TaskFacts]]:
-        broker = call_contained("describing the broker", describe_broker, app) or Broker()
+        broker = (
+            call_contained("describing the broker", describe_broker, app) or Broker()
+        )
         return self._apps.setdefault(app, (broker, {}))
 
 

@@ -68,7 +68,9 @@ class _Verdict:
             fail(span, error_type(self.cause), self.reason)
 
 
-def with_current_request(original: RequestMethod, request: Any, *args: Any, **kwargs: Any) -> Any:
+def with_current_request(
+    original: RequestMethod, request: Any, *args: Any, **kwargs: Any
+) -> Any:
     """Call `Request.on_failure` or `Request.on_timeout`; their signals are then about `request`."""
     token = _handled.set(request)
     try:
@@ -112,7 +114,9 @@ class Supervisor:
             verdict = _Verdict("RETRY", error_message(cause), cause, is_error=False)
             self._record_running(sender, self._take(request), verdict)
 
-    def cancel(self, original: RequestMethod, request: Any, *args: Any, **kwargs: Any) -> None:
+    def cancel(
+        self, original: RequestMethod, request: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Call `Request.cancel`, which kills the child for a cold stop or a lost broker.
 
         Celery 5.6 and later send no signal of an attempt whose message comes again.
@@ -125,10 +129,18 @@ class Supervisor:
         # unless the message is acknowledged late, and so comes again, that was its end
         killed = Terminated("cancelled by the worker")
         verdict = _Verdict("RETRY", str(killed), killed, not request.task.acks_late)
-        self._record_running(request.task, self._running.pop(_attempt(request), None), verdict)
+        self._record_running(
+            request.task, self._running.pop(_attempt(request), None), verdict
+        )
 
     def revoked(
-        self, sender: Any, request: Any, terminated: bool, signum: Any, expired: bool, **_: Any
+        self,
+        sender: Any,
+        request: Any,
+        terminated: bool,
+        signum: Any,
+        expired: bool,
+        **_: Any,
     ) -> None:
         """On ``task_revoked``: record an attempt that was killed, or a message that was revoked or came too late."""
         setup = self._setups.find(sender.app)
@@ -179,7 +191,9 @@ class Supervisor:
             _record(setup, task.app, task.name, request, verdict, running.time_start)
 
 
-def _revocation(options: Options, terminated: bool, signum: Any, expired: bool) -> _Verdict:
+def _revocation(
+    options: Options, terminated: bool, signum: Any, expired: bool
+) -> _Verdict:
     if terminated:
         reason = f"terminated by {_signal_name(signum)}"
         return _Verdict("REVOKED", reason, Terminated(signum))
@@ -203,14 +217,18 @@ def _record(
     """Export the attempt's span, from `started_s` (epoch; None: never started) until now."""
     attempt = attempt_of(setup, app, name, request, extract(request), started_s)
     duration_s = time.time() - started_s if started_s else None
-    setup.metrics.ended(attempt.facts.labels, verdict.state, verdict.error_type, duration_s)
+    setup.metrics.ended(
+        attempt.facts.labels, verdict.state, verdict.error_type, duration_s
+    )
     if attempt.traced:
         span = _start_span(setup, attempt, request, started_s)
         verdict.write_on(span)
         span.end()
 
 
-def _start_span(setup: Setup, attempt: Attempt, request: Any, started_s: float | None) -> Span:
+def _start_span(
+    setup: Setup, attempt: Attempt, request: Any, started_s: float | None
+) -> Span:
     """Start the span under the id that the child was given, where ids can be set."""
     start_time = int(started_s * 1e9) if started_s else None
     drawn = drawn_span_id(request)

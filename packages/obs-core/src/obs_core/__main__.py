@@ -14,7 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m obs_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     doctor = commands.add_parser(
-        "doctor", help="check settings, instrumentations, versions, the collector and fork hazards"
+        "doctor",
+        help="check settings, instrumentations, versions, the collector and fork hazards",
     )
     doctor.add_argument(
         "--app",

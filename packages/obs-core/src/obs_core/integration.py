@@ -44,7 +44,11 @@ from obs_core._integrations.registry import (
     instrument_once,
     uninstrument,
 )
-from obs_core._integrations.requirements import require, version_conflicts, warn_unsupported_version
+from obs_core._integrations.requirements import (
+    require,
+    version_conflicts,
+    warn_unsupported_version,
+)
 from obs_core._integrations.semconv import (
     NO_FORMER_NAMES,
     FormerNames,

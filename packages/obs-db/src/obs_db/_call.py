@@ -11,7 +11,13 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from obs_core.integration import SpanPolicy, error_type, fail, package_tracer, suppress_all
+from obs_core.integration import (
+    SpanPolicy,
+    error_type,
+    fail,
+    package_tracer,
+    suppress_all,
+)
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import (
@@ -63,7 +69,9 @@ class Call:
     def __init__(self, below: SpanContext | None = None) -> None:
         self.context = otel_context.get_current()
         if below is not None:
-            self.context = trace.set_span_in_context(NonRecordingSpan(below), self.context)
+            self.context = trace.set_span_in_context(
+                NonRecordingSpan(below), self.context
+            )
 
     @property
     def parent(self) -> Span:
@@ -71,7 +79,11 @@ class Call:
         return trace.get_current_span(self.context)
 
     def start_span(
-        self, origin: Origin, name: str, started: int, attributes: Mapping[str, AttributeValue]
+        self,
+        origin: Origin,
+        name: str,
+        started: int,
+        attributes: Mapping[str, AttributeValue],
     ) -> Span:
         """Start the call's span as of `started`, nanoseconds since the epoch."""
         return origin.tracer.start_span(

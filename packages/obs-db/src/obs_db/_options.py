@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from obs_core.integration import FormerNames, Roots, check_choice, check_number, option_error
+from obs_core.integration import (
+    FormerNames,
+    Roots,
+    check_choice,
+    check_number,
+    option_error,
+)
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 from opentelemetry.util.types import AttributeValue
@@ -35,7 +41,10 @@ class Options:
         """Return the attributes with the user's name of the database."""
         if self.service_name is None:
             return {}
-        return {"service.peer.name": self.service_name, "peer.service": self.service_name}
+        return {
+            "service.peer.name": self.service_name,
+            "peer.service": self.service_name,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,5 +65,7 @@ class SqlOptions(Options):
     def __post_init__(self) -> None:
         Options.__post_init__(self)
         slow, repeated = self.slow_threshold_s, self.n_plus_one_threshold
-        check_number("slow_threshold_s", slow, at_least=0, unit="seconds", optional=True)
+        check_number(
+            "slow_threshold_s", slow, at_least=0, unit="seconds", optional=True
+        )
         check_number("n_plus_one_threshold", repeated, at_least=2, optional=True)

@@ -66,7 +66,9 @@ class Options:
 
     def by_name(self) -> dict[str, object]:
         """Return the options by name, to compare with those of another call."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if each.compare
+        }
 
     def excludes(self, full_method: str) -> bool:
         """Whether RPCs of `full_method` are not traced; a function that raises is logged and excludes nothing."""

@@ -37,7 +37,11 @@ def patch_factories(instrumentation: Instrumentation) -> Callable[[], None]:
 
 
 def _create_channel(
-    instrumentation: Instrumentation, is_aio: bool, original: Original, *args: Any, **kwargs: Any
+    instrumentation: Instrumentation,
+    is_aio: bool,
+    original: Original,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     channel = original(*args, **kwargs)
     # asked again: contrib's may have been switched on since
@@ -45,24 +49,37 @@ def _create_channel(
         return channel
     target = args[0] if args else kwargs.get("target")
     action = "instrumenting a gRPC channel"
-    return call_contained(action, wrap_channel, channel, instrumentation, target) or channel
+    return (
+        call_contained(action, wrap_channel, channel, instrumentation, target)
+        or channel
+    )
 
 
 def _create_server(
-    instrumentation: Instrumentation, is_aio: bool, original: Original, *args: Any, **kwargs: Any
+    instrumentation: Instrumentation,
+    is_aio: bool,
+    original: Original,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     if instrumentation.contrib_takes_over(is_aio):
         return original(*args, **kwargs)
     module = _aio if is_aio else _sync
     call = inspect.signature(original).bind(*args, **kwargs)
     others = call.arguments.get("interceptors") or ()
-    call.arguments["interceptors"] = [module.ServerInterceptor(instrumentation), *others]
+    call.arguments["interceptors"] = [
+        module.ServerInterceptor(instrumentation),
+        *others,
+    ]
     server = original(*call.args, **call.kwargs)
     instrumented[server] = instrumentation
     return server
 
 
 _FACTORIES: dict[SpanKind, dict[str, Callable[..., Any]]] = {
-    SpanKind.CLIENT: {"insecure_channel": _create_channel, "secure_channel": _create_channel},
+    SpanKind.CLIENT: {
+        "insecure_channel": _create_channel,
+        "secure_channel": _create_channel,
+    },
     SpanKind.SERVER: {"server": _create_server},
 }

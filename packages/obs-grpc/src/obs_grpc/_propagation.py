@@ -31,7 +31,9 @@ class _Setter(Setter[list[tuple[str, str]]]):
 class _Getter(Getter[Sequence[Pair]]):
     def get(self, carrier: Sequence[Pair], key: str) -> list[str] | None:
         key = key.lower()
-        values = [value for name, value in carrier if name == key and isinstance(value, str)]
+        values = [
+            value for name, value in carrier if name == key and isinstance(value, str)
+        ]
         return values or None
 
     def keys(self, carrier: Sequence[Pair]) -> list[str]:
@@ -41,7 +43,9 @@ class _Getter(Getter[Sequence[Pair]]):
 _setter, _getter = _Setter(), _Getter()
 
 
-def with_context(metadata: Iterable[Pair] | None, context: Context) -> Iterable[Pair] | None:
+def with_context(
+    metadata: Iterable[Pair] | None, context: Context
+) -> Iterable[Pair] | None:
     """Return `metadata` with `context`; further pairs stay in order, with duplicates and binary values.
 
     Never raises. Keys and values that gRPC would refuse (see `MAX_BYTES`) are left out.
@@ -49,7 +53,11 @@ def with_context(metadata: Iterable[Pair] | None, context: Context) -> Iterable[
     added: list[tuple[str, str]] = []
     outgoing = outgoing_context(context)
     call_contained(
-        "injecting the trace context into gRPC metadata", inject, added, outgoing, _setter
+        "injecting the trace context into gRPC metadata",
+        inject,
+        added,
+        outgoing,
+        _setter,
     )
     added = [pair for pair in added if _fits(*pair)]
     if not metadata or not added:

@@ -96,7 +96,9 @@ class Rpc:
             attributes[RESPONSES] = self.responses
         self.span.set_attributes(attributes)
 
-    def counted(self, codec: Codec | None, *, responses: bool, count: bool = True) -> Codec:
+    def counted(
+        self, codec: Codec | None, *, responses: bool, count: bool = True
+    ) -> Codec:
         """Return `codec` (a serializer or deserializer; None: bytes pass unchanged), counting the messages.
 
         Without `count`, messages have events only. Exceptions of `codec` propagate.

@@ -31,7 +31,8 @@ class Names:
         self._older = not self._newer or "rpc/dup" in words
         self.codes: Mapping[StatusCode, Attributes] = {
             code: self._current(
-                {"rpc.grpc.status_code": code.value[0]}, {"rpc.response.status_code": code.name}
+                {"rpc.grpc.status_code": code.value[0]},
+                {"rpc.response.status_code": code.name},
             )
             for code in StatusCode
         }

@@ -7,7 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from grpc import StatusCode
-from obs_core.integration import Contrib, InstrumentationHandle, log_failure, package_tracer
+from obs_core.integration import (
+    Contrib,
+    InstrumentationHandle,
+    log_failure,
+    package_tracer,
+)
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
@@ -44,7 +49,16 @@ class Instrumentation:
         method: Returns the `Method` of a full method name; None: the method is excluded.
     """
 
-    __slots__ = ("__weakref__", "_tracer", "active", "errors", "kind", "method", "names", "options")
+    __slots__ = (
+        "__weakref__",
+        "_tracer",
+        "active",
+        "errors",
+        "kind",
+        "method",
+        "names",
+        "options",
+    )
 
     def __init__(self, kind: SpanKind, options: Options) -> None:
         self.active = True
@@ -66,7 +80,9 @@ class Instrumentation:
     def start_span(self, method: Method, parent: Context) -> Span:
         """Start the span of an RPC below `parent`; a failure of a sampler or span processor is logged."""
         try:
-            return self._tracer.start_span(method.name, parent, self.kind, method.attributes)
+            return self._tracer.start_span(
+                method.name, parent, self.kind, method.attributes
+            )
         except Exception:  # noqa: BLE001 - samplers and span processors are the user's
             log_failure("starting a gRPC span")
             return INVALID_SPAN

@@ -70,7 +70,11 @@ class HeaderCapture:
     __slots__ = ("_keys", "_matches", "_prefix", "_redact", "_sanitized")
 
     def __init__(
-        self, side: str, message: str, patterns: Sequence[str] | None, redact: tuple[str, ...]
+        self,
+        side: str,
+        message: str,
+        patterns: Sequence[str] | None,
+        redact: tuple[str, ...],
     ) -> None:
         self._matches: Callable[[str], object] | None = None
         if patterns is None:

@@ -18,7 +18,22 @@ from opentelemetry.util.types import AttributeValue
 SERVER = ("http.server.request.duration", "Duration of HTTP server requests.")
 CLIENT = ("http.client.request.duration", "Duration of HTTP client requests.")
 _ASKED_EVERY = 100
-BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+BUCKETS_S = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+)
 
 
 class Stopwatch:
@@ -30,7 +45,9 @@ class Stopwatch:
 
     __slots__ = ("_elapsed_s", "_histogram", "_started", "attributes")
 
-    def __init__(self, histogram: Histogram, attributes: dict[str, AttributeValue]) -> None:
+    def __init__(
+        self, histogram: Histogram, attributes: dict[str, AttributeValue]
+    ) -> None:
         self._histogram = histogram
         self._started = perf_counter()
         self._elapsed_s: float | None = None
@@ -45,7 +62,10 @@ class Stopwatch:
         if self._elapsed_s is None:
             self.hold()
         call_contained(
-            "measuring a request", self._histogram.record, self._elapsed_s or 0.0, self.attributes
+            "measuring a request",
+            self._histogram.record,
+            self._elapsed_s or 0.0,
+            self.attributes,
         )
 
 
@@ -60,7 +80,9 @@ class Durations:
 
     __slots__ = ("_description", "_given", "_histogram", "_name", "_requests")
 
-    def __init__(self, name: str, description: str, provider: MeterProvider | None) -> None:
+    def __init__(
+        self, name: str, description: str, provider: MeterProvider | None
+    ) -> None:
         self._name = name
         self._description = description
         self._given = provider

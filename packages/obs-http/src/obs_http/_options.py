@@ -12,4 +12,6 @@ def check_common(redact: Sequence[str], correlation: CorrelationConfig | None) -
     """Raise `ConfigurationError` unless the options that clients and servers share are of the right kind."""
     check_names("redact", redact, example="*ssn*")
     if not isinstance(correlation, CorrelationConfig | None):
-        raise option_error("correlation", correlation, "give a CorrelationConfig, or leave it out")
+        raise option_error(
+            "correlation", correlation, "give a CorrelationConfig, or leave it out"
+        )

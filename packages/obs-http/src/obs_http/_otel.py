@@ -13,7 +13,9 @@ from obs_http.server._instrument import instrument_fastapi, uninstrument_fastapi
 ApplicationInstrumentor = otel_instrumentor(
     "ApplicationInstrumentor", instrument_fastapi, uninstrument_fastapi
 )
-HttpxInstrumentor = otel_instrumentor("HttpxInstrumentor", instrument_httpx, uninstrument_httpx)
+HttpxInstrumentor = otel_instrumentor(
+    "HttpxInstrumentor", instrument_httpx, uninstrument_httpx
+)
 RequestsInstrumentor = otel_instrumentor(
     "RequestsInstrumentor", instrument_requests, uninstrument_requests
 )

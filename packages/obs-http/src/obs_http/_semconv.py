@@ -54,15 +54,22 @@ def add_former_names(
         more: Further values, by stable name, that are not on the span yet; or None.
     """
     recorded: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-    known = {**recorded, **{name: value for name, value in more.items() if value is not None}}
+    known = {
+        **recorded,
+        **{name: value for name, value in more.items() if value is not None},
+    }
     former = names.of(known)
     if "http.target" in former:  # a server's, which has no url.full
         former["http.url"] = _url(known)
-    span.set_attributes({name: value for name, value in former.items() if name not in recorded})
+    span.set_attributes(
+        {name: value for name, value in former.items() if name not in recorded}
+    )
 
 
 def _url(known: Mapping[str, AttributeValue]) -> str:
-    scheme, host, port, path, query = (str(known.get(name) or "") for name in _URL_PARTS)
+    scheme, host, port, path, query = (
+        str(known.get(name) or "") for name in _URL_PARTS
+    )
     if port not in ("", "80", "443"):
         host += f":{port}"
     if query:

@@ -55,7 +55,11 @@ async def busy(request: Request) -> Response:
 
 def application() -> Starlette:
     return Starlette(
-        routes=[Route("/headers", headers), Route("/redirect", redirect), Route("/busy", busy)]
+        routes=[
+            Route("/headers", headers),
+            Route("/redirect", redirect),
+            Route("/busy", busy),
+        ]
     )
 
 
@@ -77,13 +81,16 @@ KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 
 @pytest.mark.promise("HTTP-08")
 @KINDS
-def test_the_span_of_a_request_whole(kind: str, serve: Serve, spans: SpanRecorder) -> None:
+def test_the_span_of_a_request_whole(
+    kind: str, serve: Serve, spans: SpanRecorder
+) -> None:
     """Name, kind, status and every attribute; trace, baggage and correlation id go out; secrets of the URL do not."""
     instrument_httpx()
     url = httpx.URL(serve(application()))
     with correlation_scope("c-1"):
         answer = fetch(
-            f"http://bob:pa55@{url.host}:{url.port}/headers?page=2&X-Amz-Signature=5ig", kind
+            f"http://bob:pa55@{url.host}:{url.port}/headers?page=2&X-Amz-Signature=5ig",
+            kind,
         ).json()
     (span,) = spans.finished
     assert (span.name, span.kind, span.status.status_code, span.parent) == (
@@ -105,7 +112,10 @@ def test_the_span_of_a_request_whole(kind: str, serve: Serve, spans: SpanRecorde
         f"{span.context.trace_id:032x}",
         f"{span.context.span_id:016x}",
     ]
-    assert (answer["x-correlation-id"], answer["baggage"]) == ("c-1", "correlation_id=c-1")
+    assert (answer["x-correlation-id"], answer["baggage"]) == (
+        "c-1",
+        "correlation_id=c-1",
+    )
 
 
 @pytest.mark.promise("HTTP-08")
@@ -122,10 +132,14 @@ def test_redirects_are_one_trace(kind: str, serve: Serve, spans: SpanRecorder) -
         first.context.trace_id,
         first.context.span_id,
     )
-    codes = [(span.attributes or {}).get("http.response.status_code") for span in (first, second)]
+    codes = [
+        (span.attributes or {}).get("http.response.status_code")
+        for span in (first, second)
+    ]
     assert codes == [307, 200]
     assert [
-        (span.attributes or {}).get("http.request.resend_count") for span in (first, second)
+        (span.attributes or {}).get("http.request.resend_count")
+        for span in (first, second)
     ] == [None, 1]
     spans.clear()
     with trace.get_tracer("test").start_as_current_span("order"):
@@ -146,7 +160,9 @@ def test_authentication_rounds_are_one_trace(kind: str, spans: SpanRecorder) -> 
     """A digest challenge and its answer: two spans, one trace."""
 
     def answer(request: httpx.Request) -> httpx.Response:
-        challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
+        challenge = {
+            "WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'
+        }
         return (
             httpx.Response(200)
             if "Authorization" in request.headers
@@ -189,11 +205,17 @@ def own() -> Any:
 @pytest.mark.parametrize(
     ("kind", "transport"),
     [
-        *((kind, name) for kind in ("sync", "async") for name in ("mock", "own", "mounted")),
+        *(
+            (kind, name)
+            for kind in ("sync", "async")
+            for name in ("mock", "own", "mounted")
+        ),
         ("async", "asgi"),
     ],
 )
-def test_every_transport_is_traced(kind: str, transport: str, spans: SpanRecorder) -> None:
+def test_every_transport_is_traced(
+    kind: str, transport: str, spans: SpanRecorder
+) -> None:
     """Of clients that existed before as well: contrib sees those of the network alone."""
     made: dict[str, Callable[[], Any]] = {
         "mock": lambda: httpx.MockTransport(
@@ -260,7 +282,9 @@ def test_an_application_in_process_has_its_own_server_span(spans: SpanRecorder) 
 
 
 @pytest.mark.promise("HTTP-01")
-def test_a_nested_call_without_client_tracing_has_its_own_server_span(spans: SpanRecorder) -> None:
+def test_a_nested_call_without_client_tracing_has_its_own_server_span(
+    spans: SpanRecorder,
+) -> None:
     """The outer request's SERVER span is not taken for the inner one's."""
     inner = application()
     inner.add_middleware(RequestTracingMiddleware)
@@ -293,7 +317,10 @@ def test_errors_are_recorded_once_and_pass_unchanged(
     with pytest.raises(httpx.ConnectError):
         fetch("http://127.0.0.1:1/?token=s3cret", kind)
     busy_span, refused = spans.finished
-    assert (busy_span.status.status_code, (busy_span.attributes or {})["error.type"]) == (
+    assert (
+        busy_span.status.status_code,
+        (busy_span.attributes or {})["error.type"],
+    ) == (
         StatusCode.ERROR,
         "503",
     )
@@ -429,30 +456,43 @@ def test_a_failing_span_processor_is_not_felt(kind: str, part: str) -> None:
     app.add_middleware(RequestTracingMiddleware, tracer_provider=provider)
     assert fetch("http://shop/", kind, transport=own()).status_code == 200
     assert (
-        fetch("http://shop/headers", "async", transport=httpx.ASGITransport(app)).status_code == 200
+        fetch(
+            "http://shop/headers", "async", transport=httpx.ASGITransport(app)
+        ).status_code
+        == 200
     )
 
 
 @pytest.mark.promise("HTTP-08")
 @KINDS
-def test_an_httpx_without_its_one_place_to_send_from(kind: str, spans: SpanRecorder) -> None:
+def test_an_httpx_without_its_one_place_to_send_from(
+    kind: str, spans: SpanRecorder
+) -> None:
     """Not ``_send_single_request``, which is private: a call is then one span, and carries the trace on all the same."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         to = httpx.Response(307, headers={"location": "/headers"})
-        return to if request.url.path == "/" else httpx.Response(200, json=dict(request.headers))
+        return (
+            to
+            if request.url.path == "/"
+            else httpx.Response(200, json=dict(request.headers))
+        )
 
     def fails(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadError("gone")
 
     with elsewhere():
         instrument_httpx()
-        carried = fetch("http://shop/", kind, transport=httpx.MockTransport(answer)).json()
+        carried = fetch(
+            "http://shop/", kind, transport=httpx.MockTransport(answer)
+        ).json()
         with pytest.raises(httpx.ReadError):
             fetch("http://shop/", kind, transport=httpx.MockTransport(fails))
         with httpx.Client(transport=httpx.MockTransport(answer)) as client:
             assert (
-                client.send(request=client.build_request("GET", "http://shop/headers")).status_code
+                client.send(
+                    request=client.build_request("GET", "http://shop/headers")
+                ).status_code
                 == 200
             )
         uninstrument_httpx()
@@ -469,13 +509,17 @@ def elsewhere() -> Iterator[None]:
     class Renamed(ast.NodeTransformer):
         def visit_Attribute(self, node: ast.Attribute) -> ast.Attribute:
             self.generic_visit(node)
-            node.attr = "_elsewhere" if node.attr == "_send_single_request" else node.attr
+            node.attr = (
+                "_elsewhere" if node.attr == "_send_single_request" else node.attr
+            )
             return node
 
     with pytest.MonkeyPatch.context() as patch:
         for cls in (httpx.Client, httpx.AsyncClient):
             name = "_send_handling_redirects"
-            module = Renamed().visit(ast.parse(textwrap.dedent(inspect.getsource(vars(cls)[name]))))
+            module = Renamed().visit(
+                ast.parse(textwrap.dedent(inspect.getsource(vars(cls)[name])))
+            )
             made: dict[str, Any] = {}
             exec(
                 compile(ast.fix_missing_locations(module), "httpx", "exec"),
@@ -483,7 +527,9 @@ def elsewhere() -> Iterator[None]:
                 made,
             )
             patch.setattr(cls, name, made[name])
-            patch.setattr(cls, "_elsewhere", vars(cls)["_send_single_request"], raising=False)
+            patch.setattr(
+                cls, "_elsewhere", vars(cls)["_send_single_request"], raising=False
+            )
             patch.delattr(cls, "_send_single_request")
         yield
 

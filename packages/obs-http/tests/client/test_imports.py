@@ -8,7 +8,9 @@ from importlib.util import find_spec
 
 import pytest
 
-needs_httpx2 = pytest.mark.skipif(find_spec("httpx2") is None, reason="httpx2 needs Python 3.11")
+needs_httpx2 = pytest.mark.skipif(
+    find_spec("httpx2") is None, reason="httpx2 needs Python 3.11"
+)
 HAS_ALIAS = find_spec("httpx2") is not None and find_spec("httpx2._alias") is not None
 needs_alias = pytest.mark.skipif(not HAS_ALIAS, reason="this httpx2 has no alias_httpx")
 

@@ -41,7 +41,9 @@ class Answering(BaseAdapter):
         self.sent = sent
 
     def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
-        self.sent.append({name.lower(): str(value) for name, value in request.headers.items()})
+        self.sent.append(
+            {name.lower(): str(value) for name, value in request.headers.items()}
+        )
         answer = requests.Response()
         answer.status_code, answer.request, answer.url = 200, request, str(request.url)
         answer.headers["X-Answer"], answer.headers["X-Token-Of-Mine"] = "a", "t"
@@ -100,11 +102,21 @@ def test_the_standard_variables_say_what_the_code_does_not(
     monkeypatch.setenv(CAPTURE + "CLIENT_RESPONSE", "x-answer,X-Tok.*")
     monkeypatch.setenv(CAPTURE + "SANITIZE_FIELDS", ".*of-mine")
     monkeypatch.setenv("OTEL_PYTHON_EXCLUDED_URLS", "never-read")
-    monkeypatch.setenv(f"OTEL_PYTHON_{library}_EXCLUDED_URLS", "/internal, shop/.*/info$")
+    monkeypatch.setenv(
+        f"OTEL_PYTHON_{library}_EXCLUDED_URLS", "/internal, shop/.*/info$"
+    )
     instrument(kind)
-    urls = ("http://shop/", "http://shop/internal/1", "http://shop/a/info", "http://shop/a/info/1")
+    urls = (
+        "http://shop/",
+        "http://shop/internal/1",
+        "http://shop/a/info",
+        "http://shop/a/info/1",
+    )
     sent = ask(kind, *urls, **{"X-Mine": "1", "X-Mine-Of-Mine": "2", "Not-X-Mine": "3"})
-    assert [span.attributes["url.full"] for span in spans if span.attributes] == [urls[0], urls[3]]
+    assert [span.attributes["url.full"] for span in spans if span.attributes] == [
+        urls[0],
+        urls[3],
+    ]
     assert ["traceparent" in headers for headers in sent] == [True, False, False, True]
     captured = {
         name.removeprefix("http."): value
@@ -155,7 +167,9 @@ def test_a_coroutine_function_is_run_as_a_hook(kind: str, spans: SpanRecorder) -
         request.headers["X-Hook"] = "1"
         seen.append(span.is_recording())
 
-    async def after(span: Any, request: httpx.Request, response: httpx.Response) -> None:
+    async def after(
+        span: Any, request: httpx.Request, response: httpx.Response
+    ) -> None:
         await asyncio.sleep(0)
         span.set_attribute("hook", response.status_code)
 
@@ -196,7 +210,10 @@ class CallableHook:
 @pytest.mark.parametrize("option", ["on_start", "on_end"])
 @pytest.mark.parametrize(
     "into",
-    [instrument_requests, lambda **options: instrument_httpx(httpx.Client(), **options)],
+    [
+        instrument_requests,
+        lambda **options: instrument_httpx(httpx.Client(), **options),
+    ],
     ids=["requests", "httpx.Client"],
 )
 def test_a_hook_of_the_wrong_kind_is_an_error_at_set_up(
@@ -219,7 +236,10 @@ def test_without_propagation_the_correlation_id_does_not_leave(
         instrument(kind, correlation=off)
     else:
         instrument(kind)
-        setup_tracing(TracingConfig(service_name="t", correlation=off), on_existing_provider="skip")
+        setup_tracing(
+            TracingConfig(service_name="t", correlation=off),
+            on_existing_provider="skip",
+        )
     with correlation_scope("secret-id"):
         token = context.attach(baggage.set_baggage("tenant", "t-1"))
         (sent,) = ask(kind, "http://shop/")
@@ -249,7 +269,9 @@ def test_each_request_has_a_parent_id_of_its_own(
 
 def contrib_class() -> Any:
     """Contrib's instrumentor of the library; before 0.66 there was none of httpx2."""
-    name = {"httpx": "HTTPXClientInstrumentor"}.get(httpx.__name__, "HTTPX2ClientInstrumentor")
+    name = {"httpx": "HTTPXClientInstrumentor"}.get(
+        httpx.__name__, "HTTPX2ClientInstrumentor"
+    )
     if not hasattr(contrib_httpx, name):
         pytest.skip(f"this contrib has no {name}")
     return getattr(contrib_httpx, name)
@@ -258,7 +280,9 @@ def contrib_class() -> Any:
 @pytest.mark.promise("HTTP-08")
 @KINDS
 @pytest.mark.parametrize("first", ["ours", "contrib"])
-def test_beside_contrib_a_request_is_one_span(kind: str, first: str, spans: SpanRecorder) -> None:
+def test_beside_contrib_a_request_is_one_span(
+    kind: str, first: str, spans: SpanRecorder
+) -> None:
     """Contrib's while that is switched on, whichever came first; ours again when it is switched off."""
     contrib: Any = RequestsInstrumentor() if kind == "requests" else contrib_class()()
     if first == "ours":
@@ -303,9 +327,15 @@ def test_beside_contrib_there_is_one_warning(first: bool) -> None:
     calls = calls if first else calls[::-1]
     code = BOTH_ON.replace("FIRST", calls[0]).replace("SECOND", calls[1])
     name = contrib_class().__name__
-    code = code.replace("LIBRARY", httpx.__name__).replace("HTTPXClientInstrumentor", name)
+    code = code.replace("LIBRARY", httpx.__name__).replace(
+        "HTTPXClientInstrumentor", name
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
     )
     assert done.stdout.strip() == str(["opentelemetry.instrumentation.httpx"] * 3)
     assert done.stderr.count(f"{name} is active as well as obs-http") == 1
@@ -320,9 +350,13 @@ def wrapping(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.promise("HTTP-08")
 @KINDS
-def test_undone_it_only_passes_on_what_others_have_wrapped(kind: str, spans: SpanRecorder) -> None:
+def test_undone_it_only_passes_on_what_others_have_wrapped(
+    kind: str, spans: SpanRecorder
+) -> None:
     """Someone who has wrapped our wrapper since keeps it in the chain; it makes no span any more."""
-    cls: Any = {"sync": httpx.Client, "async": httpx.AsyncClient}.get(kind, requests.Session)
+    cls: Any = {"sync": httpx.Client, "async": httpx.AsyncClient}.get(
+        kind, requests.Session
+    )
     names = ("send", "get_adapter" if kind == "requests" else "_send_single_request")
     before = {name: vars(cls)[name] for name in names}
     instrument(kind)
@@ -342,9 +376,12 @@ def test_undone_it_only_passes_on_what_others_have_wrapped(kind: str, spans: Spa
 
 @KINDS
 @pytest.mark.parametrize(
-    "option", ["redact", "exclude", "propagate_to", "correlation", "capture_request_headers"]
+    "option",
+    ["redact", "exclude", "propagate_to", "correlation", "capture_request_headers"],
 )
-def test_an_option_of_the_wrong_kind_is_an_error_at_set_up(kind: str, option: str) -> None:
+def test_an_option_of_the_wrong_kind_is_an_error_at_set_up(
+    kind: str, option: str
+) -> None:
     """A string is no list, and no configuration; the message names the option."""
     with pytest.raises(ConfigurationError, match=option):
         instrument(kind, **{option: "x-*"})
@@ -370,7 +407,9 @@ def test_what_is_masked_is_the_set_ups_whichever_comes_first(
 ) -> None:
     """Instrumented before `setup_tracing(redact=…)`, the values are masked all the same."""
     instrument(kind, capture_request_headers=["*"])
-    setup_tracing(TracingConfig(service_name="t", redact=["*ssn*"]), on_existing_provider="skip")
+    setup_tracing(
+        TracingConfig(service_name="t", redact=["*ssn*"]), on_existing_provider="skip"
+    )
     ask(kind, "http://shop/?ssn=078-05-1120", **{"X-SSN": "078-05-1120"})
     (span,) = spans
     assert "078-05-1120" not in span.to_json()

@@ -54,7 +54,11 @@ def take_back() -> Iterator[None]:
 
 def ask_openai(sdk: Any, url: str) -> str:
     with sdk.OpenAI(api_key="k", base_url=url) as client:
-        return client.chat.completions.create(model="m", messages=ASK).choices[0].message.content
+        return (
+            client.chat.completions.create(model="m", messages=ASK)
+            .choices[0]
+            .message.content
+        )
 
 
 def ask_openai_async(sdk: Any, url: str) -> str:
@@ -68,7 +72,11 @@ def ask_openai_async(sdk: Any, url: str) -> str:
 
 def ask_anthropic(sdk: Any, url: str) -> str:
     with sdk.Anthropic(api_key="k", base_url=url) as client:
-        return client.messages.create(model="m", max_tokens=9, messages=ASK).content[0].text
+        return (
+            client.messages.create(model="m", max_tokens=9, messages=ASK)
+            .content[0]
+            .text
+        )
 
 
 def of_kind(spans: SpanRecorder, kind: str) -> list[Any]:
@@ -78,16 +86,25 @@ def of_kind(spans: SpanRecorder, kind: str) -> list[Any]:
 @pytest.mark.promise("HTTP-13")
 @pytest.mark.parametrize(
     ("sdk", "ask"),
-    [("openai", ask_openai), ("openai", ask_openai_async), ("anthropic", ask_anthropic)],
+    [
+        ("openai", ask_openai),
+        ("openai", ask_openai_async),
+        ("anthropic", ask_anthropic),
+    ],
 )
 def test_each_attempt_of_an_sdk_reaches_the_server_in_the_trace(
-    sdk: str, ask: Callable[[Any, str], str], serve: Callable[[Any], str], spans: SpanRecorder
+    sdk: str,
+    ask: Callable[[Any, str], str],
+    serve: Callable[[Any], str],
+    spans: SpanRecorder,
 ) -> None:
     """The refused request and the repeated one: a CLIENT span each, with the server's span below."""
     module = pytest.importorskip(sdk)
     instrument_httpx()
     assert ask(module, serve(provider())) == "Hello"
-    received = wait_until(lambda: len(of_kind(spans, "SERVER")) == 2 and of_kind(spans, "SERVER"))
+    received = wait_until(
+        lambda: len(of_kind(spans, "SERVER")) == 2 and of_kind(spans, "SERVER")
+    )
     sent = [span for span in of_kind(spans, "CLIENT") if span.name == "POST"]
     codes = [(span.attributes or {})["http.response.status_code"] for span in sent]
     assert codes == [429, 200]

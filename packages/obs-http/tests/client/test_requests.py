@@ -26,7 +26,10 @@ def take_back() -> Iterator[None]:
     before = (vars(requests.Session)["send"], vars(requests.Session)["get_adapter"])
     yield
     uninstrument_requests()
-    assert (vars(requests.Session)["send"], vars(requests.Session)["get_adapter"]) == before
+    assert (
+        vars(requests.Session)["send"],
+        vars(requests.Session)["get_adapter"],
+    ) == before
 
 
 class Server(ThreadingHTTPServer):
@@ -43,7 +46,9 @@ class Server(ThreadingHTTPServer):
     def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                server.seen.append({name.lower(): value for name, value in self.headers.items()})
+                server.seen.append(
+                    {name.lower(): value for name, value in self.headers.items()}
+                )
                 status = 302 if self.path.startswith("/redirect") else 200
                 if self.path.startswith("/busy") and server.busy:
                     server.busy -= 1
@@ -77,7 +82,10 @@ def test_the_span_of_a_request_whole(server: Server, spans: SpanRecorder) -> Non
     """Name, kind, status and every attribute; trace and correlation id go out; secrets of the URL do not."""
     instrument_requests()
     with correlation_scope("c-1"):
-        requests.get(server.url.replace("//", "//bob:pa55@") + "/items?page=2&sig=5ig", timeout=10)
+        requests.get(
+            server.url.replace("//", "//bob:pa55@") + "/items?page=2&sig=5ig",
+            timeout=10,
+        )
     (span,) = spans.finished
     assert (span.name, span.kind, span.status.status_code, span.parent) == (
         "GET",
@@ -123,10 +131,15 @@ def test_retries_of_urllib3_are_one_span(server: Server, spans: SpanRecorder) ->
     """Two refusals and an answer: one span, one trace, and how often it was sent again."""
     instrument_requests()
     server.busy = 2
-    with requests.Session() as session, trace.get_tracer("test").start_as_current_span("order"):
+    with (
+        requests.Session() as session,
+        trace.get_tracer("test").start_as_current_span("order"),
+    ):
         session.mount(
             "http://",
-            HTTPAdapter(max_retries=Retry(total=3, status_forcelist=[503], backoff_factor=0)),
+            HTTPAdapter(
+                max_retries=Retry(total=3, status_forcelist=[503], backoff_factor=0)
+            ),
         )
         assert session.get(f"{server.url}/busy", timeout=10).status_code == 200
     spans.assert_tree(
@@ -140,11 +153,15 @@ def test_retries_of_urllib3_are_one_span(server: Server, spans: SpanRecorder) ->
 
 
 @pytest.mark.promise("HTTP-08")
-def test_what_cannot_be_sent_is_recorded_once_without_its_secrets(spans: SpanRecorder) -> None:
+def test_what_cannot_be_sent_is_recorded_once_without_its_secrets(
+    spans: SpanRecorder,
+) -> None:
     """Requests' message quotes the whole URL; what is exported of it is masked."""
     instrument_requests()
     with pytest.raises(requests.ConnectionError):
-        requests.get("http://bob:pa55@127.0.0.1:1/items?token=s3cret&page=2", timeout=10)
+        requests.get(
+            "http://bob:pa55@127.0.0.1:1/items?token=s3cret&page=2", timeout=10
+        )
     (span,) = spans.finished
     assert (span.status.status_code, len(span.events)) == (StatusCode.ERROR, 1)
     exported = span.to_json()
@@ -226,7 +243,9 @@ def test_an_instrumentation_of_urllib3_makes_no_second_span(
 
 
 @pytest.mark.promise("HTTP-08")
-def test_a_request_made_by_on_end_is_a_call_of_its_own(server: Server, spans: SpanRecorder) -> None:
+def test_a_request_made_by_on_end_is_a_call_of_its_own(
+    server: Server, spans: SpanRecorder
+) -> None:
     """It is not taken for a redirect of the first."""
     instrument_requests()
 
@@ -234,13 +253,17 @@ def test_a_request_made_by_on_end_is_a_call_of_its_own(server: Server, spans: Sp
         requests.get(f"{server.url}/token", timeout=10)
 
     requests.get(server.url, hooks={"response": refresh}, timeout=10)
-    assert [(span.attributes or {}).get("http.request.resend_count") for span in spans] == [
+    assert [
+        (span.attributes or {}).get("http.request.resend_count") for span in spans
+    ] == [
         None,
         None,
     ]
 
 
-def test_the_exporters_own_requests_are_not_traced(otlp_sink: Any, spans: SpanRecorder) -> None:
+def test_the_exporters_own_requests_are_not_traced(
+    otlp_sink: Any, spans: SpanRecorder
+) -> None:
     """OTLP over HTTP goes through requests itself: no span may cause another."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -248,7 +271,9 @@ def test_the_exporters_own_requests_are_not_traced(otlp_sink: Any, spans: SpanRe
 
     instrument_requests()
     provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_sink.url)))
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_sink.url))
+    )
     provider.get_tracer("test").start_span("work").end()
     provider.shutdown()
     assert [span.name for span in otlp_sink.wait_for(1)] == ["work"]

@@ -82,7 +82,9 @@ def http2_server(seen: list[dict[str, str]]) -> Iterator[str]:
 
     def answer(listening: socket.socket) -> None:
         taken, _ = listening.accept()
-        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        connection = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False)
+        )
         connection.initiate_connection()
         with taken:
             taken.sendall(connection.data_to_send())
@@ -91,12 +93,15 @@ def http2_server(seen: list[dict[str, str]]) -> Iterator[str]:
                     if isinstance(event, h2.events.RequestReceived):
                         pairs = [
                             tuple(
-                                part.decode() if isinstance(part, bytes) else part for part in pair
+                                part.decode() if isinstance(part, bytes) else part
+                                for part in pair
                             )
                             for pair in event.headers
                         ]
                         seen.append(dict(pairs))
-                        connection.send_headers(event.stream_id, [(":status", "200")], True)
+                        connection.send_headers(
+                            event.stream_id, [(":status", "200")], True
+                        )
                 taken.sendall(connection.data_to_send())
 
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -28,7 +28,9 @@ def count(version: str) -> tuple[str, dict[str, list[int]]]:
     """Return the version that ``fastapi<version>`` is, and the counts by arrangement."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "VIRTUAL_ENV": folder}
-        subprocess.run(["uv", "venv", "-q", "--clear", "-p", sys.executable, folder], check=True)
+        subprocess.run(
+            ["uv", "venv", "-q", "--clear", "-p", sys.executable, folder], check=True
+        )
         core, ours = PACKAGES / "obs-core", PACKAGES / "obs-http"
         wanted = [
             "-e",
@@ -40,7 +42,9 @@ def count(version: str) -> tuple[str, dict[str, list[int]]]:
             "pytest",
             f"fastapi{version}",
         ]
-        subprocess.run(["uv", "pip", "install", "-q", *wanted], check=True, env=environment)
+        subprocess.run(
+            ["uv", "pip", "install", "-q", *wanted], check=True, env=environment
+        )
         code = COUNT.format(path=str(Path(__file__).with_name("test_server_span.py")))
         printed = subprocess.run(
             [Path(folder) / "bin" / "python", "-c", code],
@@ -61,10 +65,13 @@ def main() -> int:
     )
     for name in rows:
         cells = (
-            "{}/{}".format(*found[name]) if name in found else "-" for found in columns.values()
+            "{}/{}".format(*found[name]) if name in found else "-"
+            for found in columns.values()
         )
         print(f"{name:<36}" + "".join(f"{cell:>12}" for cell in cells))
-    return int(any(counts != [1, 1] for found in columns.values() for counts in found.values()))
+    return int(
+        any(counts != [1, 1] for found in columns.values() for counts in found.values())
+    )
 
 
 if __name__ == "__main__":

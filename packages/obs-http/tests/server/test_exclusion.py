@@ -31,6 +31,8 @@ def test_the_default_paths_match_whole(path: str, root_path: str, answer: bool) 
 def test_globs_and_nothing_at_all() -> None:
     """A glob takes in what is below; an empty list excludes nothing; ``/`` is the root alone."""
     below = Exclusion(["/internal/*", "/"])
-    answers = [below({"path": path}) for path in ("/internal/a/b", "/internal", "/", "/x")]
+    answers = [
+        below({"path": path}) for path in ("/internal/a/b", "/internal", "/", "/x")
+    ]
     assert answers == [True, False, True, False]
     assert Exclusion([])({"path": "/health"}) is False

@@ -16,7 +16,9 @@ from obs_http.server._identity import IdentityReader, aws_alb_identity
 
 def token(claims: object, *, header: object = None) -> str:
     parts = [json.dumps(part).encode() for part in (header or {"alg": "ES256"}, claims)]
-    return ".".join(base64.urlsafe_b64encode(part).decode() for part in (*parts, b"signature"))
+    return ".".join(
+        base64.urlsafe_b64encode(part).decode() for part in (*parts, b"signature")
+    )
 
 
 @pytest.mark.promise("HTTP-07")
@@ -26,9 +28,9 @@ def test_the_load_balancers_headers_name_user_and_tenant() -> None:
     both = {"x-amzn-oidc-identity": "u-1", "x-amzn-oidc-data": token(claims)}
     assert aws_alb_identity(both) == Identity("u-1", "t-1")
     assert aws_alb_identity({"x-amzn-oidc-identity": "u-1"}) == Identity("u-1")
-    assert aws_alb_identity({"x-amzn-oidc-data": token(claims).rstrip("=")}) == Identity(
-        "u-1", "t-1"
-    )
+    assert aws_alb_identity(
+        {"x-amzn-oidc-data": token(claims).rstrip("=")}
+    ) == Identity("u-1", "t-1")
     assert aws_alb_identity({}) is None
 
 
@@ -57,7 +59,10 @@ FORGED = {
 def test_a_forged_token_names_nobody(name: str) -> None:
     """It never raises, and a token that contradicts the header beside it is not believed, nor is that header."""
     assert (
-        aws_alb_identity({"x-amzn-oidc-identity": "u-1", "x-amzn-oidc-data": FORGED[name]}) is None
+        aws_alb_identity(
+            {"x-amzn-oidc-identity": "u-1", "x-amzn-oidc-data": FORGED[name]}
+        )
+        is None
     )
 
 

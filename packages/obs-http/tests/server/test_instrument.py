@@ -21,7 +21,9 @@ from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 
 NATIVE_OFF: dict[str, Any] = (
-    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+    {"telemetry": {"tracing": False}}
+    if "telemetry" in FastAPI.__init__.__annotations__
+    else {}
 )
 
 
@@ -39,10 +41,14 @@ def application() -> FastAPI:
     return app
 
 
-def ask(app: Any, path: str = "/", headers: dict[str, str] | None = None) -> httpx.Response:
+def ask(
+    app: Any, path: str = "/", headers: dict[str, str] | None = None
+) -> httpx.Response:
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://t"
+        ) as client:
             return await client.get(path, headers=headers)
 
     return asyncio.run(run())
@@ -80,9 +86,9 @@ def test_uninstrument_is_the_exact_inverse(spans: SpanRecorder) -> None:
     uninstrument_fastapi(app)
     others = [other for other in _guarded if type(other) is FastAPI]
     assert app.middleware_stack is stack
-    assert {name: value for name, value in vars(app).items() if name != "middleware_stack"} == {
-        name: value for name, value in before.items() if name != "middleware_stack"
-    }
+    assert {
+        name: value for name, value in vars(app).items() if name != "middleware_stack"
+    } == {name: value for name, value in before.items() if name != "middleware_stack"}
     assert others or not hasattr(FastAPI.__call__, "__wrapped__")
     ask(app)
     assert servers(spans) == ["GET /"]
@@ -118,7 +124,10 @@ def test_a_500_has_the_correlation_id_whatever_server_and_place() -> None:
     ask(inside)
     for app in (outermost, inside, RequestTracingMiddleware(application())):
         answer = ask(app, "/fails")
-        assert (answer.status_code, len(answer.headers["X-Correlation-ID"])) == (500, 36)
+        assert (answer.status_code, len(answer.headers["X-Correlation-ID"])) == (
+            500,
+            36,
+        )
 
 
 @pytest.mark.promise("HTTP-04")
@@ -135,7 +144,11 @@ def test_the_status_is_that_of_the_error_handlers_answer(spans: SpanRecorder) ->
     app.add_middleware(RequestTracingMiddleware)
     ask(app)
     assert ask(app, "/fails").status_code == 503
-    assert [span.attributes["http.response.status_code"] for span in spans if span.attributes] == [
+    assert [
+        span.attributes["http.response.status_code"]
+        for span in spans
+        if span.attributes
+    ] == [
         200,
         503,
     ]
@@ -163,7 +176,12 @@ def test_an_application_is_not_kept_alive(way: str, spans: SpanRecorder) -> None
 @pytest.mark.promise("HTTP-11")
 def test_all_applications(spans: SpanRecorder) -> None:
     """Those that have served already, and those that come; one that has the middleware keeps its own; all are put back."""
-    served, own, fresh, starlette = application(), application(), application(), Starlette()
+    served, own, fresh, starlette = (
+        application(),
+        application(),
+        application(),
+        Starlette(),
+    )
     ask(served)
     stack = served.middleware_stack
     own.add_middleware(RequestTracingMiddleware, service_name="mine")
@@ -180,7 +198,9 @@ def test_all_applications(spans: SpanRecorder) -> None:
         assert "X-Correlation-ID" not in ask(app).headers
         assert not [name for name in vars(app) if name.startswith("_obs_http")]
     if not _guarded:
-        assert not any(hasattr(cls.__call__, "__wrapped__") for cls in (Starlette, FastAPI))
+        assert not any(
+            hasattr(cls.__call__, "__wrapped__") for cls in (Starlette, FastAPI)
+        )
 
 
 def test_a_second_call_with_other_options_says_so() -> None:
@@ -213,13 +233,18 @@ def test_a_set_up_that_comes_later_counts(way: str, spans: SpanRecorder) -> None
         on_existing_provider="skip",
     )
     answer = ask(app, "/?ssn=078-05-1120", {"X-Trace": "t-1"})
-    assert (answer.headers["X-Trace"], answer.headers["X-Service-Name"]) == ("t-1", "shop")
+    assert (answer.headers["X-Trace"], answer.headers["X-Service-Name"]) == (
+        "t-1",
+        "shop",
+    )
     assert "078-05-1120" not in spans.finished[-1].to_json()
 
 
 @pytest.mark.promise("HTTP-11")
 @pytest.mark.parametrize("options", [{}, NATIVE_OFF], ids=["native", "native off"])
-def test_suppressed_instrumentation_makes_no_span(options: Any, spans: SpanRecorder) -> None:
+def test_suppressed_instrumentation_makes_no_span(
+    options: Any, spans: SpanRecorder
+) -> None:
     """Neither ours nor FastAPI's, and nothing below; the request is served."""
     app = FastAPI(**options)
 

@@ -14,12 +14,22 @@ from fastapi import APIRouter, BackgroundTasks, FastAPI, WebSocket
 from obs_core import CorrelationConfig, get_correlation_id
 from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder, wait_until
-from obs_http import Identity, RequestTracingMiddleware, instrument_httpx, uninstrument_httpx
+from obs_http import (
+    Identity,
+    RequestTracingMiddleware,
+    instrument_httpx,
+    uninstrument_httpx,
+)
 from opentelemetry import baggage, trace
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from websockets.exceptions import InvalidStatus
@@ -27,7 +37,9 @@ from websockets.sync.client import connect
 
 Serve = Callable[[Any], str]
 NATIVE_OFF: dict[str, Any] = (
-    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+    {"telemetry": {"tracing": False}}
+    if "telemetry" in FastAPI.__init__.__annotations__
+    else {}
 )
 BOTH = pytest.mark.parametrize(
     "options",
@@ -110,7 +122,10 @@ def test_the_route_is_the_whole_template(
     httpx.request("BREW", f"{url}/nowhere/3")
     found = wait_until(lambda: len(server_spans(spans)) == 6 and server_spans(spans))
     names = [span.name for span in found]
-    assert names[:2] == ["GET /v1/{tenant}/orders/{order_id}", "GET /shops/{shop}/items/{item_id}"]
+    assert names[:2] == [
+        "GET /v1/{tenant}/orders/{order_id}",
+        "GET /shops/{shop}/items/{item_id}",
+    ]
     assert names[2:4] == ["GET", "GET"]
     assert "berlin" not in names[4]
     assert names[5] == "HTTP"
@@ -152,7 +167,9 @@ def test_starlettes_mounts_and_files_have_templates(
 
 @pytest.mark.promise("HTTP-04")
 @BOTH
-def test_only_5xx_is_an_error(options: dict[str, Any], serve: Serve, spans: SpanRecorder) -> None:
+def test_only_5xx_is_an_error(
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
+) -> None:
     """404 and 422 leave the status unset; 503 makes it ERROR with the code as error.type."""
     app = FastAPI(**options)
 
@@ -226,7 +243,9 @@ def test_the_exception_comes_out_unchanged() -> None:
     with pytest.raises(LookupError) as caught:
         asyncio.run(
             RequestTracingMiddleware(app)(
-                {"type": "http", "method": "GET", "path": "/", "headers": []}, None, None
+                {"type": "http", "method": "GET", "path": "/", "headers": []},
+                None,
+                None,
             )
         )  # type: ignore[arg-type]
     assert caught.value is raised
@@ -269,13 +288,19 @@ def test_what_others_recorded_of_the_url_is_masked_in_either_convention(
     monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder
 ) -> None:
     """Contrib's ``http.target`` and ``http.url``, and ``url.query``, lose the secrets that they were given."""
-    from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
+    from opentelemetry.instrumentation._semconv import (
+        _OpenTelemetrySemanticConventionStability,
+    )
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http/dup")
-    monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
     monkeypatch.setattr(
-        _OpenTelemetrySemanticConventionStability, "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING", {}
+        _OpenTelemetrySemanticConventionStability, "_initialized", False
+    )
+    monkeypatch.setattr(
+        _OpenTelemetrySemanticConventionStability,
+        "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING",
+        {},
     )
     app = OpenTelemetryMiddleware(traced([Route("/items/{item_id}", plain)]))
 
@@ -326,7 +351,9 @@ def test_broken_telemetry_is_not_felt(
         ) as client:
             return await client.get(
                 "/",
-                headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+                headers={
+                    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+                },
             )
 
     with caplog.at_level(logging.ERROR, logger="obs_core"):
@@ -369,7 +396,9 @@ def test_a_streams_chunks_pass_as_they_come(
 
 
 @pytest.mark.promise("HTTP-03")
-def test_background_tasks_run_on_after_the_span(serve: Serve, spans: SpanRecorder) -> None:
+def test_background_tasks_run_on_after_the_span(
+    serve: Serve, spans: SpanRecorder
+) -> None:
     """The span ends with the response; the task's spans are its children, and what the task raises is recorded."""
     app = FastAPI(**NATIVE_OFF)
 
@@ -394,9 +423,10 @@ def test_background_tasks_run_on_after_the_span(serve: Serve, spans: SpanRecorde
         """,
         attributes=["http.response.status_code", "error.type"],
     )
-    assert [event.attributes["exception.message"] for event in spans.one("background").events] == [
-        "mailbox full"
-    ]
+    assert [
+        event.attributes["exception.message"]
+        for event in spans.one("background").events
+    ] == ["mailbox full"]
 
 
 @pytest.mark.promise("HTTP-03")
@@ -448,7 +478,9 @@ def test_a_websocket_session_is_one_span(
 
     app.add_middleware(RequestTracingMiddleware)
     url = serve(app).replace("http", "ws")
-    with connect(f"{url}/rooms/7", additional_headers={"X-Correlation-ID": "c-1"}) as client:
+    with connect(
+        f"{url}/rooms/7", additional_headers={"X-Correlation-ID": "c-1"}
+    ) as client:
         for _ in range(3):
             client.send("hi")
             assert client.recv(timeout=10) == "hi! c-1"
@@ -495,7 +527,10 @@ def test_a_websocket_of_starlette_broken_off_by_the_client(
     wait_until(lambda: spans.named("WS /fails"))
     failed = spans.one("WS /fails")
     assert left.attributes is not None
-    assert (left.status.status_code, left.attributes["obs.websocket.messages.received"]) == (
+    assert (
+        left.status.status_code,
+        left.attributes["obs.websocket.messages.received"],
+    ) == (
         StatusCode.UNSET,
         1,
     )
@@ -507,7 +542,9 @@ def test_lifespan_passes_through(spans: SpanRecorder) -> None:
     """Start-up and shut-down of the application run, untraced, with the server's own scope, receive and messages."""
     seen: list[Any] = []
     scope, receive = {"type": "lifespan"}, object()
-    messages = [{"type": f"lifespan.{phase}.complete"} for phase in ("startup", "shutdown")]
+    messages = [
+        {"type": f"lifespan.{phase}.complete"} for phase in ("startup", "shutdown")
+    ]
 
     async def app(*given: Any) -> None:
         seen.extend(given[:2])
@@ -594,15 +631,21 @@ def test_response_headers_can_be_switched(serve: Serve, spans: SpanRecorder) -> 
     async def own(request: Request) -> Response:
         return PlainTextResponse("ok", headers={"X-Correlation-ID": "mine"})
 
-    odd = httpx.get(serve(traced([Route("/", plain)], service_name="shop\r\nSet-Cookie: a=ü")))
+    odd = httpx.get(
+        serve(traced([Route("/", plain)], service_name="shop\r\nSet-Cookie: a=ü"))
+    )
     assert odd.headers["X-Service-Name"] == "shop??Set-Cookie: a=?"
     silent = httpx.get(
         serve(traced([Route("/", plain)], service_name="shop", response_headers=False))
     )
-    assert not {"x-correlation-id", "x-service-name", "x-processing-time"} & set(silent.headers)
+    assert not {"x-correlation-id", "x-service-name", "x-processing-time"} & set(
+        silent.headers
+    )
     told = httpx.get(serve(traced([Route("/", own)], traceresponse=True)))
     assert told.headers.get_list("X-Correlation-ID") == ["mine"]
-    last = wait_until(lambda: len(server_spans(spans)) == 3 and server_spans(spans)[-1].context)
+    last = wait_until(
+        lambda: len(server_spans(spans)) == 3 and server_spans(spans)[-1].context
+    )
     assert (
         told.headers["traceresponse"]
         == f"00-{last.trace_id:032x}-{last.span_id:016x}-{last.trace_flags:02x}"
@@ -610,7 +653,9 @@ def test_response_headers_can_be_switched(serve: Serve, spans: SpanRecorder) -> 
 
 
 @pytest.mark.promise("HTTP-06", "CORE-60")
-def test_a_forged_correlation_id_is_not_echoed(serve: Serve, spans: SpanRecorder) -> None:
+def test_a_forged_correlation_id_is_not_echoed(
+    serve: Serve, spans: SpanRecorder
+) -> None:
     """What could forge a header or a log line is replaced; another header name and no generating are options."""
     url = serve(traced([Route("/", plain)]))
     for forged in ("a b", "x" * 129, 'a"b', "ü", "<script>"):
@@ -667,10 +712,18 @@ def test_no_header_is_injected_through_the_correlation_id(
     async def send(message: Any) -> None:
         answered.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [sent], "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [sent],
+        "query_string": b"",
+    }
     asyncio.run(app(scope, receive, send))
     (made,) = (
-        value.decode() for name, value in answered[0]["headers"] if name == b"x-correlation-id"
+        value.decode()
+        for name, value in answered[0]["headers"]
+        if name == b"x-correlation-id"
     )
     assert len(made) == 36
     assert b"Set-Cookie" not in b"".join(value for _, value in answered[0]["headers"])
@@ -698,7 +751,10 @@ def test_a_websocket_that_is_refused_or_untrusted(
     app.add_middleware(RequestTracingMiddleware, trust_remote_context=False)
     url = serve(app).replace("http", "ws")
     sent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
-    with pytest.raises(InvalidStatus), connect(f"{url}/closed", additional_headers=sent):
+    with (
+        pytest.raises(InvalidStatus),
+        connect(f"{url}/closed", additional_headers=sent),
+    ):
         pass
     (span,) = wait_until(lambda: server_spans(spans))
     assert (span.name, span.parent, span.status.status_code) == (
@@ -731,7 +787,9 @@ def test_legacy_attributes_are_opt_in(serve: Serve, spans: SpanRecorder) -> None
 
 @pytest.mark.promise("HTTP-07")
 @BOTH
-def test_who_the_request_is_for(options: dict[str, Any], serve: Serve, spans: SpanRecorder) -> None:
+def test_who_the_request_is_for(
+    options: dict[str, Any], serve: Serve, spans: SpanRecorder
+) -> None:
     """The callable's answer is on the span and, where asked for, in the baggage that goes on to other services."""
     app = FastAPI(**options)
 
@@ -748,8 +806,13 @@ def test_who_the_request_is_for(options: dict[str, Any], serve: Serve, spans: Sp
     carried = httpx.get(url, headers={"X-User": "u-1", "X-Tenant": "t-1"}).json()
     assert (carried["user.id"], carried["tenant.id"]) == ("u-1", "t-1")
     assert httpx.get(url).status_code == 200  # the callable raises KeyError
-    known, unknown = wait_until(lambda: len(server_spans(spans)) == 2 and server_spans(spans))
-    assert (known.attributes["user.id"], known.attributes["tenant.id"]) == ("u-1", "t-1")
+    known, unknown = wait_until(
+        lambda: len(server_spans(spans)) == 2 and server_spans(spans)
+    )
+    assert (known.attributes["user.id"], known.attributes["tenant.id"]) == (
+        "u-1",
+        "t-1",
+    )
     assert "user.id" not in unknown.attributes
 
 
@@ -760,7 +823,11 @@ def who_reaches(
 
     async def said(request: Request) -> Response:
         return JSONResponse(
-            {name: value for name, value in baggage.get_all().items() if name != "correlation_id"}
+            {
+                name: value
+                for name, value in baggage.get_all().items()
+                if name != "correlation_id"
+            }
         )
 
     url = serve(traced([Route("/inner", said)], **inner))
@@ -784,7 +851,10 @@ def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
 ) -> None:
     """The edge reads it off the headers, the services behind it out of baggage; who does not ask for that has none."""
     instrument_httpx()
-    edge = {"identify": lambda headers: headers.get("x-user"), "identity_in_baggage": True}
+    edge = {
+        "identify": lambda headers: headers.get("x-user"),
+        "identity_in_baggage": True,
+    }
     try:
         for options in (
             {"identity_from_baggage": True},
@@ -798,9 +868,11 @@ def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
     finally:
         uninstrument_httpx()
     wait_until(lambda: len(server_spans(spans)) == 6)
-    assert [span.attributes["user.id"] for span in spans.named("GET /edge") if span.attributes] == [
-        "u-1"
-    ] * 3
+    assert [
+        span.attributes["user.id"]
+        for span in spans.named("GET /edge")
+        if span.attributes
+    ] == ["u-1"] * 3
     found = sorted(spans.named("GET /inner"), key=lambda span: span.start_time or 0)
     plain, hashed, unasked = (dict(span.attributes or {}) for span in found)
     assert (plain["user.id"], "tenant.id" in plain) == ("u-1", False)
@@ -815,7 +887,10 @@ def test_the_identity_is_on_every_server_span_that_trusts_its_callers(
     [
         {"identify": "aws_alb"},
         {"identify": "aws_alb", "identity_in_baggage": True},
-        {"identify": lambda headers: headers["no-such-header"], "identity_in_baggage": True},
+        {
+            "identify": lambda headers: headers["no-such-header"],
+            "identity_in_baggage": True,
+        },
         {"trust_remote_context": False},
     ],
     ids=["identify", "identify and baggage", "identify raises", "untrusted"],
@@ -830,7 +905,9 @@ def test_a_strangers_baggage_names_nobody(
     finally:
         uninstrument_httpx()
     assert not {"user.id", "user.hash", "tenant.id"} & set(found)
-    for span in wait_until(lambda: len(server_spans(spans)) == 2 and server_spans(spans)):
+    for span in wait_until(
+        lambda: len(server_spans(spans)) == 2 and server_spans(spans)
+    ):
         assert not {"user.id", "user.hash", "tenant.id"} & set(span.attributes)
 
 
@@ -839,14 +916,20 @@ def test_what_could_forge_a_log_line_is_no_identity_in_baggage_either(
     serve: Serve, spans: SpanRecorder
 ) -> None:
     """Line breaks and oversized ids are left out; what the headers say comes first."""
-    options = {"identity_from_baggage": True, "identify": lambda headers: headers.get("x-user")}
+    options = {
+        "identity_from_baggage": True,
+        "identify": lambda headers: headers.get("x-user"),
+    }
     url = serve(traced([Route("/", plain)], **options))
     httpx.get(url, headers={"baggage": f"user.id=a%0D%0Ab,tenant.id={'t' * 257}"})
     httpx.get(url, headers={"baggage": "user.id=u-2", "x-user": "u-1"})
     httpx.get(url, headers={"baggage": "user.id=u-2,tenant.id=t-2"})
     found = wait_until(lambda: len(server_spans(spans)) == 3 and server_spans(spans))
     in_order = sorted(found, key=lambda span: span.start_time)
-    said = [(span.attributes.get("user.id"), span.attributes.get("tenant.id")) for span in in_order]
+    said = [
+        (span.attributes.get("user.id"), span.attributes.get("tenant.id"))
+        for span in in_order
+    ]
     assert said == [(None, None), ("u-1", None), ("u-2", "t-2")]
 
 

@@ -20,7 +20,9 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 VALID = f"00-{TRACE}-{SPAN}-01"
 NATIVE_OFF: dict[str, Any] = (
-    {"telemetry": {"tracing": False}} if "telemetry" in FastAPI.__init__.__annotations__ else {}
+    {"telemetry": {"tracing": False}}
+    if "telemetry" in FastAPI.__init__.__annotations__
+    else {}
 )
 
 MALFORMED_TRACEPARENTS = {
@@ -81,14 +83,18 @@ MALFORMED_TRACESTATES = {
 
 
 def ask(
-    headers: list[tuple[str, str]], fastapi: dict[str, Any] | None = None, **options: Any
+    headers: list[tuple[str, str]],
+    fastapi: dict[str, Any] | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Send one request with `headers`, after another; return what the handler saw."""
     app = FastAPI(**(fastapi or {}))
 
     @app.get("/")
     def answer() -> dict[str, Any]:
-        return {"baggage": {name: str(value) for name, value in baggage.get_all().items()}}
+        return {
+            "baggage": {name: str(value) for name, value in baggage.get_all().items()}
+        }
 
     app.add_middleware(RequestTracingMiddleware, **options)
 
@@ -98,7 +104,8 @@ def ask(
         ) as client:
             await client.get("/warm-up-of-the-edge")
             answer = await client.get(
-                "/", headers=[(name.encode(), value.encode()) for name, value in headers]
+                "/",
+                headers=[(name.encode(), value.encode()) for name, value in headers],
             )
             assert answer.status_code == 200
             found: dict[str, Any] = answer.json()
@@ -126,7 +133,10 @@ def test_a_malformed_traceparent_starts_a_new_trace(
     name: str, fastapi: dict[str, Any], spans: SpanRecorder
 ) -> None:
     """The request is served, in a new trace, without its tracestate."""
-    ask([("traceparent", MALFORMED_TRACEPARENTS[name]), ("tracestate", "rojo=1")], fastapi)
+    ask(
+        [("traceparent", MALFORMED_TRACEPARENTS[name]), ("tracestate", "rojo=1")],
+        fastapi,
+    )
     span = the_server_span(spans)
     assert (span.parent, len(span.context.trace_state)) == (None, 0)
     assert span.context.trace_id != int(TRACE, 16)
@@ -154,9 +164,15 @@ def test_a_valid_traceparent_is_gone_on_with(
     name: str, fastapi: dict[str, Any], spans: SpanRecorder
 ) -> None:
     """The caller's span is the parent; versions to come are read as far as they are known."""
-    ask([("traceparent", VALID_TRACEPARENTS[name]), ("tracestate", "rojo=1,congo=2")], fastapi)
+    ask(
+        [("traceparent", VALID_TRACEPARENTS[name]), ("tracestate", "rojo=1,congo=2")],
+        fastapi,
+    )
     span = the_server_span(spans)
-    assert (span.parent.trace_id, span.parent.span_id) == (int(TRACE, 16), int(SPAN, 16))
+    assert (span.parent.trace_id, span.parent.span_id) == (
+        int(TRACE, 16),
+        int(SPAN, 16),
+    )
     assert dict(span.context.trace_state) == {"rojo": "1", "congo": "2"}
 
 
@@ -169,14 +185,26 @@ def test_a_malformed_tracestate_is_left_out_and_the_trace_goes_on(
     """The whole list is discarded; the traceparent stays good."""
     ask([("traceparent", VALID), ("tracestate", MALFORMED_TRACESTATES[name])], fastapi)
     span = the_server_span(spans)
-    assert (span.context.trace_id, dict(span.context.trace_state)) == (int(TRACE, 16), {})
+    assert (span.context.trace_id, dict(span.context.trace_state)) == (
+        int(TRACE, 16),
+        {},
+    )
 
 
 @pytest.mark.promise("HTTP-09")
 @BOTH
-def test_several_tracestates_are_one_list(fastapi: dict[str, Any], spans: SpanRecorder) -> None:
+def test_several_tracestates_are_one_list(
+    fastapi: dict[str, Any], spans: SpanRecorder
+) -> None:
     """In the order in which they came, empty members left out."""
-    ask([("traceparent", VALID), ("tracestate", "rojo=1, ,"), ("tracestate", "congo=2")], fastapi)
+    ask(
+        [
+            ("traceparent", VALID),
+            ("tracestate", "rojo=1, ,"),
+            ("tracestate", "congo=2"),
+        ],
+        fastapi,
+    )
     assert list(the_server_span(spans).context.trace_state.items()) == [
         ("rojo", "1"),
         ("congo", "2"),
@@ -212,7 +240,8 @@ def test_a_long_tracestate_is_cut_between_members() -> None:
 @pytest.mark.promise("HTTP-09")
 @given(
     st.lists(
-        st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n\0")), max_size=50
+        st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n\0")),
+        max_size=50,
     )
 )
 @settings(max_examples=200, deadline=None)
@@ -242,7 +271,10 @@ def test_a_tracestate_never_grows(values: list[str]) -> None:
     ids=lambda value: f"{value[:8]} ({len(value)})",
 )
 def test_hostile_baggage_is_bounded_and_never_raises(
-    value: str, fastapi: dict[str, Any], spans: SpanRecorder, caplog: pytest.LogCaptureFixture
+    value: str,
+    fastapi: dict[str, Any],
+    spans: SpanRecorder,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The request is served, 64 kB of baggage go nowhere, not into the log either, and the span is no larger than ever."""
     seen = ask([("baggage", value)], fastapi)
@@ -260,7 +292,9 @@ def test_several_baggage_headers_are_one(spans: SpanRecorder) -> None:
 
 @pytest.mark.promise("HTTP-09")
 @BOTH
-def test_an_untrusted_callers_trace_is_linked(fastapi: dict[str, Any], spans: SpanRecorder) -> None:
+def test_an_untrusted_callers_trace_is_linked(
+    fastapi: dict[str, Any], spans: SpanRecorder
+) -> None:
     """A new trace with a link to the caller's span; its tracestate and baggage stay outside, the correlation id comes in."""
     sent = [
         ("traceparent", VALID),
@@ -297,7 +331,9 @@ def test_the_handler_sees_the_headers_as_they_came(
         ) as client:
             await client.get("/warm-up-of-the-edge")
             return (
-                await client.get("/", headers=[("traceparent", VALID), ("traceparent", "x")])
+                await client.get(
+                    "/", headers=[("traceparent", VALID), ("traceparent", "x")]
+                )
             ).json()
 
     assert asyncio.run(run()) == [VALID, "x"]
@@ -307,5 +343,7 @@ def test_the_handler_sees_the_headers_as_they_came(
 def test_a_callers_unsampled_trace_stays_unsampled(spans: SpanRecorder) -> None:
     """The caller's decision is honoured, below our span as well."""
     ask([("traceparent", f"00-{TRACE}-{SPAN}-00")])
-    assert len([span for span in spans if span.kind is SpanKind.SERVER]) == 1  # the warm-up's
+    assert (
+        len([span for span in spans if span.kind is SpanKind.SERVER]) == 1
+    )  # the warm-up's
     assert not trace.get_current_span().get_span_context().is_valid

@@ -143,7 +143,9 @@ ARRANGEMENTS: dict[str, Callable[[], Any]] = {
     "add_middleware(cls, **kwargs)": with_setup(
         lambda app, config: app.add_middleware(config[0], **config[1])
     ),
-    "add_middleware(middleware_config)": with_setup(lambda app, config: app.add_middleware(config)),
+    "add_middleware(middleware_config)": with_setup(
+        lambda app, config: app.add_middleware(config)
+    ),
     "instrument_fastapi(app)": with_instrument_fastapi,
     "RequestTracingMiddleware(app)": lambda: RequestTracingMiddleware(application()),
     "the middleware twice": lambda: RequestTracingMiddleware(with_middleware()),
@@ -176,7 +178,9 @@ async def start(app: Any) -> None:
     async def send(message: Any) -> None:
         assert message["type"].endswith(".complete"), message
 
-    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    await app(
+        {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send
+    )
 
 
 def count(
@@ -188,19 +192,32 @@ def count(
         app = build()
         await start(app)
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-            return [(await client.get("/items/7", headers=headers)).status_code for _ in range(3)]
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://shop"
+        ) as client:
+            return [
+                (await client.get("/items/7", headers=headers)).status_code
+                for _ in range(3)
+            ]
 
     statuses = asyncio.run(ask())
     servers = [span for span in spans if span.kind is SpanKind.SERVER]
-    return len(servers), len({span.context.trace_id for span in spans}), 3 - statuses.count(200)
+    return (
+        len(servers),
+        len({span.context.trace_id for span in spans}),
+        3 - statuses.count(200),
+    )
 
 
 @pytest.mark.promise("HTTP-01", "CORE-01")
 @pytest.mark.parametrize("name", ARRANGEMENTS)
-def test_one_server_span_a_request_whoever_else_traces(name: str, spans: SpanRecorder) -> None:
+def test_one_server_span_a_request_whoever_else_traces(
+    name: str, spans: SpanRecorder
+) -> None:
     """Three requests are three SERVER spans, each alone in its trace, with the route as its name and the id on it."""
-    assert count(ARRANGEMENTS[name], {"X-Correlation-ID": "c-1"}, spans) == (3, 3, 0), spans.tree()
+    assert count(ARRANGEMENTS[name], {"X-Correlation-ID": "c-1"}, spans) == (3, 3, 0), (
+        spans.tree()
+    )
     for span in (span for span in spans if span.kind is SpanKind.SERVER):
         assert span.name == "GET /items/{item_id}"
         assert span.attributes is not None
@@ -212,7 +229,11 @@ def test_one_server_span_a_request_whoever_else_traces(name: str, spans: SpanRec
 @pytest.mark.parametrize("name", ARRANGEMENTS)
 def test_the_callers_trace_goes_on(name: str, spans: SpanRecorder) -> None:
     """The one SERVER span is the child of the caller's span."""
-    assert count(ARRANGEMENTS[name], {"traceparent": TRACEPARENT}, spans) == (3, 1, 0), spans.tree()
+    assert count(ARRANGEMENTS[name], {"traceparent": TRACEPARENT}, spans) == (
+        3,
+        1,
+        0,
+    ), spans.tree()
     for span in (span for span in spans if span.kind is SpanKind.SERVER):
         assert (span.context.trace_id, span.parent and span.parent.span_id) == (
             TRACE_ID,

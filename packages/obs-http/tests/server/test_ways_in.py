@@ -80,7 +80,10 @@ EVENTS = {
         raises=(ERROR, "exceptiongroup.ExceptionGroup", "ExceptionGroup"),
     ),
     "a client leaves a stream": Event(
-        ("/stream/{item}", "/stream/waits"), client={"leaves": 2}, status=200, attributes=GONE
+        ("/stream/{item}", "/stream/waits"),
+        client={"leaves": 2},
+        status=200,
+        attributes=GONE,
     ),
     "a WebSocket's handler raises": Event(
         ("/refuse/{room}", "/refuse/1"),
@@ -101,9 +104,16 @@ EVENTS = {
         for code in (1000, 1005, 1006)
     },
 }
-BY = [(way, app, native) for way in WAYS for app in APPLICATIONS for native in (True, False)]
+BY = [
+    (way, app, native)
+    for way in WAYS
+    for app in APPLICATIONS
+    for native in (True, False)
+]
 TABLE = [
-    pytest.param(*by, what, id=f"{by[0]}, {by[1]}, {'native' if by[2] else 'native off'}, {what}")
+    pytest.param(
+        *by, what, id=f"{by[0]}, {by[1]}, {'native' if by[2] else 'native off'}, {what}"
+    )
     for by in BY
     for what in EVENTS
     if (HAS_NATIVE and "FastAPI" in by[1]) or not by[2]
@@ -115,7 +125,9 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> InMemoryMetricReader:
     """What the global MeterProvider of the test has measured, FastAPI's own histogram included."""
     made, once = InMemoryMetricReader(), Once()
     once.do_once(lambda: None)
-    monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER_SET_ONCE", once)
+    monkeypatch.setattr(
+        "opentelemetry.metrics._internal._METER_PROVIDER_SET_ONCE", once
+    )
     provider = MeterProvider([made], shutdown_on_exit=False)
     monkeypatch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", provider)
     assert metrics.get_meter_provider() is provider
@@ -139,9 +151,15 @@ def failures(spans: SpanRecorder) -> dict[str, Any]:
     """Return ``error.type`` of the SERVER span and of the background task's, by place; None: no error."""
     found: dict[str, Any] = {"server": None, "background": None}
     for span in (span for span in spans if span.status.status_code.name == "ERROR"):
-        place = "server" if span.kind is SpanKind.SERVER else span.name.rpartition(".")[2]
-        if place != "endpoint":  # FastAPI's own span of the handler, below the SERVER span
-            found[place.removesuffix("_task")] = (span.attributes or {}).get("error.type")
+        place = (
+            "server" if span.kind is SpanKind.SERVER else span.name.rpartition(".")[2]
+        )
+        if (
+            place != "endpoint"
+        ):  # FastAPI's own span of the handler, below the SERVER span
+            found[place.removesuffix("_task")] = (span.attributes or {}).get(
+                "error.type"
+            )
     return found
 
 
@@ -161,7 +179,9 @@ def test_the_same_answer_by_every_way_in(
     event, (build, prefix) = EVENTS[what], APPLICATIONS[application]
 
     async def run() -> BaseException | None:
-        client = Client(**{**event.client, "messages": [*event.client.get("messages", ())]})
+        client = Client(
+            **{**event.client, "messages": [*event.client.get("messages", ())]}
+        )
         with WAYS[way](build(native)) as app:
             return await client.ask(app, VALUES[prefix] + event.path[1], event.kind)
 
@@ -170,7 +190,9 @@ def test_the_same_answer_by_every_way_in(
     is_late = what == "a stream raises" and is_below_base
     came_out = asyncio.run(run())
     if came_out is None and is_below_base and event.recorded:
-        pytest.skip("this Starlette's BaseHTTPMiddleware swallows what comes after a response")
+        pytest.skip(
+            "this Starlette's BaseHTTPMiddleware swallows what comes after a response"
+        )
     assert error_type(type(came_out)) in event.raises
     (server,) = [span for span in spans if span.kind is SpanKind.SERVER]
     said = dict(server.attributes or {})
@@ -183,7 +205,9 @@ def test_the_same_answer_by_every_way_in(
     assert event.attributes.items() <= said.items()
     assert said["correlation_id"]
 
-    records = [dict(record.attributes or {}) for span in spans for record in span.events]
+    records = [
+        dict(record.attributes or {}) for span in spans for record in span.events
+    ]
     assert len(records) == event.recorded
     for record in records:
         assert record["exception.type"] in event.raises
@@ -195,7 +219,11 @@ def test_the_same_answer_by_every_way_in(
         assert failure in failures(spans).values()
     else:
         assert failures(spans) == {"server": None, "background": None, place: failure}
-    names = {span.name for span in spans if span is not server and span.kind is SpanKind.INTERNAL}
+    names = {
+        span.name
+        for span in spans
+        if span is not server and span.kind is SpanKind.INTERNAL
+    }
     ours = {"background"} if place == "background" or is_late else set()
     assert {name for name in names if not name.startswith("fastapi.")} <= ours
     if event.kind == "http" and not is_late:

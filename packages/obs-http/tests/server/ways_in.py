@@ -124,7 +124,9 @@ def starlette(native: bool) -> Starlette:
 
 
 def mounted(
-    outer: Callable[[bool], Any], inner: Callable[[bool], Any], path: str = "/shops/{shop}"
+    outer: Callable[[bool], Any],
+    inner: Callable[[bool], Any],
+    path: str = "/shops/{shop}",
 ) -> Callable[[bool], Any]:
     """Return what builds `outer` with `inner` below `path`."""
 
@@ -183,7 +185,9 @@ VALUES = {
 
 @contextmanager
 def added(app: Any, **options: Any) -> Iterator[Any]:
-    _, (cls, more) = setup_tracing(TracingConfig(service_name="t"), on_existing_provider="skip")
+    _, (cls, more) = setup_tracing(
+        TracingConfig(service_name="t"), on_existing_provider="skip"
+    )
     app.add_middleware(cls, **{**more, **options})
     yield app
 
@@ -269,7 +273,10 @@ class Client:
         await _start(app)
         scope = {
             "type": kind,
-            "asgi": {"version": "3.0", "spec_version": "2.4" if self.by_error else "2.3"},
+            "asgi": {
+                "version": "3.0",
+                "spec_version": "2.4" if self.by_error else "2.3",
+            },
             "http_version": "1.1",
             "scheme": "http" if kind == "http" else "ws",
             "path": path,
@@ -283,7 +290,9 @@ class Client:
         }
         if kind == "http":
             scope["method"] = "GET"
-            self.messages.append({"type": "http.request", "body": b"", "more_body": False})
+            self.messages.append(
+                {"type": "http.request", "body": b"", "more_body": False}
+            )
         try:
             await asyncio.wait_for(app(scope, self.receive, self.send), 30)
         except Exception as error:
@@ -300,4 +309,6 @@ async def _start(app: Any) -> None:
     async def send(message: Any) -> None:
         assert message["type"].endswith(".complete"), message
 
-    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    await app(
+        {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send
+    )

@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 
 from google.protobuf.json_format import ParseError
 from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -42,8 +46,12 @@ class Signal(NamedTuple):
     records: str
 
 
-SPANS = Signal(ExportTraceServiceRequest, ProtoSpan, "resourceSpans", "scopeSpans", "spans")
-LOGS = Signal(ExportLogsServiceRequest, LogRecord, "resourceLogs", "scopeLogs", "logRecords")
+SPANS = Signal(
+    ExportTraceServiceRequest, ProtoSpan, "resourceSpans", "scopeSpans", "spans"
+)
+LOGS = Signal(
+    ExportLogsServiceRequest, LogRecord, "resourceLogs", "scopeLogs", "logRecords"
+)
 
 
 class Parsed(NamedTuple):
@@ -71,7 +79,9 @@ class Builder:
         """Count a record that cannot be read."""
         self._rejected += 1
         # a value quoted in it may be what no answer can be encoded with
-        self._reason = self._reason or str(reason).encode(errors="backslashreplace").decode()
+        self._reason = (
+            self._reason or str(reason).encode(errors="backslashreplace").decode()
+        )
 
     def add_group(self, resource: Message) -> Any:
         """Begin the group of a resource."""
@@ -96,7 +106,9 @@ class Builder:
         """Read a scope; if that fails, only the readable `attributes`."""
         return self._described(content, InstrumentationScope(), attributes)
 
-    def _described(self, content: Any, message: Any, attributes: Callable[[Any], Any]) -> Message:
+    def _described(
+        self, content: Any, message: Any, attributes: Callable[[Any], Any]
+    ) -> Message:
         try:
             return self._read(content, message)
         except UNREADABLE:

@@ -78,7 +78,9 @@ def _tail(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _receiver(options: argparse.Namespace) -> Iterator[tuple[Receiver, threading.Event]]:
+def _receiver(
+    options: argparse.Namespace,
+) -> Iterator[tuple[Receiver, threading.Event]]:
     """Run a receiver, and say where; the event is set by SIGINT and SIGTERM."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -116,7 +118,9 @@ def _read(file: Path) -> list[Document]:
     """Read OTLP-JSON, spans and logs: a document a line, or a single document; report unreadable parts."""
     content = file.read_bytes()
     lines = content.strip().splitlines()
-    one_a_line = all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines)
+    one_a_line = all(
+        line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines
+    )
     found = []
     for text in lines if lines and one_a_line else [content]:
         document = Document(parse_json(text, SPANS), parse_json(text, LOGS))
@@ -143,11 +147,19 @@ def _print(item: Finished | str, store: Store, options: argparse.Namespace) -> N
     sys.stdout.flush()
 
 
-def _print_trace(trace: Trace, before: int, store: Store, options: argparse.Namespace) -> None:
+def _print_trace(
+    trace: Trace, before: int, store: Store, options: argparse.Namespace
+) -> None:
     if options.json:
-        sys.stdout.write(json.dumps(store.export(trace.trace_id), separators=(",", ":")) + "\n")
+        sys.stdout.write(
+            json.dumps(store.export(trace.trace_id), separators=(",", ":")) + "\n"
+        )
     else:
-        note = f"again, with {plural(len(trace.spans) - before, 'span')} more" if before else ""
+        note = (
+            f"again, with {plural(len(trace.spans) - before, 'span')} more"
+            if before
+            else ""
+        )
         others = map(store.get, store.linked(trace.trace_id)[1:])
         render_trace(
             trace,

@@ -87,11 +87,15 @@ def number(term: Term) -> float:
         return float(term.value)
     except ValueError:
         part = f"{term.key}{term.operator}{term.value}"
-        raise QueryError(f"{part!r} compares with no number: write {term.key}>=500") from None
+        raise QueryError(
+            f"{part!r} compares with no number: write {term.key}>=500"
+        ) from None
 
 
 def _field(field: Callable[[StoredSpan], str], wanted: str) -> Test:
-    return lambda entry: any(field(span).lower() == wanted for span in entry.spans.values())
+    return lambda entry: any(
+        field(span).lower() == wanted for span in entry.spans.values()
+    )
 
 
 def _word(word: str) -> Test:

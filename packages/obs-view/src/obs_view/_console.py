@@ -39,7 +39,9 @@ def print_text(line: Text, console: Console) -> None:
     if is_ascii(console):
         # the same length, so that the colours stay where they are
         plain = (
-            line.plain.replace("µ", "u").replace("\N{MULTIPLICATION SIGN}", "x").replace("·", "-")
+            line.plain.replace("µ", "u")
+            .replace("\N{MULTIPLICATION SIGN}", "x")
+            .replace("·", "-")
         )
         line.plain = plain.encode("ascii", "replace").decode()
     console.print(line, no_wrap=True, overflow="crop", highlight=False)

@@ -48,7 +48,9 @@ class Cors:
         await app(scope, receive, send_with_headers)
 
     def _is_allowed(self, origin: str) -> bool:
-        return any(fnmatchcase(origin.lower(), allowed) for allowed in self.origins if origin)
+        return any(
+            fnmatchcase(origin.lower(), allowed) for allowed in self.origins if origin
+        )
 
 
 def checked_origin(origin: str) -> str:
@@ -68,7 +70,9 @@ def checked_origin(origin: str) -> str:
 def _preflight(request: Headers) -> dict[str, str]:
     headers = {
         "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": request.get("access-control-request-headers", ""),
+        "Access-Control-Allow-Headers": request.get(
+            "access-control-request-headers", ""
+        ),
         "Access-Control-Max-Age": "600",
     }
     # a page of a public host asks so before it may reach loopback

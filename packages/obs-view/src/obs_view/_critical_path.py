@@ -26,13 +26,17 @@ def critical_path(trace: Trace) -> Segments:
         span, until = stack.pop()
         if span.span_id not in visited:
             visited.add(span.span_id)
-            stack += _descend(span, until, children.get(span.span_id, []), ends, segments)
+            stack += _descend(
+                span, until, children.get(span.span_id, []), ends, segments
+            )
     return segments
 
 
 def _ends(trace: Trace) -> dict[str, int]:
     """Return the end of each span with all descendants."""
-    ends = {row.span.span_id: row.span.start_time + row.span.duration for row in trace.rows}
+    ends = {
+        row.span.span_id: row.span.start_time + row.span.duration for row in trace.rows
+    }
     for row in reversed(trace.rows):
         parent = row.span.parent_id
         if parent in ends:
@@ -41,7 +45,11 @@ def _ends(trace: Trace) -> dict[str, int]:
 
 
 def _descend(
-    span: Span, until: int, children: list[Span], ends: Mapping[str, int], segments: Segments
+    span: Span,
+    until: int,
+    children: list[Span],
+    ends: Mapping[str, int],
+    segments: Segments,
 ) -> list[tuple[Span, int]]:
     below: list[tuple[Span, int]] = []
     cursor, own = until, segments.setdefault(span.span_id, [])

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -50,11 +54,15 @@ class Database:
             self._connection = _open(path)
         except sqlite3.Error as error:
             fix = "stop the obs-view that uses it, or name another file with --db"
-            raise DatabaseError(f"cannot use {path} as database ({error}): {fix}") from error
+            raise DatabaseError(
+                f"cannot use {path} as database ({error}): {fix}"
+            ) from error
 
     def load(self, max_age_s: float) -> Iterator[ExportTraceServiceRequest]:
         """Drop spans received more than `max_age_s` seconds ago, and yield the rest."""
-        for resource, scope, spans in self._load("obs_view_spans", "span, rowid", max_age_s):
+        for resource, scope, spans in self._load(
+            "obs_view_spans", "span, rowid", max_age_s
+        ):
             request = ExportTraceServiceRequest()
             group = request.resource_spans.add(resource=resource)
             held = group.scope_spans.add(scope=scope).spans
@@ -63,7 +71,9 @@ class Database:
 
     def load_logs(self, max_age_s: float) -> Iterator[ExportLogsServiceRequest]:
         """Drop log records received more than `max_age_s` seconds ago, and yield the rest."""
-        for resource, scope, records in self._load("obs_view_logs", "record, number", max_age_s):
+        for resource, scope, records in self._load(
+            "obs_view_logs", "record, number", max_age_s
+        ):
             request = ExportLogsServiceRequest()
             group = request.resource_logs.add(resource=resource)
             held = group.scope_logs.add(scope=scope).log_records
@@ -95,7 +105,8 @@ class Database:
             (now, log.origin.resource, log.origin.scope, log.raw) for log in logs
         ]
         self._run(
-            "INSERT INTO obs_view_logs (seen, resource, scope, record) VALUES (?, ?, ?, ?)", rows
+            "INSERT INTO obs_view_logs (seen, resource, scope, record) VALUES (?, ?, ?, ?)",
+            rows,
         )
 
     def forget_logs(self, count: int) -> None:
@@ -113,7 +124,9 @@ class Database:
 
     def forget(self, spans: Iterable[tuple[bytes, bytes]]) -> None:
         """Remove spans by trace id and span id."""
-        self._run("DELETE FROM obs_view_spans WHERE trace_id = ? AND span_id = ?", list(spans))
+        self._run(
+            "DELETE FROM obs_view_spans WHERE trace_id = ? AND span_id = ?", list(spans)
+        )
 
     def _run(self, statement: str, rows: list[tuple[object, ...]]) -> None:
         try:

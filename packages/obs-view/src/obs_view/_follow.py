@@ -37,9 +37,16 @@ class Follower:
     """
 
     def __init__(
-        self, store: Store, quiet_s: float = QUIET_S, incomplete_quiet_s: float = INCOMPLETE_QUIET_S
+        self,
+        store: Store,
+        quiet_s: float = QUIET_S,
+        incomplete_quiet_s: float = INCOMPLETE_QUIET_S,
     ) -> None:
-        self._store, self._quiet_s, self._incomplete_quiet_s = store, quiet_s, incomplete_quiet_s
+        self._store, self._quiet_s, self._incomplete_quiet_s = (
+            store,
+            quiet_s,
+            incomplete_quiet_s,
+        )
         self._sequence = -1
         self._waiting: dict[str, tuple[float, float]] = {}
         self._yielded: OrderedDict[str, _Yielded] = OrderedDict()
@@ -80,7 +87,9 @@ class Follower:
 
     def _remember(self, trace: Trace) -> int:
         spans, times = self._yielded.pop(trace.trace_id, _Yielded(0, 0))
-        self._yielded[trace.trace_id] = _Yielded(len(trace.spans), min(times + 1, _MOST_DOUBLED))
+        self._yielded[trace.trace_id] = _Yielded(
+            len(trace.spans), min(times + 1, _MOST_DOUBLED)
+        )
         if len(self._yielded) > _REMEMBERED:
             self._yielded.popitem(last=False)
         return spans

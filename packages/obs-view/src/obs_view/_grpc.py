@@ -23,17 +23,32 @@ def start_server(store: Store, host: str, port: int) -> tuple[grpc.Server, int]:
     Raises:
         OSError: The port is in use.
     """
-    options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_BODY_BYTES)]
-    server = grpc.server(ThreadPoolExecutor(4, thread_name_prefix="obs-view-grpc"), options=options)
+    options = [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+    ]
+    server = grpc.server(
+        ThreadPoolExecutor(4, thread_name_prefix="obs-view-grpc"), options=options
+    )
     server.add_generic_rpc_handlers(
         (
-            _handler("trace", "Trace", lambda body, context: _export(store, SPANS, body, context)),
-            _handler("logs", "Logs", lambda body, context: _export(store, LOGS, body, context)),
+            _handler(
+                "trace",
+                "Trace",
+                lambda body, context: _export(store, SPANS, body, context),
+            ),
+            _handler(
+                "logs",
+                "Logs",
+                lambda body, context: _export(store, LOGS, body, context),
+            ),
             _handler("metrics", "Metrics", lambda body, context: b""),
         )
     )
     try:
-        bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        bound = server.add_insecure_port(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        )
     except RuntimeError as error:
         raise OSError(str(error)) from error
     server.start()
@@ -46,7 +61,9 @@ def _handler(signal: str, name: str, export: object) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(_SERVICE.format(signal, name), methods)
 
 
-def _export(store: Store, signal: Signal, body: bytes, context: grpc.ServicerContext) -> bytes:
+def _export(
+    store: Store, signal: Signal, body: bytes, context: grpc.ServicerContext
+) -> bytes:
     try:
         parsed = parse_protobuf(body, signal)
     except BadRequestError as error:

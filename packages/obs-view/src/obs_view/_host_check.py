@@ -25,7 +25,11 @@ class HostCheck:
     def __init__(self, app: ASGIApp, allowed: Iterable[str] = ()) -> None:
         """Wrap `app`; `allowed` are names beyond localhost, host.docker.internal and IP addresses."""
         self.app = app
-        self.allowed = {"localhost", "host.docker.internal", *(name.lower() for name in allowed)}
+        self.allowed = {
+            "localhost",
+            "host.docker.internal",
+            *(name.lower() for name in allowed),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -34,9 +38,12 @@ class HostCheck:
             await send(message)
 
         app = self.app
-        if scope["type"] == "http" and not self._is_ours(Request(scope).headers.get("host", "")):
+        if scope["type"] == "http" and not self._is_ours(
+            Request(scope).headers.get("host", "")
+        ):
             app = PlainTextResponse(
-                "This host name is not ours: use localhost, or start with --allow-host NAME.\n", 403
+                "This host name is not ours: use localhost, or start with --allow-host NAME.\n",
+                403,
             )
         await app(scope, receive, send_with_headers)
 

@@ -34,7 +34,9 @@ def otlp_routes(store: Store) -> list[Route]:
 
 def _export(store: Store, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
     async def export(request: Request) -> Response:
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        content_type = (
+            request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        )
         try:
             body = await _body(request)
             result = await run_in_threadpool(_accept, store, body, content_type, signal)
@@ -54,14 +56,17 @@ def _refused(error: BadRequestError, content_type: str) -> Response:
 
 async def _metrics(request: Request) -> Response:
     content_type = request.headers.get("content-type", PROTOBUF)
-    return Response(b"{}" if content_type.startswith(JSON) else b"", media_type=content_type)
+    return Response(
+        b"{}" if content_type.startswith(JSON) else b"", media_type=content_type
+    )
 
 
 async def _body(request: Request) -> bytes:
     encoding = request.headers.get("content-encoding", "").strip().lower() or "identity"
     if encoding not in ENCODINGS:
         raise BadRequestError(
-            415, f"content encoding {encoding!r} is not supported: send gzip, deflate or none"
+            415,
+            f"content encoding {encoding!r} is not supported: send gzip, deflate or none",
         )
     body, size = bytearray(), 0
     async for chunk in request.stream():

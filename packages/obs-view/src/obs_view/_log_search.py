@@ -35,7 +35,9 @@ def find_logs(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     return {"sequence": sequence, "count": store.logs.count, **found}
 
 
-def _find(logs: Iterable[StoredLog], tests: list[LogTest], offset: int) -> dict[str, Any]:
+def _find(
+    logs: Iterable[StoredLog], tests: list[LogTest], offset: int
+) -> dict[str, Any]:
     services, fitting = set(), []
     for log in logs:
         services.add(log.origin.service)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+)
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -53,7 +55,9 @@ class LogBook:
         self.sequence: int = 0
         self._logs: deque[StoredLog] = deque()
         self._by_trace: dict[bytes, list[StoredLog]] = {}
-        self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = WeakValueDictionary()
+        self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = (
+            WeakValueDictionary()
+        )
         self._changed = changed
         for request in database.load_logs(max_age_s) if database else ():
             self._take(request)
@@ -79,8 +83,12 @@ class LogBook:
         for group in request.resource_logs:
             for scope in group.scope_logs:
                 origin = Origin(group.resource, scope.scope)
-                origin = self._origins.setdefault((origin.resource, origin.scope), origin)
-                taken += [self._stored(record, origin, now) for record in scope.log_records]
+                origin = self._origins.setdefault(
+                    (origin.resource, origin.scope), origin
+                )
+                taken += [
+                    self._stored(record, origin, now) for record in scope.log_records
+                ]
         for log in taken:
             self._logs.append(log)
             if log.trace_id:
@@ -94,12 +102,19 @@ class LogBook:
         trace_id = held[0].trace_id if held else record.trace_id if is_id else b""
         when = record.time_unix_nano or record.observed_time_unix_nano
         return StoredLog(
-            record.SerializeToString(), origin, trace_id, when, record.severity_number, now
+            record.SerializeToString(),
+            origin,
+            trace_id,
+            when,
+            record.severity_number,
+            now,
         )
 
     def _evict(self) -> None:
         oldest, gone = time.monotonic() - self.max_age_s, 0
-        while self._logs and (len(self._logs) > self.max_logs or self._logs[0].seen < oldest):
+        while self._logs and (
+            len(self._logs) > self.max_logs or self._logs[0].seen < oldest
+        ):
             self._remove(self._logs.popleft())
             gone += 1
         if gone and self._database:
@@ -150,7 +165,9 @@ class LogBook:
             held = list(self._by_trace.get(trace_id, ()))
         for log in held:
             if log.origin not in scopes:
-                group = request.resource_logs.add(resource=Resource.FromString(log.origin.resource))
+                group = request.resource_logs.add(
+                    resource=Resource.FromString(log.origin.resource)
+                )
                 scope = InstrumentationScope.FromString(log.origin.scope)
                 scopes[log.origin] = group.scope_logs.add(scope=scope).log_records
             scopes[log.origin].append(LogRecord.FromString(log.raw))

@@ -140,12 +140,16 @@ class Trace:
     @property
     def root(self) -> Span:
         """The span without a parent, or else the first span whose parent is missing."""
-        return next((row.span for row in self.rows if not row.span.parent_id), self.rows[0].span)
+        return next(
+            (row.span for row in self.rows if not row.span.parent_id), self.rows[0].span
+        )
 
     @cached_property
     def start_time(self) -> int:
         """Nanoseconds since the epoch; spans without a start time do not count."""
-        return min((span.start_time for span in self.spans if span.start_time), default=0)
+        return min(
+            (span.start_time for span in self.spans if span.start_time), default=0
+        )
 
     @cached_property
     def end_time(self) -> int:
@@ -177,12 +181,17 @@ class Trace:
     @property
     def missing_parents(self) -> int:
         """The number of spans whose parent has not been received."""
-        return sum(bool(span.parent_id) and span.parent_id not in self.by_id for span in self.spans)
+        return sum(
+            bool(span.parent_id) and span.parent_id not in self.by_id
+            for span in self.spans
+        )
 
     @property
     def complete(self) -> bool:
         """Whether a root and the parent of every span have been received."""
-        return not self.missing_parents and any(not span.parent_id for span in self.spans)
+        return not self.missing_parents and any(
+            not span.parent_id for span in self.spans
+        )
 
 
 def _with_own_ids(spans: list[Span]) -> list[Span]:
@@ -228,17 +237,27 @@ def _rows(spans: Iterable[Span], known: Mapping[str, Span]) -> Iterable[Row]:
         children.setdefault("" if is_root else span.parent_id, []).append(span)
     seen: set[str] = set()
     yield from _walk(children.get("", []), children, seen)
-    for span in spans:  # whatever no root leads to stands in a cycle: enter it at its earliest span
+    for span in (
+        spans
+    ):  # whatever no root leads to stands in a cycle: enter it at its earliest span
         if span.span_id not in seen:
             yield from _walk([span], children, seen)
 
 
-def _walk(roots: list[Span], children: Mapping[str, list[Span]], seen: set[str]) -> Iterable[Row]:
-    stack: list[tuple[Span, int, tuple[bool, ...]]] = [(span, 0, ()) for span in reversed(roots)]
+def _walk(
+    roots: list[Span], children: Mapping[str, list[Span]], seen: set[str]
+) -> Iterable[Row]:
+    stack: list[tuple[Span, int, tuple[bool, ...]]] = [
+        (span, 0, ()) for span in reversed(roots)
+    ]
     seen.update(span.span_id for span in roots)
     while stack:
         span, depth, guides = stack.pop()
-        below = [child for child in children.get(span.span_id, ()) if child.span_id not in seen]
+        below = [
+            child
+            for child in children.get(span.span_id, ())
+            if child.span_id not in seen
+        ]
         seen.update(child.span_id for child in below)
         yield Row(span, depth, guides, bool(below))
         stack += [

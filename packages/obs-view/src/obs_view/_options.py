@@ -42,10 +42,17 @@ def parse_options(argv: list[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "obs-view", description=_ABOUT, epilog=_NOT_FOR_PRODUCTION, formatter_class=_AS_WRITTEN
+        "obs-view",
+        description=_ABOUT,
+        epilog=_NOT_FOR_PRODUCTION,
+        formatter_class=_AS_WRITTEN,
     )
-    parser.add_argument("--version", action="version", version=f"obs-view {version('obs-view')}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    parser.add_argument(
+        "--version", action="version", version=f"obs-view {version('obs-view')}"
+    )
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command"
+    )
     _add_serve(commands)
     _add_tail(commands)
     _add_show(commands)
@@ -55,12 +62,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_serve(commands: _Commands) -> None:
     serve = commands.add_parser(
-        "serve", help="receive, and show a web page: the default", epilog=_NOT_FOR_PRODUCTION
+        "serve",
+        help="receive, and show a web page: the default",
+        epilog=_NOT_FOR_PRODUCTION,
     )
     serve.description, serve.formatter_class = _ABOUT, _AS_WRITTEN
     _add_receiver(serve)
     serve.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="OTLP-JSON files to show from the start"
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="OTLP-JSON files to show from the start",
     )
 
 
@@ -91,7 +104,8 @@ def _add_show(commands: _Commands) -> None:
 
 def _add_demo(commands: _Commands) -> None:
     demo = commands.add_parser(
-        "demo", help="run three example services, print their traces, keep the page open"
+        "demo",
+        help="run three example services, print their traces, keep the page open",
     )
     demo.description = "Run three example services on parts that pip brings (needs `pip install 'obs-view[demo]'`)."
     _add_ports(demo)
@@ -191,7 +205,11 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         metavar="LEVEL",
         help="least level of the log records that are printed with their span, or off (default: warn)",
     )
-    add("--json", action="store_true", help="print an OTLP-JSON document a line instead of a tree")
+    add(
+        "--json",
+        action="store_true",
+        help="print an OTLP-JSON document a line instead of a tree",
+    )
 
 
 def _nanoseconds(text: str) -> int:

@@ -44,7 +44,9 @@ def parse(body: bytes, content_type: str, signal: Signal = SPANS) -> Parsed:
 
 def to_json(request: Message) -> dict[str, Any]:
     """Return a request for spans or logs as OTLP-JSON, the inverse of `parse_json`."""
-    document: dict[str, Any] = json_format.MessageToDict(request, use_integers_for_enums=True)
+    document: dict[str, Any] = json_format.MessageToDict(
+        request, use_integers_for_enums=True
+    )
     for signal in (SPANS, LOGS):
         for group in document.get(signal.groups, ()):
             for scope in group[signal.scopes]:
@@ -86,7 +88,8 @@ def _inflate(body: bytes, window: int, encoding: str, limit: int) -> bytes:
     plain = inflater.decompress(body, limit + 1)
     if len(plain) > limit:
         raise BadRequestError(
-            413, f"the body has more than {limit} bytes when decompressed: send smaller batches"
+            413,
+            f"the body has more than {limit} bytes when decompressed: send smaller batches",
         )
     if not inflater.eof:
         raise BadRequestError(400, f"the {encoding} body is truncated")
@@ -186,7 +189,11 @@ def level_name(severity: int) -> str:
 
 def service_name(resource: Resource) -> str:
     """Return ``service.name``, or ``unknown_service``."""
-    names = (str(_value(pair.value)) for pair in resource.attributes if pair.key == "service.name")
+    names = (
+        str(_value(pair.value))
+        for pair in resource.attributes
+        if pair.key == "service.name"
+    )
     return next(names, "unknown_service")
 
 

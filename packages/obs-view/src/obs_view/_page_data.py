@@ -13,7 +13,9 @@ from obs_view._topology import topology
 _SAFE_INTEGER = 2**53 - 1
 
 
-def page_data(store: Store, trace_id: str, merged: bool = False) -> dict[str, Any] | None:
+def page_data(
+    store: Store, trace_id: str, merged: bool = False
+) -> dict[str, Any] | None:
     """Return a trace for the page, or None if unknown; `merged` joins the linked traces.
 
     Times are nanoseconds after the trace's ``start`` (milliseconds since the epoch), spans in the order of the tree.
@@ -202,6 +204,8 @@ def _is_safe(value: Any) -> bool:
 def _safe_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `attributes` unchanged if all are safe: copying those of each span would double the time of the page."""
     for value in attributes.values():
-        if type(value) is not str and (isinstance(value, (dict, list)) or not _is_safe(value)):
+        if type(value) is not str and (
+            isinstance(value, (dict, list)) or not _is_safe(value)
+        ):
             return {key: _safe(item) for key, item in attributes.items()}
     return attributes

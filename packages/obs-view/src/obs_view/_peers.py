@@ -39,7 +39,11 @@ def peer_of(span: ProtoSpan) -> Peer:
     """Return the peer of a CLIENT, PRODUCER or CONSUMER span."""
     if span.kind not in (_CLIENT, _PRODUCER, _CONSUMER):
         return NO_PEER
-    found = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _WANTED}
+    found = {
+        pair.key: pair.value.string_value
+        for pair in span.attributes
+        if pair.key in _WANTED
+    }
     for key, kind in _KINDS.items():
         if found.get(key):
             return Peer(kind, _name(key, found))

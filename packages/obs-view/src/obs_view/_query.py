@@ -59,7 +59,10 @@ def _term(match: re.Match[str]) -> Term:
     if match["quoted"] is not None:
         value = re.sub(r"\\(.)", r"\1", match["quoted"])
     return Term(
-        match["key"] or "", sign.replace("!=", "="), value, bool(match["not"]) ^ (sign == "!=")
+        match["key"] or "",
+        sign.replace("!=", "="),
+        value,
+        bool(match["not"]) ^ (sign == "!="),
     )
 
 
@@ -67,4 +70,6 @@ def _complaint(rest: str) -> str:
     part = rest.split()[0]
     if rest.count('"') % 2:
         return f"{part!r}: the quote is not closed"
-    return f'{part!r} is not understood: write words, "a phrase", key=value, key>=5, -word'
+    return (
+        f'{part!r} is not understood: write words, "a phrase", key=value, key>=5, -word'
+    )

@@ -11,7 +11,14 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from obs_view._bad_records import SPANS, UNREADABLE, BadRequestError, Builder, Parsed, Signal
+from obs_view._bad_records import (
+    SPANS,
+    UNREADABLE,
+    BadRequestError,
+    Builder,
+    Parsed,
+    Signal,
+)
 
 IDS = ("traceId", "spanId", "parentSpanId")
 _HEX_ID = re.compile("([0-9a-fA-F]{2})*")
@@ -38,7 +45,9 @@ def _build(groups: list[Any], signal: Signal) -> Parsed:
     for group in _objects(groups, builder):
         added = builder.add_group(builder.resource(group.get("resource"), _attributes))
         for scope in _objects(group.get(signal.scopes), builder):
-            records = builder.add_scope(added, builder.scope(scope.get("scope"), _attributes))
+            records = builder.add_scope(
+                added, builder.scope(scope.get("scope"), _attributes)
+            )
             for record in _objects(scope.get(signal.records), builder):
                 builder.add_record(records, record)
     return builder.finish()

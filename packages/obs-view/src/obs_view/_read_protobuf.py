@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError, Message
 
-from obs_view._bad_records import SPANS, UNREADABLE, BadRequestError, Builder, Parsed, Signal
+from obs_view._bad_records import (
+    SPANS,
+    UNREADABLE,
+    BadRequestError,
+    Builder,
+    Parsed,
+    Signal,
+)
 
 # field numbers, the same for spans and logs
 _GROUPS, _RESOURCE, _SCOPES, _SCOPE, _RECORDS = 1, 1, 2, 1, 2
@@ -36,7 +43,9 @@ def _build(body: bytes, signal: Signal) -> Parsed:
         added = builder.add_group(builder.resource(resource, _attributes_of_resource))
         for scope in _submessages(group, _SCOPES):
             described = b"".join(_submessages(scope, _SCOPE))
-            records = builder.add_scope(added, builder.scope(described, _attributes_of_scope))
+            records = builder.add_scope(
+                added, builder.scope(described, _attributes_of_scope)
+            )
             for record in _submessages(scope, _RECORDS):
                 builder.add_record(records, record)
     return builder.finish()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from google.protobuf.message import Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceResponse,
+)
 
 from obs_view._bad_records import LOGS, Parsed, Signal
 from obs_view._store import Store
@@ -20,7 +24,9 @@ def receive(store: Store, parsed: Parsed, signal: Signal) -> Message:
     reasons = [_unreadable(parsed, "span")] if parsed.rejected else []
     if without_ids:
         spans = plural(without_ids, "span")
-        reasons.insert(0, f"{spans} without a valid trace id (16 bytes) and span id (8 bytes)")
+        reasons.insert(
+            0, f"{spans} without a valid trace id (16 bytes) and span id (8 bytes)"
+        )
     if reasons:
         answer.partial_success.rejected_spans = without_ids + parsed.rejected
         answer.partial_success.error_message = "; ".join(reasons)

@@ -104,7 +104,9 @@ class Receiver:
         self.port = listener.getsockname()[1]
         try:
             _bind(self.host, self.grpc_port, "--grpc-port").close()
-            self._grpc, self.grpc_port = start_server(self.store, self.host, self.grpc_port)
+            self._grpc, self.grpc_port = start_server(
+                self.store, self.host, self.grpc_port
+            )
         except OSError:
             listener.close()
             raise
@@ -163,18 +165,28 @@ class Receiver:
         """
 
         def satisfied() -> bool:
-            return enough(self.traces()) if callable(enough) else self.store.count >= enough
+            return (
+                enough(self.traces())
+                if callable(enough)
+                else self.store.count >= enough
+            )
 
         if not self.store.wait(satisfied, timeout_s):
-            shown = "\n\n".join(trace_text(trace) for trace in self.traces()) or "nothing"
-            raise TimeoutError(f"not enough after {timeout_s:g} s; what has come:\n{shown}")
+            shown = (
+                "\n\n".join(trace_text(trace) for trace in self.traces()) or "nothing"
+            )
+            raise TimeoutError(
+                f"not enough after {timeout_s:g} s; what has come:\n{shown}"
+            )
         return self.traces()
 
 
 def _bind(host: str, port: int, option: str) -> socket.socket:
     # with the protocol named, asyncio sets TCP_NODELAY, without which an answer may take 40 ms longer
     listener = socket.socket(
-        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        socket.AF_INET6 if ":" in host else socket.AF_INET,
+        socket.SOCK_STREAM,
+        socket.IPPROTO_TCP,
     )
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -183,5 +195,7 @@ def _bind(host: str, port: int, option: str) -> socket.socket:
     except OSError as error:
         listener.close()
         fix = f"stop what uses it, or choose another with {option} (0: any free one)"
-        raise PortInUseError(f"cannot listen on {host}:{port} ({error.strerror}): {fix}") from error
+        raise PortInUseError(
+            f"cannot listen on {host}:{port} ({error.strerror}): {fix}"
+        ) from error
     return listener

@@ -63,7 +63,9 @@ def render_trace(
 def trace_text(trace: Trace, width: int = 100) -> str:
     """Return the tree as plain text, at most `width` cells wide."""
     file = io.StringIO()
-    render_trace(trace, Console(file=file, width=width, color_system=None, force_terminal=False))
+    render_trace(
+        trace, Console(file=file, width=width, color_system=None, force_terminal=False)
+    )
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -71,13 +73,19 @@ class _Tree:
     """The layout of a trace: the widths of the columns, and the lines."""
 
     def __init__(
-        self, trace: Trace, console: Console, note: str, linked: Iterable[Trace], log_level: str
+        self,
+        trace: Trace,
+        console: Console,
+        note: str,
+        linked: Iterable[Trace],
+        log_level: str,
     ) -> None:
         self.trace, self.console, self.note, self.linked = trace, console, note, linked
         self.least_severity = severity_of(log_level)
         self.glyphs = ASCII if is_ascii(console) else UNICODE
         self.colours = {
-            name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(trace.services)
+            name: _COLOURS[index % len(_COLOURS)]
+            for index, name in enumerate(trace.services)
         }
         longest = max(cell_len(clean(name)) for name in trace.services)
         self.service_width, self.kind_width = min(longest, 16), 0
@@ -101,7 +109,10 @@ class _Tree:
         for other in self.linked:
             facts = f"{clean(other.root.name)}{self.glyphs.dot}{plural(len(other.spans), 'span')}"
             yield from self._wrapped(
-                Text(f"{self.glyphs.link}linked with trace {other.trace_id}: {facts}", style="blue")
+                Text(
+                    f"{self.glyphs.link}linked with trace {other.trace_id}: {facts}",
+                    style="blue",
+                )
             )
 
     def _wrapped(self, text: Text) -> Iterator[Text]:
@@ -109,7 +120,9 @@ class _Tree:
 
     def _title(self) -> Text:
         trace = self.trace
-        title = Text.assemble((clean(trace.root.name), "bold red" if trace.root.failed else "bold"))
+        title = Text.assemble(
+            (clean(trace.root.name), "bold red" if trace.root.failed else "bold")
+        )
         for fact, style in self._facts():
             title.append(self.glyphs.dot + fact, style=style)
         return title
@@ -141,7 +154,9 @@ class _Tree:
         ]
         line = Text.assemble(*parts)
         line.append(" " * max(0, self.label_width - line.cell_len) + "  ")
-        line.append(self._pad(clean(span.service), self.service_width), style=colour).append("  ")
+        line.append(
+            self._pad(clean(span.service), self.service_width), style=colour
+        ).append("  ")
         if self.kind_width:
             kind = span.kind * (span.kind not in _PLAIN_KINDS)
             line.append(f"{kind:<{self.kind_width}}  ", style="dim")
@@ -158,7 +173,13 @@ class _Tree:
         if span.attempt > 1:
             attempt = f" attempt {span.attempt}"
         guides = self._guides(row, row.guides[:-1]) + self._branch(row)
-        return guides, self.glyphs.error * span.failed, clean(span.name), status, attempt
+        return (
+            guides,
+            self.glyphs.error * span.failed,
+            clean(span.name),
+            status,
+            attempt,
+        )
 
     def _branch(self, row: Row) -> str:
         if not row.guides:
@@ -241,7 +262,9 @@ def _failures(span: Span) -> Iterator[tuple[str, str]]:
     for kind, message in exceptions:
         yield ": ".join(filter(None, (kind, message))), style
     messages = [message for _, message in exceptions if message]
-    if span.description and not any(message in span.description for message in messages):
+    if span.description and not any(
+        message in span.description for message in messages
+    ):
         yield span.description, style
     elif span.failed and not exceptions:
         yield str(span.attributes.get("error.type", "failed, with no message")), style

@@ -41,7 +41,12 @@ def find(store: Store, query: Query) -> dict[str, Any]:
         raise ValueError(f"cannot sort by {query['sort']!r}: {', '.join(_SORTS)}")
     offset = offset_of(query.get("offset") or "0")
     found = store.read(lambda entries: _find(entries, tests, sort, offset))
-    return {"sequence": sequence, "count": store.count, "evicted": store.evicted, **found}
+    return {
+        "sequence": sequence,
+        "count": store.count,
+        "evicted": store.evicted,
+        **found,
+    }
 
 
 def _find(
@@ -52,7 +57,9 @@ def _find(
 ) -> dict[str, Any]:
     services = set().union(*(entry.summary.services for entry in entries))
     fitting = [entry for entry in entries if all(test(entry) for test in tests)]
-    first = heapq.nlargest(offset + LIMIT, fitting, key=lambda e: (sort(e), e.summary.start))
+    first = heapq.nlargest(
+        offset + LIMIT, fitting, key=lambda e: (sort(e), e.summary.start)
+    )
     return {
         "services": sorted(services),
         "total": len(fitting),
@@ -111,7 +118,9 @@ def moment(text: str) -> int:
     try:
         return int(float(text) * 1e6)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is no time: write milliseconds since the epoch") from error
+        raise ValueError(
+            f"{text!r} is no time: write milliseconds since the epoch"
+        ) from error
 
 
 def offset_of(text: str) -> int:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
@@ -47,7 +49,9 @@ class Store:
         self.sequence: int = 0
         self._entries: OrderedDict[bytes, StoredTrace] = OrderedDict()
         self._incoming: dict[bytes, set[bytes]] = {}
-        self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = WeakValueDictionary()
+        self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = (
+            WeakValueDictionary()
+        )
         self._operations: WeakValueDictionary[tuple[str, str, int, Peer], Operation] = (
             WeakValueDictionary()
         )
@@ -104,7 +108,9 @@ class Store:
         key = entry.add(span.span_id, stored)
         self.count += len(entry.spans) - before
         if self._database:
-            self._unsaved.append((span.trace_id, key, origin.resource, origin.scope, stored.raw))
+            self._unsaved.append(
+                (span.trace_id, key, origin.resource, origin.scope, stored.raw)
+            )
         self._touch(entry)
         self._link(entry, span)
         return True
@@ -170,7 +176,8 @@ class Store:
         with self._changed:
             self._evict()
             return [
-                (entry.trace_id.hex(), entry.sequence, entry.seen) for entry in self._newer(after)
+                (entry.trace_id.hex(), entry.sequence, entry.seen)
+                for entry in self._newer(after)
             ]
 
     def _newer(self, after: int) -> Iterator[StoredTrace]:
@@ -200,7 +207,9 @@ class Store:
                 key = queue.pop(0)
                 if key in self._entries and key not in found:
                     found.append(key)
-                    queue += sorted(self._entries[key].links | self._incoming.get(key, set()))
+                    queue += sorted(
+                        self._entries[key].links | self._incoming.get(key, set())
+                    )
         return [key.hex() for key in found]
 
     def newest(self, trace_ids: Iterable[str]) -> int:
@@ -220,12 +229,16 @@ class Store:
             return to_json(entry.export()) | to_json(self.logs.export(entry.trace_id))
 
     def read_some(
-        self, trace_ids: Iterable[str], function: Callable[[Collection[StoredTrace]], _T]
+        self,
+        trace_ids: Iterable[str],
+        function: Callable[[Collection[StoredTrace]], _T],
     ) -> _T:
         """Call `function` under the lock with these traces; return the result."""
         keys = [_key(trace_id) for trace_id in trace_ids]
         with self._changed:
-            return function([self._entries[key] for key in keys if key in self._entries])
+            return function(
+                [self._entries[key] for key in keys if key in self._entries]
+            )
 
     def traces(self) -> list[Trace]:
         """Return all traces, decoded, in the order of their start."""

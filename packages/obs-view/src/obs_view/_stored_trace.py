@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
@@ -39,7 +41,9 @@ class Operation:
 
     __slots__ = ("__weakref__", "kind", "name", "peer", "service")
 
-    def __init__(self, service: str, name: str, kind: int, peer: Peer = NO_PEER) -> None:
+    def __init__(
+        self, service: str, name: str, kind: int, peer: Peer = NO_PEER
+    ) -> None:
         self.service, self.name, self.kind, self.peer = service, name, kind, peer
 
 
@@ -90,7 +94,11 @@ class Summary:
         self.services[service] = self.services.get(service, 0) + 1
         is_root = not span.parent
         if (is_root and not self.complete) or not self.root:
-            self.root, self.root_service, self.complete = span.operation.name, service, is_root
+            self.root, self.root_service, self.complete = (
+                span.operation.name,
+                service,
+                is_root,
+            )
 
 
 class StoredTrace:
@@ -145,7 +153,9 @@ class StoredTrace:
     def trace(self, logs: Iterable[Log] = ()) -> Trace:
         """Decode all spans; `logs` are the trace's log records."""
         origins = {origin: origin.decoded() for origin in self._origins()}
-        spans = (to_span(span.raw, *origins[span.origin]) for span in self.spans.values())
+        spans = (
+            to_span(span.raw, *origins[span.origin]) for span in self.spans.values()
+        )
         return Trace(spans, logs)
 
     def _origins(self) -> Iterable[Origin]:
@@ -157,7 +167,11 @@ class StoredTrace:
         for span in self.spans.values():
             by_origin.setdefault(span.origin, []).append(span.raw)
         for origin, spans in by_origin.items():
-            group = request.resource_spans.add(resource=Resource.FromString(origin.resource))
-            scope = group.scope_spans.add(scope=InstrumentationScope.FromString(origin.scope))
+            group = request.resource_spans.add(
+                resource=Resource.FromString(origin.resource)
+            )
+            scope = group.scope_spans.add(
+                scope=InstrumentationScope.FromString(origin.scope)
+            )
             scope.spans.extend(ProtoSpan.FromString(raw) for raw in spans)
         return request

@@ -8,7 +8,15 @@ from typing import Any
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|µs|ms|s|min|h)?")
-_NANOSECONDS = {"us": 1e3, "µs": 1e3, "ms": 1e6, None: 1e6, "s": 1e9, "min": 60e9, "h": 3600e9}
+_NANOSECONDS = {
+    "us": 1e3,
+    "µs": 1e3,
+    "ms": 1e6,
+    None: 1e6,
+    "s": 1e9,
+    "min": 60e9,
+    "h": 3600e9,
+}
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _UNITS = ((60 * 10**9, "min"), (10**9, "s"), (10**6, "ms"), (10**3, "µs"))
 

@@ -48,7 +48,8 @@ def topology(entries: Iterable[StoredTrace]) -> dict[str, Any]:
     numbers = {node: number for number, node in enumerate(nodes)}
     return {
         "nodes": [
-            {"kind": kind, "name": name, **count.data()} for (kind, name), count in nodes.items()
+            {"kind": kind, "name": name, **count.data()}
+            for (kind, name), count in nodes.items()
         ],
         "edges": [
             {"from": numbers[source], "to": numbers[target], **count.data()}
@@ -68,7 +69,9 @@ def _calls(entry: StoredTrace) -> Iterator[tuple[Node, Node, StoredSpan]]:
             reached.add(span.parent)
     for key, span in entry.spans.items():
         kind, peer = span.operation.kind, span.operation.peer
-        if peer.kind and (kind == _PRODUCER or (kind == _CLIENT and key not in reached)):
+        if peer.kind and (
+            kind == _PRODUCER or (kind == _CLIENT and key not in reached)
+        ):
             yield _service(span), (peer.kind, peer.name), span
 
 
@@ -78,7 +81,11 @@ def _source(span: StoredSpan, parent: StoredSpan | None) -> Node | None:
         return span.operation.peer
     if parent is None or parent.operation.service == span.operation.service:
         return None
-    return parent.operation.peer if parent.operation.peer.kind == "broker" else _service(parent)
+    return (
+        parent.operation.peer
+        if parent.operation.peer.kind == "broker"
+        else _service(parent)
+    )
 
 
 def _service(span: StoredSpan) -> Node:

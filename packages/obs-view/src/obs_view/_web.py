@@ -67,7 +67,9 @@ class _Api:
         if request.query_params.get("after") == sequence:
             return Response(status_code=204)
         try:
-            return _json(await run_in_threadpool(function, self._store, request.query_params))
+            return _json(
+                await run_in_threadpool(function, self._store, request.query_params)
+            )
         except ValueError as error:
             return _json({"error": str(error)}, 400)
 
@@ -97,7 +99,9 @@ class _Api:
 
 
 def _not_here() -> Response:
-    return _json({"error": "no such trace: it was never here, or has been forgotten"}, 404)
+    return _json(
+        {"error": "no such trace: it was never here, or has been forgotten"}, 404
+    )
 
 
 def _json(value: Any, status: int = 200) -> Response:

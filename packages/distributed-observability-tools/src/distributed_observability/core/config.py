@@ -24,11 +24,15 @@ _redactor = Redactor()
 
 def match_header_pattern(header_name: str, patterns: Sequence[str]) -> bool:
     """Whether `header_name` matches any of the globs, without regard to case."""
-    return any(fnmatch(header_name.lower(), pattern.lower()) for pattern in patterns or ())
+    return any(
+        fnmatch(header_name.lower(), pattern.lower()) for pattern in patterns or ()
+    )
 
 
 def _redacts(header_name: str, listed: Sequence[str]) -> bool:
-    return match_header_pattern(header_name, listed) or _redactor.is_sensitive(header_name)
+    return match_header_pattern(header_name, listed) or _redactor.is_sensitive(
+        header_name
+    )
 
 
 @dataclass(kw_only=True)
@@ -90,7 +94,9 @@ class HTTPClientConfig:
 
     def should_capture_header(self, header_name: str) -> bool:
         """Whether the header goes on the span."""
-        return match_header_pattern(header_name, [*self.capture_headers, *self.header_patterns])
+        return match_header_pattern(
+            header_name, [*self.capture_headers, *self.header_patterns]
+        )
 
     def should_redact_header(self, header_name: str) -> bool:
         """Whether the header's value is masked."""

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CeleryInstrumentor", "instrument_celery"]
 
-instrument_celery: Callable[..., Any] = optional("obs_celery:instrument_celery", "celery")
+instrument_celery: Callable[..., Any] = optional(
+    "obs_celery:instrument_celery", "celery"
+)
 
 
 class CeleryInstrumentor:

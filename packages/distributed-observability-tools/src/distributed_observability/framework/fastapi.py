@@ -31,7 +31,10 @@ def middleware_options(
         else None,
         "correlation": config.correlation if config else None,
         "redact": [name for name in captured.redact_headers if name.strip("*? ")],
-        "capture_request_headers": [*captured.capture_request_headers, *captured.header_patterns],
+        "capture_request_headers": [
+            *captured.capture_request_headers,
+            *captured.header_patterns,
+        ],
         "legacy_attributes": True,
     }
 
@@ -63,7 +66,9 @@ class RequestTracingMiddleware:
             from obs_http import RequestTracingMiddleware as Middleware
         except ModuleNotFoundError as error:
             raise missing("fastapi") from error
-        inner = _Attributes(app, custom_span_attributes) if custom_span_attributes else app
+        inner = (
+            _Attributes(app, custom_span_attributes) if custom_span_attributes else app
+        )
         enabled = fastapi_config is None or fastapi_config.enable_middleware
         self.app: Any = (
             Middleware(inner, **middleware_options(tracing_config, fastapi_config))

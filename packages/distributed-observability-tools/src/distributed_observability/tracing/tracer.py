@@ -28,7 +28,9 @@ class LegacySetup(NamedTuple):
 
 
 def setup_tracing(
-    config: TracingConfig, app: FastAPI | None = None, fastapi_config: FastAPIConfig | None = None
+    config: TracingConfig,
+    app: FastAPI | None = None,
+    fastapi_config: FastAPIConfig | None = None,
 ) -> LegacySetup:
     """Set up tracing and trace `app`, if given: see `obs_core.setup_tracing`.
 
@@ -43,12 +45,16 @@ def setup_tracing(
     manager, middleware = obs_core.setup_tracing(config)
     if app is not None:
         instrument_fastapi_app(app, config, fastapi_config)
-    legacy = middleware._replace(cls=request_tracing_middleware, kwargs={"tracing_config": config})
+    legacy = middleware._replace(
+        cls=request_tracing_middleware, kwargs={"tracing_config": config}
+    )
     return LegacySetup(manager, legacy)
 
 
 def instrument_fastapi_app(
-    app: FastAPI, config: TracingConfig | None = None, fastapi_config: FastAPIConfig | None = None
+    app: FastAPI,
+    config: TracingConfig | None = None,
+    fastapi_config: FastAPIConfig | None = None,
 ) -> bool:
     """Trace the requests of `app`; deprecated, use `obs_http.instrument_fastapi`.
 

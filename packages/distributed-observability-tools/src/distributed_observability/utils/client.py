@@ -40,7 +40,9 @@ class CorrelatedClient:
         self.client_config: HTTPClientConfig = client_config or HTTPClientConfig()
         self.client: httpx.AsyncClient = httpx_client or httpx.AsyncClient()
         if self.client_config.enable_httpx:
-            _instrument_httpx(self.client, **_options(correlation_manager, self.client_config))
+            _instrument_httpx(
+                self.client, **_options(correlation_manager, self.client_config)
+            )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
@@ -55,14 +57,17 @@ class CorrelatedClient:
 
 def _options(correlation: object, config: HTTPClientConfig) -> dict[str, Any]:
     return {
-        "correlation": correlation if isinstance(correlation, CorrelationConfig) else None,
+        "correlation": correlation
+        if isinstance(correlation, CorrelationConfig)
+        else None,
         "capture_request_headers": [*config.capture_headers, *config.header_patterns],
         "redact": [name for name in config.redact_headers if name.strip("*? ")],
     }
 
 
 def instrument_httpx_client(
-    client: httpx.AsyncClient | None = None, correlation_config: CorrelationConfig | None = None
+    client: httpx.AsyncClient | None = None,
+    correlation_config: CorrelationConfig | None = None,
 ) -> CorrelatedClient:
     """Return `client`, or a new client, as a `CorrelatedClient`.
 

@@ -75,7 +75,9 @@ class TracingConfig:
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None:
-                object.__setattr__(self, item.name, SETTINGS[item.name].check(item.name, value))
+                object.__setattr__(
+                    self, item.name, SETTINGS[item.name].check(item.name, value)
+                )
         if self.collector_url is not None:
             parse_endpoint(self.collector_url, self.collector_protocol)
         self._check_batch_size()

@@ -102,7 +102,9 @@ def _port(parts: SplitResult, url: str) -> int | None:
     except ValueError:
         raise _error(url, "has a port that is no number from 1 to 65535") from None
     if port == 0:
-        raise _error(url, "has port 0: use the collector's own (4317 for grpc, 4318 for http)")
+        raise _error(
+            url, "has port 0: use the collector's own (4317 for grpc, 4318 for http)"
+        )
     return port
 
 
@@ -115,14 +117,18 @@ def _check_port(
     why, fix = f"its path {path!r} means http", "drop the path"
     if asked:
         why, fix = f"collector_protocol is {asked!r}", f"collector_protocol={other!r}"
-    raise _error(url, f"has the {other} port {port}, but {why}: use port {own_port}, or {fix}")
+    raise _error(
+        url, f"has the {other} port {port}, but {why}: use port {own_port}, or {fix}"
+    )
 
 
 def _check_path(url: str, used: Protocol, path: str) -> None:
     # a path implies http, so gRPC with a path was asked for
     if used == "grpc" and path:
         fix = "drop the path, or use collector_protocol='http'"
-        raise _error(url, f"has the path {path!r}, but collector_protocol is 'grpc': {fix}")
+        raise _error(
+            url, f"has the path {path!r}, but collector_protocol is 'grpc': {fix}"
+        )
 
 
 def _error(url: str, problem: str) -> ConfigurationError:

@@ -141,14 +141,18 @@ def attribute(*names: str) -> Variable:
 
     def find(text: str) -> str | None:
         found = pairs(text)
-        return next((found[name] for name in names if found.get(name, "").strip()), None)
+        return next(
+            (found[name] for name in names if found.get(name, "").strip()), None
+        )
 
     return Variable("OTEL_RESOURCE_ATTRIBUTES", find)
 
 
 def header_names(text: str) -> CorrelationConfig:
     """Read the headers of correlation ids, separated by commas."""
-    return CorrelationConfig(headers=[name.strip() for name in text.split(",") if name.strip()])
+    return CorrelationConfig(
+        headers=[name.strip() for name in text.split(",") if name.strip()]
+    )
 
 
 def otlp(

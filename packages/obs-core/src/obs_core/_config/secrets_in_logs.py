@@ -21,7 +21,9 @@ def secret_mask(settings: Settings) -> Callable[[str], str]:
     The environment's header variables count as well, in any form: libraries quote malformed values.
     """
     found = {*settings.headers.values(), *_of_url(settings), *_of_environment()}
-    secrets = {form for secret in found for form in _forms(secret) if len(form) >= _MIN_LENGTH}
+    secrets = {
+        form for secret in found for form in _forms(secret) if len(form) >= _MIN_LENGTH
+    }
     if not secrets:
         return str
     # the longest first, so that none is left of which a shorter one is a part

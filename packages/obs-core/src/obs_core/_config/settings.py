@@ -54,7 +54,9 @@ class Settings:
     def endpoint(self) -> Endpoint:
         """The collector's address in the exporters' form."""
         is_whole = self.sources["collector_url"] == TRACES_ENDPOINT
-        return parse_endpoint(self.collector_url, self.collector_protocol, path_is_whole=is_whole)
+        return parse_endpoint(
+            self.collector_url, self.collector_protocol, path_is_whole=is_whole
+        )
 
     def describe(self) -> dict[str, tuple[object, str]]:
         """Return name → (value, source); header values and credentials are masked."""
@@ -155,7 +157,10 @@ class _Resolution:
         self.found |= {"collector_url": url, "collector_protocol": protocol}
 
     def _reconcile_batch_size(self) -> None:
-        batch, queue = self.found["max_export_batch_size"], self.found["max_queue_size"].value
+        batch, queue = (
+            self.found["max_export_batch_size"],
+            self.found["max_queue_size"].value,
+        )
         if batch.value <= queue:
             return
         if batch.source != DEFAULT:
@@ -165,9 +170,7 @@ class _Resolution:
         self.found["max_export_batch_size"] = Found(queue, DEFAULT)
 
     def _miss_service_name(self) -> None:
-        message = (
-            "service_name is not set: give TracingConfig(service_name=…) or set OTEL_SERVICE_NAME"
-        )
+        message = "service_name is not set: give TracingConfig(service_name=…) or set OTEL_SERVICE_NAME"
         if needs_service_name(self._config):
             raise ConfigurationError(message)
         self.problems.append(f"{message}; spans go out as 'unknown_service'")
@@ -190,7 +193,9 @@ def _agreeing(url: Found, protocol: Found) -> tuple[Found, Found]:
     return url, protocol
 
 
-def resolve(config: TracingConfig, environ: Mapping[str, str] | None = None) -> Settings:
+def resolve(
+    config: TracingConfig, environ: Mapping[str, str] | None = None
+) -> Settings:
     """Combine `config` with the environment (default: the environment of this process).
 
     Raises:

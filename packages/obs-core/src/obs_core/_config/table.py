@@ -58,10 +58,14 @@ SETTINGS: Mapping[str, Setting] = {
         ),
     ),
     "service_version": Setting(
-        check.text, None, (env.attribute("service.version"), Variable("SERVICE_VERSION"))
+        check.text,
+        None,
+        (env.attribute("service.version"), Variable("SERVICE_VERSION")),
     ),
     "service_namespace": Setting(
-        check.text, None, (env.attribute("service.namespace"), Variable("SERVICE_NAMESPACE"))
+        check.text,
+        None,
+        (env.attribute("service.namespace"), Variable("SERVICE_NAMESPACE")),
     ),
     "collector_url": Setting(
         check.text,
@@ -73,12 +77,18 @@ SETTINGS: Mapping[str, Setting] = {
         check.protocol, None, (*env.otlp("PROTOCOL"), Variable("COLLECTOR_PROTOCOL"))
     ),
     "headers": Setting(
-        check.headers, {}, env.otlp("HEADERS", env.headers, is_secret=True), _header_names_only
+        check.headers,
+        {},
+        env.otlp("HEADERS", env.headers, is_secret=True),
+        _header_names_only,
     ),
     "sampling_rate": Setting(
         check.rate,
         1.0,
-        (env.SamplerVariable("OTEL_TRACES_SAMPLER"), Variable("SAMPLING_RATE", env.number)),
+        (
+            env.SamplerVariable("OTEL_TRACES_SAMPLER"),
+            Variable("SAMPLING_RATE", env.number),
+        ),
     ),
     "environment": Setting(
         check.text,
@@ -99,23 +109,33 @@ SETTINGS: Mapping[str, Setting] = {
         CorrelationConfig(),
         (Variable("CORRELATION_HEADERS", env.header_names),),
     ),
-    "export_timeout_s": Setting(check.positive_seconds, 10.0, env.otlp("TIMEOUT", env.number)),
+    "export_timeout_s": Setting(
+        check.positive_seconds, 10.0, env.otlp("TIMEOUT", env.number)
+    ),
     "exit_timeout_s": Setting(check.seconds, 2.0),
     "max_queue_size": Setting(
         check.positive_integer, 2048, (Variable("OTEL_BSP_MAX_QUEUE_SIZE", env.whole),)
     ),
     "max_export_batch_size": Setting(
-        check.positive_integer, 512, (Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", env.whole),)
+        check.positive_integer,
+        512,
+        (Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", env.whole),),
     ),
     "schedule_delay_s": Setting(
-        check.positive_seconds, 5.0, (Variable("OTEL_BSP_SCHEDULE_DELAY", env.milliseconds),)
+        check.positive_seconds,
+        5.0,
+        (Variable("OTEL_BSP_SCHEDULE_DELAY", env.milliseconds),),
     ),
     "spool_dir": Setting(check.path),
     "spool_max_bytes": Setting(check.positive_integer, 64 << 20),
     "spool_max_age_s": Setting(check.positive_seconds, 86_400.0),
     "redact": Setting(check.globs, ()),
     "strict": Setting(check.boolean, False),
-    "disabled": Setting(check.boolean, False, (Variable("OTEL_SDK_DISABLED", env.boolean),)),
-    "exporter": Setting(check.text, "otlp", (Variable("OTEL_TRACES_EXPORTER", env.exporter),)),
+    "disabled": Setting(
+        check.boolean, False, (Variable("OTEL_SDK_DISABLED", env.boolean),)
+    ),
+    "exporter": Setting(
+        check.text, "otlp", (Variable("OTEL_TRACES_EXPORTER", env.exporter),)
+    ),
     "spans": Setting(check.text, "light", (Variable("OBS_CORE_SPANS", env.spans),)),
 }

@@ -16,7 +16,11 @@ from obs_core.exceptions import ConfigurationError
 T = TypeVar("T")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_PROTOCOLS: Mapping[str, Protocol] = {"grpc": "grpc", "http": "http", "http/protobuf": "http"}
+_PROTOCOLS: Mapping[str, Protocol] = {
+    "grpc": "grpc",
+    "http": "http",
+    "http/protobuf": "http",
+}
 
 
 def error(name: str, value: object, fix: str) -> ConfigurationError:
@@ -41,7 +45,11 @@ def boolean(name: str, value: object) -> bool:
 
 
 def _number(name: str, value: object, fix: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+    ):
         raise error(name, value, fix)
     return float(value)
 
@@ -112,10 +120,14 @@ def protocol(name: str, value: object) -> Protocol:
 
 def header_names(name: str, value: object) -> tuple[str, ...]:
     """At least one HTTP header name."""
-    names = _strings(name, value, "give a list of header names, for instance ['X-Correlation-ID']")
+    names = _strings(
+        name, value, "give a list of header names, for instance ['X-Correlation-ID']"
+    )
     for item in names:
         if not _TOKEN.fullmatch(item):
-            raise error(name, item, "a header name is made of letters, digits and hyphens")
+            raise error(
+                name, item, "a header name is made of letters, digits and hyphens"
+            )
     if not names:
         raise error(name, value, "give at least one header name")
     return names
@@ -123,16 +135,22 @@ def header_names(name: str, value: object) -> tuple[str, ...]:
 
 def globs(name: str, value: object) -> tuple[str, ...]:
     """Name patterns."""
-    patterns = _strings(name, value, "give a list of name patterns, for instance ['*ssn*']")
+    patterns = _strings(
+        name, value, "give a list of name patterns, for instance ['*ssn*']"
+    )
     if any(not pattern.strip("*? ") for pattern in patterns):
         raise error(
-            name, value, "a pattern of wildcards alone would mask everything; name what is secret"
+            name,
+            value,
+            "a pattern of wildcards alone would mask everything; name what is secret",
         )
     return patterns
 
 
 def _strings(name: str, value: object, fix: str) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Collection):  # an iterator may never end
+    if isinstance(value, str) or not isinstance(
+        value, Collection
+    ):  # an iterator may never end
         raise error(name, value, fix)
     if not all(isinstance(item, str) and item.strip() for item in value):
         raise error(name, value, fix)
@@ -151,7 +169,11 @@ def headers(name: str, value: object) -> dict[str, str]:
                 f"{name}: header {number} is not valid: "
                 "a header name is made of letters, digits and hyphens"
             )
-        if not isinstance(content, str) or not content.isascii() or not content.isprintable():
+        if (
+            not isinstance(content, str)
+            or not content.isascii()
+            or not content.isprintable()
+        ):
             raise ConfigurationError(
                 f"{name}[{key!r}] is not valid: the value must be one line of printable ASCII text"
             )
@@ -164,10 +186,14 @@ def attributes(name: str, value: object) -> dict[str, Any]:
         raise error(name, value, "give a mapping, for instance {'team': 'payments'}")
     for key, content in value.items():
         if not _is_name(key):
-            raise error(name, key, "give each attribute a name: a string that is not empty")
+            raise error(
+                name, key, "give each attribute a name: a string that is not empty"
+            )
         if not _is_attribute_value(content):
             raise error(
-                f"{name}[{key!r}]", content, "give a string, number, bool, or a list of one of them"
+                f"{name}[{key!r}]",
+                content,
+                "give a string, number, bool, or a list of one of them",
             )
     return dict(value)
 

@@ -71,7 +71,9 @@ def correlation_scope(correlation_id: str | None = None) -> Iterator[str]:
 
 
 def attach_correlation(
-    header: Callable[[str], str | None], context: Context, config: CorrelationConfig | None = None
+    header: Callable[[str], str | None],
+    context: Context,
+    config: CorrelationConfig | None = None,
 ) -> Context:
     """Return the incoming request's `context` with a correlation id: from a valid header, else baggage, else new.
 
@@ -103,7 +105,9 @@ def correlation_headers(
     return {config.headers[0]: current}
 
 
-def outgoing_context(context: Context, config: CorrelationConfig | None = None) -> Context:
+def outgoing_context(
+    context: Context, config: CorrelationConfig | None = None
+) -> Context:
     """Return `context` without the correlation id in its baggage, if propagation is switched off.
 
     Every integration injects this context into its outgoing requests and messages.

@@ -32,7 +32,9 @@ def _current_ids() -> tuple[str, str]:
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return NOTHING, NOTHING
-    return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
+    return trace.format_trace_id(context.trace_id), trace.format_span_id(
+        context.span_id
+    )
 
 
 def _stamp(record: logging.LogRecord, name: str, value: str) -> None:

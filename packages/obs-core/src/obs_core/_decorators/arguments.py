@@ -45,19 +45,26 @@ class ArgumentCapture:
     __slots__ = ("_catch_all", "_names", "_serialize", "_signature")
 
     def __init__(
-        self, function: Callable[..., Any], names: Iterable[str], serialize: Serialize | None = None
+        self,
+        function: Callable[..., Any],
+        names: Iterable[str],
+        serialize: Serialize | None = None,
     ) -> None:
         self._names = _checked_names(names)
         self._serialize = serialize
         self._signature = _signature(function)
         self._catch_all = _name_of_kwargs(self._signature)
-        unknown = [name for name in self._names if name not in self._signature.parameters]
+        unknown = [
+            name for name in self._names if name not in self._signature.parameters
+        ]
         if unknown and self._catch_all is None:
             raise ConfigurationError(
                 f"capture_args names {unknown[0]!r}, which is no parameter: name some of {self._signature}"
             )
 
-    def __call__(self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __call__(
+        self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         """Set the attributes; a value that cannot be serialized is left out."""
         bound = self.bind(args, kwargs)
         for name in self._names:
@@ -93,7 +100,9 @@ def _checked_names(names: Iterable[object]) -> tuple[str, ...]:
         )
     for name in (names := tuple(names)):
         if not isinstance(name, str):
-            raise ConfigurationError(f"capture_args has {name!r}: name the parameters as strings")
+            raise ConfigurationError(
+                f"capture_args has {name!r}: name the parameters as strings"
+            )
     return tuple(str(name) for name in names)
 
 
@@ -134,7 +143,9 @@ def _is_uniform(values: Sequence[object]) -> bool:
 
 
 def _is_too_big(value: object) -> bool:
-    return isinstance(value, int) and not -MAX_INT <= value < MAX_INT  # OTLP has 64 bits
+    return (
+        isinstance(value, int) and not -MAX_INT <= value < MAX_INT
+    )  # OTLP has 64 bits
 
 
 def _shown(name: str, value: object, secrets: Redactor, depth: int) -> object:
@@ -167,7 +178,10 @@ def _shown_fields(value: Any) -> dict[str, object]:
 
 
 def _shown_items(
-    name: str, items: Mapping[Any, object] | Iterable[object], secrets: Redactor, depth: int
+    name: str,
+    items: Mapping[Any, object] | Iterable[object],
+    secrets: Redactor,
+    depth: int,
 ) -> object:
     if isinstance(items, Mapping):
         first = islice(items.items(), MAX_ITEMS)

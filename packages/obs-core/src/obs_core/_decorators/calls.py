@@ -67,7 +67,9 @@ def trace_coroutine(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
     return wrapper
 
 
-def span_starter(spec: SpanSpec) -> Callable[[tuple[Any, ...], dict[str, Any]], Span | None]:
+def span_starter(
+    spec: SpanSpec,
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Span | None]:
     """Return a function that starts the span of a call below the current span, or None if no span is needed."""
     begin = spec.starter()
 

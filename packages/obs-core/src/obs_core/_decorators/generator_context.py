@@ -82,12 +82,17 @@ class StepContext:
 
     def hand_back(self) -> None:
         """Bring out the variables that the step changed."""
-        self._carry(self._context, lambda change, value: change(value), self._outer_tokens)
+        self._carry(
+            self._context, lambda change, value: change(value), self._outer_tokens
+        )
 
     def _carry(self, source: contextvars.Context, run: Run, tokens: Tokens) -> None:
         known = self._known
         for variable, value in source.items():
-            if known.get(variable, _UNKNOWN) is not value and variable not in _TELEMETRY:
+            if (
+                known.get(variable, _UNKNOWN) is not value
+                and variable not in _TELEMETRY
+            ):
                 token = run(variable.set, value)
                 if variable not in known:
                     tokens[variable] = token
@@ -104,7 +109,9 @@ def _resume(running: Any, sent: object, error: BaseException | None) -> Any:
     return running.throw(error)
 
 
-def _reset(run: Run, variable: contextvars.ContextVar[Any], token: contextvars.Token[Any]) -> None:
+def _reset(
+    run: Run, variable: contextvars.ContextVar[Any], token: contextvars.Token[Any]
+) -> None:
     # ValueError: the token is of another consumer's context, which never had the value
     with suppress(ValueError):
         run(variable.reset, token)

@@ -41,7 +41,9 @@ class GeneratorSpan:
         "context",
     )
 
-    def __init__(self, span: Span, failed: Failed, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, span: Span, failed: Failed, watcher: Watcher | None = None
+    ) -> None:
         self.context = StepContext(set_span_in_context(span))
         self._span: Span | None = span
         self._failed = failed

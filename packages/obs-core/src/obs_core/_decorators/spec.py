@@ -40,12 +40,22 @@ class SpanSpec:
     on_start: OnStart | None = None
     watch: Callable[[Span], Watcher] | None = None
 
-    def starter(self) -> Callable[[Tracer, Context, tuple[Any, ...], dict[str, Any]], Span | None]:
+    def starter(
+        self,
+    ) -> Callable[[Tracer, Context, tuple[Any, ...], dict[str, Any]], Span | None]:
         """Return a function that starts the span of a call below a context; the function returns None on failure."""
-        name, kind, attributes, on_start = self.name, self.kind, self.attributes, self.on_start
+        name, kind, attributes, on_start = (
+            self.name,
+            self.kind,
+            self.attributes,
+            self.on_start,
+        )
 
         def begin(
-            tracer: Tracer, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
+            tracer: Tracer,
+            context: Context,
+            args: tuple[Any, ...],
+            kwargs: dict[str, Any],
         ) -> Span | None:
             try:
                 span = tracer.start_span(name, context, kind, attributes)
@@ -104,6 +114,8 @@ def _has_event(span: Span, kind: str, message: str) -> bool:
     )
 
 
-def _describes(attributes: Mapping[str, AttributeValue], kind: str, message: str) -> bool:
+def _describes(
+    attributes: Mapping[str, AttributeValue], kind: str, message: str
+) -> bool:
     recorded = attributes.get("exception.type"), attributes.get("exception.message")
     return recorded == (kind, message)

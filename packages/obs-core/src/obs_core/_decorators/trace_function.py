@@ -13,7 +13,11 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_core._decorators.arguments import ArgumentCapture, Serialize
 from obs_core._decorators.calls import trace_call, trace_coroutine
-from obs_core._decorators.code_location import code_attributes, named_by, without_partial
+from obs_core._decorators.code_location import (
+    code_attributes,
+    named_by,
+    without_partial,
+)
 from obs_core._decorators.generators import trace_async_generator, trace_generator
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.validation import (
@@ -23,7 +27,10 @@ from obs_core._decorators.validation import (
     checked_expected,
 )
 
-F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]")
+F = TypeVar(
+    "F",
+    bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]",
+)
 Expected = type[BaseException] | tuple[type[BaseException], ...]
 
 
@@ -121,7 +128,9 @@ WRAPPERS: dict[Kind, Wrap] = {
 }
 
 
-def apply(target: Any, make_spec: MakeSpec, wrappers: Mapping[Kind, Wrap] = WRAPPERS) -> Any:
+def apply(
+    target: Any, make_spec: MakeSpec, wrappers: Mapping[Kind, Wrap] = WRAPPERS
+) -> Any:
     """Wrap `target` of any kind; `make_spec` gets the callable, the name and the ``code.*`` attributes."""
     if isinstance(target, (classmethod, staticmethod)):
         return type(target)(apply(target.__func__, make_spec, wrappers))

@@ -43,7 +43,9 @@ def check_attributes(attributes: object) -> dict[str, AttributeValue]:
     kept = {key: value for key, value in attributes.items() if value is not None}
     for key, value in kept.items():
         if not isinstance(key, str) or not key:
-            raise ConfigurationError(f"attributes has the key {key!r}: keys are non-empty strings")
+            raise ConfigurationError(
+                f"attributes has the key {key!r}: keys are non-empty strings"
+            )
         if not _is_attribute(value):
             fix = "give str, bool, int, float, bytes or a sequence of one of these"
             raise ConfigurationError(f"attributes[{key!r}] is {value!r}: {fix}")

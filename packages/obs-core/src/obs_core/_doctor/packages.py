@@ -33,7 +33,9 @@ def _contrib() -> list[metadata.EntryPoint]:
 
 
 def _is_contribs(entry: metadata.EntryPoint) -> bool:
-    return entry.dist is not None and _canonical(entry.dist.name).startswith("opentelemetry-")
+    return entry.dist is not None and _canonical(entry.dist.name).startswith(
+        "opentelemetry-"
+    )
 
 
 def instrumentations() -> Iterator[str]:

@@ -49,7 +49,9 @@ def probe(settings: Settings, timeout_s: float) -> ProbeResult:
 
 def _answers(settings: Settings, protocol: Protocol, timeout_s: float) -> bool:
     try:
-        return _Attempt(replace(settings, collector_protocol=protocol)).wait(timeout_s)[0]
+        return _Attempt(replace(settings, collector_protocol=protocol)).wait(timeout_s)[
+            0
+        ]
     except ValueError:  # the address says which protocol it is
         return False
 

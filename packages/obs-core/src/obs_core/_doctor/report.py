@@ -72,9 +72,14 @@ class Report:
         lines += [
             "",
             "checks",
-            *(f"  {found.level:4}  {found.topic}: {found.text}" for found in self.findings),
+            *(
+                f"  {found.level:4}  {found.topic}: {found.text}"
+                for found in self.findings
+            ),
         ]
-        verdict = "healthy" if self.is_healthy else f"not healthy: {self._failures} failed"
+        verdict = (
+            "healthy" if self.is_healthy else f"not healthy: {self._failures} failed"
+        )
         return "\n".join([*lines, "", verdict])
 
 
@@ -92,7 +97,9 @@ def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
         *_app_findings(app, imported),
         *_settings_findings(settings, manager.status.problems if manager else ()),
     ]
-    findings += [Finding(FAIL, "instrumentation", text) for text in double_instrumentations()]
+    findings += [
+        Finding(FAIL, "instrumentation", text) for text in double_instrumentations()
+    ]
     if (
         manager
         and manager.status.state != "skipped"
@@ -101,10 +108,14 @@ def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
         findings.append(Finding(WARN, "provider", doubled))
     findings += _version_findings()
     findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
-    return Report(_described(manager, settings), tuple(instrumentations()), tuple(findings))
+    return Report(
+        _described(manager, settings), tuple(instrumentations()), tuple(findings)
+    )
 
 
-def _described(manager: TracingManager | None, settings: Settings) -> dict[str, tuple[object, str]]:
+def _described(
+    manager: TracingManager | None, settings: Settings
+) -> dict[str, tuple[object, str]]:
     """Return the settings, and which encoder the exporter in use has, or the one that a set-up would build."""
     if manager is not None:
         return manager.describe()
@@ -122,7 +133,9 @@ def _import_app(app: str) -> Finding:
         for name in filter(None, attribute.split(".")):
             found = getattr(found, name)
     except Exception as error:  # noqa: BLE001 - the application may raise anything while it is imported
-        return Finding(FAIL, "app", f"{app} cannot be imported: {type(error).__name__}: {error}")
+        return Finding(
+            FAIL, "app", f"{app} cannot be imported: {type(error).__name__}: {error}"
+        )
     return Finding(OK, "app", f"{app} is imported")
 
 
@@ -131,18 +144,24 @@ def _app_findings(app: str | None, imported: Finding | None) -> Iterator[Finding
         yield imported
     if app and current_manager() is None:
         yield Finding(
-            FAIL, "app", f"{app} does not call setup_tracing when it is imported: nothing is traced"
+            FAIL,
+            "app",
+            f"{app} does not call setup_tracing when it is imported: nothing is traced",
         )
 
 
-def _settings_findings(settings: Settings, problems: tuple[str, ...]) -> Iterator[Finding]:
+def _settings_findings(
+    settings: Settings, problems: tuple[str, ...]
+) -> Iterator[Finding]:
     for problem in dict.fromkeys([*settings.problems, *problems]):
         yield Finding(FAIL, "settings", problem)
     if settings.disabled:
         yield Finding(WARN, "settings", "OTEL_SDK_DISABLED switches tracing off")
     if settings.sampling_rate == 0:
         yield Finding(
-            WARN, "settings", "sampling_rate 0 records nothing but what a caller has sampled"
+            WARN,
+            "settings",
+            "sampling_rate 0 records nothing but what a caller has sampled",
         )
 
 
@@ -157,7 +176,9 @@ def _fork_findings(settings: Settings) -> Iterator[Finding]:
     hazard = fork_hazard(settings)
     if hazard:
         yield Finding(FAIL if prefork else WARN, "fork", f"{hazard}{_by(prefork)}")
-    elif prefork and settings.exporter == "otlp" and settings.endpoint.protocol == "grpc":
+    elif (
+        prefork and settings.exporter == "otlp" and settings.endpoint.protocol == "grpc"
+    ):
         text = "children use gRPC through its fork support; collector_protocol='http' does without"
         yield Finding(OK, "fork", text + _by(prefork))
     else:
@@ -169,12 +190,16 @@ def _uwsgi_findings() -> Iterator[Finding]:
     """Warn of a uWSGI that runs no Python threads by default: versions before 2.0.27."""
     from packaging.version import Version
 
-    is_told = any(name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS"))
+    is_told = any(
+        name in os.environ for name in ("UWSGI_ENABLE_THREADS", "UWSGI_THREADS")
+    )
     for name in filter(_is_installed, _UWSGI):
         installed = metadata.version(name)
         if Version(installed) < Version("2.0.27") and not is_told:
             text = f"{name} {installed} runs no Python threads unless started with --enable-threads"
-            yield Finding(WARN, "fork", f"{text}: nothing is exported. Start it so, or upgrade it")
+            yield Finding(
+                WARN, "fork", f"{text}: nothing is exported. Start it so, or upgrade it"
+            )
 
 
 def _is_installed(distribution: str) -> bool:

@@ -48,7 +48,9 @@ def direct_http(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExpo
     return exporter
 
 
-def _subclass(exporter: type[SpanExporter], encoder: Encoder, **members: Any) -> type[SpanExporter]:
+def _subclass(
+    exporter: type[SpanExporter], encoder: Encoder, **members: Any
+) -> type[SpanExporter]:
     members.update(direct_encoder=encoder, __module__=exporter.__module__)
     return type(exporter.__name__, (exporter,), members)
 
@@ -79,14 +81,17 @@ def direct_grpc(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExpo
 def _makes_stubs(exporter: type[SpanExporter]) -> bool:
     """Whether some method calls ``self._stub(…)``."""
     return any(
-        isinstance(method, FunctionType) and {"_stub", "_client"} <= set(method.__code__.co_names)
+        isinstance(method, FunctionType)
+        and {"_stub", "_client"} <= set(method.__code__.co_names)
         for base in exporter.__mro__
         for method in vars(base).values()
     )
 
 
 def _bytes_stub(channel: Any) -> Any:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+        TraceServiceStub,
+    )
 
     stub: Callable[[_BytesChannel], Any] = TraceServiceStub
     return stub(_BytesChannel(channel))
@@ -98,7 +103,9 @@ class _BytesChannel:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    def unary_unary(self, method: str, request_serializer: object, **options: Any) -> Any:
+    def unary_unary(
+        self, method: str, request_serializer: object, **options: Any
+    ) -> Any:
         return self._channel.unary_unary(method, request_serializer=None, **options)
 
 

@@ -79,7 +79,9 @@ def _direct(settings: Settings, exporter: type[SpanExporter]) -> type[SpanExport
     return direct.direct_http(exporter, Encoder())
 
 
-def _build_grpc(exporter: Callable[..., SpanExporter], settings: Settings) -> SpanExporter:
+def _build_grpc(
+    exporter: Callable[..., SpanExporter], settings: Settings
+) -> SpanExporter:
     endpoint = settings.endpoint
     return exporter(
         endpoint=endpoint.target,
@@ -89,7 +91,9 @@ def _build_grpc(exporter: Callable[..., SpanExporter], settings: Settings) -> Sp
     )
 
 
-def _build_http(exporter: Callable[..., SpanExporter], settings: Settings) -> SpanExporter:
+def _build_http(
+    exporter: Callable[..., SpanExporter], settings: Settings
+) -> SpanExporter:
     return exporter(
         endpoint=settings.endpoint.target,
         headers=dict(settings.headers),
@@ -122,7 +126,9 @@ def _http_session(settings: Settings) -> requests.Session | None:
     name = next(filter(None, map(os.environ.get, _CREDENTIAL_PROVIDERS)), None)
     if name is None:
         return CollectorSession(settings.headers)
-    for found in entry_points(group="opentelemetry_otlp_credential_provider", name=name):
+    for found in entry_points(
+        group="opentelemetry_otlp_credential_provider", name=name
+    ):
         session: requests.Session = found.load()()
         # the exporter follows none of its redirects from 1.45 on, and takes them for success
         session.hooks["response"].append(check_answer)

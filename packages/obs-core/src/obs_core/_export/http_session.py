@@ -19,7 +19,14 @@ _KEEP_POST = (307, 308)
 _MAX_REDIRECTS = 5
 #: The headers that the exporter and requests set themselves.
 _PROTOCOL_HEADERS = frozenset(
-    ("accept", "accept-encoding", "connection", "content-encoding", "content-type", "user-agent")
+    (
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-type",
+        "user-agent",
+    )
 )
 
 
@@ -38,7 +45,12 @@ class CollectorSession(requests.Session):
         self._configured = headers
 
     def request(  # type: ignore[override] # the exporters name what they give
-        self, method: str, url: str, *, headers: Mapping[str, Any] | None = None, **options: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> requests.Response:
         """Send, follow, and check.
 
@@ -52,14 +64,20 @@ class CollectorSession(requests.Session):
 
     def _only_ours(self, given: Mapping[str, Any]) -> dict[str, Any]:
         foreign = (
-            name for name in (*self.headers, *given) if name.lower() not in _PROTOCOL_HEADERS
+            name
+            for name in (*self.headers, *given)
+            if name.lower() not in _PROTOCOL_HEADERS
         )
         # None takes out what the session itself would add
         return {**given, **dict.fromkeys(foreign), **self._configured}
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where a redirect leads that is to be followed."""
-        return super().get_redirect_target(resp) if resp.status_code in _KEEP_POST else None
+        return (
+            super().get_redirect_target(resp)
+            if resp.status_code in _KEEP_POST
+            else None
+        )
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response

@@ -52,7 +52,9 @@ class OutageLog:
     def explain_error(self, error: Exception) -> None:
         """Take the exception being handled as the reason."""
         self.explain(f"{type(error).__name__}: {error}")
-        _logger.debug("the span exporter raised:\n%s", self._mask(traceback.format_exc()))
+        _logger.debug(
+            "the span exporter raised:\n%s", self._mask(traceback.format_exc())
+        )
 
     def conclude(self) -> None:
         """Note that the exporter is being closed: later complaints are caused by the close."""
@@ -74,7 +76,10 @@ class OutageLog:
                 reason,
             )
         elif taken and self.is_down:
-            down_s, lost_spans = time.monotonic() - self._since, lost() - self._lost_before
+            down_s, lost_spans = (
+                time.monotonic() - self._since,
+                lost() - self._lost_before,
+            )
             _logger.warning(
                 "collector %s is back after %.0f s; %d spans were lost",
                 self._destination,
@@ -125,7 +130,9 @@ class _QuietFilter(logging.Filter):
 _filter = _QuietFilter()
 
 
-def quiet_exporter_logs(listener: Callable[[str], None]) -> AbstractContextManager[None]:
+def quiet_exporter_logs(
+    listener: Callable[[str], None],
+) -> AbstractContextManager[None]:
     """Within the block, this thread's lines on OpenTelemetry's exporter loggers go to `listener` in place of the log."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.startswith(_EXPORTER_LOGGERS) and isinstance(logger, logging.Logger):

@@ -65,7 +65,11 @@ class BatchExportProcessor(SpanProcessor):
         sender = Sender(self._build, outage, exporter)
         takes_encoded = is_direct(self.exporter_type)
         return ExportWorker(
-            sender, outage, self._options, self._open_spool(), takes_encoded=takes_encoded
+            sender,
+            outage,
+            self._options,
+            self._open_spool(),
+            takes_encoded=takes_encoded,
         )
 
     def _open_spool(self) -> Spool | None:
@@ -76,7 +80,9 @@ class BatchExportProcessor(SpanProcessor):
         from obs_core._export.spool.spool import Spool
 
         encoder = encoder_of(self.exporter_type)
-        return Spool(options.spool_dir, options.spool_max_bytes, options.spool_max_age_s, encoder)
+        return Spool(
+            options.spool_dir, options.spool_max_bytes, options.spool_max_age_s, encoder
+        )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""
@@ -109,13 +115,17 @@ class BatchExportProcessor(SpanProcessor):
         """
         fork_watch.notice()
         return self._worker.flush(
-            self._options.exit_timeout_s if timeout_millis is None else timeout_millis / 1000
+            self._options.exit_timeout_s
+            if timeout_millis is None
+            else timeout_millis / 1000
         )
 
     def shutdown(self, timeout_s: float | None = None) -> None:
         """Export the queued spans, close the exporter, and always return within `timeout_s` (default `exit_timeout_s`)."""
         fork_watch.notice()
-        self._worker.stop(self._options.exit_timeout_s if timeout_s is None else timeout_s)
+        self._worker.stop(
+            self._options.exit_timeout_s if timeout_s is None else timeout_s
+        )
 
     def after_fork_in_child(self) -> None:
         """Start afresh: nothing of the parent's queue, counts, connection or open spans belongs to this process."""

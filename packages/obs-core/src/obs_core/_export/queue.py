@@ -77,7 +77,11 @@ class SpanQueue:
     def take_out(self, size: int, *, exported: bool) -> None:
         """Remove the first `size` spans, exported or given up."""
         taken = self._pop(size)
-        kept = self._spool.settle(taken, exported=exported) if self._spool is not None else 0
+        kept = (
+            self._spool.settle(taken, exported=exported)
+            if self._spool is not None
+            else 0
+        )
         if exported:
             self._counts.exported += len(taken)
         else:

@@ -74,14 +74,18 @@ def _callback(observe: Observe) -> Callable[[CallbackOptions], Iterable[Observat
     ]
 
 
-def _processed(processor: BatchExportProcessor, attributes: Attributes) -> Iterator[Observation]:
+def _processed(
+    processor: BatchExportProcessor, attributes: Attributes
+) -> Iterator[Observation]:
     for error, spans in processor.processed().items():
         found = {**attributes, "error.type": error} if error else attributes
         if spans:
             yield Observation(spans, found)
 
 
-def _queue_size(processor: BatchExportProcessor, attributes: Attributes) -> Iterator[Observation]:
+def _queue_size(
+    processor: BatchExportProcessor, attributes: Attributes
+) -> Iterator[Observation]:
     yield Observation(processor.queue_size, attributes)
 
 

@@ -29,7 +29,10 @@ class Sender:
     """
 
     def __init__(
-        self, build: BuildExporter, outage: OutageLog, exporter: SpanExporter | None = None
+        self,
+        build: BuildExporter,
+        outage: OutageLog,
+        exporter: SpanExporter | None = None,
     ) -> None:
         self._build = build
         self._outage = outage

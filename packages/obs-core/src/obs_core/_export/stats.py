@@ -56,7 +56,13 @@ class Counts:
     """The running counts. `exported` and `failed` belong to the export thread, `abandoned` to the thread that stops."""
 
     __slots__ = (
-        *("_unspooled", "abandoned", "dropped_late", "dropped_outage", "dropped_queue_full"),
+        *(
+            "_unspooled",
+            "abandoned",
+            "dropped_late",
+            "dropped_outage",
+            "dropped_queue_full",
+        ),
         *("exported", "failed", "replayed", "spooled", "started"),
     )
 
@@ -64,7 +70,9 @@ class Counts:
         self.started, self.spooled = Tally(), Tally()
         self.dropped_queue_full, self.dropped_outage = Tally(), Tally()
         self.dropped_late = Tally()
-        self.exported = self.failed = self.abandoned = self.replayed = self._unspooled = 0
+        self.exported = self.failed = self.abandoned = self.replayed = (
+            self._unspooled
+        ) = 0
 
     def keep(self, spans: int) -> None:
         """Note that spans have left the queue and are on disk alone."""

@@ -47,12 +47,17 @@ def encodable(span: ReadableSpan) -> ReadableSpan:
         events=_bounded(map(_event, span.events), span.dropped_events),
         links=_bounded(map(_link, span.links), span.dropped_links),
         kind=span.kind,
-        status=Status(status.status_code, status.description and _text(status.description)),
+        status=Status(
+            status.status_code, status.description and _text(status.description)
+        ),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=scope
         and InstrumentationScope(
-            _text(scope.name), scope.version, scope.schema_url, _attributes(scope.attributes)
+            _text(scope.name),
+            scope.version,
+            scope.schema_url,
+            _attributes(scope.attributes),
         ),
     )
     return span if _told(clean) == _told(span) else clean
@@ -88,7 +93,9 @@ def _link(link: Link) -> Link:
     return Link(link.context, _attributes(link.attributes, link.dropped_attributes))
 
 
-def _attributes(attributes: Mapping[str, Any] | None, dropped: int = 0) -> Mapping[str, Any]:
+def _attributes(
+    attributes: Mapping[str, Any] | None, dropped: int = 0
+) -> Mapping[str, Any]:
     clean = {_text(key): _value(value) for key, value in (attributes or {}).items()}
     if not dropped:
         return clean

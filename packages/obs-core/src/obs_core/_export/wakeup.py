@@ -61,7 +61,9 @@ def start_thread(run: Callable[[], None], name: str) -> None:
     if _is_patched_by_gevent():
         original("_thread", "start_new_thread")(run, ())
     else:
-        threading.Thread(target=_run_until_forgotten, args=(run,), name=name, daemon=True).start()
+        threading.Thread(
+            target=_run_until_forgotten, args=(run,), name=name, daemon=True
+        ).start()
 
 
 def _run_until_forgotten(run: Callable[[], None]) -> None:

@@ -122,7 +122,10 @@ class ExportWorker:
             return
         if not self._has_thread:
             self._start()
-        if len(self._queue) >= self._options.max_export_batch_size and not self._outage.is_down:
+        if (
+            len(self._queue) >= self._options.max_export_batch_size
+            and not self._outage.is_down
+        ):
             self._wake.send()
         if self.state is State.ABANDONED:
             self._abandon()

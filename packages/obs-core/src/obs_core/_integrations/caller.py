@@ -8,7 +8,9 @@ from types import FrameType
 #: The task queue: result backend, broker, heartbeats.
 _QUEUE = frozenset({"celery", "kombu", "billiard", "vine", "celery_batches"})
 #: Modules of the standard library that a call may come through.
-_GLUE = frozenset({"contextlib", "functools", "threading", "asyncio", "concurrent", "contextvars"})
+_GLUE = frozenset(
+    {"contextlib", "functools", "threading", "asyncio", "concurrent", "contextvars"}
+)
 _MAX_FRAMES = 40
 
 
@@ -27,7 +29,11 @@ def is_called_by_queue(library: frozenset[str]) -> bool:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package in _QUEUE:
             return True
-        if package not in library and package not in _GLUE and not package.startswith("obs_"):
+        if (
+            package not in library
+            and package not in _GLUE
+            and not package.startswith("obs_")
+        ):
             return False
         frame = frame.f_back
     return False

@@ -7,7 +7,13 @@ from collections.abc import Collection, Iterable
 
 from obs_core._config.validators import error as option_error
 
-__all__ = ["check_callable", "check_choice", "check_names", "check_number", "option_error"]
+__all__ = [
+    "check_callable",
+    "check_choice",
+    "check_names",
+    "check_number",
+    "option_error",
+]
 
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
@@ -25,7 +31,11 @@ def check_names(name: str, value: object, *, example: str) -> tuple[str, ...]:
         value: A list, tuple or set; a single string is an error, since each of its letters would be a name.
         example: A name for the message, for instance ``"reports.*"``.
     """
-    names = tuple(value) if isinstance(value, Collection) and not isinstance(value, str) else None
+    names = (
+        tuple(value)
+        if isinstance(value, Collection) and not isinstance(value, str)
+        else None
+    )
     if names is None or not all(isinstance(each, str) for each in names):
         raise option_error(
             name, value, f"give a list of names or globs, for instance [{example!r}]"
@@ -51,11 +61,17 @@ def check_number(
     is_right_kind = bool(unit) or isinstance(value, int)
     if number is None or number < at_least or not is_right_kind:
         what = f"a number of {unit}" if unit else "a whole number"
-        raise option_error(name, value, f"give {what}, {at_least} or more{', or None' * optional}")
+        raise option_error(
+            name, value, f"give {what}, {at_least} or more{', or None' * optional}"
+        )
 
 
 def _as_number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+    ):
         return None
     return value
 

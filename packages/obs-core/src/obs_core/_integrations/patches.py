@@ -29,7 +29,9 @@ class Patches:
         replacement.__obs_wrapper__ = _Wrapper(replacement, original, self)
         self.replace(owner, name, replacement)
 
-    def wrap_if_present(self, path: str, name: str, wrapper: Callable[..., Any]) -> None:
+    def wrap_if_present(
+        self, path: str, name: str, wrapper: Callable[..., Any]
+    ) -> None:
         """Wrap the method `name` of the class `path`, if this version of the library has both.
 
         Args:

@@ -38,7 +38,9 @@ class InstrumentationHandle:
     def check_options(self, options: Options, defaults: Options) -> None:
         """Raise `AlreadyConfiguredError` where `options` other than the `defaults` differ from those in place."""
         given = {name for name, value in options.items() if value != defaults.get(name)}
-        changed = sorted(name for name in given if options[name] != self._options.get(name))
+        changed = sorted(
+            name for name in given if options[name] != self._options.get(name)
+        )
         if changed:
             raise AlreadyConfiguredError(
                 f"{self.name} is instrumented already, with another {', '.join(changed)}: "
@@ -105,7 +107,9 @@ class _Registry:
 
     def active(self) -> list[str]:
         with self._lock:
-            return sorted({handle.name for handle in self._handles.values() if handle.is_active})
+            return sorted(
+                {handle.name for handle in self._handles.values() if handle.is_active}
+            )
 
 
 def _key(name: str, target: object | None) -> tuple[str, Hashable]:
@@ -138,13 +142,19 @@ def instrument_once(
     Raises:
         AlreadyConfiguredError: The target is instrumented already, with other `options`.
     """
-    return _registry.instrument(name, target, install, _by_name(options), _by_name(defaults))
+    return _registry.instrument(
+        name, target, install, _by_name(options), _by_name(defaults)
+    )
 
 
 def _by_name(options: Any) -> Options:
     if isinstance(options, Mapping):
         return options
-    return {each.name: getattr(options, each.name) for each in fields(options) if each.compare}
+    return {
+        each.name: getattr(options, each.name)
+        for each in fields(options)
+        if each.compare
+    }
 
 
 def uninstrument(name: str, *, target: object | None = None) -> None:

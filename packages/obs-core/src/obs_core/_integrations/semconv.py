@@ -64,7 +64,9 @@ class FormerNames:
             for former in self.names.get(stable, ())
         }
 
-    def added_to(self, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
+    def added_to(
+        self, attributes: dict[str, AttributeValue]
+    ) -> dict[str, AttributeValue]:
         """Return `attributes` with the former names in addition; the same object where there are none."""
         if not self.names:
             return attributes

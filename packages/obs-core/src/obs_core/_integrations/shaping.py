@@ -71,12 +71,17 @@ class SpanShape:
             and call_contained("require_parent", self.require_parent)
         ):
             return True
-        return bool(self.drop and call_contained("drop", self.drop, name, kind, attributes))
+        return bool(
+            self.drop and call_contained("drop", self.drop, name, kind, attributes)
+        )
 
-    def name(self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> str:
+    def name(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]
+    ) -> str:
         """The name to start the span with."""
         return (
-            self.rename and call_contained("rename", self.rename, name, kind, attributes)
+            self.rename
+            and call_contained("rename", self.rename, name, kind, attributes)
         ) or name
 
     def value(self, key: str, value: AttributeValue) -> AttributeValue | None:
@@ -108,7 +113,9 @@ class ShapingTracerProvider(trace.TracerProvider):
     Thread-safe and fork-safe: without state.
     """
 
-    def __init__(self, shape: SpanShape, provider: trace.TracerProvider | None = None) -> None:
+    def __init__(
+        self, shape: SpanShape, provider: trace.TracerProvider | None = None
+    ) -> None:
         self._shape = shape
         self._provider = provider
 
@@ -122,7 +129,10 @@ class ShapingTracerProvider(trace.TracerProvider):
         """Return a tracer of the provider behind, shaped."""
         provider = self._provider or trace.get_tracer_provider()
         tracer = provider.get_tracer(
-            instrumenting_module_name, instrumenting_library_version, schema_url, attributes
+            instrumenting_module_name,
+            instrumenting_library_version,
+            schema_url,
+            attributes,
         )
         return _ShapingTracer(tracer, self._shape)
 
@@ -176,7 +186,9 @@ class _ShapingTracer(trace.Tracer):
             record_exception,
             set_status_on_exception,
         )
-        with trace.use_span(span, end_on_exit, record_exception, set_status_on_exception):
+        with trace.use_span(
+            span, end_on_exit, record_exception, set_status_on_exception
+        ):
             yield span
 
 
@@ -222,7 +234,9 @@ class _ShapedSpan(Span):
     def is_recording(self) -> bool:
         return self._span.is_recording()
 
-    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+    def set_status(
+        self, status: Status | StatusCode, description: str | None = None
+    ) -> None:
         code = status if isinstance(status, StatusCode) else status.status_code
         text = description if isinstance(status, StatusCode) else status.description
         if text is not None and self._shape.description is not None:

@@ -22,7 +22,14 @@ class Targets(Generic[V]):
             which is called when the last target is removed.
     """
 
-    __slots__ = ("_connect", "_disconnect", "_has_single", "_lock", "_of_all", "_of_single")
+    __slots__ = (
+        "_connect",
+        "_disconnect",
+        "_has_single",
+        "_lock",
+        "_of_all",
+        "_of_single",
+    )
 
     def __init__(self, connect: Callable[[], Undo]) -> None:
         self._connect = connect
@@ -30,7 +37,9 @@ class Targets(Generic[V]):
         self._lock = threading.RLock()
         self._of_all: V | None = None
         self._of_single: WeakKeyDictionary[Any, V] = WeakKeyDictionary()
-        self._has_single = False  # the truth of a WeakKeyDictionary costs as much as a look-up
+        self._has_single = (
+            False  # the truth of a WeakKeyDictionary costs as much as a look-up
+        )
 
     def add(self, target: object | None, value: V) -> Undo:
         """Keep `value` for `target` (None: for all targets without a separate value); return the undo.

@@ -55,12 +55,16 @@ class Request:
 
     __slots__ = ("_arguments", "_dynamic", "_operation")
 
-    def __init__(self, arguments: ArgumentCapture, operation: str, *, dynamic: bool) -> None:
+    def __init__(
+        self, arguments: ArgumentCapture, operation: str, *, dynamic: bool
+    ) -> None:
         self._arguments = arguments
         self._operation = operation
         self._dynamic = dynamic
 
-    def __call__(self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __call__(
+        self, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         self._arguments(span, args, kwargs)
         bound = self._arguments.bind(args, kwargs)
         if self._dynamic:
@@ -104,7 +108,9 @@ class Answer:
         }
         if first_after_s is not None:
             found |= {FIRST_CHUNK: first_after_s, REQUEST_STREAM: True}
-        self._span.set_attributes({key: value for key, value in found.items() if value is not None})
+        self._span.set_attributes(
+            {key: value for key, value in found.items() if value is not None}
+        )
 
 
 def _answering_call(function: AnyCallable, spec: SpanSpec) -> AnyCallable:

@@ -71,5 +71,9 @@ def output_messages(reading: Reading) -> str | None:
     if not reading.text:
         return None
     reason = next(iter(reading.finish_reasons), "")
-    message = {"role": "assistant", "parts": [_part(reading.text)], "finish_reason": reason}
+    message = {
+        "role": "assistant",
+        "parts": [_part(reading.text)],
+        "finish_reason": reason,
+    }
     return _json([message])

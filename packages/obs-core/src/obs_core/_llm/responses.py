@@ -91,7 +91,15 @@ class Reading:
         text: The response's text if `keep_text`, cut after 32 KiB.
     """
 
-    __slots__ = ("_input", "_output", "finish_reasons", "id", "keep_text", "model", "text")
+    __slots__ = (
+        "_input",
+        "_output",
+        "finish_reasons",
+        "id",
+        "keep_text",
+        "model",
+        "text",
+    )
 
     def __init__(self, *, keep_text: bool = False) -> None:
         self.keep_text = keep_text

@@ -34,7 +34,9 @@ def watched(answer: Any, answer_span: GeneratorSpan) -> Any:
         return None  # a file or a bare HTTP response, iterable or not
     if hasattr(kind, "__anext__") or hasattr(kind, "__next__"):
         return _watch(answer, answer_span)
-    if (hasattr(kind, "__aenter__") or hasattr(kind, "__enter__")) and _is_pending(answer):
+    if (hasattr(kind, "__aenter__") or hasattr(kind, "__enter__")) and _is_pending(
+        answer
+    ):
         return _watch(answer, answer_span)
     return None
 
@@ -51,7 +53,11 @@ def _watched_entry(
     for key in ("stream", "body"):
         events = answer.get(key)
         # the "body" of invoke_model is one JSON document, read as a file
-        if events is None or isinstance(events, (str, list, dict)) or hasattr(events, "read"):
+        if (
+            events is None
+            or isinstance(events, (str, list, dict))
+            or hasattr(events, "read")
+        ):
             continue
         if hasattr(events, "__aiter__") or hasattr(events, "__iter__"):
             answer[key] = _watch(events, answer_span)

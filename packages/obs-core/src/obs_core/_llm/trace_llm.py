@@ -11,7 +11,11 @@ from opentelemetry.util.types import AttributeValue
 from obs_core._decorators.arguments import ArgumentCapture
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.trace_function import Expected, F, apply
-from obs_core._decorators.validation import check_attributes, check_name, checked_expected
+from obs_core._decorators.validation import (
+    check_attributes,
+    check_name,
+    checked_expected,
+)
 
 
 @overload
@@ -83,7 +87,10 @@ def trace_llm(
     name, requested = operation, {OPERATION: operation, PROVIDER: provider}
     if model:
         name, requested[REQUEST_MODEL] = f"{operation} {model}", model
-    given, exceptions = {**requested, **check_attributes(attributes)}, checked_expected(expected)
+    given, exceptions = (
+        {**requested, **check_attributes(attributes)},
+        checked_expected(expected),
+    )
 
     def make_spec(
         target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
@@ -93,7 +100,9 @@ def trace_llm(
             kind=SpanKind.CLIENT,
             attributes={**code, **given},
             expected=exceptions,
-            on_start=Request(ArgumentCapture(target, capture_args), operation, dynamic=not model),
+            on_start=Request(
+                ArgumentCapture(target, capture_args), operation, dynamic=not model
+            ),
             watch=Answer,
         )
 

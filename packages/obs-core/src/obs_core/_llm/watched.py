@@ -51,7 +51,9 @@ class Watched:
 
     def _obs_take(self, step: Callable[..., Any], *args: Any) -> Any:
         """Read an item by `step`."""
-        if self._obs_busy:  # a step of the SDK that reads an item by another of its methods
+        if (
+            self._obs_busy
+        ):  # a step of the SDK that reads an item by another of its methods
             return step(*args)
         self._obs_busy = True
         try:
@@ -90,7 +92,9 @@ class Watched:
         if opened is self or opened is vars(self).get("_obs_inner"):
             return self
         for answer_span in self._obs_spans:
-            stream = call_contained("watching a stream", self._obs_watch, opened, answer_span)
+            stream = call_contained(
+                "watching a stream", self._obs_watch, opened, answer_span
+            )
             if stream is not None:
                 opened = stream
             elif is_raw_response(opened):

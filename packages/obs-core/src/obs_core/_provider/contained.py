@@ -75,7 +75,9 @@ class FencedProcessor(SpanProcessor):
 
 def _may_hang(processor: SpanProcessor) -> bool:
     """Whether `processor` has its own shutdown or flush; a processor that only sets attributes needs no thread."""
-    return any(not _is_inherited(processor, name) for name in ("shutdown", "force_flush"))
+    return any(
+        not _is_inherited(processor, name) for name in ("shutdown", "force_flush")
+    )
 
 
 def _is_inherited(processor: SpanProcessor, name: str) -> bool:

@@ -45,7 +45,9 @@ def detectors() -> dict[str, Detector]:
     }  # fmt: skip
     names = {
         name.strip()
-        for name in os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").split(",")
+        for name in os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").split(
+            ","
+        )
     } - {"", "otel"}
     installed = _installed_detectors() if names else {}
     for name in sorted(installed.keys() - {"otel"} if "*" in names else names):
@@ -56,13 +58,18 @@ def detectors() -> dict[str, Detector]:
 def _installed_detectors() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group="opentelemetry_resource_detector")}
+    return {
+        entry.name: entry
+        for entry in entry_points(group="opentelemetry_resource_detector")
+    }
 
 
 def _run_detector(entry: EntryPoint | None) -> Mapping[str, AttributeValue]:
     if entry is None:
         raise LookupError("it is not installed")
-    detected: Mapping[str, AttributeValue] = entry.load()(raise_on_error=True).detect().attributes
+    detected: Mapping[str, AttributeValue] = (
+        entry.load()(raise_on_error=True).detect().attributes
+    )
     return detected
 
 

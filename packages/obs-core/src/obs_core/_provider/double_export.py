@@ -15,7 +15,12 @@ def doubled_export(provider: object, settings: Settings) -> str | None:
         return None
     ours = _address(settings.endpoint.target)
     theirs = next(
-        (endpoint for endpoint in _endpoints(provider) if _is_same(_address(endpoint), ours)), None
+        (
+            endpoint
+            for endpoint in _endpoints(provider)
+            if _is_same(_address(endpoint), ours)
+        ),
+        None,
     )
     if theirs is None:
         return None
@@ -38,7 +43,9 @@ def _endpoints(provider: object) -> Iterator[str]:
 def _endpoint(processor: object) -> object:
     try:
         batching = getattr(processor, "_batch_processor", None)  # since 1.33
-        exporter = getattr(processor, "span_exporter", None) or getattr(batching, "_exporter", None)
+        exporter = getattr(processor, "span_exporter", None) or getattr(
+            batching, "_exporter", None
+        )
         return getattr(exporter, "_endpoint", None)
     except Exception:  # noqa: BLE001 - a proxy may raise anything, and is no exporter of the SDK
         return None
@@ -52,4 +59,6 @@ def _address(endpoint: str) -> tuple[str, int | None]:
 
 def _is_same(one: tuple[str, int | None], other: tuple[str, int | None]) -> bool:
     """Whether both are the same collector, which listens on a port for each protocol."""
-    return one == other or (one[0] == other[0] and {one[1], other[1]} == {GRPC_PORT, HTTP_PORT})
+    return one == other or (
+        one[0] == other[0] and {one[1], other[1]} == {GRPC_PORT, HTTP_PORT}
+    )

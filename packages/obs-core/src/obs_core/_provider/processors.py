@@ -5,7 +5,12 @@ from __future__ import annotations
 import time
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    Span,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+)
 
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._provider.background import outcome
@@ -69,13 +74,17 @@ class Pipeline(SynchronousMultiSpanProcessor):
         """Flush all processors, within `timeout_millis` in all; True if all succeeded."""
         deadline = time.monotonic() + timeout_millis / 1000
         begun = [fenced.begin_flush(timeout_millis) for fenced in self._fenced()]
-        answers = [exporting.force_flush(timeout_millis) for exporting in self._exporting()]
+        answers = [
+            exporting.force_flush(timeout_millis) for exporting in self._exporting()
+        ]
         answers += [outcome(flush, deadline - time.monotonic()) for flush in begun]
         return all(answers)
 
     def _fenced(self) -> list[FencedProcessor]:
         return [
-            processor for processor in self.processors if isinstance(processor, FencedProcessor)
+            processor
+            for processor in self.processors
+            if isinstance(processor, FencedProcessor)
         ]
 
     def _exporting(self) -> list[BatchExportProcessor]:
@@ -86,9 +95,13 @@ class Pipeline(SynchronousMultiSpanProcessor):
         ]
 
 
-def _having(hook: str, processors: tuple[SpanProcessor, ...]) -> tuple[SpanProcessor, ...]:
+def _having(
+    hook: str, processors: tuple[SpanProcessor, ...]
+) -> tuple[SpanProcessor, ...]:
     """Return the processors whose class defines `hook`; the SDK's hook does nothing."""
     idle = getattr(SpanProcessor, hook, None)
     return tuple(
-        processor for processor in processors if getattr(type(processor), hook, idle) is not idle
+        processor
+        for processor in processors
+        if getattr(type(processor), hook, idle) is not idle
     )

@@ -12,7 +12,11 @@ from opentelemetry.util.types import AttributeValue
 from obs_core._config.settings import Settings
 from obs_core._provider.detectors import detectors, version_of
 
-_INSTANCE, _PID, _PARENT_PID = "service.instance.id", "process.pid", "process.parent_pid"
+_INSTANCE, _PID, _PARENT_PID = (
+    "service.instance.id",
+    "process.pid",
+    "process.parent_pid",
+)
 _PER_PROCESS = frozenset({_INSTANCE, _PID, _PARENT_PID})
 
 
@@ -56,12 +60,16 @@ class ProcessResource(Resource):
         """Merge as the SDK does, except for per-process attributes."""
         merged = dict(self._fixed)
         merged.update(
-            (key, value) for key, value in other.attributes.items() if key not in _PER_PROCESS
+            (key, value)
+            for key, value in other.attributes.items()
+            if key not in _PER_PROCESS
         )
         return ProcessResource(merged, self.schema_url or other.schema_url)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Resource) and dict(self.attributes) == dict(other.attributes)
+        return isinstance(other, Resource) and dict(self.attributes) == dict(
+            other.attributes
+        )
 
     def __hash__(self) -> int:
         return hash(self.schema_url)
@@ -83,7 +91,9 @@ def build_resource(settings: Settings) -> tuple[ProcessResource, list[str]]:
     for key in _PER_PROCESS:
         attributes.pop(key, None)
     attributes.update(settings.resource_attributes)
-    attributes.update({key: value for key, value in _named(settings).items() if value is not None})
+    attributes.update(
+        {key: value for key, value in _named(settings).items() if value is not None}
+    )
     return ProcessResource({**attributes, **_sdk()}), problems
 
 

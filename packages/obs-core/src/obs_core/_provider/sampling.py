@@ -55,7 +55,9 @@ class SwitchableSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Return the inner sampler's answer."""
-        return self._inner.should_sample(parent_context, trace_id, name, kind, attributes, links)
+        return self._inner.should_sample(
+            parent_context, trace_id, name, kind, attributes, links
+        )
 
     def get_description(self) -> str:
         """Describe the sampler in force."""

@@ -93,7 +93,9 @@ class LightTracer(Tracer):
         if parent is not None and parent[3] & _SAMPLED and self._keeps_sampled():
             own = self._ids_below(parent)
         else:
-            own, kept = self._decide(parent, context, name, kind, attributes, links or ())
+            own, kept = self._decide(
+                parent, context, name, kind, attributes, links or ()
+            )
             if kept is None:
                 return NonRecordingSpan(own)
         span = new_span(self._origin(), name, own, parent, kind, kept, start_time)
@@ -119,7 +121,9 @@ class LightTracer(Tracer):
     ) -> CurrentSpan:
         """Start a span, current in a block or in each call of a decorated function."""
         start = (name, context, kind, attributes, links, start_time)
-        return CurrentSpan(self, (*start, record_exception, set_status_on_exception), end_on_exit)
+        return CurrentSpan(
+            self, (*start, record_exception, set_status_on_exception), end_on_exit
+        )
 
     def _is_on(self) -> bool:
         config = self._tracer_config
@@ -136,7 +140,9 @@ class LightTracer(Tracer):
         span_id = self.id_generator.generate_span_id()
         if 0 < span_id <= _MAX_SPAN_ID:
             # the constructor costs four times as much
-            return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+            return tuple.__new__(
+                SpanContext, (trace_id, span_id, False, flags, state, True)
+            )
         return SpanContext(trace_id, span_id, False, flags, state)
 
     def _origin(self) -> SpanOrigin:
@@ -165,13 +171,17 @@ class LightTracer(Tracer):
         links: Sequence[Link],
     ) -> tuple[SpanContext, Attributes]:
         """Return the new span's ids and attributes; without attributes, the span does not record."""
-        trace_id = self.id_generator.generate_trace_id() if parent is None else parent.trace_id
+        trace_id = (
+            self.id_generator.generate_trace_id() if parent is None else parent.trace_id
+        )
         sampler = self.sampler
         if type(sampler) is SwitchableSampler and sampler.bound is not None:
             is_sampled = is_recording = sampler.samples(sampler.bound, trace_id, parent)
             state = None if parent is None else parent.trace_state
         else:
-            result = sampler.should_sample(context, trace_id, name, kind, attributes, links)
+            result = sampler.should_sample(
+                context, trace_id, name, kind, attributes, links
+            )
             is_sampled = result.decision is Decision.RECORD_AND_SAMPLE
             is_recording = is_sampled or result.decision is Decision.RECORD_ONLY
             attributes, state = result.attributes, result.trace_state
@@ -181,7 +191,11 @@ class LightTracer(Tracer):
         return own, attributes or _NONE
 
     def _ids(
-        self, parent: SpanContext | None, trace_id: int, is_sampled: bool, state: TraceState | None
+        self,
+        parent: SpanContext | None,
+        trace_id: int,
+        is_sampled: bool,
+        state: TraceState | None,
     ) -> SpanContext:
         bits = _SAMPLED * is_sampled | _RANDOM * self._is_random(parent)
         span_id = self.id_generator.generate_span_id()

@@ -19,6 +19,10 @@ def unsampled_below(
     if not found.is_valid or found.is_remote or found.trace_flags & 1:
         return None
     if kind is SpanKind.CLIENT or kind is SpanKind.PRODUCER:
-        span_id, flags, state = ids.generate_span_id(), found.trace_flags, found.trace_state
+        span_id, flags, state = (
+            ids.generate_span_id(),
+            found.trace_flags,
+            found.trace_state,
+        )
         found = SpanContext(found.trace_id, span_id, False, flags, state)
     return NonRecordingSpan(found)

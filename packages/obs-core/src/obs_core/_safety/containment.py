@@ -43,7 +43,8 @@ def log_failure(what: str) -> None:
     """Log the exception being handled, with its traceback, at most once a minute for each `what`."""
     if _limit.allows(what):
         _logger.exception(
-            "%s failed; the application is not affected (logged at most once a minute)", what
+            "%s failed; the application is not affected (logged at most once a minute)",
+            what,
         )
 
 

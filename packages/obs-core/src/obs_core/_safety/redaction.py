@@ -65,7 +65,9 @@ class Redactor:
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
         self._globs = (*DENIED, *SIGNED_URL_PARAMETERS, *extra)
-        self._globs_but_tokens = tuple(glob for glob in self._globs if glob != "*token*")
+        self._globs_but_tokens = tuple(
+            glob for glob in self._globs if glob != "*token*"
+        )
         self._is_sensitive = lru_cache(maxsize=1024)(self._decide)
 
     def _decide(self, name: str) -> bool:
@@ -122,4 +124,6 @@ class Redactor:
         _, at, host = parts.netloc.rpartition("@")
         query, fragment = self.query(parts.query), self.query(parts.fragment)
         credentials = "REDACTED:REDACTED@" if at else ""
-        return urlunsplit(parts._replace(netloc=credentials + host, query=query, fragment=fragment))
+        return urlunsplit(
+            parts._replace(netloc=credentials + host, query=query, fragment=fragment)
+        )

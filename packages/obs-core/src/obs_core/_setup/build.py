@@ -83,7 +83,9 @@ def _install(
     _fill(own.pipeline, settings, exporting, span_processors)
     own.sample(settings.sampling_rate)
     own.make_spans(settings.spans)
-    return TracingManager(settings, own.pipeline, own, exporting, [*problems, *export_problems])
+    return TracingManager(
+        settings, own.pipeline, own, exporting, [*problems, *export_problems]
+    )
 
 
 def _resource(settings: Settings) -> tuple[ProcessResource, list[str]]:
@@ -130,7 +132,9 @@ def _exporting(
     try:
         exporting = _export_processor(settings, given, mask)
     except Exception as error:
-        problem = mask(f"the span exporter cannot be built: {error!r}; nothing is exported")
+        problem = mask(
+            f"the span exporter cannot be built: {error!r}; nothing is exported"
+        )
         if settings.strict:
             raise ConfigurationError(problem) from error
         warn_once(problem, problem)

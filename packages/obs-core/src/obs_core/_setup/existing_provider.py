@@ -38,7 +38,9 @@ def skip(settings: Settings) -> TracingManager:
     return TracingManager(settings, problems=[problem], state="skipped")
 
 
-def join(foreign: trace.TracerProvider, pipeline: Pipeline, settings: Settings) -> list[str]:
+def join(
+    foreign: trace.TracerProvider, pipeline: Pipeline, settings: Settings
+) -> list[str]:
     """Let the spans of `foreign` pass through `pipeline`; return the problems."""
     if not isinstance(foreign, TracerProvider):
         problem = f"the global {type(foreign).__qualname__} is not the SDK's: its spans cannot be exported by obs-core"

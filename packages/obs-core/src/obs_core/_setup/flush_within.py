@@ -16,7 +16,9 @@ def flush_within(timeout_s: float) -> None:
 
     For the hooks of a worker that is stopping. Works with any provider; never raises.
     """
-    flushing = threading.Thread(target=_flush, args=(timeout_s,), name="obs-flush", daemon=True)
+    flushing = threading.Thread(
+        target=_flush, args=(timeout_s,), name="obs-flush", daemon=True
+    )
     try:
         flushing.start()
     except RuntimeError:

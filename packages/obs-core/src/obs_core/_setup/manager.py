@@ -68,7 +68,9 @@ class TracingManager:
 
         shown = describe(self.settings, self._switchable)
         if self._exporting:
-            shown["encoder"] = encoder_in_use(self.settings, self._exporting.exporter_type)
+            shown["encoder"] = encoder_in_use(
+                self.settings, self._exporting.exporter_type
+            )
         return shown
 
     def stats(self) -> ExportStats:

@@ -66,7 +66,9 @@ def setup_tracing(
 
     check.instance(TracingConfig)("config", config)
     if instrument not in ("auto", None):
-        raise ConfigurationError(f"instrument={instrument!r} is not valid: use 'auto' or None")
+        raise ConfigurationError(
+            f"instrument={instrument!r} is not valid: use 'auto' or None"
+        )
     if on_existing_provider not in ("attach", "fail", "skip"):
         raise ConfigurationError(
             f"on_existing_provider={on_existing_provider!r} is not valid: use attach, fail or skip"
@@ -77,7 +79,9 @@ def setup_tracing(
         parts = (span_exporter, *span_processors)
         manager = _reuse(settings, parts, replace)
         if manager is None:
-            manager = assemble(settings, on_existing_provider, span_exporter, span_processors)
+            manager = assemble(
+                settings, on_existing_provider, span_exporter, span_processors
+            )
             set_current_manager(manager)
             _parts = parts
     if instrument == "auto":
@@ -85,7 +89,9 @@ def setup_tracing(
     return SetupResult(manager, _middleware(settings))
 
 
-def _reuse(settings: Settings, parts: tuple[object, ...], replace: bool) -> TracingManager | None:
+def _reuse(
+    settings: Settings, parts: tuple[object, ...], replace: bool
+) -> TracingManager | None:
     present = current_manager()
     if present is None or present.status.state == "stopped":
         return None

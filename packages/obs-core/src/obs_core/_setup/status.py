@@ -36,7 +36,9 @@ def describe(
     return shown
 
 
-def _why_not_light(settings: Settings, provider: SwitchableProvider | None) -> str | None:
+def _why_not_light(
+    settings: Settings, provider: SwitchableProvider | None
+) -> str | None:
     """Return why spans are the SDK's though light ones were asked for, or None."""
     if settings.spans != "light" or settings.disabled:
         return None

@@ -23,4 +23,6 @@ def add_span_attributes(attributes: Mapping[str, AttributeValue | None]) -> None
 
 
 def _add(span: Span, attributes: Mapping[str, AttributeValue | None]) -> None:
-    span.set_attributes({key: value for key, value in attributes.items() if value is not None})
+    span.set_attributes(
+        {key: value for key, value in attributes.items() if value is not None}
+    )

@@ -62,7 +62,9 @@ class CurrentSpan(ContextDecorator):
         if is_recorded:
             self._span.record_exception(error)
         if sets_status:
-            self._span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+            self._span.set_status(
+                Status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+            )
 
     def _recreate_cm(self) -> CurrentSpan:
         """Return a context manager for a single call of a decorated function."""

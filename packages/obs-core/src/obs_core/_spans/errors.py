@@ -16,7 +16,9 @@ def error_type(error: BaseException | type[BaseException]) -> str:
     """Return the fully qualified class name for the attribute ``error.type``; builtins go without their module."""
     cls = error if isinstance(error, type) else type(error)
     return (
-        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+        cls.__qualname__
+        if cls.__module__ == "builtins"
+        else f"{cls.__module__}.{cls.__qualname__}"
     )
 
 
@@ -32,7 +34,11 @@ Scrub = Callable[[str], str]
 
 
 def record_error(
-    span: Span, error: BaseException, *, timestamp: int | None = None, scrub: Scrub | None = None
+    span: Span,
+    error: BaseException,
+    *,
+    timestamp: int | None = None,
+    scrub: Scrub | None = None,
 ) -> None:
     """Mark `span` as failed by `error`: status ERROR with the message, ``error.type``, and an ``exception`` event.
 
@@ -47,7 +53,9 @@ def record_error(
     if span.is_recording():
         record_exception_event(span, error, timestamp=timestamp, scrub=scrub)
         span.set_attribute("error.type", error_type(error))
-        span.set_status(Status(StatusCode.ERROR, _scrubbed(scrub, error_message(error))))
+        span.set_status(
+            Status(StatusCode.ERROR, _scrubbed(scrub, error_message(error)))
+        )
 
 
 def fail(span: Span, error_type: str, description: str | None = None) -> None:
@@ -89,4 +97,6 @@ def record_exception_event(
 
 
 def _scrubbed(scrub: Scrub | None, text: str) -> str:
-    return text if scrub is None else call_contained("scrub", scrub, text) or "[REDACTED]"
+    return (
+        text if scrub is None else call_contained("scrub", scrub, text) or "[REDACTED]"
+    )

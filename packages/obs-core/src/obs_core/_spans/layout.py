@@ -7,7 +7,12 @@ from functools import lru_cache
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Tracer, _Span
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    SpanContext,
+    TraceFlags,
+    TraceState,
+)
 
 from obs_core._spans.light import LightSpan
 
@@ -31,7 +36,14 @@ def unknown_layout() -> str | None:
     if not {"_dict", "dropped"} <= vars(BoundedAttributes()).keys():
         return "the SDK's attributes are not laid out as known"
     flags, state = TraceFlags(1), TraceState()
-    if tuple(SpanContext(1, 2, False, flags, state)) != (1, 2, False, flags, state, True):
+    if tuple(SpanContext(1, 2, False, flags, state)) != (
+        1,
+        2,
+        False,
+        flags,
+        state,
+        True,
+    ):
         return "the API's span context is not laid out as known"
     return None
 

@@ -41,7 +41,11 @@ class _Lock:
     """The lock of a span, made at the first use."""
 
     def __get__(self, span: LightSpan | None, owner: type) -> Any:
-        return self if span is None else span.__dict__.setdefault("_lock", threading.RLock())
+        return (
+            self
+            if span is None
+            else span.__dict__.setdefault("_lock", threading.RLock())
+        )
 
 
 class LightSpan(Span):
@@ -111,7 +115,9 @@ class LightSpan(Span):
             and type(key) is str
             and key
             and len(attributes) < origin.room
-            and not (origin.is_short and type(value) is str and len(value) > origin.length)
+            and not (
+                origin.is_short and type(value) is str and len(value) > origin.length
+            )
         ):
             if key in attributes:
                 attributes.pop(key, None)
@@ -146,7 +152,9 @@ class LightSpan(Span):
                 set_in(bounded, *given)
             finally:
                 self._dropped = bounded.dropped
-                if bounded._dict is not own:  # 1.36 and earlier, when the container is full
+                if (
+                    bounded._dict is not own
+                ):  # 1.36 and earlier, when the container is full
                     self._attributes = dict(bounded._dict)
 
     def _take_cleaned(self, attributes: Mapping[str, Any]) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
-from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.sdk.util.instrumentation import (
+    InstrumentationInfo,
+    InstrumentationScope,
+)
 from opentelemetry.util.types import Attributes
 
 #: Types whose values are kept as they are; a subclass may do anything, and is left to the SDK.
@@ -51,7 +54,9 @@ class SpanOrigin:
         for key, value in attributes.items():
             if type(key) is not str or type(value) not in PLAIN:
                 return False
-        return "" not in attributes and not (self.is_short and self._has_long(attributes))
+        return "" not in attributes and not (
+            self.is_short and self._has_long(attributes)
+        )
 
     def container(self, attributes: Attributes = None) -> BoundedAttributes:
         """Return the SDK's container of attributes, with the limits of a span."""

@@ -122,7 +122,11 @@ def _plain_ids(carrier: Any, getter: Getter[Any]) -> SpanContext | None:
 
 
 def _is_short_text(header: Any) -> bool:
-    return type(header) is list and type(header[0]) is str and len(header[0]) <= _MAX_LENGTH
+    return (
+        type(header) is list
+        and type(header[0]) is str
+        and len(header[0]) <= _MAX_LENGTH
+    )
 
 
 def _w3c() -> Parts | None:

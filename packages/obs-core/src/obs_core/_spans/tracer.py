@@ -64,7 +64,8 @@ def needed_tracer() -> Tracer | None:
     if keeps_parent:
         parent: Any = get_current().get(SPAN_KEY)
         if parent is not None and (
-            parent is _unsampled or (not parent.is_recording() and _is_unsampled(parent))
+            parent is _unsampled
+            or (not parent.is_recording() and _is_unsampled(parent))
         ):
             return None
     return tracer
@@ -104,5 +105,10 @@ def keeps_unsampled(sampler: object) -> bool:
     description = describe() if describe else ""
     if description == "AlwaysOffSampler":
         return True
-    off = ("remoteParentNotSampled:AlwaysOffSampler", "localParentNotSampled:AlwaysOffSampler")
-    return description.startswith("ParentBased{") and all(part in description for part in off)
+    off = (
+        "remoteParentNotSampled:AlwaysOffSampler",
+        "localParentNotSampled:AlwaysOffSampler",
+    )
+    return description.startswith("ParentBased{") and all(
+        part in description for part in off
+    )

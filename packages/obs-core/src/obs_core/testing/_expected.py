@@ -26,7 +26,9 @@ def compare(
     actual = _lines(_parts(span, spans), recorded)
     wanted = _lines(expected, attributes)
     if actual != wanted:
-        raise AssertionError(f"span {span.name!r} differs:\n" + "\n".join(ndiff(wanted, actual)))
+        raise AssertionError(
+            f"span {span.name!r} differs:\n" + "\n".join(ndiff(wanted, actual))
+        )
 
 
 def _lines(parts: Mapping[str, object], attributes: Mapping[str, Any]) -> list[str]:
@@ -61,7 +63,9 @@ def _parent(span: ReadableSpan, spans: Iterable[ReadableSpan]) -> str | int | No
     if span.parent is None:
         return None
     parent_id = span.parent.span_id
-    return next((each.name for each in spans if each.context.span_id == parent_id), parent_id)
+    return next(
+        (each.name for each in spans if each.context.span_id == parent_id), parent_id
+    )
 
 
 def span_ids(links: Collection[ReadableSpan | int]) -> list[int]:

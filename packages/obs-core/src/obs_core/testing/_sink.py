@@ -53,7 +53,9 @@ class OtlpSink:
         self.port: int = self._server.server_address[1]
         self.url: str = f"http://127.0.0.1:{self.port}/v1/traces"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.02},
+            daemon=True,
         )
 
     def __enter__(self) -> OtlpSink:
@@ -130,7 +132,9 @@ class OtlpSink:
 
 def decode(body: bytes) -> list[SinkSpan]:
     """Decode an OTLP ``ExportTraceServiceRequest``."""
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+        ExportTraceServiceRequest,
+    )
 
     request = ExportTraceServiceRequest.FromString(body)
     return [
@@ -155,7 +159,9 @@ def _span(span: Any, resource: dict[str, Any]) -> SinkSpan:
         end_time=span.end_time_unix_nano,
         attributes=_attributes(span.attributes),
         resource=resource,
-        events=tuple((event.name, _attributes(event.attributes)) for event in span.events),
+        events=tuple(
+            (event.name, _attributes(event.attributes)) for event in span.events
+        ),
         links=tuple(
             (int.from_bytes(link.trace_id, "big"), int.from_bytes(link.span_id, "big"))
             for link in span.links

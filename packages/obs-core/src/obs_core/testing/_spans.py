@@ -91,7 +91,9 @@ class SpanRecorder:
 
     def tree(self, *, attributes: Iterable[str] = ()) -> str:
         """Return the finished spans as a tree: see `render_tree`."""
-        return render_tree((_View(span) for span in self.finished), attributes=attributes)
+        return render_tree(
+            (_View(span) for span in self.finished), attributes=attributes
+        )
 
     def assert_tree(self, expected: str, *, attributes: Iterable[str] = ()) -> None:
         """Compare the tree with `expected` (common indentation and outer blank lines are ignored).
@@ -104,7 +106,8 @@ class SpanRecorder:
         wanted, actual = dedent(expected).strip(), self.tree(attributes=attributes)
         if wanted != actual:
             raise AssertionError(
-                "the spans differ:\n" + "\n".join(ndiff(wanted.splitlines(), actual.splitlines()))
+                "the spans differ:\n"
+                + "\n".join(ndiff(wanted.splitlines(), actual.splitlines()))
             )
 
     def assert_span(
@@ -172,7 +175,10 @@ def record_spans(*, sampling_rate: float = 1.0) -> Iterator[SpanRecorder]:
     shared, exporter = _shared[0], InMemorySpanExporter()
     outer = shared.sampler.inner, shared.pipeline.processors
     shared.sample(sampling_rate)
-    shared.pipeline.processors = (CorrelationSpanProcessor(), SimpleSpanProcessor(exporter))
+    shared.pipeline.processors = (
+        CorrelationSpanProcessor(),
+        SimpleSpanProcessor(exporter),
+    )
     before, once, manager = (
         trace._TRACER_PROVIDER,
         trace._TRACER_PROVIDER_SET_ONCE,

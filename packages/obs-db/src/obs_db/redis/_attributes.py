@@ -45,7 +45,9 @@ class Command:
     attributes: Mapping[str, AttributeValue]
 
 
-def describe_command(args: tuple[Any, ...], former_names: FormerNames = NO_FORMER_NAMES) -> Command:
+def describe_command(
+    args: tuple[Any, ...], former_names: FormerNames = NO_FORMER_NAMES
+) -> Command:
     """Return the exported form of the command `args`, with `former_names` in addition.
 
     Thread-safe; the last 1,024 shapes are remembered.
@@ -73,7 +75,10 @@ def _described(first: str, length: int, former_names: FormerNames) -> Command:
     name = " ".join(map(_masked_unless_name, words[:taken]))
     masked = [MASK] * (len(words[taken:]) + length - 1)
     text = truncate(" ".join([name, *masked]), MAX_TEXT_BYTES)
-    attributes: dict[str, AttributeValue] = {"db.operation.name": name, "db.query.text": text}
+    attributes: dict[str, AttributeValue] = {
+        "db.operation.name": name,
+        "db.query.text": text,
+    }
     return Command(name, text, former_names.added_to(attributes))
 
 

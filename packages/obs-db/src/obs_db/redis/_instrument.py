@@ -72,7 +72,9 @@ def instrument_redis(
     Thread-safe. Clients are held weakly.
     """
     require("redis", package="obs-db")
-    options = Options(service_name=service_name, roots=roots, tracer_provider=tracer_provider)
+    options = Options(
+        service_name=service_name, roots=roots, tracer_provider=tracer_provider
+    )
     warn_unsupported_version("obs-db", "redis")
     return instrument_once(
         _NAME,

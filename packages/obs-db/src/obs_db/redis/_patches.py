@@ -26,7 +26,9 @@ from obs_db.redis._outcome import error_code, is_expected
 from obs_db.redis._state import TracedClient, TracedClients, key_of
 
 R = TypeVar("R")
-contrib = Contrib("opentelemetry.instrumentation.redis:RedisInstrumentor", package="obs-db")
+contrib = Contrib(
+    "opentelemetry.instrumentation.redis:RedisInstrumentor", package="obs-db"
+)
 
 
 class _Running:
@@ -42,7 +44,9 @@ class _Running:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
         call_contained("redis span", self._record, error)
 
     def _record(self, error: BaseException | None) -> None:
@@ -58,14 +62,18 @@ class _Running:
             record_failure(span, error, error_code(error), expected=is_expected(error))
         span.end(ended)
 
-    def _start(self, call: Call, traced: TracedClient, attributes: dict[str, Any]) -> Span:
+    def _start(
+        self, call: Call, traced: TracedClient, attributes: dict[str, Any]
+    ) -> Span:
         if isinstance(self._sent, tuple):
             command = describe_command(self._sent, traced.former_names)
             attributes = {**attributes, **command.attributes}
             return call.start_span(traced, command.name, self._started, attributes)
         span = call.start_span(traced, PIPELINE, self._started, attributes)
         if span.is_recording():
-            span.set_attributes(traced.former_names.added_to(pipeline_attributes(self._sent)))
+            span.set_attributes(
+                traced.former_names.added_to(pipeline_attributes(self._sent))
+            )
         return span
 
 
@@ -100,7 +108,9 @@ def _silent(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return call(*args, **options)
 
 
-async def _silent_async(call: Callable[..., Awaitable[R]], *args: Any, **options: Any) -> R:
+async def _silent_async(
+    call: Callable[..., Awaitable[R]], *args: Any, **options: Any
+) -> R:
     with no_spans():
         return await call(*args, **options)
 

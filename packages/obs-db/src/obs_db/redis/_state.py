@@ -22,8 +22,13 @@ class TracedClient(Origin):
     def __init__(self, key: Any, options: Options) -> None:
         super().__init__(options, _LIBRARY)
         self.former_names = options.former_names
-        system: dict[str, AttributeValue] = {"db.system.name": "redis", **_pool_attributes(key)}
-        self._attributes = self.former_names.added_to({**system, **options.peer_attributes()})
+        system: dict[str, AttributeValue] = {
+            "db.system.name": "redis",
+            **_pool_attributes(key),
+        }
+        self._attributes = self.former_names.added_to(
+            {**system, **options.peer_attributes()}
+        )
 
     def attributes(self, key: Any) -> dict[str, AttributeValue]:
         """Return the attributes of each span; for a cluster, those of the node asked first at present."""
@@ -62,21 +67,32 @@ def key_of(client: Any) -> Any:
     owner = next((found for found in owners if found is not None), client)
     nodes = getattr(owner, "nodes_manager", None)
     if nodes is None:
-        raise option_error("client", client, "pass a client of redis-py, or nothing for all")
+        raise option_error(
+            "client", client, "pass a client of redis-py, or nothing for all"
+        )
     # asyncio's cannot be held weakly, but there the pipeline knows its client
     return nodes if hasattr(nodes, "__weakref__") else owner
 
 
 def _pool_attributes(pool: Any) -> dict[str, AttributeValue]:
     options = getattr(pool, "connection_kwargs", None)
-    if options is None or hasattr(pool, "default_node") or hasattr(pool, "nodes_manager"):
+    if (
+        options is None
+        or hasattr(pool, "default_node")
+        or hasattr(pool, "nodes_manager")
+    ):
         return {"db.namespace": "0"}
-    attributes: dict[str, AttributeValue] = {"db.namespace": str(options.get("db") or 0)}
+    attributes: dict[str, AttributeValue] = {
+        "db.namespace": str(options.get("db") or 0)
+    }
     if "path" in options:
         return {**attributes, "network.transport": "unix"}
     if hasattr(pool, "sentinel_manager"):
         return attributes
-    return {**attributes, **_address(options.get("host", "localhost"), options.get("port", 6379))}
+    return {
+        **attributes,
+        **_address(options.get("host", "localhost"), options.get("port", 6379)),
+    }
 
 
 def _address(host: object, port: object) -> dict[str, AttributeValue]:

@@ -45,7 +45,9 @@ def url_attributes(engine: Engine) -> dict[str, AttributeValue]:
     return attributes
 
 
-def server_attributes(dialect: str, host: str, port: int | None) -> dict[str, AttributeValue]:
+def server_attributes(
+    dialect: str, host: str, port: int | None
+) -> dict[str, AttributeValue]:
     """Return address and port of a server.
 
     For a socket's path as `host`, only the transport; for an empty `host`, nothing.
@@ -63,7 +65,10 @@ def server_attributes(dialect: str, host: str, port: int | None) -> dict[str, At
 def has_url_creator(engine: Engine) -> bool:
     """Whether `engine` connects by the URL, without ``creator=`` or a pool made elsewhere."""
     creator = getattr(engine.pool, "_creator", None)
-    return creator is None or getattr(creator, "__module__", None) == "sqlalchemy.engine.create"
+    return (
+        creator is None
+        or getattr(creator, "__module__", None) == "sqlalchemy.engine.create"
+    )
 
 
 def remember(engine: Engine, attributes: Mapping[str, AttributeValue]) -> None:
@@ -77,9 +82,15 @@ def pool_name(engine: Engine) -> str:
     if given:
         return str(given)
     attributes = _found.get(engine.dialect) or url_attributes(engine)
-    where = [attributes[key] for key in ("server.address", "server.port") if key in attributes]
+    where = [
+        attributes[key]
+        for key in ("server.address", "server.port")
+        if key in attributes
+    ]
     server = ":".join(str(part) for part in where) or engine.dialect.name
-    return "/".join(str(part) for part in (server, attributes.get("db.namespace")) if part)
+    return "/".join(
+        str(part) for part in (server, attributes.get("db.namespace")) if part
+    )
 
 
 def file_name(path: str) -> str | None:

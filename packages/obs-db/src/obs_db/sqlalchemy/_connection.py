@@ -31,12 +31,18 @@ _DATABASE = ("db", "database")
 
 def url_is_enough(engine: Engine) -> bool:
     """Whether the connections of `engine` lead to the server of the URL."""
-    if not has_url_creator(engine) or getattr(engine.dialect.dispatch, "do_connect", None):
+    if not has_url_creator(engine) or getattr(
+        engine.dialect.dispatch, "do_connect", None
+    ):
         return False
-    return engine.dialect.name == "sqlite" or not {*_SERVER}.isdisjoint(url_attributes(engine))
+    return engine.dialect.name == "sqlite" or not {*_SERVER}.isdisjoint(
+        url_attributes(engine)
+    )
 
 
-def connection_attributes(connection: Connection, *, may_ask: bool) -> dict[str, AttributeValue]:
+def connection_attributes(
+    connection: Connection, *, may_ask: bool
+) -> dict[str, AttributeValue]:
     """Return the driver's information about `connection`; looked up once a connection, and kept there.
 
     Args:
@@ -66,7 +72,9 @@ def _read(connection: Connection) -> dict[str, AttributeValue]:
     return _with_database(server, database)
 
 
-def _with_database(server: dict[str, AttributeValue], database: Any) -> dict[str, AttributeValue]:
+def _with_database(
+    server: dict[str, AttributeValue], database: Any
+) -> dict[str, AttributeValue]:
     if isinstance(database, bytes):
         database = database.decode("utf-8", "replace")
     return {**server, "db.namespace": database} if database else server
@@ -77,7 +85,9 @@ def _place(driver: Any) -> tuple[Any, Any, Any]:
     info: Any = getattr(driver, "info", None)
     if hasattr(info, "dbname"):  # libpq: psycopg2, psycopg
         return info.host, info.port, info.dbname
-    if hasattr(driver, "_addr") and hasattr(driver, "_params"):  # asyncpg, which has no public name
+    if hasattr(driver, "_addr") and hasattr(
+        driver, "_params"
+    ):  # asyncpg, which has no public name
         address, database = driver._addr, driver._params.database
         if isinstance(address, tuple):
             return *address, database
@@ -96,7 +106,9 @@ def _mysql_socket(driver: Any) -> str | None:
 
 
 def _first(driver: Any, names: tuple[str, ...]) -> Any:
-    return next((value for name in names if (value := getattr(driver, name, None))), None)
+    return next(
+        (value for name in names if (value := getattr(driver, name, None))), None
+    )
 
 
 def _sqlite_file(pooled: Any) -> str | None:

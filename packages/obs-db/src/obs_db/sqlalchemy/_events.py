@@ -73,7 +73,12 @@ def _before(
 
 
 def _after(
-    conn: object, cursor: Any, statement: str, parameters: object, context: Any, executemany: bool
+    conn: object,
+    cursor: Any,
+    statement: str,
+    parameters: object,
+    context: Any,
+    executemany: bool,
 ) -> None:
     running = _take(context, _Running)
     if running is not None:
@@ -136,7 +141,11 @@ def _record(
         return
     statement = describe(running.sql, traced.dialect, traced.options.former_names)
     place = traced.attributes_of(context.root_connection, may_ask=error is None)
-    attributes = {**place, **statement.attributes, **row_attributes(traced.dialect, cursor)}
+    attributes = {
+        **place,
+        **statement.attributes,
+        **row_attributes(traced.dialect, cursor),
+    }
     if running.is_batch:
         attributes.update(batch_attributes(context, running.parameters))
     span = call.start_span(
@@ -150,14 +159,17 @@ def _record(
             _count(traced, statement, call.parent, context)
     span.end(ended)
     if error is None:
-        context._obs_db = _Done(traced, statement, place, span.get_span_context(), ended)
+        context._obs_db = _Done(
+            traced, statement, place, span.get_span_context(), ended
+        )
 
 
 def _contrib_traces(engine: Engine) -> bool:
     """Whether contrib, switched on after us, listens to this engine: contrib may skip some engines."""
     listeners = engine.dispatch.before_cursor_execute
     listens = any(
-        str(getattr(each, "__module__", "")).startswith(contrib.module) for each in listeners
+        str(getattr(each, "__module__", "")).startswith(contrib.module)
+        for each in listeners
     )
     return listens and contrib.takes_over()
 
@@ -169,13 +181,20 @@ def _add_details(
     if options.capture_parameters and not running.is_batch:
         span.set_attributes(parameter_attributes(context, running.parameters))
     if options.slow_threshold_s is not None and duration_s >= options.slow_threshold_s:
-        event: dict[str, AttributeValue] = {"obs.db.duration": duration_s, **caller_attributes()}
+        event: dict[str, AttributeValue] = {
+            "obs.db.duration": duration_s,
+            **caller_attributes(),
+        }
         span.add_event("obs.db.slow_statement", event)
 
 
-def _count(traced: TracedEngine, statement: Statement, parent: Span, context: Any) -> None:
+def _count(
+    traced: TracedEngine, statement: Statement, parent: Span, context: Any
+) -> None:
     if parent.is_recording() and statement.text:
-        traced.repeats.note(parent, statement, is_batch=lambda: _is_loader_batch(context))
+        traced.repeats.note(
+            parent, statement, is_batch=lambda: _is_loader_batch(context)
+        )
 
 
 def _is_loader_batch(context: Any) -> bool:
@@ -185,7 +204,9 @@ def _is_loader_batch(context: Any) -> bool:
     tells these loaders.
     """
     compiled = context.compiled
-    is_orm = type(getattr(compiled, "compile_state", None)).__module__.startswith("sqlalchemy.orm")
+    is_orm = type(getattr(compiled, "compile_state", None)).__module__.startswith(
+        "sqlalchemy.orm"
+    )
     return is_orm and "primary_keys" in compiled.binds
 
 

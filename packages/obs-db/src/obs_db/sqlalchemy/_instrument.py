@@ -104,7 +104,9 @@ def _sync_engine(engine: object) -> Engine | None:
 
     inner = getattr(engine, "sync_engine", engine)
     if inner is not None and not isinstance(inner, Engine):
-        raise option_error("engine", engine, "pass an Engine, an AsyncEngine, or nothing for all")
+        raise option_error(
+            "engine", engine, "pass an Engine, an AsyncEngine, or nothing for all"
+        )
     return inner
 
 

@@ -59,9 +59,13 @@ class PoolGauges:
         """Leave `engine` alone from now on."""
         self._engines.discard(engine)
 
-    def _observe(self, pool: str, state: str, _: CallbackOptions) -> Iterable[Observation]:
+    def _observe(
+        self, pool: str, state: str, _: CallbackOptions
+    ) -> Iterable[Observation]:
         for engine in list(self._engines):
-            yield from call_contained("pool gauges", _observations, engine, pool, state) or ()
+            yield from (
+                call_contained("pool gauges", _observations, engine, pool, state) or ()
+            )
 
 
 def _observations(engine: Engine, pool: str, state: str) -> list[Observation]:
@@ -69,7 +73,9 @@ def _observations(engine: Engine, pool: str, state: str) -> list[Observation]:
     for is_in, count in (("used", "checkedout"), ("idle", "checkedin")):
         read = getattr(engine.pool, count, None)
         if read is not None:
-            observations.append(Observation(read(), {pool: pool_name(engine), state: is_in}))
+            observations.append(
+                Observation(read(), {pool: pool_name(engine), state: is_in})
+            )
     return observations
 
 

@@ -24,10 +24,16 @@ class Repeats:
 
     def __init__(self, threshold: int | None) -> None:
         self._threshold = threshold
-        self._shapes: WeakKeyDictionary[Span, dict[str, count[int]]] = WeakKeyDictionary()
+        self._shapes: WeakKeyDictionary[Span, dict[str, count[int]]] = (
+            WeakKeyDictionary()
+        )
 
     def note(
-        self, parent: Span, statement: Statement, *, is_batch: Callable[[], bool] = lambda: False
+        self,
+        parent: Span,
+        statement: Statement,
+        *,
+        is_batch: Callable[[], bool] = lambda: False,
     ) -> None:
         """Count `statement` under `parent`, which gets the event when the threshold is reached.
 

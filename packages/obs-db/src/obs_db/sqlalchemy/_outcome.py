@@ -54,7 +54,9 @@ def _parameters_of_a_row(context: Any, parameters: Any) -> tuple[int, int]:
     if isinstance(parameters, Mapping):
         shared = len(row.keys() & parameters.keys())
     else:
-        shared = len(row) - context.compiled._insertmanyvalues.num_positional_params_counted
+        shared = (
+            len(row) - context.compiled._insertmanyvalues.num_positional_params_counted
+        )
     return shared, len(row) - shared
 
 
@@ -108,8 +110,12 @@ def _positional_names(context: Any) -> list[str]:
     compiled = context.compiled
     if not getattr(compiled, "positiontup", None):
         return []
-    lists: Mapping[str, Iterable[str]] = getattr(context, "_expanded_parameters", None) or {}
-    literal = {compiled.bind_names[parameter] for parameter in compiled.literal_execute_params}
+    lists: Mapping[str, Iterable[str]] = (
+        getattr(context, "_expanded_parameters", None) or {}
+    )
+    literal = {
+        compiled.bind_names[parameter] for parameter in compiled.literal_execute_params
+    }
     kept = [name for name in compiled.positiontup if name not in literal]
     if context.dialect.paramstyle.startswith("numeric"):  # numbers a list's values last
         kept.sort(key=lists.__contains__)

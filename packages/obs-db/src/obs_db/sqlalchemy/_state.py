@@ -52,7 +52,9 @@ class TracedEngine(Origin):
         self.repeats = repeats
         self._url_is_enough: bool | None = None
 
-    def attributes_of(self, connection: Connection, *, may_ask: bool) -> dict[str, AttributeValue]:
+    def attributes_of(
+        self, connection: Connection, *, may_ask: bool
+    ) -> dict[str, AttributeValue]:
         """Return the attributes of each statement on `connection`.
 
         Args:
@@ -80,7 +82,9 @@ class TracedEngines:
         self._repeats = Repeats(options.n_plus_one_threshold)
         self._gauges = pool_gauges(options.meter_provider)
         self._observed: WeakSet[Engine] = WeakSet()
-        self._traced: WeakKeyDictionary[Dialect, TracedEngine | None] = WeakKeyDictionary()
+        self._traced: WeakKeyDictionary[Dialect, TracedEngine | None] = (
+            WeakKeyDictionary()
+        )
 
     def get(self, engine: Engine) -> TracedEngine | None:
         """Return the tracing of `engine`; None where describing the engine has failed. Never raises."""

@@ -27,7 +27,17 @@ _BEFORE_TABLE = frozenset({"JOIN", "INTO", "TABLE"})
 _TAKES_TABLE = frozenset({"UPDATE", "TRUNCATE", "CALL", "COPY"})
 _BEFORE_CLAUSE = frozenset({"FOR", "ON", "DO", "."})
 _SKIPPED = frozenset(
-    {"ONLY", "LATERAL", "IF", "NOT", "EXISTS", "IGNORE", "LOW_PRIORITY", "DELAYED", "TABLE"}
+    {
+        "ONLY",
+        "LATERAL",
+        "IF",
+        "NOT",
+        "EXISTS",
+        "IGNORE",
+        "LOW_PRIORITY",
+        "DELAYED",
+        "TABLE",
+    }
 )
 _NO_TABLE = frozenset({"SELECT", "SET", "VALUES", "WHERE", "ON", "AS", "OUTFILE"})
 
@@ -53,7 +63,9 @@ class Statement:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
-def describe(sql: object, dialect: str, former_names: FormerNames = NO_FORMER_NAMES) -> Statement:
+def describe(
+    sql: object, dialect: str, former_names: FormerNames = NO_FORMER_NAMES
+) -> Statement:
     """Return the exported form of `sql`, with `former_names` in addition.
 
     Never raises; for anything but text, the form is empty. The last 512 statements of up to 8 KiB are
@@ -74,7 +86,9 @@ def describe(sql: object, dialect: str, former_names: FormerNames = NO_FORMER_NA
 def _parse(sql: str, dialect: str, former_names: FormerNames) -> Statement:
     found = list(tokens(sql, dialect))
     reader = _Reader()
-    for token in islice((token for token in found if token.kind != "space"), _MAX_TOKENS_FOR_NAMES):
+    for token in islice(
+        (token for token in found if token.kind != "space"), _MAX_TOKENS_FOR_NAMES
+    ):
         reader.read(token)
     reader.close()
     names = [reader.operation(), reader.table()]
@@ -190,7 +204,9 @@ class _Reader:
     def _introduces_table(self, word: str) -> bool:
         if word == "FROM":
             return self._is_query[-1] and self._before != "DISTINCT"
-        return word in _BEFORE_TABLE or (word == "ON" and self._first in ("CREATE", "DROP"))
+        return word in _BEFORE_TABLE or (
+            word == "ON" and self._first in ("CREATE", "DROP")
+        )
 
     def operation(self) -> str | None:
         """Return the statement's own operation, if any."""

@@ -18,7 +18,9 @@ _QUOTES_ARE_NAMES = frozenset(
 )
 _QUOTES_MAY_BE_NAMES = frozenset({"sqlite"})
 _POSTGRES = frozenset({"postgresql", "cockroachdb", "redshift"})
-_BEFORE_A_NAME = frozenset({"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "EXISTS", "AS", "."})
+_BEFORE_A_NAME = frozenset(
+    {"FROM", "JOIN", "INTO", "UPDATE", "TABLE", "EXISTS", "AS", "."}
+)
 
 _TOKEN = re.compile(
     r"""
@@ -120,7 +122,9 @@ def _double_quoted(lexeme: _Lexeme) -> Token:
         return Token("name", lexeme.text)
     if '\\"' in lexeme.text:
         return _UNCERTAIN
-    is_placed_as_name = lexeme.before in _BEFORE_A_NAME or lexeme.sql.startswith(".", lexeme.end)
+    is_placed_as_name = lexeme.before in _BEFORE_A_NAME or lexeme.sql.startswith(
+        ".", lexeme.end
+    )
     if is_placed_as_name and lexeme.dialect in _QUOTES_MAY_BE_NAMES:
         return Token("name", lexeme.text)
     return _MASK

@@ -55,7 +55,9 @@ def _watch_intercepted(task: asyncio.Task[Any], rpc: Rpc) -> None:
         end_with(rpc, error)
     else:
         call = task.result()
-        call = getattr(call, "_call", None) or call  # an iterator of responses holds the call
+        call = (
+            getattr(call, "_call", None) or call
+        )  # an iterator of responses holds the call
         call_contained("watching a gRPC call", watch, call, rpc)
 
 

@@ -125,7 +125,9 @@ def _invoke(rpc: Rpc, function: Callable[..., Any], args: Args, kwargs: KwArgs) 
 
 def end_with(rpc: Rpc, error: BaseException) -> None:
     """End `rpc` by an exception: an RpcError has a code; any other exception prevented the RPC, and is recorded."""
-    if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+    if isinstance(error, grpc.RpcError) and isinstance(
+        error, grpc.Call | grpc.aio.AioRpcError
+    ):
         rpc.end(as_status_code(error.code()), error.details())
     else:
         rpc.end(None, error=error)
@@ -175,7 +177,9 @@ def _shape(shape: str) -> Callable[..., Any]:
         if known is None:
             return make(*codecs, *args, **kwargs)
         known = known._replace(attributes={**known.attributes, **self._obs_server})
-        remote = RemoteMethod(instrumentation, known, make, codecs, streams, args, kwargs)
+        remote = RemoteMethod(
+            instrumentation, known, make, codecs, streams, args, kwargs
+        )
         return self._obs_multi_callables[shape](remote)
 
     method_of_shape.__name__ = shape
@@ -198,7 +202,9 @@ class TracedChannel:
     ) -> None:
         self._obs_channel = channel
         self._obs_instrumentation = instrumentation
-        target = target or call_contained("asking a channel's target", target_of, channel)
+        target = target or call_contained(
+            "asking a channel's target", target_of, channel
+        )
         self._obs_server = server_address(target or "")
 
     unary_unary = _shape("unary_unary")

@@ -31,7 +31,9 @@ def traced_channel(channel: Any, options: Options) -> Any:
     """
     plain, traced = _both(channel)
     if not isinstance(plain, grpc.Channel | grpc.aio.Channel):
-        raise option_error("channel", channel, "give a grpc.Channel or grpc.aio.Channel, or None")
+        raise option_error(
+            "channel", channel, "give a grpc.Channel or grpc.aio.Channel, or None"
+        )
     with _lock:
         if traced is not None and traced._obs_instrumentation.active:
             traced._obs_instrumentation.check_options(NAME, options)

@@ -11,13 +11,20 @@ from grpc import StatusCode
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
-from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, end_with, multi_callable
+from obs_grpc.client._channel import (
+    TracedChannel,
+    TracedMultiCallable,
+    end_with,
+    multi_callable,
+)
 
 
 def watch(call: Any, rpc: Rpc) -> None:
     """End `rpc` when `call` is done or no longer referenced: grpc then cancels the RPC. Keeps no reference to `call`."""
     add_callback = getattr(call, "add_callback", None)
-    if add_callback is None:  # an interceptor of the user returned something other than a call
+    if (
+        add_callback is None
+    ):  # an interceptor of the user returned something other than a call
         weakref.finalize(call, rpc.end, None).atexit = False
         return
     reference = weakref.ref(call)

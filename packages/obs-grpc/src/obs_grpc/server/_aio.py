@@ -44,7 +44,9 @@ def traced(instrumentation: Instrumentation, handler: Any, details: Any) -> Any:
     method = instrumentation.method(details.method)
     if method is None:
         return handler
-    rpc = ServerRpc(instrumentation, method, details.invocation_metadata, StatusCode.UNKNOWN)
+    rpc = ServerRpc(
+        instrumentation, method, details.invocation_metadata, StatusCode.UNKNOWN
+    )
     return handler_of_rpc(handler, rpc, _wrap)
 
 
@@ -56,7 +58,9 @@ def registered(instrumentation: Instrumentation, handler: Any, full_method: str)
 
     def begin(context: Any) -> ServerRpc:
         metadata = context.invocation_metadata()
-        return ServerRpc(instrumentation, method, metadata, StatusCode.UNKNOWN).begin(context)
+        return ServerRpc(instrumentation, method, metadata, StatusCode.UNKNOWN).begin(
+            context
+        )
 
     return handler_of_method(handler, begin, _wrap)
 
@@ -76,7 +80,9 @@ def _coroutine(behavior: Any, begin: Begin) -> Any:
         rpc = begin(context)
         token = attach(rpc.context)
         try:
-            response = await _noting_cancellation(behavior(request, context), rpc, context)
+            response = await _noting_cancellation(
+                behavior(request, context), rpc, context
+            )
         except BaseException as error:
             _end_raised(rpc, context, error)
             raise
@@ -172,7 +178,9 @@ class _RecordingContext:
         self._obs_details = details
         self._obs_context.set_details(details)
 
-    def abort(self, code: object, details: str = "", *trailing_metadata: Any, **kwargs: Any) -> Any:
+    def abort(
+        self, code: object, details: str = "", *trailing_metadata: Any, **kwargs: Any
+    ) -> Any:
         self._obs_code, self._obs_details = code, details
         return self._obs_context.abort(code, details, *trailing_metadata, **kwargs)
 
@@ -184,7 +192,9 @@ class _RecordingContext:
 
 
 @types.coroutine
-def _noting_cancellation(awaitable: Any, rpc: ServerRpc, context: Any) -> Generator[Any, Any, Any]:
+def _noting_cancellation(
+    awaitable: Any, rpc: ServerRpc, context: Any
+) -> Generator[Any, Any, Any]:
     """Await `awaitable`, and note the time of a cancellation: the handler may take long to end afterwards.
 
     grpc.aio cancels the handler's task when the RPC is cancelled or misses the deadline, without any other sign.
@@ -227,7 +237,9 @@ def _end_returned(rpc: ServerRpc, context: Any) -> None:
 def _end_raised(rpc: ServerRpc, context: Any, error: BaseException) -> None:
     aborted = isinstance(error, grpc.aio.AbortError)
     # InternalError: the handler has read from a client that is gone, or written to it
-    if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError):
+    if isinstance(
+        error, asyncio.CancelledError | GeneratorExit | grpc.aio.InternalError
+    ):
         rpc.end_gone(context)
     elif _is_cancelled():
         rpc.end_gone(context, None if aborted else error)

@@ -25,7 +25,9 @@ Wrap = Callable[[Any], "TracedHandlers"]
 class TracedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     """A generic handler of the user whose method handlers are traced."""
 
-    def __init__(self, instrumentation: Instrumentation, traced: Traced, plain: Any) -> None:
+    def __init__(
+        self, instrumentation: Instrumentation, traced: Traced, plain: Any
+    ) -> None:
         self._instrumentation = instrumentation
         self._traced = traced
         self.plain = plain
@@ -44,9 +46,14 @@ class Registration:
         self._wrap = wrap
         self._add = type(server).add_generic_rpc_handlers
         self._replacements: dict[str, Callable[..., None]] = {}
-        replacements = (self.add_generic_rpc_handlers, self.add_registered_method_handlers)
+        replacements = (
+            self.add_generic_rpc_handlers,
+            self.add_registered_method_handlers,
+        )
         for replacement in replacements:
-            if hasattr(server, replacement.__name__):  # grpc < 1.64 has no registered handlers
+            if hasattr(
+                server, replacement.__name__
+            ):  # grpc < 1.64 has no registered handlers
                 self._replacements[replacement.__name__] = replacement
         vars(server).update(self._replacements)
 
@@ -82,7 +89,9 @@ class AdoptedHandlers:
     effect if this version of grpc has different containers.
     """
 
-    def __init__(self, cython_server: Any, instrumentation: Instrumentation, wrap: Wrap) -> None:
+    def __init__(
+        self, cython_server: Any, instrumentation: Instrumentation, wrap: Wrap
+    ) -> None:
         parts = gc.get_referents(cython_server)
         lists = [part for part in parts if isinstance(part, list)]
         self._generic: list[Any] = []
@@ -102,7 +111,9 @@ class AdoptedHandlers:
         """Restore the handlers, also those that were added since."""
         for methods, originals in self._registered:
             methods.update(originals)
-        self._generic[:] = [getattr(handlers, "plain", handlers) for handlers in self._generic]
+        self._generic[:] = [
+            getattr(handlers, "plain", handlers) for handlers in self._generic
+        ]
 
 
 def _is_generic_handler(value: object) -> bool:

@@ -72,8 +72,13 @@ class ServerRpc(Rpc):
         self._began = time.monotonic()
         self.start(self._method, context_of(self._metadata))
         if self.span.is_recording():
-            self.attributes = call_contained("reading a gRPC peer", self._caller, context) or {}
-            if self._has_single_request and self.instrumentation.options.include_message_events:
+            self.attributes = (
+                call_contained("reading a gRPC peer", self._caller, context) or {}
+            )
+            if (
+                self._has_single_request
+                and self.instrumentation.options.include_message_events
+            ):
                 # deserialized before the handler, and so the span, starts
                 self.add_message_event(sent=False, number=1)
         return self
@@ -102,7 +107,11 @@ class ServerRpc(Rpc):
         """End as cancelled by the client, or by the deadline; `error` is the exception that the handler raised then."""
         if self._missed_deadline is None:
             self.gone(context)
-        code = StatusCode.DEADLINE_EXCEEDED if self._missed_deadline else StatusCode.CANCELLED
+        code = (
+            StatusCode.DEADLINE_EXCEEDED
+            if self._missed_deadline
+            else StatusCode.CANCELLED
+        )
         self.end(code, error=error)
 
     def end_returned(self, context: Any) -> None:
@@ -160,7 +169,10 @@ def _unchanged(message: Any) -> Any:
 
 def handler_of_rpc(handler: Any, rpc: ServerRpc, wrap: Wrap) -> Any:
     """Return `handler` for a single RPC: `wrap` wraps the function, `rpc` the codecs."""
-    requests, responses = bool(handler.request_streaming), bool(handler.response_streaming)
+    requests, responses = (
+        bool(handler.request_streaming),
+        bool(handler.response_streaming),
+    )
     shape, make = _SHAPES[requests, responses]
     return make(
         wrap(getattr(handler, shape), rpc.begin, responses),
@@ -171,7 +183,10 @@ def handler_of_rpc(handler: Any, rpc: ServerRpc, wrap: Wrap) -> Any:
 
 def handler_of_method(handler: Any, begin: Begin, wrap: Wrap) -> Any:
     """Return `handler` for all RPCs of a method, started by `begin`; without counts, as codecs do not know the RPC."""
-    requests, responses = bool(handler.request_streaming), bool(handler.response_streaming)
+    requests, responses = (
+        bool(handler.request_streaming),
+        bool(handler.response_streaming),
+    )
     shape, make = _SHAPES[requests, responses]
     function = wrap(getattr(handler, shape), begin, responses)
     return make(function, handler.request_deserializer, handler.response_serializer)

@@ -32,7 +32,9 @@ def trace_server(server: Any, options: Options) -> None:
     """
     is_aio = isinstance(server, grpc.aio.Server)
     if not is_aio and not isinstance(server, grpc.Server):
-        raise option_error("server", server, "give a grpc.Server or grpc.aio.Server, or None")
+        raise option_error(
+            "server", server, "give a grpc.Server or grpc.aio.Server, or None"
+        )
     with _lock:
         present = instrumented.get(server)
         if present is not None and present.active:
@@ -41,7 +43,9 @@ def trace_server(server: Any, options: Options) -> None:
         instrumentation = Instrumentation(SpanKind.SERVER, options)
         if not instrumentation.contrib_takes_over(is_aio):
             instrumented[server] = instrumentation
-            instrument_once(NAME, lambda: _install(server, instrumentation), target=server)
+            instrument_once(
+                NAME, lambda: _install(server, instrumentation), target=server
+            )
 
 
 def _install(server: Any, instrumentation: Instrumentation) -> Callable[[], None]:

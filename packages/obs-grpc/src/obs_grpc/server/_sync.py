@@ -72,7 +72,9 @@ def traced(instrumentation: Instrumentation, handler: Any, details: Any) -> Any:
     method = instrumentation.method(details.method)
     if method is None:
         return handler
-    rpc = ServerRpc(instrumentation, method, details.invocation_metadata, StatusCode.INTERNAL)
+    rpc = ServerRpc(
+        instrumentation, method, details.invocation_metadata, StatusCode.INTERNAL
+    )
     return handler_of_rpc(handler, rpc, _wrap)
 
 
@@ -174,7 +176,9 @@ def _end_returned(rpc: ServerRpc, context: Any) -> None:
 def _end_raised(rpc: ServerRpc, context: Any, error: BaseException) -> None:
     if context.is_active():
         # abort() raises a bare Exception: https://github.com/grpc/grpc/issues/36009
-        aborted = type(error) is Exception and not error.args and context.code() is not None
+        aborted = (
+            type(error) is Exception and not error.args and context.code() is not None
+        )
         rpc.end_raised(context, error, aborted=aborted)
     else:
         # grpc raises a bare RpcError in a handler that reads from a client that is gone, or writes to it

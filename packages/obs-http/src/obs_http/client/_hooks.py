@@ -25,7 +25,9 @@ class Hook:
 
     __slots__ = ("_function", "_is_async", "_name")
 
-    def __init__(self, name: str, function: Callable[..., Any] | None, *, awaits: bool) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any] | None, *, awaits: bool
+    ) -> None:
         self._is_async = function is not None and _is_coroutine_function(function)
         if self._is_async and not awaits:
             raise ConfigurationError(

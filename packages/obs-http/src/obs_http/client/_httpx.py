@@ -21,7 +21,12 @@ from obs_http._headers import RawHeaders
 from obs_http.client._attributes import Answer, Target
 from obs_http.client._imports import is_installed, when_imported
 from obs_http.client._options import ClientOptions
-from obs_http.client._request import run_call, run_call_async, send_traced, send_traced_async
+from obs_http.client._request import (
+    run_call,
+    run_call_async,
+    send_traced,
+    send_traced_async,
+)
 from obs_http.client._tracer import ClientTracer, Library
 
 if TYPE_CHECKING:
@@ -29,7 +34,9 @@ if TYPE_CHECKING:
 
 #: The libraries, and contrib's instrumentation of each; the same classes and methods are patched in both.
 _CONTRIB = {
-    name: Contrib(f"opentelemetry.instrumentation.httpx:{instrumentor}", package="obs-http")
+    name: Contrib(
+        f"opentelemetry.instrumentation.httpx:{instrumentor}", package="obs-http"
+    )
     for name, instrumentor in {
         "httpx": "HTTPXClientInstrumentor",
         "httpx2": "HTTPX2ClientInstrumentor",
@@ -57,7 +64,9 @@ def _module_name(client: object) -> str | None:
     """Return the library of `client`."""
     for name in _CONTRIB:
         module = sys.modules.get(name)
-        if module is not None and isinstance(client, (module.Client, module.AsyncClient)):
+        if module is not None and isinstance(
+            client, (module.Client, module.AsyncClient)
+        ):
             return name
     return None
 
@@ -69,7 +78,9 @@ def install(client: object | None, options: ClientOptions) -> Callable[[], None]
         library = Httpx(str(_module_name(client)), awaits=_is_async(client))
         library.patch(patches, client, ClientTracer(library, options))
         return patches.undo
-    undo = [_install_all(Httpx(name, awaits=True), patches, options) for name in _CONTRIB]
+    undo = [
+        _install_all(Httpx(name, awaits=True), patches, options) for name in _CONTRIB
+    ]
 
     def undo_all() -> None:
         for stop in undo:
@@ -79,11 +90,15 @@ def install(client: object | None, options: ClientOptions) -> Callable[[], None]
     return undo_all
 
 
-def _install_all(library: Httpx, patches: Patches, options: ClientOptions) -> Callable[[], None]:
+def _install_all(
+    library: Httpx, patches: Patches, options: ClientOptions
+) -> Callable[[], None]:
     tracer = ClientTracer(library, options)
 
     def patch(module: ModuleType) -> None:
-        if module.__name__ == library.module:  # ``httpx2.alias_httpx()`` gives httpx2 both names
+        if (
+            module.__name__ == library.module
+        ):  # ``httpx2.alias_httpx()`` gives httpx2 both names
             library.patch(patches, module.Client, tracer)
             library.patch(patches, module.AsyncClient, tracer)
 

@@ -19,7 +19,9 @@ def is_installed(name: str) -> bool:
     return name in sys.modules or find_spec(name) is not None
 
 
-def when_imported(name: str, function: Callable[[ModuleType], None]) -> Callable[[], None]:
+def when_imported(
+    name: str, function: Callable[[ModuleType], None]
+) -> Callable[[], None]:
     """Call `function` with the module `name`, at once if imported, or else right after the import.
 
     An import here would cost services that never use the module, and would break ``httpx2.alias_httpx()``, which
@@ -56,13 +58,17 @@ class _Waiting(MetaPathFinder):
         found = (finder.find_spec(name, path, target) for finder in others)
         spec = next((each for each in found if each is not None), None)
         if spec is not None and spec.loader is not None:
-            call_contained(f"waiting for the import of {name}", self._extend, spec.loader)
+            call_contained(
+                f"waiting for the import of {name}", self._extend, spec.loader
+            )
         return spec
 
     def _extend(self, loader: Any) -> None:
         loader.exec_module = functools.partial(self._execute, loader.exec_module)
 
-    def _execute(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    def _execute(
+        self, execute: Callable[[ModuleType], None], module: ModuleType
+    ) -> None:
         execute(module)
         # a loader may have other modules too, and a module may be looked for several times
         if module.__name__ == self._name and self in sys.meta_path:

@@ -25,11 +25,15 @@ class Propagation:
 
     __slots__ = ("_correlation", "_hosts")
 
-    def __init__(self, hosts: Sequence[str], correlation: CorrelationConfig | None) -> None:
+    def __init__(
+        self, hosts: Sequence[str], correlation: CorrelationConfig | None
+    ) -> None:
         self._hosts = Globs(hosts)
         self._correlation = correlation
 
-    def inject(self, headers: MutableMapping[str, str], host: str, context: Context) -> None:
+    def inject(
+        self, headers: MutableMapping[str, str], host: str, context: Context
+    ) -> None:
         """Write `context` into the `headers` of a request to `host`; a correlation header of the user stays."""
         if self._hosts and not self._hosts.matches(host):
             return

@@ -93,7 +93,9 @@ def run_call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         current_call.reset(token)
 
 
-async def run_call_async(send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+async def run_call_async(
+    send: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+) -> Any:
     """Run `send`, an asynchronous client's, as a call."""
     token = current_call.set(Call())
     try:
@@ -102,7 +104,9 @@ async def run_call_async(send: Callable[..., Awaitable[Any]], *args: Any, **kwar
         current_call.reset(token)
 
 
-def send_traced(tracer: ClientTracer, send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def send_traced(
+    tracer: ClientTracer, send: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
     """Trace a single request, the last of `args` or ``request=``, which `send` sends."""
     sent = kwargs.get("request") or args[-1]
     request = call_contained("tracing a request", tracer.start, sent)

@@ -17,7 +17,12 @@ from opentelemetry import context
 from obs_http._headers import RawHeaders
 from obs_http.client._attributes import Answer, Target
 from obs_http.client._options import ClientOptions
-from obs_http.client._request import current_call, is_between_requests, run_call, send_traced
+from obs_http.client._request import (
+    current_call,
+    is_between_requests,
+    run_call,
+    send_traced,
+)
 from obs_http.client._tracer import ClientTracer, Library
 
 if TYPE_CHECKING:
@@ -44,8 +49,12 @@ class Requests(Library):
         parts = urlsplit(url)
         return Target(request.method or "GET", url, parts.hostname or "", parts.port)
 
-    def headers(self, message: requests.PreparedRequest | requests.Response) -> RawHeaders:
-        return [(_bytes(name), _bytes(value)) for name, value in message.headers.items()]
+    def headers(
+        self, message: requests.PreparedRequest | requests.Response
+    ) -> RawHeaders:
+        return [
+            (_bytes(name), _bytes(value)) for name, value in message.headers.items()
+        ]
 
     def answer(self, response: requests.Response) -> Answer:
         version = _VERSIONS.get(getattr(response.raw, "version", None))
@@ -53,7 +62,9 @@ class Requests(Library):
         return Answer(response.status_code, version, len(retries))
 
 
-def install(session: requests.Session | None, options: ClientOptions) -> Callable[[], None]:
+def install(
+    session: requests.Session | None, options: ClientOptions
+) -> Callable[[], None]:
     """Trace `session`, or all sessions; return the undo."""
     import requests
 
@@ -80,7 +91,10 @@ def _call(send: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _adapter(
-    tracer: ClientTracer, get_adapter: Callable[..., BaseAdapter], *args: Any, **kwargs: Any
+    tracer: ClientTracer,
+    get_adapter: Callable[..., BaseAdapter],
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     adapter = get_adapter(*args, **kwargs)
     if current_call.get() is None:
@@ -100,11 +114,17 @@ class _TracingAdapter:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._adapter, name)
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        response: requests.Response = send_traced(self._tracer, self._send, request, **kwargs)
+    def send(
+        self, request: requests.PreparedRequest, **kwargs: Any
+    ) -> requests.Response:
+        response: requests.Response = send_traced(
+            self._tracer, self._send, request, **kwargs
+        )
         return response
 
-    def _send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+    def _send(
+        self, request: requests.PreparedRequest, **kwargs: Any
+    ) -> requests.Response:
         """Send `request`; if traced, without spans of an instrumented urllib3 below."""
         call = current_call.get()
         if call is None or not call.busy:

@@ -60,7 +60,9 @@ class Library(Protocol):
         """Return the first line of `response`, and the number of attempts made below the client."""
 
 
-def _excludes(library: str, exclude: Sequence[str] | None) -> Callable[[str], object] | None:
+def _excludes(
+    library: str, exclude: Sequence[str] | None
+) -> Callable[[str], object] | None:
     """Return a function that tells excluded URLs, by the option or else by the standard variables."""
     if exclude is not None:
         return Globs(exclude).matches
@@ -108,7 +110,10 @@ class ClientTracer:
 
     def _start(self, call: Call, target: Target, request: Any) -> ClientRequest:
         outer = context.get_current()
-        if call.first is not None and not trace.get_current_span(outer).get_span_context().is_valid:
+        if (
+            call.first is not None
+            and not trace.get_current_span(outer).get_span_context().is_valid
+        ):
             outer = trace.set_span_in_context(trace.NonRecordingSpan(call.first), outer)
         attributes = span_attributes(target, self._redact, call.sent)
         name = bounded_method(target.method, "HTTP")
@@ -158,6 +163,10 @@ class ClientTracer:
         """End `span`. Never raises."""
         if self._former_names and span.is_recording():
             call_contained(
-                "adding former names to a span", add_former_names, span, self._former_names, {}
+                "adding former names to a span",
+                add_former_names,
+                span,
+                self._former_names,
+                {},
             )
         call_contained("ending a request's span", span.end)

@@ -56,7 +56,9 @@ class RequestAttributes(Mapping[str, AttributeValue]):
 
     __slots__ = ("_found", "_given")
 
-    def __init__(self, scope: Scope, headers: Mapping[str, list[str]], redactor: Redactor) -> None:
+    def __init__(
+        self, scope: Scope, headers: Mapping[str, list[str]], redactor: Redactor
+    ) -> None:
         self._given = (scope, headers, redactor)
         self._found: dict[str, AttributeValue] | None = None
 
@@ -113,7 +115,10 @@ def _add_method(attributes: dict[str, AttributeValue], method: str) -> None:
 
 
 def _add_server(
-    attributes: dict[str, AttributeValue], scope: Scope, host: list[str] | None, scheme: str
+    attributes: dict[str, AttributeValue],
+    scope: Scope,
+    host: list[str] | None,
+    scheme: str,
 ) -> None:
     address, port = scope.get("server") or (None, None)
     if host:
@@ -132,11 +137,15 @@ def _authority(host: str, scheme: str) -> tuple[str | None, int | None]:
         return None, None
 
 
-def enrich(outcome: Outcome, scope: Scope, settings: Settings, correlation_id: str | None) -> None:
+def enrich(
+    outcome: Outcome, scope: Scope, settings: Settings, correlation_id: str | None
+) -> None:
     """Record captured headers and the correlation id; mask the secrets of a span that other code has opened."""
     span = outcome.span
     if settings.request_capture:
-        span.set_attributes(settings.request_capture.attributes(scope.get("headers", ())))
+        span.set_attributes(
+            settings.request_capture.attributes(scope.get("headers", ()))
+        )
     if not outcome.owned:
         _mask(span, scope, settings.redactor())
         outcome.add_former_names()

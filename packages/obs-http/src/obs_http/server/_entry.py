@@ -18,7 +18,11 @@ from obs_core.integration import Patches, call_contained, instrument_once, unins
 from opentelemetry.trace import Link
 
 from obs_http._headers import by_name
-from obs_http.server._native import complete_native_tracing, is_native, leave_native_tracing
+from obs_http.server._native import (
+    complete_native_tracing,
+    is_native,
+    leave_native_tracing,
+)
 from obs_http.server._propagation import propagation_fields, put_right, remote_context
 from obs_http.server._types import ENTRY, MARK, TRACED, Message, Receive, Scope, Send
 
@@ -68,10 +72,15 @@ class Entry:
             _, self.links = remote_context(right, trusted=False)
             right = {}
         shown = [
-            (name.encode(), value.encode("latin-1")) for name in right for value in right[name]
+            (name.encode(), value.encode("latin-1"))
+            for name in right
+            for value in right[name]
         ]
         self.hidden = headers
-        self._scope["headers"] = [*(pair for pair in headers if pair[0] not in fields), *shown]
+        self._scope["headers"] = [
+            *(pair for pair in headers if pair[0] not in fields),
+            *shown,
+        ]
 
     def show_headers(self) -> None:
         """Restore the original headers."""
@@ -88,7 +97,13 @@ class Guard(Protocol):
     """Handles requests at the entry of an application."""
 
     async def at_entry(
-        self, app: Application, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
+        self,
+        app: Application,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        traces_itself: bool,
     ) -> None:
         """Handle a request before `app`; `traces_itself`: `app` may open a span before any middleware."""
 
@@ -170,7 +185,8 @@ def _guard_for(app: Any, scope: Scope) -> Guard | None:
 
 
 def _guarding(
-    original: Callable[[Any, Scope, Receive, Send], Awaitable[None]], traces_itself: bool
+    original: Callable[[Any, Scope, Receive, Send], Awaitable[None]],
+    traces_itself: bool,
 ) -> Callable[..., Awaitable[None]]:
     # the same signature as the original: uvicorn calls an application without arguments to detect a
     # factory, and asgiref tests for a coroutine function

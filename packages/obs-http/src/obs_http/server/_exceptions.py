@@ -43,7 +43,9 @@ def error_being_answered(scope: Scope) -> Exception | None:
 
 def raised_in_background(error: BaseException) -> bool:
     """Whether `error` was raised in a background task."""
-    return any(frame.f_globals.get("__name__") == _BACKGROUND for frame in frames(error))
+    return any(
+        frame.f_globals.get("__name__") == _BACKGROUND for frame in frames(error)
+    )
 
 
 def record_late(error: Exception, request_span: Span, tracer: Tracer) -> None:

@@ -47,7 +47,9 @@ def path_globs(paths: Sequence[str]) -> Globs:
     """Return `paths` as globs; raise `ConfigurationError` unless each is a path or a glob of paths."""
     for path in check_names("exclude", paths, example="/internal/*"):
         if path[:1] not in ("/", "*"):
-            raise option_error("exclude", path, "let the path or glob start with '/' or '*'")
+            raise option_error(
+                "exclude", path, "let the path or glob start with '/' or '*'"
+            )
     return Globs(path.rstrip("/") or "/" for path in paths)
 
 

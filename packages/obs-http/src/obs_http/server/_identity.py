@@ -53,7 +53,9 @@ def aws_alb_identity(headers: Mapping[str, str]) -> Identity | None:
     user = said or subject
     if not _is_id(user) or (subject is not None and subject != user):
         return None
-    tenant = next((claims[name] for name in _TENANT_CLAIMS if _is_id(claims.get(name))), None)
+    tenant = next(
+        (claims[name] for name in _TENANT_CLAIMS if _is_id(claims.get(name))), None
+    )
     return Identity(user, tenant)
 
 
@@ -114,7 +116,9 @@ class IdentityReader:
             raise ConfigurationError(
                 "identity_hash_key is empty: without a key, the hash of an id can be guessed; pass a secret"
             )
-        self._identify: Identify | None = aws_alb_identity if identify == "aws_alb" else identify
+        self._identify: Identify | None = (
+            aws_alb_identity if identify == "aws_alb" else identify
+        )
         self.from_baggage = from_baggage
         self._hash_key = hash_key.encode() if hash_key is not None else None
 
@@ -156,4 +160,8 @@ class IdentityReader:
     def _user(self, user_id: str) -> dict[str, str]:
         if self._hash_key is None:
             return {"user.id": user_id}
-        return {"user.hash": hmac.new(self._hash_key, user_id.encode(), hashlib.sha256).hexdigest()}
+        return {
+            "user.hash": hmac.new(
+                self._hash_key, user_id.encode(), hashlib.sha256
+            ).hexdigest()
+        }

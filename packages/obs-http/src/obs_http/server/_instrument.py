@@ -84,7 +84,9 @@ def instrument_fastapi(
         if app is None
         else functools.partial(add_to, app, build)
     )
-    return instrument_once(NAME, install, target=app, options=options, defaults=ServerOptions())
+    return instrument_once(
+        NAME, install, target=app, options=options, defaults=ServerOptions()
+    )
 
 
 def uninstrument_fastapi(app: Starlette | None = None) -> None:

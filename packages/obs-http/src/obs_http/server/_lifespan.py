@@ -15,11 +15,16 @@ from obs_http.server._types import ASGIApp, Message, Receive, Scope, Send
 _logger = logging.getLogger("obs_http")
 
 
-async def run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def run_lifespan(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Run the lifespan of `app`; export finished spans before the server learns of the shutdown."""
 
     async def flush_then_send(message: Message) -> None:
-        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+        if message["type"] in (
+            "lifespan.shutdown.complete",
+            "lifespan.shutdown.failed",
+        ):
             call_contained("flush at shutdown", _flush)
         await send(message)
 
@@ -31,5 +36,6 @@ def _flush() -> None:
     manager = current_manager()
     if manager is not None and not manager.flush():
         _logger.warning(
-            "shutdown: the collector has not taken all spans in time; so far: %s", manager.stats()
+            "shutdown: the collector has not taken all spans in time; so far: %s",
+            manager.stats(),
         )

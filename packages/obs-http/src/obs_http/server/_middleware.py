@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from obs_core import CorrelationConfig, TracingManager
-from obs_core.integration import call_contained, current_manager, is_suppressed, package_tracer
+from obs_core.integration import (
+    call_contained,
+    current_manager,
+    is_suppressed,
+    package_tracer,
+)
 from opentelemetry import context, trace
 from opentelemetry.metrics import MeterProvider
 
@@ -16,7 +21,11 @@ from obs_http.server._identity import Identify
 from obs_http.server._lifespan import run_lifespan
 from obs_http.server._opening import Opening
 from obs_http.server._options import ServerOptions, Settings
-from obs_http.server._server_span import keep_to_ourselves, present_span, unsampled_context
+from obs_http.server._server_span import (
+    keep_to_ourselves,
+    present_span,
+    unsampled_context,
+)
 from obs_http.server._types import ENTRY, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
 
@@ -127,7 +136,13 @@ class RequestTracingMiddleware:
             await self._trace(scope, receive, send)
 
     async def at_entry(
-        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, traces_itself: bool
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        traces_itself: bool,
     ) -> None:
         """Handle a request before the application `app` of this middleware."""
         self._follow_set_up()
@@ -157,7 +172,9 @@ class RequestTracingMiddleware:
     def _excludes(self, scope: Scope) -> bool:
         return is_suppressed() or self._settings.excludes(scope)
 
-    async def _leave_alone(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _leave_alone(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         scope[MARK] = None
         if present_span(scope) is not None:
             await app(scope, receive, send)
@@ -170,7 +187,9 @@ class RequestTracingMiddleware:
             context.detach(token)
 
     async def _trace(self, scope: Scope, receive: Receive, send: Send) -> None:
-        opened = call_contained("opening a request's span", self._open, scope, receive, send)
+        opened = call_contained(
+            "opening a request's span", self._open, scope, receive, send
+        )
         if opened is None:
             await self.app(scope, receive, send)
             return

@@ -26,7 +26,9 @@ _TASK_SPAN = "fastapi.background_task"
 
 def is_native(cls: type[Any]) -> bool:
     """Whether applications of this class trace themselves."""
-    return TRACING in sys.modules and issubclass(cls, sys.modules["fastapi.applications"].FastAPI)
+    return TRACING in sys.modules and issubclass(
+        cls, sys.modules["fastapi.applications"].FastAPI
+    )
 
 
 def complete_native_tracing() -> None:

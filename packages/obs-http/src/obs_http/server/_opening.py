@@ -17,7 +17,12 @@ from obs_http.server._options import Settings
 from obs_http.server._outcome import Outcome
 from obs_http.server._propagation import Carrier, propagation_fields, remote_context
 from obs_http.server._request import ServerRequest
-from obs_http.server._server_span import claim, keep_to_ourselves, native_span, present_span
+from obs_http.server._server_span import (
+    claim,
+    keep_to_ourselves,
+    native_span,
+    present_span,
+)
 from obs_http.server._types import ENTRY, MARK, Receive, Scope, Send
 
 
@@ -33,7 +38,9 @@ class Arrival:
 
     __slots__ = ("context", "headers", "links", "present", "scope")
 
-    def __init__(self, scope: Scope, settings: Settings, wanted: dict[bytes, str]) -> None:
+    def __init__(
+        self, scope: Scope, settings: Settings, wanted: dict[bytes, str]
+    ) -> None:
         self.scope = scope
         entry: Entry | None = scope.get(ENTRY)
         if entry is not None:
@@ -48,7 +55,9 @@ class Arrival:
     def _parent(self, *, trusted: bool) -> tuple[Context, list[Link]]:
         if self.present is None:
             names = propagation_fields().values()
-            carrier: Carrier = {name: self.headers[name] for name in names if name in self.headers}
+            carrier: Carrier = {
+                name: self.headers[name] for name in names if name in self.headers
+            }
             return remote_context(carrier, trusted=trusted)
         if trusted:
             return context.get_current(), []
@@ -68,7 +77,9 @@ class Opening:
 
     __slots__ = ("_durations", "_fields", "_names", "_settings", "_tracer", "_wanted")
 
-    def __init__(self, settings: Settings, tracer: trace.Tracer, durations: Durations) -> None:
+    def __init__(
+        self, settings: Settings, tracer: trace.Tracer, durations: Durations
+    ) -> None:
         self._settings = settings
         self._tracer = tracer
         self._durations = durations
@@ -77,7 +88,9 @@ class Opening:
         self._fields: dict[bytes, str] = {}
         self._wanted = self._names
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> tuple[ServerRequest, Context]:
+    def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[ServerRequest, Context]:
         """Open a request; return the request, and the context of the application."""
         arrival = Arrival(scope, self._settings, self._header_names())
         span = self._span(arrival)
@@ -90,7 +103,9 @@ class Opening:
             former_names=self._settings.former_names,
         )
         correlation_id = get_correlation_id(arrival.context)
-        request = ServerRequest(self._settings, scope, receive, send, outcome, correlation_id)
+        request = ServerRequest(
+            self._settings, scope, receive, send, outcome, correlation_id
+        )
         scope[MARK] = request
         keep_to_ourselves(scope)
         if span.is_recording():
@@ -108,9 +123,15 @@ class Opening:
             for link in arrival.links:
                 arrival.present.add_link(link.context)
             return arrival.present
-        attributes = RequestAttributes(arrival.scope, arrival.headers, self._settings.redactor())
+        attributes = RequestAttributes(
+            arrival.scope, arrival.headers, self._settings.redactor()
+        )
         return self._tracer.start_span(
-            span_method(arrival.scope), arrival.context, SpanKind.SERVER, attributes, arrival.links
+            span_method(arrival.scope),
+            arrival.context,
+            SpanKind.SERVER,
+            attributes,
+            arrival.links,
         )
 
     def _stopwatch(self, arrival: Arrival) -> Stopwatch | None:

@@ -171,7 +171,9 @@ class Outcome:
         first = {"path": self._path, "root_path": self._root_path, "path_params": {}}
         route = route_template(self._scope, {**self._scope, **first})
         if route and (native := self._scope.get("fastapi.telemetry")) is not None:
-            native.route = route  # FastAPI does not know routes below another framework's mount
+            native.route = (
+                route  # FastAPI does not know routes below another framework's mount
+            )
         return route
 
     def name_span(self) -> None:
@@ -195,5 +197,8 @@ class Outcome:
     def _judge(self) -> None:
         if self.status is not None:
             self.span.set_attribute("http.response.status_code", self.status)
-        if self.state is not State.FAILED and (failure := self._error_type()) is not None:
+        if (
+            self.state is not State.FAILED
+            and (failure := self._error_type()) is not None
+        ):
             fail(self.span, failure)

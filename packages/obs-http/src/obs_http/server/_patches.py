@@ -88,7 +88,9 @@ async def _no_application(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _adopt(adopted: WeakSet[Starlette], build: Build, app: Starlette) -> Guard | None:
     """Instrument `app` at its first message, unless its own code has added the middleware."""
-    if any(getattr(entry.cls, "__name__", "") in _OURS for entry in app.user_middleware):
+    if any(
+        getattr(entry.cls, "__name__", "") in _OURS for entry in app.user_middleware
+    ):
         return None
     adopted.add(app)
     instrument_once(NAME, functools.partial(add_to, app, build), target=app)
@@ -120,7 +122,9 @@ def _around(
     return middleware
 
 
-def _remove(app: Starlette, middleware: RequestTracingMiddleware, patches: Patches) -> None:
+def _remove(
+    app: Starlette, middleware: RequestTracingMiddleware, patches: Patches
+) -> None:
     patches.undo()
     leave_entry(app, middleware)
     if app.middleware_stack is middleware:

@@ -31,7 +31,9 @@ class PropagationFields:
     def __call__(self) -> dict[bytes, str]:
         propagator = propagate.get_global_textmap()
         if propagator is not self._propagator:
-            self._names = {name.lower().encode(): name.lower() for name in propagator.fields}
+            self._names = {
+                name.lower().encode(): name.lower() for name in propagator.fields
+            }
             self._propagator = propagator
         return self._names
 
@@ -92,7 +94,10 @@ def bounded_tracestate(values: list[str]) -> list[str]:
     the propagator would drop all. Members over 128 characters are dropped first.
     """
     members = [
-        member for value in values for part in value.split(",") if (member := part.strip(" \t"))
+        member
+        for value in values
+        for part in value.split(",")
+        if (member := part.strip(" \t"))
     ]
     if len(members) > MAX_TRACESTATE_MEMBERS:
         return []

@@ -90,7 +90,9 @@ class ServerRequest:
             outcome.fail(error)
             note_natively(self._scope, error)
         elapsed_s = perf_counter() - self._started
-        self._settings.response_headers.add_to(message, self._correlation_id, span, elapsed_s)
+        self._settings.response_headers.add_to(
+            message, self._correlation_id, span, elapsed_s
+        )
         capture = self._settings.response_capture
         if capture and span.is_recording():
             span.set_attributes(capture.attributes(message.get("headers", ())))
@@ -110,7 +112,9 @@ class ServerRequest:
         elif outcome.status is None and kind == "websocket.accept":
             outcome.status = 101
         elif outcome.status is None:
-            outcome.status = 403  # as servers answer a session that is closed before accepted
+            outcome.status = (
+                403  # as servers answer a session that is closed before accepted
+            )
         if not outcome.owned and outcome.status is not None:
             outcome.span.set_attribute("http.response.status_code", outcome.status)
         call_contained("finding a session's route", self._routed)
@@ -140,7 +144,9 @@ class ServerRequest:
             return
         entry.is_closed = True
         try:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send(
+                {"type": "http.response.body", "body": b"", "more_body": False}
+            )
         except Exception:  # noqa: BLE001 - a middleware further out may not like it
             log_failure("ending a response that its client has left")
 

@@ -23,7 +23,12 @@ class ResponseHeaders:
     __slots__ = ("_correlation_header", "_service_name", "_traceresponse", "_usual")
 
     def __init__(
-        self, correlation: CorrelationConfig, service_name: str, *, usual: bool, traceresponse: bool
+        self,
+        correlation: CorrelationConfig,
+        service_name: str,
+        *,
+        usual: bool,
+        traceresponse: bool,
     ) -> None:
         self._correlation_header = b""
         if correlation.propagation:

@@ -22,7 +22,10 @@ def route_template(scope: Scope, first: Scope) -> str | None:
         return native
     if "endpoint" not in scope:
         return native
-    start = {**first, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
+    start = {
+        **first,
+        "root_path": scope.get("app_root_path", scope.get("root_path", "")),
+    }
     routes = getattr(scope.get("router"), "routes", ())
     prefix, routes, inner = _mounts(routes, start, scope.get("root_path", ""))
     template = _selected(scope) or _matching(routes, inner)
@@ -33,7 +36,9 @@ def route_template(scope: Scope, first: Scope) -> str | None:
     return prefix + template
 
 
-def _mounts(routes: Iterable[Any], scope: Scope, mounted: str) -> tuple[str, Iterable[Any], Scope]:
+def _mounts(
+    routes: Iterable[Any], scope: Scope, mounted: str
+) -> tuple[str, Iterable[Any], Scope]:
     """Follow the mounts to the root path `mounted`; return their templates, the routes below, and the scope."""
     for route in _flat(routes):
         if scope["root_path"] == mounted:
@@ -43,7 +48,9 @@ def _mounts(routes: Iterable[Any], scope: Scope, mounted: str) -> tuple[str, Ite
         match, child = route.matches(scope)
         if match.name == "FULL" and mounted.startswith(child.get("root_path", "")):
             rest, below, inner = _mounts(_below(route), {**scope, **child}, mounted)
-            template: str = getattr(route, "path_format", "").removesuffix(_BELOW_A_MOUNT)
+            template: str = getattr(route, "path_format", "").removesuffix(
+                _BELOW_A_MOUNT
+            )
             return template + rest, below, inner
     return "", routes, scope
 
@@ -72,9 +79,15 @@ def _below(mount: Any) -> Iterable[Any]:
 def _selected(scope: Scope) -> str | None:
     """Return the template of the selected route, from FastAPI, or Starlette 1.10 and later."""
     fastapi = scope.get("fastapi")
-    effective = fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
+    effective = (
+        fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
+    )
     # FastAPI ≥ 0.137 keeps included routes unprefixed; the full template is in the FastAPI scope
-    for route in (getattr(effective, "starlette_route", None), effective, scope.get("route")):
+    for route in (
+        getattr(effective, "starlette_route", None),
+        effective,
+        scope.get("route"),
+    ):
         if getattr(route, "endpoint", None) is scope["endpoint"]:
             template = getattr(route, "path_format", None)
             if isinstance(template, str):

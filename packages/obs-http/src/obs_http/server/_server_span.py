@@ -50,12 +50,16 @@ def keep_to_ourselves(scope: Scope) -> None:
 def unsampled_context() -> Context:
     """Return the current context with an unsampled span, so that nothing below is recorded."""
     ids = RandomIdGenerator()
-    nothing = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False)
+    nothing = SpanContext(
+        ids.generate_trace_id(), ids.generate_span_id(), is_remote=False
+    )
     return trace.set_span_in_context(NonRecordingSpan(nothing))
 
 
 def claim(span: Span, context: Context) -> Context:
     """Return `context` with `span` as the current span, claimed by a request."""
     return set_value(
-        _CLAIMED, span.get_span_context().span_id, trace.set_span_in_context(span, context)
+        _CLAIMED,
+        span.get_span_context().span_id,
+        trace.set_span_in_context(span, context),
     )

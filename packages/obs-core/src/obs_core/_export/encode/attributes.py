@@ -111,7 +111,9 @@ class _Key:
         self.room -= 1
         if self.room < -_REFUSALS:
             self.room = _MAX_VALUES
-        return self.room >= 0 and (type(value) is not str or len(value) <= MAX_KEPT_CHARACTERS)
+        return self.room >= 0 and (
+            type(value) is not str or len(value) <= MAX_KEPT_CHARACTERS
+        )
 
 
 class AttributeTable:
@@ -157,7 +159,9 @@ class AttributeTable:
         except _OddValueError:
             return attribute_by_sdk(key, value, self._tag)
         encoded = name.encoded
-        return b"".join((self._tag, varint(len(encoded) + len(content)), encoded, content))
+        return b"".join(
+            (self._tag, varint(len(encoded) + len(content)), encoded, content)
+        )
 
     def _key(self, key: str) -> _Key:
         found = self._keys.recall(key)

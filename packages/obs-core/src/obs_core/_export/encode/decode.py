@@ -33,9 +33,16 @@ def decoded(span: ReadableSpan | EncodedSpan) -> ReadableSpan:
         return span
     found = Span.FromString(span.message)
     resource, scope = _origin(span.group)
-    events: BoundedList[Event] = BoundedList.from_seq(None, [_event(each) for each in found.events])
-    links: BoundedList[Link] = BoundedList.from_seq(None, [_link(each) for each in found.links])
-    events.dropped, links.dropped = found.dropped_events_count, found.dropped_links_count
+    events: BoundedList[Event] = BoundedList.from_seq(
+        None, [_event(each) for each in found.events]
+    )
+    links: BoundedList[Link] = BoundedList.from_seq(
+        None, [_link(each) for each in found.links]
+    )
+    events.dropped, links.dropped = (
+        found.dropped_events_count,
+        found.dropped_links_count,
+    )
     status = Status(StatusCode(found.status.code), found.status.message or None)
     return ReadableSpan(
         found.name,
@@ -73,7 +80,9 @@ def _event(event: Span.Event) -> Event:
 
 def _link(link: Span.Link) -> Link:
     is_remote = bool(link.flags & _IS_REMOTE)
-    context = _context(link.trace_id, link.span_id, link.trace_state, is_remote=is_remote)
+    context = _context(
+        link.trace_id, link.span_id, link.trace_state, is_remote=is_remote
+    )
     return Link(context, _attributes(link.attributes, link.dropped_attributes_count))
 
 

@@ -77,7 +77,9 @@ class Encoder:
             else:
                 key = id(span.resource), id(span.instrumentation_scope)
                 found = places.get(key)
-                parts = found or places.setdefault(key, request.place(self._group(span)))
+                parts = found or places.setdefault(
+                    key, request.place(self._group(span))
+                )
                 message = encode(span)
             parts += (FIELD[2], varint(len(message)), message)
         return b"".join(request.resource_spans())
@@ -131,7 +133,9 @@ class _Request:
     def resource_spans(self) -> Iterator[bytes]:
         """Yield the ResourceSpans fields."""
         for scopes in self._resources.values():
-            scope_spans = [_scope_spans(group, spans) for group, spans in scopes.values()]
+            scope_spans = [
+                _scope_spans(group, spans) for group, spans in scopes.values()
+            ]
             first, _ = next(iter(scopes.values()))
             head, tail, _, _ = first.parts
             yield delimited(FIELD[1], b"".join((head, *scope_spans, tail)))

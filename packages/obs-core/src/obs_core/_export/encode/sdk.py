@@ -49,7 +49,9 @@ def resource_and_scope(
 ) -> tuple[bytes, bytes, bytes, bytes]:
     """Return what a ResourceSpans message has before and after its spans, and a ScopeSpans message in it likewise."""
     of_resource = _message(
-        ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=scope)
+        ReadableSpan(
+            "", INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=scope
+        )
     )
     of_scope = of_resource.scope_spans[0]
     return (

@@ -9,7 +9,11 @@ from typing import Any
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
-from obs_core._export.encode.attributes import MAX_KEPT_CHARACTERS, AttributeTable, plain
+from obs_core._export.encode.attributes import (
+    MAX_KEPT_CHARACTERS,
+    AttributeTable,
+    plain,
+)
 from obs_core._export.encode.recent import Recent
 from obs_core._export.encode.sdk import span_by_sdk
 from obs_core._export.encode.wire import FIELD, delimited, optional, utf8, varint
@@ -50,7 +54,9 @@ class SpanEncoder:
 
     def _encode(self, span: ReadableSpan) -> bytes:
         trace_id, span_id, _, _, state, _ = span.context
-        parts = [_ids(b"\x0a\x10", trace_id >> 64, trace_id & _LOW, b"\x12\x08", span_id)]
+        parts = [
+            _ids(b"\x0a\x10", trace_id >> 64, trace_id & _LOW, b"\x12\x08", span_id)
+        ]
         if state:
             parts.append(_state(state))
         parent = span.parent
@@ -61,7 +67,9 @@ class SpanEncoder:
                 flags = _REMOTE_PARENT
         name, kind = span.name, span.kind._value_ + 1
         parts.append(self._names.young.get(name) or self._name(name))
-        parts.append(_kind_and_times(0x30, kind, 0x39, span.start_time, 0x41, span.end_time))
+        parts.append(
+            _kind_and_times(0x30, kind, 0x39, span.start_time, 0x41, span.end_time)
+        )
         if attributes := _attributes(span):
             parts += self._attributes.encoded(attributes)
         if dropped := span.dropped_attributes:
@@ -97,7 +105,9 @@ class SpanEncoder:
     def _link(self, link: Link) -> bytes:
         context: SpanContext = link.context
         trace_id, span_id, is_remote, _, _, _ = context
-        parts = [_ids(b"\x0a\x10", trace_id >> 64, trace_id & _LOW, b"\x12\x08", span_id)]
+        parts = [
+            _ids(b"\x0a\x10", trace_id >> 64, trace_id & _LOW, b"\x12\x08", span_id)
+        ]
         if attributes := plain(link.attributes):
             parts += self._link_attributes.encoded(attributes)
         if dropped := link.dropped_attributes:
@@ -125,7 +135,9 @@ def _links(span: ReadableSpan) -> Sequence[Link]:
 
 
 def _state(state: TraceState) -> bytes:
-    return delimited(FIELD[3], utf8(",".join(f"{key}={value}" for key, value in state.items())))
+    return delimited(
+        FIELD[3], utf8(",".join(f"{key}={value}" for key, value in state.items()))
+    )
 
 
 def _status(status: Status) -> bytes:

@@ -69,7 +69,9 @@ class SpoolDirectory:
             if not is_ours or found.st_mtime >= time.time() - self._max_age_s:
                 return found.st_size
             Path(entry.path).unlink()
-            self._warn("age", f"spans of more than {self._max_age_s:.0f} s ago are deleted")
+            self._warn(
+                "age", f"spans of more than {self._max_age_s:.0f} s ago are deleted"
+            )
         return 0
 
     def _warn(self, what: str, message: str) -> None:

@@ -141,8 +141,12 @@ def _span(
         parent=_span_context(*parent) if parent else None,
         resource=resource,
         attributes=attributes,
-        events=[Event(name, attributes, timestamp) for name, timestamp, attributes in events],
-        links=[Link(_span_context(*context), attributes) for context, attributes in links],
+        events=[
+            Event(name, attributes, timestamp) for name, timestamp, attributes in events
+        ],
+        links=[
+            Link(_span_context(*context), attributes) for context, attributes in links
+        ],
         kind=SpanKind(kind),
         status=Status(StatusCode(status[0]), status[1]),
         start_time=start,

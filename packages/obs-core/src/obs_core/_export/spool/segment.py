@@ -62,7 +62,9 @@ class Segment:
             path,
             FileIO(
                 os.open(
-                    hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+                    hidden,
+                    os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
+                    0o600,
                 ),
                 "a",
             ),

@@ -32,7 +32,11 @@ class Spool:
     """
 
     def __init__(
-        self, directory: Path, max_bytes: int, max_age_s: float, encoder: Encoder | None = None
+        self,
+        directory: Path,
+        max_bytes: int,
+        max_age_s: float,
+        encoder: Encoder | None = None,
     ) -> None:
         self._encoder = encoder or Encoder()
         self._directory = SpoolDirectory(directory, max_bytes, max_age_s)
@@ -71,7 +75,10 @@ class Spool:
         return segment
 
     def settle(
-        self, batch: Iterable[tuple[ReadableSpan | EncodedSpan, Segment | None]], *, exported: bool
+        self,
+        batch: Iterable[tuple[ReadableSpan | EncodedSpan, Segment | None]],
+        *,
+        exported: bool,
     ) -> int:
         """Note that `batch` has left the queue; return how many spans are kept here for the replay."""
         by_segment: dict[Segment, list[int]] = {}
