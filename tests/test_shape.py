@@ -83,7 +83,7 @@ NOUNS = {
         "_n_plus_one",
     }
     | {"_statement", "_tokens"},
-    "obs-grpc": {"_aio", "_channel", "_handlers", "_rpc", "_sync"},
+    "obs-grpc": {"_aio", "_call", "_channel", "_handlers", "_rpc", "_sync"},
     "obs-http": {
         "_entry",
         "_environment",

@@ -12,7 +12,8 @@ from obs_core.integration import call_contained
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
-from obs_grpc.client._channel import TracedChannel, end_with, multi_callable
+from obs_grpc.client._call import end_with
+from obs_grpc.client._channel import TracedChannel, multi_callable
 
 T = TypeVar("T")
 Outcome = tuple[Any, str | None]

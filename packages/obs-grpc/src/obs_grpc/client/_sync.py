@@ -11,12 +11,8 @@ from grpc import StatusCode
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
-from obs_grpc.client._channel import (
-    TracedChannel,
-    TracedMultiCallable,
-    end_with,
-    multi_callable,
-)
+from obs_grpc.client._call import end_with
+from obs_grpc.client._channel import TracedChannel, TracedMultiCallable, multi_callable
 
 
 def watch(call: Any, rpc: Rpc) -> None:
