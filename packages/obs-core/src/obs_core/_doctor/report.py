@@ -20,7 +20,8 @@ from obs_core._doctor.packages import (
     untested_libraries,
 )
 from obs_core._doctor.probe import probe
-from obs_core._export.exporters import encoder_in_use, exporter_type, fork_hazard
+from obs_core._export.exporters import encoder_in_use, exporter_type
+from obs_core._export.grpc_fork_hazard import fork_hazard
 from obs_core._provider.double_export import doubled_export
 from obs_core._setup.manager import TracingManager, current_manager
 

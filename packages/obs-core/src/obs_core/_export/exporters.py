@@ -134,16 +134,3 @@ def _http_session(settings: Settings) -> requests.Session | None:
         session.hooks["response"].append(check_answer)
         return session
     return None  # the exporter says what is missing
-
-
-def fork_hazard(settings: Settings) -> str | None:
-    """Return why forked children of this process cannot export, or None if they can."""
-    if settings.exporter != "otlp" or settings.endpoint.protocol != "grpc":
-        return None
-    value = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1")
-    if value.lower() in ("1", "true", "yes", "on", "t", "y"):
-        return None
-    return (
-        f"GRPC_ENABLE_FORK_SUPPORT={value} leaves forked children unable to use gRPC, so they cannot export: "
-        "unset it, or use collector_protocol='http'"
-    )

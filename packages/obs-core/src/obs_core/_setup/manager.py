@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from obs_core._config.in_force import put_in_force
-from obs_core._export.exporters import encoder_in_use, fork_hazard
+from obs_core._export.exporters import encoder_in_use
+from obs_core._export.grpc_fork_hazard import fork_hazard
 from obs_core._safety.containment import warn_once
 
 if TYPE_CHECKING:
