@@ -6,8 +6,6 @@ In place of the SDK's BatchSpanProcessor (1.45), whose flush and shutdown ignore
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,27 +14,23 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._export.exporters import is_direct
+from obs_core._export.fork import Fork
 from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
 from obs_core._export.sender import BuildExporter, Sender
 from obs_core._export.stats import ExportStats
-from obs_core._export.worker import ExportWorker, State
+from obs_core._export.worker import ExportWorker
 from obs_core._safety.fork_watch import fork_watch
 
 if TYPE_CHECKING:
     from obs_core._export.spool.spool import Spool
 
-#: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
-_MAX_BACKDATED = 1024
-
 
 class BatchExportProcessor(SpanProcessor):
     """Hands finished spans to an exporter on a separate thread: see `ExportWorker`.
 
-    Thread-safe, and safe in signal handlers and finalizers: no lock is taken where a span starts or ends. After a fork
-    the child has an empty queue, fresh counts, a new exporter (an inherited connection is never used:
-    https://github.com/open-telemetry/opentelemetry-python/issues/4994) and a thread that starts with the child's first
-    span; spans that were open at the fork are exported by the parent.
+    Thread-safe, and safe in signal handlers and finalizers: no lock is taken where a span starts or ends. For forks see
+    `obs_core._export.fork`.
     """
 
     def __init__(
@@ -51,9 +45,7 @@ class BatchExportProcessor(SpanProcessor):
         self._destination = destination
         self._mask = mask
         self._options = options or BatchOptions()
-        self._inherited: list[ExportWorker] = []
-        self._forked_at_ns = 0
-        self._backdated: OrderedDict[int, None] = OrderedDict()
+        self._fork = Fork()
         exporter = build()
         self.exporter_type: type[SpanExporter] = type(exporter)
         self._worker = self._new_worker(exporter)
@@ -90,22 +82,14 @@ class BatchExportProcessor(SpanProcessor):
         if not span.get_span_context().trace_flags.sampled:
             return
         self._worker.counts.started.add_one()
-        if (span.start_time or 0) < self._forked_at_ns:
-            self._backdated[span.get_span_context().span_id] = None
-            if len(self._backdated) > _MAX_BACKDATED:
-                self._backdated.popitem(last=False)
+        if (span.start_time or 0) < self._fork.at_ns:
+            self._fork.remember_backdated(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span for export, or drop and count the span; never waits, never raises."""
         fork_watch.notice()
-        if span.context.trace_flags.sampled and not self._is_the_parents(span):
+        if span.context.trace_flags.sampled and not self._fork.is_the_parents(span):
             self._worker.put(span)
-
-    def _is_the_parents(self, span: ReadableSpan) -> bool:
-        """Whether the span was open when this process was forked; a span begun here with an earlier start time was not."""
-        if (span.start_time or 0) >= self._forked_at_ns:
-            return False
-        return self._backdated.pop(span.context.span_id, self) is self
 
     def force_flush(self, timeout_millis: int | None = None) -> bool:
         """Export all queued spans; False if not all were taken within `timeout_millis`.
@@ -129,14 +113,8 @@ class BatchExportProcessor(SpanProcessor):
 
     def after_fork_in_child(self) -> None:
         """Start afresh: nothing of the parent's queue, counts, connection or open spans belongs to this process."""
-        self._forked_at_ns = time.time_ns()
-        self._backdated.clear()
-        before, self._worker = self._worker, self._new_worker()
-        if before.is_stopping:
-            self._worker.state = State.STOPPING
-        # kept alive, since closing a connection that the parent still uses may speak on it
-        before.disown()
-        self._inherited.append(before)
+        inherited, self._worker = self._worker, self._new_worker()
+        self._fork.enter_child(inherited, self._worker)
 
     def stats(self) -> ExportStats:
         """Return this process's current counts."""

@@ -1,0 +1,53 @@
+"""Forked processes: a child exports the spans that began in the child, and none of its parent's.
+
+The child has an empty queue, fresh counts, a new exporter (an inherited connection is never used:
+https://github.com/open-telemetry/opentelemetry-python/issues/4994) and a thread that starts with its first span. A span
+that was open at the fork ends in both processes, and is exported by the parent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from opentelemetry.sdk.trace import ReadableSpan, Span
+
+from obs_core._export.worker import ExportWorker, State
+
+#: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
+_MAX_BACKDATED = 1024
+
+
+class Fork:
+    """Tells the spans of this process from those that were open when the process was forked.
+
+    Attributes:
+        at_ns: The time of the fork, in nanoseconds since the epoch; 0 in a process that was not forked.
+    """
+
+    def __init__(self) -> None:
+        self.at_ns = 0
+        self._backdated: OrderedDict[int, None] = OrderedDict()
+        self._inherited: list[ExportWorker] = []
+
+    def enter_child(self, inherited: ExportWorker, own: ExportWorker) -> None:
+        """Leave the worker `inherited` to the parent; `own` is the child's."""
+        self.at_ns = time.time_ns()
+        self._backdated.clear()
+        if inherited.is_stopping:
+            own.state = State.STOPPING
+        # kept alive, since closing a connection that the parent still uses may speak on it
+        inherited.disown()
+        self._inherited.append(inherited)
+
+    def remember_backdated(self, span: Span) -> None:
+        """Remember that `span`, whose start time is before the fork, began in this process."""
+        self._backdated[span.get_span_context().span_id] = None
+        if len(self._backdated) > _MAX_BACKDATED:
+            self._backdated.popitem(last=False)
+
+    def is_the_parents(self, span: ReadableSpan) -> bool:
+        """Whether `span` was open when this process was forked; a backdated span was not."""
+        if (span.start_time or 0) >= self.at_ns:
+            return False
+        return self._backdated.pop(span.context.span_id, self) is self
