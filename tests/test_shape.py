@@ -72,7 +72,7 @@ NOUNS = {
         "_eager",
         "_execute",
     }
-    | {"_execution", "_message", "_publish", "_relation", "_supervise"},
+    | {"_execution", "_message", "_publish", "_relation", "_supervise", "_verdict"},
     "obs-db": {
         "_call",
         "_caller",

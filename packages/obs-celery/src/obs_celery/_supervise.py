@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,14 +18,10 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery
 from celery.app.task import Context as TaskRequest
 from celery.exceptions import NotRegistered, Terminated
-from celery.platforms import signal_name
 from obs_core.integration import (
     call_contained,
     draw_span_id,
     error_message,
-    error_type,
-    fail,
-    record_error,
     span_ids_can_be_set,
     use_span_id,
 )
@@ -34,38 +29,15 @@ from opentelemetry.trace import Span
 
 from obs_celery._attempt import Attempt, attempt_of
 from obs_celery._message import ATTEMPT, drawn_span_id
-from obs_celery._options import Options
 from obs_celery._outcome import unwrapped
 from obs_celery._propagation import extract
 from obs_celery._state import Setup, Setups
+from obs_celery._verdict import Verdict, revocation
 
 RequestMethod = Callable[..., Any]
 
 # the request whose end Celery is handling: its signals name the task's id alone, which two live attempts may share
 _handled: ContextVar[Any] = ContextVar("obs_celery_handled", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """The end of an attempt: Celery's `state`, the reason in words, and whether that is an error."""
-
-    state: str
-    reason: str
-    cause: BaseException
-    is_error: bool = True
-
-    @property
-    def error_type(self) -> str | None:
-        """``error.type`` of an error."""
-        return error_type(self.cause) if self.is_error else None
-
-    def write_on(self, span: Span) -> None:
-        span.set_attribute("celery.state", self.state)
-        span.set_attribute("celery.reason", self.reason)
-        if self.is_error and self.cause.__traceback__ is not None:
-            record_error(span, self.cause)
-        elif self.is_error:
-            fail(span, error_type(self.cause), self.reason)
 
 
 def with_current_request(
@@ -104,14 +76,14 @@ class Supervisor:
         """On ``task_failure``: record a lost or timed out child; the child records ordinary failures."""
         cause = unwrapped(exception)
         if isinstance(cause, (WorkerLostError, TimeLimitExceeded)):
-            verdict = _Verdict("FAILURE", error_message(cause), cause)
+            verdict = Verdict("FAILURE", error_message(cause), cause)
             self._record_running(sender, self._take_handled(), verdict)
 
     def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         """On ``task_retry``: with ``retry_on_worker_lost`` a lost child is a retry, not the last failure."""
         cause = unwrapped(getattr(reason, "exc", None))
         if isinstance(cause, WorkerLostError):
-            verdict = _Verdict("RETRY", error_message(cause), cause, is_error=False)
+            verdict = Verdict("RETRY", error_message(cause), cause, is_error=False)
             self._record_running(sender, self._take(request), verdict)
 
     def cancel(
@@ -128,7 +100,7 @@ class Supervisor:
     def _cancelled(self, request: Any) -> None:
         # unless the message is acknowledged late, and so comes again, that was its end
         killed = Terminated("cancelled by the worker")
-        verdict = _Verdict("RETRY", str(killed), killed, not request.task.acks_late)
+        verdict = Verdict("RETRY", str(killed), killed, not request.task.acks_late)
         self._record_running(
             request.task, self._running.pop(_attempt(request), None), verdict
         )
@@ -152,7 +124,7 @@ class Supervisor:
             if running is None:
                 return  # a greenlet records its own end; any other attempt has been recorded already
             started_s = running.time_start
-        verdict = _revocation(setup.options, terminated, signum, expired)
+        verdict = revocation(setup.options, terminated, signum, expired)
         _record(setup, sender.app, sender.name, request, verdict, started_s)
 
     def unknown(self, sender: Any, message: Any, name: str, id: str, **_: Any) -> None:  # noqa: A002 - Celery's name
@@ -170,7 +142,7 @@ class Supervisor:
                 sender.app,
                 name,
                 request,
-                _Verdict("REJECTED", "unknown task", NotRegistered(name)),
+                Verdict("REJECTED", "unknown task", NotRegistered(name)),
             )
 
     def _take(self, request: TaskRequest) -> Any:
@@ -184,22 +156,11 @@ class Supervisor:
             return None
         return self._running.pop(_attempt(handled), None)
 
-    def _record_running(self, task: Any, running: Any, verdict: _Verdict) -> None:
+    def _record_running(self, task: Any, running: Any, verdict: Verdict) -> None:
         setup = self._setups.find(task.app)
         if running is not None and setup is not None and os.getpid() == self._pid:
             request = TaskRequest(running.request_dict, chord=running.chord)
             _record(setup, task.app, task.name, request, verdict, running.time_start)
-
-
-def _revocation(
-    options: Options, terminated: bool, signum: Any, expired: bool
-) -> _Verdict:
-    if terminated:
-        reason = f"terminated by {_signal_name(signum)}"
-        return _Verdict("REVOKED", reason, Terminated(signum))
-    reason = "expired" if expired else "revoked"
-    is_error = reason.upper() in options.error_states
-    return _Verdict("REVOKED", reason, Terminated(reason), is_error)
 
 
 def _attempt(request: Any) -> str:
@@ -211,7 +172,7 @@ def _record(
     app: Celery,
     name: str,
     request: Any,
-    verdict: _Verdict,
+    verdict: Verdict,
     started_s: float | None = None,
 ) -> None:
     """Export the attempt's span, from `started_s` (epoch; None: never started) until now."""
@@ -245,7 +206,3 @@ def _forks(pool: Any) -> bool:
     from celery.concurrency.prefork import TaskPool
 
     return isinstance(pool, TaskPool)
-
-
-def _signal_name(signum: Any) -> str:
-    return f"SIG{signal_name(signum)}" if isinstance(signum, int) else str(signum)
