@@ -55,7 +55,8 @@ from obs_core._integrations.semconv import (
     semconv_opt_in,
     stable_semconv,
 )
-from obs_core._integrations.shaping import ShapingTracerProvider, SpanShape
+from obs_core._integrations.shaping import ShapingTracerProvider
+from obs_core._integrations.span_shape import SpanShape
 from obs_core._integrations.targets import Targets
 from obs_core._integrations.worker_process import is_worker_process, mark_worker_process
 from obs_core._safety.containment import call_contained, log_failure, warn_once
