@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from obs_core._export.options import BatchOptions
+from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.stats import ExportStats, Tally
 from obs_core._export.wakeup import Signal
@@ -57,9 +57,11 @@ def start(
     """Start a processor with the given options; return it and a function that makes spans."""
     made: list[BatchExportProcessor] = []
 
-    def begin(**options: object) -> tuple[BatchExportProcessor, Callable[..., None]]:
+    def begin(
+        spool: SpoolOptions | None = None, **options: object
+    ) -> tuple[BatchExportProcessor, Callable[..., None]]:
         processor = BatchExportProcessor(
-            lambda: collector, "http://collector:4317", BatchOptions(**options)
+            lambda: collector, "http://collector:4317", BatchOptions(**options), spool
         )
         made.append(processor)
         provider = TracerProvider(shutdown_on_exit=False)
@@ -322,7 +324,7 @@ def test_a_signal_handler_may_end_a_span_at_any_step(
     processor, spans = start(
         max_export_batch_size=1,
         max_queue_size=10**6,
-        spool_dir=tmp_path if spools else None,
+        spool=SpoolOptions(tmp_path) if spools else None,
     )
     fired = 0
 
@@ -354,7 +356,7 @@ def test_a_finalizer_may_end_a_span_at_any_step(start, tmp_path, spools) -> None
     processor, spans = start(
         max_export_batch_size=1,
         max_queue_size=10**6,
-        spool_dir=tmp_path if spools else None,
+        spool=SpoolOptions(tmp_path) if spools else None,
     )
 
     class EndsASpan:

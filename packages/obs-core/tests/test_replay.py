@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from obs_core._export.options import BatchOptions
+from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.spool.spool import Spool
 from obs_core.testing import wait_until
@@ -62,13 +62,12 @@ def test_a_backlog_and_live_spans_take_turns(tmp_path: Path) -> None:
     left_behind(tmp_path, ["old"] * BATCH, files=20)
     busy = Busy()
     options = BatchOptions(
-        spool_dir=tmp_path,
         schedule_delay_s=0.05,
         max_export_batch_size=BATCH,
         max_queue_size=1000,
     )
     processor = busy.processor = BatchExportProcessor(
-        lambda: busy, "http://collector", options
+        lambda: busy, "http://collector", options, SpoolOptions(tmp_path)
     )
     for _ in range(2 * BATCH):
         processor.on_end(ended("live"))
@@ -103,12 +102,13 @@ def test_the_oldest_goes_first_whoever_left_it(tmp_path: Path) -> None:
     left_behind(tmp_path, ["before"])
     exporter = Ordered()
     options = BatchOptions(
-        spool_dir=tmp_path,
         schedule_delay_s=0.05,
         max_export_batch_size=1,
         max_queue_size=1,
     )
-    processor = BatchExportProcessor(lambda: exporter, "http://collector", options)
+    processor = BatchExportProcessor(
+        lambda: exporter, "http://collector", options, SpoolOptions(tmp_path)
+    )
     for name in ("queued", "own", "own too"):
         processor.on_end(ended(name))
     left_behind(tmp_path, ["after"])
@@ -122,10 +122,10 @@ def test_the_oldest_goes_first_whoever_left_it(tmp_path: Path) -> None:
 def test_the_only_file_goes_out_when_nothing_new_comes(tmp_path: Path) -> None:
     """All spans ended in the outage, and the queue has given them up: nothing else tells that the collector is back."""
     exporter = Ordered()
-    options = BatchOptions(
-        spool_dir=tmp_path, schedule_delay_s=0.3, max_export_batch_size=10
+    options = BatchOptions(schedule_delay_s=0.3, max_export_batch_size=10)
+    processor = BatchExportProcessor(
+        lambda: exporter, "http://collector", options, SpoolOptions(tmp_path)
     )
-    processor = BatchExportProcessor(lambda: exporter, "http://collector", options)
     for _ in range(10):
         processor.on_end(ended("span"))
     wait_until(lambda: processor.stats().spooled == 10)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from obs_core import TracingConfig, setup_tracing
 from obs_core._export.encode.decode import decoded
 from obs_core._export.encode.encoder import EncodedSpan, Encoder
-from obs_core._export.options import BatchOptions
+from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.spool import directory, segment
 from obs_core._export.spool import spool as spool_module
@@ -525,7 +525,8 @@ def test_spans_that_no_collector_takes_do_not_stay(
     processor = BatchExportProcessor(
         lambda: picky,
         "http://collector",
-        BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.05),
+        BatchOptions(schedule_delay_s=0.05),
+        SpoolOptions(tmp_path),
     )
     deadline = time.monotonic() + 30
     while "behind" not in picky.taken:
@@ -547,7 +548,8 @@ def test_what_was_taken_over_and_refused_stays_for_the_next(tmp_path: Path) -> N
     processor = BatchExportProcessor(
         lambda: picky,
         "http://collector",
-        BatchOptions(spool_dir=tmp_path, schedule_delay_s=0.3),
+        BatchOptions(schedule_delay_s=0.3),
+        SpoolOptions(tmp_path),
     )
     processor.on_end(ended("fresh"))
     wait_until(lambda: picky.refused > 0)
@@ -564,10 +566,10 @@ def test_a_refused_batch_does_not_cost_the_rest_of_its_file(tmp_path: Path) -> N
         spool.write(ended(name))
     spool.disown()
     picky = Picky()
-    options = BatchOptions(
-        spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1
+    options = BatchOptions(schedule_delay_s=0.05, max_export_batch_size=1)
+    processor = BatchExportProcessor(
+        lambda: picky, "http://collector", options, SpoolOptions(tmp_path)
     )
-    processor = BatchExportProcessor(lambda: picky, "http://collector", options)
     deadline = time.monotonic() + 30
     while "last" not in picky.taken:
         processor.on_end(ended("fresh"))
@@ -599,10 +601,10 @@ def long_replay(tmp_path: Path) -> Iterator[tuple[BatchExportProcessor, Slow]]:
         spool.write(ended("old"))
     spool.disown()
     slow = Slow()
-    options = BatchOptions(
-        spool_dir=tmp_path, schedule_delay_s=0.05, max_export_batch_size=1
+    options = BatchOptions(schedule_delay_s=0.05, max_export_batch_size=1)
+    processor = BatchExportProcessor(
+        lambda: slow, "http://collector", options, SpoolOptions(tmp_path)
     )
-    processor = BatchExportProcessor(lambda: slow, "http://collector", options)
     processor.on_end(ended("first"))
     wait_until(lambda: "old" in slow.taken)
     yield processor, slow

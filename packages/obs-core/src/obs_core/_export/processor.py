@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._export.exporters import is_direct
 from obs_core._export.fork import Fork
-from obs_core._export.options import BatchOptions
+from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.outage import OutageLog
 from obs_core._export.sender import BuildExporter, Sender
 from obs_core._export.stats import ExportStats
@@ -38,6 +38,7 @@ class BatchExportProcessor(SpanProcessor):
         build: BuildExporter,
         destination: str,
         options: BatchOptions | None = None,
+        spool: SpoolOptions | None = None,
         *,
         mask: Callable[[str], str] = str,
     ) -> None:
@@ -45,6 +46,7 @@ class BatchExportProcessor(SpanProcessor):
         self._destination = destination
         self._mask = mask
         self._options = options or BatchOptions()
+        self._spool = spool
         self._fork = Fork()
         exporter = build()
         self.exporter_type: type[SpanExporter] = type(exporter)
@@ -65,16 +67,14 @@ class BatchExportProcessor(SpanProcessor):
         )
 
     def _open_spool(self) -> Spool | None:
-        options = self._options
-        if options.spool_dir is None:
+        options = self._spool
+        if options is None:
             return None
         from obs_core._export.direct import encoder_of
         from obs_core._export.spool.spool import Spool
 
         encoder = encoder_of(self.exporter_type)
-        return Spool(
-            options.spool_dir, options.spool_max_bytes, options.spool_max_age_s, encoder
-        )
+        return Spool(options.dir, options.max_bytes, options.max_age_s, encoder)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""

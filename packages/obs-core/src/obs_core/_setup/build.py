@@ -14,7 +14,7 @@ from obs_core._config.validators import make_writable
 from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
-from obs_core._export.options import BatchOptions
+from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._integrations.semconv import stable_semconv
 from obs_core._provider.contained import FencedProcessor
@@ -151,7 +151,8 @@ def _export_processor(
         return build_exporter(settings) if given is None else given
 
     destination = Redactor(settings.redact).url(settings.collector_url)
-    return BatchExportProcessor(build, destination, _batch_options(settings), mask=mask)
+    batches, spool = _batch_options(settings), _spool_options(settings)
+    return BatchExportProcessor(build, destination, batches, spool, mask=mask)
 
 
 def _batch_options(settings: Settings) -> BatchOptions:
@@ -160,7 +161,12 @@ def _batch_options(settings: Settings) -> BatchOptions:
         max_export_batch_size=settings.max_export_batch_size,
         schedule_delay_s=settings.schedule_delay_s,
         exit_timeout_s=settings.exit_timeout_s,
-        spool_dir=settings.spool_dir,
-        spool_max_bytes=settings.spool_max_bytes,
-        spool_max_age_s=settings.spool_max_age_s,
+    )
+
+
+def _spool_options(settings: Settings) -> SpoolOptions | None:
+    if settings.spool_dir is None:
+        return None
+    return SpoolOptions(
+        settings.spool_dir, settings.spool_max_bytes, settings.spool_max_age_s
     )
