@@ -12,7 +12,8 @@ from collections import OrderedDict
 
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from obs_core._export.worker import ExportWorker, State
+from obs_core._export.state import State
+from obs_core._export.worker import ExportWorker
 
 #: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
 _MAX_BACKDATED = 1024

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan
 
+from obs_core._export.flush_requests import FlushRequests
 from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
 from obs_core._export.queue import QueuedSpan, SpanQueue
 from obs_core._export.sender import Sender
+from obs_core._export.state import State
 from obs_core._export.stats import Counts
 from obs_core._export.wakeup import Signal, start_thread, wait_until
 
@@ -26,30 +26,6 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 3
 #: The part of the exit's time that is kept for closing the exporter, in seconds.
 _CLOSE_RESERVE_S = 0.2
-
-
-class State(Enum):
-    """The life of a worker, in this order; `DISOWNED` may follow any, in a forked child.
-
-    Attributes:
-        RUNNING: Spans are queued and exported.
-        STOPPING: No further span is queued; the queued spans are exported.
-        ABANDONED: The time to stop is over, and what is left in the queue is counted.
-        DISOWNED: Queue, connection, files and counts are another process's.
-    """
-
-    RUNNING = 1
-    STOPPING = 2
-    ABANDONED = 3
-    DISOWNED = 4
-
-
-class _Flush:
-    __slots__ = ("is_done", "succeeded")
-
-    def __init__(self) -> None:
-        self.is_done = False
-        self.succeeded = False
 
 
 class ExportWorker:
@@ -84,7 +60,7 @@ class ExportWorker:
         )
         self._replay = self._build_replay()
         self._period_ends, self._due = 0.0, 0
-        self._flushes: deque[_Flush] = deque()
+        self._flushes = FlushRequests()
         self._wake = Signal()
         self._attempts = 0
         self._has_thread = False
@@ -153,7 +129,7 @@ class ExportWorker:
             # only a greenlet gets here, since it survives a fork; it may not end, as `threading` has forgotten it there
             threading.Event().wait()
         self._export_pending()
-        self._serve_flushes()
+        self._flushes.serve(self._export_pending)
         self._sender.close()
         self._queue.close()
         self._is_finished = True
@@ -162,15 +138,9 @@ class ExportWorker:
         if self.state is not State.RUNNING:
             return
         if self._flushes:
-            self._serve_flushes()
+            self._flushes.serve(self._export_pending)
         else:
             self._take_turn()
-
-    def _serve_flushes(self) -> None:
-        while self._flushes:
-            flush = self._flushes.popleft()
-            flush.succeeded = self._export_pending()
-            flush.is_done = True
 
     def _time_to_next_turn(self) -> float:
         if self._is_batch_due():
@@ -237,10 +207,7 @@ class ExportWorker:
             return wait_until(lambda: self._is_finished, timeout_s) and not (
                 self.counts.abandoned or self.counts.spooled.value
             )
-        flush = _Flush()
-        self._flushes.append(flush)
-        self._wake.send()
-        return wait_until(lambda: flush.is_done, timeout_s) and flush.succeeded
+        return self._flushes.ask(self._wake.send, timeout_s)
 
     def stop(self, timeout_s: float) -> None:
         """Export the queued spans, close the exporter, and always return within `timeout_s`. A second call does nothing."""
