@@ -19,13 +19,13 @@ from obs_view._console import print_line
 from obs_view._demo import run_demo
 from obs_view._fold import Folder
 from obs_view._follow import Finished, Follower
-from obs_view._model import Trace
 from obs_view._options import parse_options
 from obs_view._read_json import parse_json
 from obs_view._receiver import Receiver
 from obs_view._render import render_trace
 from obs_view._store import Store
 from obs_view._text import plural
+from obs_view._trace import Trace
 
 
 class Document(NamedTuple):

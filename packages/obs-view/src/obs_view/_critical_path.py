@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from obs_view._model import Span, Trace
+from obs_view._model import Span
+from obs_view._trace import Trace
 
 Segments = dict[str, list[tuple[int, int]]]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from obs_view._follow import Finished
-from obs_view._model import Trace
 from obs_view._text import clean, duration
+from obs_view._trace import Trace
 
 FOLD_S = 10.0
 _Key = tuple[str, str]

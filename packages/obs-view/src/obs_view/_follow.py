@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from threading import Event
 from typing import NamedTuple
 
-from obs_view._model import Trace
 from obs_view._store import Store
+from obs_view._trace import Trace
 
 QUIET_S, INCOMPLETE_QUIET_S = 1.0, 6.0
 _POLL_S, _REMEMBERED, _MOST_DOUBLED = 0.1, 10_000, 6

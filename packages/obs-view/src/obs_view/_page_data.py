@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from obs_view._critical_path import critical_path
-from obs_view._model import Event, Link, Log, Row, Span, Trace
+from obs_view._model import Event, Link, Log, Span
 from obs_view._store import Store
 from obs_view._topology import topology
+from obs_view._trace import Trace
+from obs_view._tree import Row
 
 _SAFE_INTEGER = 2**53 - 1
 

@@ -15,9 +15,9 @@ from obs_view._database import Database
 from obs_view._grpc import start_server
 from obs_view._host_check import HostCheck
 from obs_view._http import otlp_routes
-from obs_view._model import Trace
 from obs_view._render import trace_text
 from obs_view._store import MAX_AGE_S, MAX_SPANS, Store
+from obs_view._trace import Trace
 from obs_view._web import web_routes
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from itertools import starmap
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from obs_view._console import ASCII, UNICODE, is_ascii, print_text, standard_output
-from obs_view._model import Link, Row, Span, Trace
-from obs_view._otlp import LEVELS
-from obs_view._text import clean, duration, plural, remark
+from obs_view._model import Span
+from obs_view._remarks import Remarks
+from obs_view._text import clean, duration, plural
+from obs_view._trace import Trace
+from obs_view._tree import Row
 
 _COLOURS = (
     "cyan",
@@ -26,16 +27,7 @@ _COLOURS = (
     "bright_green",
 )
 _NOTE_LINES = 3
-_ERROR, _OFF = 17, 99
 _PLAIN_KINDS = ("INTERNAL", "UNSPECIFIED")
-
-
-def severity_of(level: str) -> int:
-    """Return the least severity number of a level; for ``OFF`` a number above all."""
-    name = level.upper()
-    if name == "OFF":
-        return _OFF
-    return 1 + 4 * LEVELS.index(name)
 
 
 def render_trace(
@@ -81,8 +73,8 @@ class _Tree:
         log_level: str,
     ) -> None:
         self.trace, self.console, self.note, self.linked = trace, console, note, linked
-        self.least_severity = severity_of(log_level)
         self.glyphs = ASCII if is_ascii(console) else UNICODE
+        self.remarks = Remarks(trace, log_level, self.glyphs)
         self.colours = {
             name: _COLOURS[index % len(_COLOURS)]
             for index, name in enumerate(trace.services)
@@ -222,49 +214,7 @@ class _Tree:
         below = self.glyphs.pipe if row.has_children else self.glyphs.blank
         indent = self._guides(row, row.guides) + below
         width = max(20, self.console.width - cell_len(indent))
-        for text, style in self._remarks(row.span):
+        for text, style in self.remarks.of(row.span):
             lines = Text(clean(text)).wrap(self.console, width)
             for line in lines[:_NOTE_LINES]:
                 yield Text.assemble((indent, "dim"), (line.plain, style))
-
-    def _remarks(self, span: Span) -> Iterator[tuple[str, str]]:
-        yield from _failures(span)
-        for event in span.events:
-            if event.name.startswith("obs."):
-                facts = ", ".join(starmap(remark, event.attributes.items()))
-                yield f"{event.name}: {facts}", "yellow"
-        for log in self.trace.logs_by_span.get(span.span_id, ()):
-            if log.severity >= self.least_severity:
-                style = "red" if log.severity >= _ERROR else "dim"
-                yield f"{log.level or 'LOG'} {log.body}", style
-        for link in span.links:
-            yield self.glyphs.link + self._target(link), "blue"
-        parent = self.trace.by_id.get(span.parent_id)
-        if parent and 0 < span.start_time < parent.start_time:
-            before = duration(parent.start_time - span.start_time)
-            yield f"starts {before} before its parent: the clocks differ", "yellow"
-
-    def _target(self, link: Link) -> str:
-        if link.trace_id != self.trace.trace_id:
-            return f"linked to span {link.span_id} of trace {link.trace_id}"
-        here = self.trace.by_id.get(link.span_id)
-        if here is None:
-            return f"linked to span {link.span_id}, which is not here"
-        if "celery.retries" not in here.attributes:
-            return f"linked to {here.name}"
-        return f"linked to {here.name}, attempt {here.attempt}"
-
-
-def _failures(span: Span) -> Iterator[tuple[str, str]]:
-    """Yield the exceptions of a span, and the description of the status unless an exception has the same message."""
-    style = "red" if span.failed else "yellow"
-    exceptions = span.exceptions
-    for kind, message in exceptions:
-        yield ": ".join(filter(None, (kind, message))), style
-    messages = [message for _, message in exceptions if message]
-    if span.description and not any(
-        message in span.description for message in messages
-    ):
-        yield span.description, style
-    elif span.failed and not exceptions:
-        yield str(span.attributes.get("error.type", "failed, with no message")), style

@@ -18,13 +18,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from obs_view._database import Database, Saved
 from obs_view._logs import LogBook
-from obs_view._model import Trace
 from obs_view._otlp import to_json, valid_ids
 from obs_view._peers import Peer, peer_of
 from obs_view._stored_trace import Operation, Origin, StoredSpan, StoredTrace
+from obs_view._trace import Trace
+from obs_view._trace_links import TraceLinks
 
 MAX_SPANS, MAX_AGE_S = 100_000, 24 * 3600.0
-_MAX_LINKED = 50
 
 _T = TypeVar("_T")
 
@@ -48,7 +48,7 @@ class Store:
         self.count: int = 0
         self.sequence: int = 0
         self._entries: OrderedDict[bytes, StoredTrace] = OrderedDict()
-        self._incoming: dict[bytes, set[bytes]] = {}
+        self._links = TraceLinks()
         self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = (
             WeakValueDictionary()
         )
@@ -112,19 +112,13 @@ class Store:
                 (span.trace_id, key, origin.resource, origin.scope, stored.raw)
             )
         self._touch(entry)
-        self._link(entry, span)
+        self._links.add(span)
         return True
 
     def _touch(self, entry: StoredTrace) -> None:
         self.sequence += 1
         entry.sequence, entry.seen = self.sequence, time.monotonic()
         self._entries.move_to_end(entry.trace_id)
-
-    def _link(self, entry: StoredTrace, span: ProtoSpan) -> None:
-        for link in span.links:
-            if link.trace_id != span.trace_id:
-                entry.links.add(link.trace_id)
-                self._incoming.setdefault(link.trace_id, set()).add(span.trace_id)
 
     def _evict(self) -> None:
         oldest = time.monotonic() - self.max_age_s
@@ -147,11 +141,7 @@ class Store:
 
     def _remove(self, entry: StoredTrace) -> None:
         del self._entries[entry.trace_id]
-        for target in entry.links:
-            sources = self._incoming[target]
-            sources.discard(entry.trace_id)
-            if not sources:
-                del self._incoming[target]
+        self._links.remove(entry.trace_id)
 
     def clear(self) -> None:
         """Forget all traces."""
@@ -200,16 +190,8 @@ class Store:
 
     def linked(self, trace_id: str) -> list[str]:
         """Return the ids of the traces connected with `trace_id` by links, in both directions, `trace_id` first; 50 at most."""
-        found: list[bytes] = []
-        queue = [_key(trace_id)]
         with self._changed:
-            while queue and len(found) < _MAX_LINKED:
-                key = queue.pop(0)
-                if key in self._entries and key not in found:
-                    found.append(key)
-                    queue += sorted(
-                        self._entries[key].links | self._incoming.get(key, set())
-                    )
+            found = self._links.connected(_key(trace_id), self._entries)
         return [key.hex() for key in found]
 
     def newest(self, trace_ids: Iterable[str]) -> int:

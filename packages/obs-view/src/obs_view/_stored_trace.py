@@ -13,9 +13,10 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from obs_view._model import Log, Trace
+from obs_view._model import Log
 from obs_view._otlp import attributes_of, service_name, to_span
 from obs_view._peers import NO_PEER, Peer
+from obs_view._trace import Trace
 
 _ERROR = 2
 
@@ -107,12 +108,11 @@ class StoredTrace:
     A span's key is its id. Where a client's and a server's span share one, as Zipkin's do, the second has a longer key.
     """
 
-    __slots__ = ("_stale", "_summary", "links", "seen", "sequence", "spans", "trace_id")
+    __slots__ = ("_stale", "_summary", "seen", "sequence", "spans", "trace_id")
 
     def __init__(self, trace_id: bytes) -> None:
         self.trace_id = trace_id
         self.spans: dict[bytes, StoredSpan] = {}
-        self.links: set[bytes] = set()
         self.sequence = 0
         self.seen = 0.0
         self._summary, self._stale = Summary(), False
