@@ -109,11 +109,6 @@ INTEGRATIONS = [package for package in PACKAGES if package.name in NOUNS]
 each_integration = pytest.mark.parametrize(
     "package", INTEGRATIONS, ids=lambda package: package.name
 )
-#: File and part that obs_core has once, still in another place; to be emptied.
-NOT_SHARED_YET = {
-    ("obs_http/server/_entry.py", "attribute of a foreign object"),
-    ("obs_http/server/_patches.py", "attribute of a foreign object"),
-}
 
 
 def imported(path: Path) -> list[tuple[int, str]]:
@@ -159,9 +154,7 @@ def test_has_no_copy_of_a_shared_part(package: Package) -> None:
     for path in package.folder.glob("src/**/*.py"):
         name = path.relative_to(package.folder / "src").as_posix()
         found |= {(name, part) for part in copies(ast.parse(path.read_text()))}
-    known = {each for each in NOT_SHARED_YET if each[0].startswith(package.import_name)}
-    assert found - known == set()
-    assert known - found == set(), "take it off NOT_SHARED_YET"
+    assert found == set()
 
 
 def copies(tree: ast.AST) -> Iterator[str]:

@@ -14,7 +14,7 @@ from obs_core import CorrelationConfig, TracingConfig, setup_tracing
 from obs_core.exceptions import AlreadyConfiguredError, ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_http import RequestTracingMiddleware, instrument_fastapi, uninstrument_fastapi
-from obs_http.server._entry import _guarded
+from obs_http.server._entry import _guards
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind
@@ -84,7 +84,7 @@ def test_uninstrument_is_the_exact_inverse(spans: SpanRecorder) -> None:
     ask(app)
     assert servers(spans) == ["GET /"]
     uninstrument_fastapi(app)
-    others = [other for other in _guarded if type(other) is FastAPI]
+    others = [other for other in _guards if type(other) is FastAPI]
     assert app.middleware_stack is stack
     assert {
         name: value for name, value in vars(app).items() if name != "middleware_stack"
@@ -197,7 +197,7 @@ def test_all_applications(spans: SpanRecorder) -> None:
     for app in (served, fresh, starlette):
         assert "X-Correlation-ID" not in ask(app).headers
         assert not [name for name in vars(app) if name.startswith("_obs_http")]
-    if not _guarded:
+    if not _guards:
         assert not any(
             hasattr(cls.__call__, "__wrapped__") for cls in (Starlette, FastAPI)
         )

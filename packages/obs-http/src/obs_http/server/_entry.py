@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, ref
 
 from obs_core.integration import Patches, call_contained, instrument_once, uninstrument
 from opentelemetry.trace import Link
@@ -110,32 +110,28 @@ class Guard(Protocol):
 
 Adopt = Callable[[Any], Guard | None]
 
-# an attribute of the application, not a table entry: the guard refers to the application and would keep
-# it alive
-_GUARD = "_obs_http_guard"
-_guarded: WeakSet[Any] = WeakSet()
+# a guard refers to the application, and would keep it alive; the application keeps the guard alive, as its middleware
+_guards: WeakKeyDictionary[Any, ref[Guard]] = WeakKeyDictionary()
 _everywhere: list[Adopt] = []
 
 
 def guard_entry(app: Any, guard: Guard) -> None:
     """Let `guard` handle the requests of `app`, an instance of Starlette or FastAPI; the first guard stays."""
-    if _GUARD not in vars(app):
-        setattr(app, _GUARD, guard)
-        _guarded.add(app)
+    if guard_of(app) is None:
+        _guards[app] = ref(guard)
         _wrap_once(type(app))
 
 
 def guard_of(app: Any) -> Guard | None:
     """Return the guard of `app`, if any."""
-    guard: Guard | None = vars(app).get(_GUARD)
-    return guard
+    found = _guards.get(app)
+    return None if found is None else found()
 
 
 def leave_entry(app: Any, guard: Guard) -> None:
     """Undo `guard_entry`; the last application of a class removes the class's wrapper."""
-    if vars(app).get(_GUARD) is guard:
-        delattr(app, _GUARD)
-        _guarded.discard(app)
+    if guard_of(app) is guard:
+        del _guards[app]
         _unwrap_unused(type(app))
 
 
@@ -160,7 +156,7 @@ def _wrap_once(cls: type[Any]) -> None:
 
 
 def _unwrap_unused(cls: type[Any]) -> None:
-    used = {type(app) for app in _guarded}
+    used = {type(app) for app in list(_guards)}
     if not _everywhere and cls not in used:
         uninstrument(_NAME, target=cls)
     if not _everywhere and not any(map(is_native, used)):

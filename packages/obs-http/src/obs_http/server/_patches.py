@@ -6,7 +6,7 @@ import functools
 import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet, ref
+from weakref import WeakMethod, WeakSet
 
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 #: Of the instrumentation, in the registry.
 NAME = "fastapi"
-_UNDO = "_obs_http_undo"
 _OURS = ("RequestTracingMiddleware", "request_tracing_middleware")
 Build = Callable[[Any], RequestTracingMiddleware]
 
@@ -99,38 +98,43 @@ def _adopt(adopted: WeakSet[Starlette], build: Build, app: Starlette) -> Guard |
 
 def add_to(app: Starlette, build: Build) -> Callable[[], None]:
     middleware = build(app.middleware_stack)  # also raises now if an option is wrong
-    patches = Patches()
-    patches.wrap(app, "build_middleware_stack", functools.partial(_around, middleware))
-    if app.middleware_stack is not None:
-        app.middleware_stack = middleware
-    guard_entry(app, middleware)
     # the registry keeps the undo function, which must not keep the application alive
-    setattr(app, _UNDO, functools.partial(_remove, app, middleware, patches))
-    return functools.partial(_undo, ref(app))
+    return functools.partial(_undo, WeakMethod(Surrounding(app, middleware).remove))
 
 
-def _undo(target: ref[Starlette]) -> None:
-    app = target()
-    if app is not None:
-        vars(app).pop(_UNDO)()
+def _undo(remove: WeakMethod[Callable[[], None]]) -> None:
+    if (found := remove()) is not None:
+        found()
 
 
-def _around(
-    middleware: RequestTracingMiddleware, build_stack: Callable[[], Any]
-) -> RequestTracingMiddleware:
-    middleware.app = build_stack()
-    return middleware
+class Surrounding:
+    """The middleware around an application, which alone keeps both alive: by its `build_middleware_stack`."""
 
+    def __init__(self, app: Starlette, middleware: RequestTracingMiddleware) -> None:
+        self._app = app
+        self._middleware = middleware
+        self._patches = Patches()
+        self._patches.wrap(app, "build_middleware_stack", self._build_stack)
+        if app.middleware_stack is not None:
+            app.middleware_stack = middleware
+        guard_entry(app, middleware)
 
-def _remove(
-    app: Starlette, middleware: RequestTracingMiddleware, patches: Patches
-) -> None:
-    patches.undo()
-    leave_entry(app, middleware)
-    if app.middleware_stack is middleware:
-        app.middleware_stack = middleware.app
-    outer: Any = app.middleware_stack
-    while outer is not None and getattr(outer, "app", None) is not middleware:
-        outer = getattr(outer, "app", None)
-    if outer is not None:
-        outer.app = middleware.app
+    def _build_stack(self, original: Callable[[], Any]) -> RequestTracingMiddleware:
+        self._middleware.app = original()
+        return self._middleware
+
+    def remove(self) -> None:
+        """Put back the application's stack, without the middleware."""
+        self._patches.undo()
+        leave_entry(self._app, self._middleware)
+        if self._app.middleware_stack is self._middleware:
+            self._app.middleware_stack = self._middleware.app
+        if (outer := self._outer()) is not None:
+            outer.app = self._middleware.app
+
+    def _outer(self) -> Any:
+        """Return the middleware that another library has put around ours, if any."""
+        outer: Any = self._app.middleware_stack
+        while outer is not None and getattr(outer, "app", None) is not self._middleware:
+            outer = getattr(outer, "app", None)
+        return outer
