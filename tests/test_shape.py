@@ -252,3 +252,17 @@ def test_requires_ranges_of_siblings_never_a_pin() -> None:
                 assert re.fullmatch(r"obs-[a-z]+>=\d+\.\d+,<\d+", line), (
                     f"{package.name}: {line}"
                 )
+
+
+def test_the_table_of_where_to_find_what_names_files_that_exist() -> None:
+    """Of every package that has a source."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.partition("## Where to find what")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+/[\w/]+\.py)`", table))
+    sources = {path.as_posix().partition("/src/")[2] for path in SOURCES}
+    assert named - sources == set()
+    assert {name.partition("/")[0] for name in named} == {
+        package.import_name
+        for package in PACKAGES
+        if package.name != "distributed-observability-tools"
+    }

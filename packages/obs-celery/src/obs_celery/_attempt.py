@@ -1,4 +1,4 @@
-"""An attempt of a task as a span: parent, links and attributes.
+"""An attempt of a task as a span: parent, links, attributes, queue wait.
 
 Used by the child, which executes the attempt, and by the main process, which records the attempt where the child cannot.
 """

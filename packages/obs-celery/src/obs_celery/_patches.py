@@ -1,4 +1,4 @@
-"""All changes to Celery, and their inverse: a table of signals, and the replaced methods."""
+"""All changes to Celery, and their inverse: a table of signals, the replaced methods, the flush before a process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trace, span and correlation ids on log records."""
+"""`TraceContextFilter`: trace, span and correlation ids on log records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide whether a call of an instrumented library gets a span."""
+"""Decide whether a call of an instrumented library gets a span: suppression, roots, the sampled parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributes for the span that is current."""
+"""`add_span_attributes`: attributes for the span that is current."""
 
 from __future__ import annotations
 

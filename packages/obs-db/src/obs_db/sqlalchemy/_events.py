@@ -1,4 +1,4 @@
-"""SQLAlchemy's engine events: a span a statement, and a span below if fetching rows failed."""
+"""SQLAlchemy's engine events: a span a statement, a span below if fetching rows failed, the event of a slow statement."""
 
 from __future__ import annotations
 

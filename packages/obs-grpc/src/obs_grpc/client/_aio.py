@@ -1,4 +1,4 @@
-"""Traced channels of ``grpc.aio``."""
+"""Traced channels of ``grpc.aio``: the multi-callables of each shape, and the end of a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of what was used lately."""
+"""A table of bounded size, which forgets the entries that were not used lately."""
 
 from __future__ import annotations
 
