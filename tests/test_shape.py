@@ -105,6 +105,14 @@ NOUNS = {
     | {"_request", "_requests", "_response_headers", "_route", "_server_span"}
     | {"_tracer", "_types"},
 }
+#: Test files of a whole package, or of several packages and services together; any other has the name of a source.
+ACROSS = {
+    "obs-aws": {"celery", "example"},
+    "obs-celery": {"backend", "brokers", "canvas", "lifecycle", "memory", "peers"},
+    "obs-db": {"commands", "cost", "redis", "sqlalchemy", "worker"},
+    "obs-grpc": {"chain", "seams"},
+    "obs-http": {"llm_clients", "ways_in", "wire"},
+}
 INTEGRATIONS = [package for package in PACKAGES if package.name in NOUNS]
 each_integration = pytest.mark.parametrize(
     "package", INTEGRATIONS, ids=lambda package: package.name
@@ -145,6 +153,20 @@ def test_names_the_files_of_an_integration_alike(package: Package) -> None:
     """A reader who knows one package finds the same concept in the others."""
     found = {path.stem for path in package.folder.glob("src/**/*.py")}
     assert found - FILES - NOUNS[package.name] == set()
+
+
+@each_integration
+def test_names_its_tests_as_their_sources(package: Package) -> None:
+    """Who opens a source knows where its tests are; tests in a folder are those of the sources of this folder."""
+    sources = package.folder / "src" / package.import_name
+    unknown = []
+    for path in package.folder.glob("tests/**/test_*.py"):
+        name = path.stem.removeprefix("test_")
+        folder = path.parent.relative_to(package.folder / "tests")
+        found = list((sources / folder).rglob(f"_{name}.py"))
+        if not found and name not in ACROSS[package.name]:
+            unknown.append(path.name)
+    assert unknown == []
 
 
 @each_integration

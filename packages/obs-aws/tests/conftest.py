@@ -33,6 +33,7 @@ CREDENTIALS = {
 }
 Client = Any
 MakeClient = Callable[..., Client]
+MakeStub = Callable[..., Any]
 ServeEvents = Callable[[list[bytes]], str]
 
 
