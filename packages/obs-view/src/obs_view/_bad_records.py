@@ -66,9 +66,11 @@ class Builder:
     """Collects the parts of a request; `read` fills a message in, or raises an exception of UNREADABLE."""
 
     def __init__(self, signal: Signal, read: Read) -> None:
-        self._signal, self._read = signal, read
+        self._signal = signal
+        self._read = read
         self._request = signal.request()
-        self._rejected, self._reason = 0, ""
+        self._rejected = 0
+        self._reason = ""
         self._groups, self._scopes, self._records = map(_snake, signal[2:])
 
     def finish(self) -> Parsed:

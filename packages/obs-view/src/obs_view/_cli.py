@@ -72,8 +72,10 @@ def _tail(options: argparse.Namespace) -> None:
     with _receiver(options) as (receiver, stop):
         finished = Follower(receiver.store).follow(stop)
         wanted = (item for item in finished if _wanted(item.trace, options))
-        folded = options.fold and not options.json
-        for item in Folder().pass_on(wanted) if folded else wanted:
+        shown: Iterable[Finished | str] = wanted
+        if options.fold and not options.json:
+            shown = Folder().pass_on(wanted)
+        for item in shown:
             _print(item, receiver.store, options)
 
 

@@ -15,6 +15,8 @@ from obs_view._text import nanoseconds
 
 Test = Callable[[StoredTrace], bool]
 BytesTest = Callable[[bytes], bool]
+_INTEGER = re.compile(r"-?\d{1,18}")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 _NUMBERS: dict[str, Callable[[StoredTrace], float]] = {
     "duration": lambda entry: entry.summary.duration,
     "spans": lambda entry: len(entry.spans),
@@ -169,11 +171,13 @@ def _decoded(value: bytes) -> float | None:
 
 def _encoded_values(key: str, value: str) -> list[bytes]:
     """Return how protobuf writes the attribute, for each type that `value` may stand for."""
+    lower = value.lower()
     values = [AnyValue(string_value=value)]
-    if re.fullmatch(r"-?\d{1,18}", value):
+    if _INTEGER.fullmatch(value):
         values.append(AnyValue(int_value=int(value)))
-    if value.lower() in ("true", "false"):
-        values.append(AnyValue(bool_value=value.lower() == "true"))
-    if re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", value):
+    if lower in ("true", "false"):
+        values.append(AnyValue(bool_value=lower == "true"))
+    if _NUMBER.fullmatch(value):
         values.append(AnyValue(double_value=float(value)))
-    return [KeyValue(key=key, value=item).SerializeToString() for item in values]
+    pairs = [KeyValue(key=key, value=item) for item in values]
+    return [pair.SerializeToString() for pair in pairs]

@@ -53,8 +53,10 @@ def _descend(
     segments: Segments,
 ) -> list[tuple[Span, int]]:
     below: list[tuple[Span, int]] = []
-    cursor, own = until, segments.setdefault(span.span_id, [])
-    for child in sorted(children, key=lambda item: ends[item.span_id], reverse=True):
+    cursor = until
+    own = segments.setdefault(span.span_id, [])
+    latest_first = sorted(children, key=lambda item: -ends[item.span_id])
+    for child in latest_first:
         end = min(ends[child.span_id], cursor)
         if child.start_time >= end or end <= span.start_time:
             continue

@@ -61,9 +61,11 @@ class Follower:
         yield from self._due(float("inf"))
 
     def _look(self) -> None:
-        for trace_id, sequence, seen in reversed(self._store.changed(self._sequence)):
+        changed = self._store.changed(self._sequence)
+        for trace_id, sequence, seen in reversed(changed):
             self._sequence = sequence
-            self._waiting[trace_id] = (seen + self._quiet_time(trace_id), seen)
+            due = seen + self._quiet_time(trace_id)
+            self._waiting[trace_id] = (due, seen)
 
     def _quiet_time(self, trace_id: str) -> float:
         yielded = self._yielded.get(trace_id)

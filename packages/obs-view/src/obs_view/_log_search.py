@@ -29,10 +29,12 @@ def find_logs(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: A part of the query cannot be understood; the message says which.
     """
-    sequence, tests = store.logs.sequence, _tests(query)
+    logs = store.logs
+    sequence = logs.sequence
+    tests = _tests(query)
     offset = offset_of(query.get("offset") or "0")
-    found = store.logs.read(lambda logs: _find(logs, tests, offset))
-    return {"sequence": sequence, "count": store.logs.count, **found}
+    found = logs.read(lambda every: _find(every, tests, offset))
+    return {"sequence": sequence, "count": logs.count, **found}
 
 
 def _find(
@@ -54,21 +56,25 @@ def _find(
 
 def _tests(query: Mapping[str, str]) -> list[LogTest]:
     tests: list[LogTest] = []
-    service, level = query.get("service"), query.get("level", "").upper()
-    if service:
+    if service := query.get("service"):
         tests.append(lambda log: log.origin.service == service)
-    if level:
-        if level not in LEVELS:
-            raise ValueError(f"{level!r} is no level: {', '.join(LEVELS)}")
-        least = 1 + 4 * LEVELS.index(level)
+    if level := query.get("level"):
+        least = _severity_of(level.upper())
         tests.append(lambda log: log.severity >= least)
-    if query.get("since"):
-        since = moment(query["since"])
+    if text := query.get("since"):
+        since = moment(text)
         tests.append(lambda log: log.time >= since)
-    if query.get("until"):
-        until = moment(query["until"])
+    if text := query.get("until"):
+        until = moment(text)
         tests.append(lambda log: log.time <= until)
-    return tests + [_condition(term) for term in terms(query.get("q", ""))]
+    parts = terms(query.get("q", ""))
+    return [*tests, *map(_condition, parts)]
+
+
+def _severity_of(level: str) -> int:
+    if level not in LEVELS:
+        raise ValueError(f"{level!r} is no level: {', '.join(LEVELS)}")
+    return 1 + 4 * LEVELS.index(level)
 
 
 def _condition(term: Term) -> LogTest:
@@ -79,10 +85,11 @@ def _condition(term: Term) -> LogTest:
 
 
 def _keyed(term: Term) -> LogTest:
+    value = term.value.lower()
     if term.key == "service":
-        return lambda log: log.origin.service.lower() == term.value.lower()
+        return lambda log: log.origin.service.lower() == value
     if term.key in ("trace", "trace_id"):
-        return lambda log: log.trace_id.hex() == term.value.lower()
+        return lambda log: log.trace_id.hex() == value
     fits = attribute_test(term)
     return lambda log: fits(log.raw) or fits(log.origin.resource)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from obs_view._otlp import kind_name
@@ -57,15 +57,7 @@ def _statistics(spans: list[StoredSpan]) -> dict[str, Any]:
     starts = [span.start for span in spans if span.start]
     start, end = min(starts, default=0), max(starts, default=0)
     width = max(1, (end - start) // BUCKETS + 1)
-    rows: dict[Operation, _Row] = {}
-    for span in spans:
-        row = rows.get(span.operation)
-        if row is None:
-            row = rows[span.operation] = _Row()
-        row.add(span, (span.start - start) // width if span.start else 0)
-    by_key: dict[Key, _Row] = {}
-    for operation, row in rows.items():
-        by_key.setdefault(_key(operation), _Row()).merge(row)
+    by_key = _rows(spans, start, width)
     most = sorted(by_key.items(), key=lambda item: -item[1].count)[:MOST]
     seconds = (end - start) / _SECOND
     return {
@@ -75,6 +67,20 @@ def _statistics(spans: list[StoredSpan]) -> dict[str, Any]:
         "total": len(by_key),
         "operations": [_data(key, row, seconds) for key, row in most],
     }
+
+
+def _rows(spans: Iterable[StoredSpan], start: int, width: int) -> dict[Key, _Row]:
+    """Return the row of each operation, with buckets of `width` nanoseconds from `start`."""
+    rows: dict[Operation, _Row] = {}
+    for span in spans:
+        row = rows.get(span.operation)
+        if row is None:
+            row = rows[span.operation] = _Row()
+        row.add(span, (span.start - start) // width if span.start else 0)
+    by_key: dict[Key, _Row] = {}
+    for operation, row in rows.items():
+        by_key.setdefault(_key(operation), _Row()).merge(row)
+    return by_key
 
 
 def _key(operation: Operation) -> Key:

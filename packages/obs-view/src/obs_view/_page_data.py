@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from obs_view._critical_path import critical_path
@@ -27,16 +28,13 @@ def page_data(
     linked = [trace for trace in map(store.get, ids) if trace is not None]
     if not linked:
         return None
-    trace = linked[0]
-    logs: Iterable[Log] = trace.logs
-    if merged:
-        trace = merge(linked)
-        logs = [log for each in linked for log in each.logs]
-    resources: dict[int, tuple[int, Mapping[str, Any]]] = {}
-    for span in trace.spans:
-        resources.setdefault(id(span.resource), (len(resources), span.resource))
-    path, back = critical_path(trace), _incoming(linked, trace)
-    numbers = {key: number for key, (number, _) in resources.items()}
+    shown = linked if merged else linked[:1]
+    trace = merge(linked) if merged else linked[0]
+    logs = sorted(chain.from_iterable(each.logs for each in shown), key=_time)
+    resources = {id(span.resource): span.resource for span in trace.spans}
+    numbers = {key: number for number, key in enumerate(resources)}
+    path = critical_path(trace)
+    back = _incoming(linked, trace)
     return {
         **_brief(trace),
         "id": trace_id,
@@ -45,9 +43,9 @@ def page_data(
         "correlation": trace.correlation_ids,
         "missing": trace.missing_parents,
         "linked": [_brief(other) for other in linked if other.trace_id != trace_id],
-        "resources": [_safe(resource) for _, resource in resources.values()],
+        "resources": [_safe(resource) for resource in resources.values()],
         "rows": [_row(row, trace, path, back, numbers) for row in trace.rows],
-        "logs": [log_data(log, trace.start_time) for log in sorted(logs, key=_time)],
+        "logs": [log_data(log, trace.start_time) for log in logs],
         "map": store.read_some(ids if merged else ids[:1], topology),
     }
 

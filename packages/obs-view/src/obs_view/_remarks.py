@@ -31,20 +31,20 @@ class Remarks:
     def of(self, span: Span) -> Iterator[tuple[str, str]]:
         """Yield the text and the style of each remark."""
         yield from _failures(span)
-        for event in span.events:
-            if event.name.startswith("obs."):
-                facts = ", ".join(starmap(remark, event.attributes.items()))
-                yield f"{event.name}: {facts}", "yellow"
-        for log in self._trace.logs_by_span.get(span.span_id, ()):
-            if log.severity >= self._least_severity:
-                style = "red" if log.severity >= _ERROR else "dim"
-                yield f"{log.level or 'LOG'} {log.body}", style
+        yield from _events(span)
+        yield from self._logs(span)
         for link in span.links:
             yield self._glyphs.link + self._target(link), "blue"
         parent = self._trace.by_id.get(span.parent_id)
         if parent and 0 < span.start_time < parent.start_time:
             before = duration(parent.start_time - span.start_time)
             yield f"starts {before} before its parent: the clocks differ", "yellow"
+
+    def _logs(self, span: Span) -> Iterator[tuple[str, str]]:
+        for log in self._trace.logs_by_span.get(span.span_id, ()):
+            if log.severity >= self._least_severity:
+                style = "red" if log.severity >= _ERROR else "dim"
+                yield f"{log.level or 'LOG'} {log.body}", style
 
     def _target(self, link: Link) -> str:
         if link.trace_id != self._trace.trace_id:
@@ -63,6 +63,14 @@ def severity_of(level: str) -> int:
     if name == "OFF":
         return _OFF
     return 1 + 4 * LEVELS.index(name)
+
+
+def _events(span: Span) -> Iterator[tuple[str, str]]:
+    """Yield the events that our integrations record."""
+    for event in span.events:
+        if event.name.startswith("obs."):
+            facts = ", ".join(starmap(remark, event.attributes.items()))
+            yield f"{event.name}: {facts}", "yellow"
 
 
 def _failures(span: Span) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from itertools import cycle
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -72,20 +73,28 @@ class _Tree:
         linked: Iterable[Trace],
         log_level: str,
     ) -> None:
-        self.trace, self.console, self.note, self.linked = trace, console, note, linked
-        self.glyphs = ASCII if is_ascii(console) else UNICODE
+        self.trace = trace
+        self.console = console
+        self.note = note
+        self.linked = linked
+        self.glyphs = UNICODE
+        if is_ascii(console):
+            self.glyphs = ASCII
         self.remarks = Remarks(trace, log_level, self.glyphs)
-        self.colours = {
-            name: _COLOURS[index % len(_COLOURS)]
-            for index, name in enumerate(trace.services)
-        }
-        longest = max(cell_len(clean(name)) for name in trace.services)
+        self.colours = dict(zip(trace.services, cycle(_COLOURS), strict=False))
+        self._divide(console.width)
+
+    def _divide(self, width: int) -> None:
+        """Divide the width among the columns: label, service, kind, bar, and the duration's 8 cells with 4 gaps of 2."""
+        names = map(clean, self.trace.services)
+        longest = max(map(cell_len, names))
         self.service_width, self.kind_width = min(longest, 16), 0
-        if console.width >= 90:
+        if width >= 90:
             self.service_width, self.kind_width = min(longest, 20), 8
-        rest = console.width - self.service_width - self.kind_width - 8 - 4 * 2
+        rest = width - self.service_width - self.kind_width - 8 - 4 * 2
         self.levels = max(3, (rest - 40) // 3)
-        wanted = max(sum(map(cell_len, self._label(row))) for row in trace.rows)
+        labels = map(self._label, self.trace.rows)
+        wanted = max(sum(map(cell_len, label)) for label in labels)
         self.label_width = max(12, min(wanted, rest - 18))
         self.bar_width = max(1, min(rest - self.label_width, 60))
 
@@ -180,11 +189,13 @@ class _Tree:
         return self.glyphs.elbow if is_last else self.glyphs.tee
 
     def _guides(self, row: Row, guides: tuple[bool, ...]) -> str:
-        lines = {True: self.glyphs.blank, False: self.glyphs.pipe}
-        drawn = "".join(lines[ends] for ends in guides[-self.levels :])
+        glyphs = self.glyphs
+        lines = {True: glyphs.blank, False: glyphs.pipe}
+        shown = guides[-self.levels :]
+        drawn = "".join(map(lines.__getitem__, shown))
         if row.depth <= self.levels + 1:
             return drawn
-        return f"{self.glyphs.cut}{row.depth}{self.glyphs.cut} {drawn}"
+        return f"{glyphs.cut}{row.depth}{glyphs.cut} {drawn}"
 
     def _cut(self, text: str, width: int) -> str:
         if cell_len(text) <= width:
@@ -201,7 +212,9 @@ class _Tree:
         """Draw the span's place in the trace; a span shorter than half a cell is a tick."""
         after_start = max(span.start_time - self.trace.start_time, 0)
         offset = min(self._cells(after_start), self.bar_width - 1)
-        drawn = self.glyphs.bar * self._cells(span.duration) or self.glyphs.tick
+        drawn = self.glyphs.tick
+        if cells := self._cells(span.duration):
+            drawn = self.glyphs.bar * cells
         bar = " " * offset + drawn
         return bar.ljust(self.bar_width)[: self.bar_width]
 
@@ -211,10 +224,12 @@ class _Tree:
         return round(nanoseconds * self.bar_width / total)
 
     def _notes(self, row: Row) -> Iterator[Text]:
-        below = self.glyphs.pipe if row.has_children else self.glyphs.blank
-        indent = self._guides(row, row.guides) + below
+        indent = self._guides(row, row.guides)
+        indent += self.glyphs.pipe if row.has_children else self.glyphs.blank
         width = max(20, self.console.width - cell_len(indent))
+        start = Text(indent, style="dim")
         for text, style in self.remarks.of(row.span):
-            lines = Text(clean(text)).wrap(self.console, width)
+            note = Text(clean(text))
+            lines = note.wrap(self.console, width)
             for line in lines[:_NOTE_LINES]:
-                yield Text.assemble((indent, "dim"), (line.plain, style))
+                yield start.copy().append(line.plain, style)

@@ -96,17 +96,16 @@ def tests_of(query: Query) -> list[Test]:
         tests.append(lambda entry: service in entry.summary.services)
     if status in ("error", "ok"):
         tests.append(lambda entry: bool(entry.summary.errors) == (status == "error"))
-    for key, sign in (("min", 1), ("max", -1)):
-        if query.get(key):
-            tests.append(_bounded(sign, nanoseconds(query[key]), _SORTS["duration"]))
-    for key, sign in (("since", 1), ("until", -1)):
-        if query.get(key):
-            tests.append(_bounded(sign, moment(query[key]), _SORTS["start"]))
-    return tests + [condition(term) for term in terms(query.get("q", ""))]
+    for key, sign, read, field in _BOUNDS:
+        if text := query.get(key):
+            tests.append(_bounded(sign, read(text), _SORTS[field]))
+    parts = terms(query.get("q", ""))
+    return [*tests, *map(condition, parts)]
 
 
 def _bounded(sign: int, bound: int, value: Callable[[StoredTrace], int]) -> Test:
-    return lambda entry: sign * value(entry) >= sign * bound
+    least = sign * bound
+    return lambda entry: sign * value(entry) >= least
 
 
 def moment(text: str) -> int:
@@ -121,6 +120,15 @@ def moment(text: str) -> int:
         raise ValueError(
             f"{text!r} is no time: write milliseconds since the epoch"
         ) from error
+
+
+#: Bounds of the query: key, 1 for a least value or -1 for a greatest, how the value is read, the trace's field.
+_BOUNDS = (
+    ("min", 1, nanoseconds, "duration"),
+    ("max", -1, nanoseconds, "duration"),
+    ("since", 1, moment, "start"),
+    ("until", -1, moment, "start"),
+)
 
 
 def offset_of(text: str) -> int:

@@ -45,7 +45,10 @@ class Operation:
     def __init__(
         self, service: str, name: str, kind: int, peer: Peer = NO_PEER
     ) -> None:
-        self.service, self.name, self.kind, self.peer = service, name, kind, peer
+        self.service = service
+        self.name = name
+        self.kind = kind
+        self.peer = peer
 
 
 class StoredSpan(NamedTuple):
@@ -62,11 +65,17 @@ class StoredSpan(NamedTuple):
     @classmethod
     def of(cls, span: ProtoSpan, origin: Origin, operation: Operation) -> StoredSpan:
         """Keep `span`."""
-        start, end = span.start_time_unix_nano, span.end_time_unix_nano
-        parent = span.parent_span_id if any(span.parent_span_id) else b""
-        failed = span.status.code == _ERROR
-        raw = span.SerializeToString()
-        return cls(raw, origin, operation, start, max(0, end - start), failed, parent)
+        start = span.start_time_unix_nano
+        has_parent = any(span.parent_span_id)
+        return cls(
+            raw=span.SerializeToString(),
+            origin=origin,
+            operation=operation,
+            start=start,
+            duration=max(0, span.end_time_unix_nano - start),
+            failed=span.status.code == _ERROR,
+            parent=span.parent_span_id if has_parent else b"",
+        )
 
 
 @dataclass(slots=True)
@@ -95,11 +104,9 @@ class Summary:
         self.services[service] = self.services.get(service, 0) + 1
         is_root = not span.parent
         if (is_root and not self.complete) or not self.root:
-            self.root, self.root_service, self.complete = (
-                span.operation.name,
-                service,
-                is_root,
-            )
+            self.root = span.operation.name
+            self.root_service = service
+            self.complete = is_root
 
 
 class StoredTrace:

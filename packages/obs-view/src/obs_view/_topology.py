@@ -69,9 +69,8 @@ def _calls(entry: StoredTrace) -> Iterator[tuple[Node, Node, StoredSpan]]:
             reached.add(span.parent)
     for key, span in entry.spans.items():
         kind, peer = span.operation.kind, span.operation.peer
-        if peer.kind and (
-            kind == _PRODUCER or (kind == _CLIENT and key not in reached)
-        ):
+        leaves = kind == _PRODUCER or (kind == _CLIENT and key not in reached)
+        if peer.kind and leaves:
             yield _service(span), (peer.kind, peer.name), span
 
 
@@ -81,11 +80,9 @@ def _source(span: StoredSpan, parent: StoredSpan | None) -> Node | None:
         return span.operation.peer
     if parent is None or parent.operation.service == span.operation.service:
         return None
-    return (
-        parent.operation.peer
-        if parent.operation.peer.kind == "broker"
-        else _service(parent)
-    )
+    if parent.operation.peer.kind == "broker":
+        return parent.operation.peer
+    return _service(parent)
 
 
 def _service(span: StoredSpan) -> Node:

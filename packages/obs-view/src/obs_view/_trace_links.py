@@ -18,10 +18,12 @@ class TraceLinks:
 
     def add(self, span: Span) -> None:
         """Add the links of `span` to other traces."""
+        source = span.trace_id
         for link in span.links:
-            if link.trace_id != span.trace_id:
-                self._targets.setdefault(span.trace_id, set()).add(link.trace_id)
-                self._sources.setdefault(link.trace_id, set()).add(span.trace_id)
+            target = link.trace_id
+            if target != source:
+                self._targets.setdefault(source, set()).add(target)
+                self._sources.setdefault(target, set()).add(source)
 
     def remove(self, trace_id: bytes) -> None:
         """Forget the links of a trace to others; links to this trace stay."""
