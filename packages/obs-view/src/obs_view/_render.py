@@ -227,7 +227,7 @@ class _Tree:
         indent = self._guides(row, row.guides)
         indent += self.glyphs.pipe if row.has_children else self.glyphs.blank
         width = max(20, self.console.width - cell_len(indent))
-        start = Text(indent, style="dim")
+        start = Text.assemble((indent, "dim"))
         for text, style in self.remarks.of(row.span):
             note = Text(clean(text))
             lines = note.wrap(self.console, width)
