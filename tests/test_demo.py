@@ -1,4 +1,4 @@
-"""The demo shows what the README says: each request is one whole trace, nothing is lost at the stop, nothing is left behind."""
+"""The demo shows what its README says: each request is one whole trace, nothing is lost at the stop, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def names(text: str) -> list[str]:
 
 def test_tree_in_the_readme_is_the_one_that_is_printed(output: str) -> None:
     """Span by span."""
-    page = (DEMO.parents[2] / "README.md").read_text(encoding="utf-8")
+    page = (DEMO.parent / "README.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^POST /runs · .*?(?=^```)", page, re.MULTILINE | re.DOTALL)
     assert len(names(shown)) > 15
     assert names(shown) == names(tree(output, "good"))

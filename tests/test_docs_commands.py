@@ -29,6 +29,10 @@ PAGES = sorted({page for pattern in FOLDERS for page in ROOT.glob(pattern)})
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # who runs a command that this file does not, and the words by which it does
 ELSEWHERE = {
+    "celery -A orders worker": ("tests/test_docs_readme.py", 'blocks(page, "console")'),
+    "curl -X POST": ("tests/test_docs_readme.py", 'blocks(PAGE, "console")'),
+    "python -c 'from orders": ("tests/test_docs_readme.py", 'blocks(page, "console")'),
+    "uvicorn orders:api": ("tests/test_docs_readme.py", 'blocks(PAGE, "console")'),
     "obs-view tail": ("packages/obs-view/tests/test_cli.py", 'command("tail")'),
     "otelcol-contrib --config": ("tests/test_docs_deploy.py", '"validate"'),
 }
@@ -54,7 +58,7 @@ def blocks(*languages: str) -> Iterator[tuple[Path, int, str]]:
 def commands() -> Iterator[tuple[str, str]]:
     """Yield each command with its place; in a block with prompts, the other lines are output."""
     for page, line, block in blocks("console"):
-        lines = block.splitlines()
+        lines = block.replace("\\\n", " ").splitlines()
         typed = [text[2:] for text in lines if text.startswith("$ ")] or lines
         if page != WALKED:
             for command in (
@@ -93,7 +97,7 @@ def names_what_is_there(command: str) -> None:
     """Each package of ours that it installs exists, with its extra; installing them is `nox -s build`."""
     packages = {package.name: package.project for package in read_packages()}
     asked = [
-        word
+        word.removeprefix("./packages/")
         for word in shlex.split(command.partition(" install ")[2])
         if not word.startswith("-")
     ]

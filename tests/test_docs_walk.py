@@ -6,80 +6,24 @@ Two things differ: all is installed here already, so the installer only notes wh
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
-from obs_core.testing import wait_until
 
 from scripts.matrix import read_packages
 from tests.services import free_port
+from tests.terminals import answers, blocks, terminal, tree_of, wait_for
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
-_COMMANDS = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _ALREADY_INSTALLED = """
 python3() { mkdir -p .venv/bin && : > .venv/bin/activate; }
 pip() { printf '%s\\n' "$@" > ~/asked-for; }
 """
-
-
-def block(language: str) -> str:
-    """The first block of that language on the page."""
-    found = re.search(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
-
-
-@contextmanager
-def terminal(
-    script: str, environment: dict[str, str], log: Path, folder: Path = ROOT
-) -> Iterator[None]:
-    """Run `script` in a shell of its own, whose last command stays until the end."""
-    *before, last = script.strip().splitlines()
-    lines = "\n".join(["set -e", *before, f"exec {last}"])
-    with log.open("wb") as output:
-        shell = subprocess.Popen(
-            ["bash", "-c", lines],
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield
-    finally:
-        shell.terminate()
-        shell.wait(30)
-
-
-def wait_for(ready: Callable[[], bool], *logs: Path) -> None:
-    """Wait for `ready`; fail with what the terminals show."""
-    wait_until(ready, 60, message=lambda: "\n".join(log.read_text() for log in logs))
-
-
-def answers(url: str) -> bool:
-    """Whether a server is there."""
-    try:
-        httpx.get(url, timeout=5)
-    except httpx.TransportError:
-        return False
-    return True
-
-
-def tree_of(text: str) -> list[str]:
-    """The tree without what differs from run to run: header, bars and durations."""
-    return [
-        re.split(r" +[━╸]", line)[0].rstrip()
-        for line in text.splitlines()
-        if "━" in line or "╸" in line
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +32,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     if not (shutil.which("bash") and shutil.which("curl")):
         pytest.skip("the page's commands need bash and curl")
     home = tmp_path_factory.mktemp("home")
-    install, view, serve, request = _COMMANDS.findall(PAGE)
+    install, view, serve, request = blocks(PAGE, "console")
     http, grpc, port = free_port(), free_port(), free_port()
     environment = {
         "HOME": str(home),
@@ -105,7 +49,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         timeout=60,
     )
     project = home / "hello-traces"
-    (project / "app.py").write_text(block("python"), encoding="utf-8")
+    (project / "app.py").write_text(blocks(PAGE, "python")[0], encoding="utf-8")
     first, second = home / "first", home / "second"
     with ExitStack() as stack:
         view = f"{view.strip()} --port {http} --grpc-port {grpc}"
@@ -148,4 +92,4 @@ def test_service_answers_and_its_trace_is_the_one_on_the_page(
     assert walk["answer"] == '"Bonjour, ada"'
     assert "correlation my-first" in walk["shown"]
     shown = walk["shown"][walk["shown"].index("GET /hello") :]
-    assert tree_of(shown) == tree_of(block("text"))
+    assert tree_of(shown) == tree_of(blocks(PAGE, "text")[0])
