@@ -12,6 +12,7 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
+from scripts import installs  # noqa: E402 - nox runs this file from anywhere
 from scripts.cells import recorded, run_cells  # noqa: E402 - nox runs this file from anywhere
 from scripts.matrix import (  # noqa: E402
     Cell,
@@ -201,7 +202,11 @@ def _fresh_environment(session: nox.Session, home: Path, *requirements: str) -> 
 
 @nox.session
 def rehearsal(session: nox.Session) -> None:
-    """Release three packages at versions of their own into a local index; trace services that pin old and new together."""
+    """Try every install line of the documents, from the clone and from an index; trace services that pin old and new together.
+
+    The index is a local one, into which three packages are released at versions of their own.
+    """
+    _install_lines(session)
     home = Path(session.create_tmp()).resolve() / "releases"
     shutil.rmtree(home, ignore_errors=True)
     released = {"obs-core": "1.9.0", "obs-celery": "1.2.0", "obs-db": "1.4.3"}
@@ -227,6 +232,28 @@ def rehearsal(session: nox.Session) -> None:
     for python, other in ((new, old), (old, new)):
         command = (python, "-m", "pytest", "-q", "-s", "tests/mixed_versions.py")
         session.run(*command, env={"OTHER_PYTHON": other}, external=True)
+
+
+def _install_lines(session: nox.Session) -> None:
+    """Let pip resolve each distinct line in a fresh environment: as it stands, in the clone; and as it will, with an index."""
+    wheels = _build_wheels(session, PACKAGES)
+    index = {"PIP_EXTRA_INDEX_URL": installs.write_index(wheels)}
+    here = {"OBS": str(ROOT / "packages")}
+    python = _fresh_environment(session, wheels.parent / "reader", "pip")
+    pages = (
+        page.read_text(encoding="utf-8") for page in installs.files(*installs.PAGES)
+    )
+    for line in dict.fromkeys(
+        line for text in pages for line in installs.commands(text)
+    ):
+        # with an index, nothing of the clone is in reach
+        for command, where, folder in (
+            (line, here, ROOT),
+            (installs.on_an_index(line), index, wheels.parent),
+        ):
+            pip = f"{python} -m pip install --quiet --dry-run {command}"
+            with session.chdir(folder):
+                session.run("bash", "-c", pip, env=where, external=True)
 
 
 def _mixed_environment(

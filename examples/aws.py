@@ -1,7 +1,7 @@
 """One trace from an API through SQS to a consumer and DynamoDB, and a batch of ten messages of three traces.
 
 The API and the consumer are two processes, AWS is moto's server in a third, and what both export is printed as it arrived by
-OTLP: ``pip install 'obs-aws[instruments]' boto3 'moto[server]' && python examples/aws.py``.
+OTLP: ``pip install ./packages/obs-core './packages/obs-aws[instruments]' boto3 'moto[server]' && python examples/aws.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A gRPC client and server, traced with one line each; prints the trace. ``pip install 'obs-grpc[instruments]'``."""
+"""A gRPC client and server, traced with one line each; prints the trace.
+
+``pip install ./packages/obs-core './packages/obs-grpc[instruments]' && python examples/grpc_unary.py``
+"""
 
 from __future__ import annotations
 

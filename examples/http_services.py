@@ -1,6 +1,6 @@
 """Two services in one process, one trace: FastAPI → httpx → FastAPI, printed as a tree.
 
-pip install "obs-http[instruments]" uvicorn && python examples/http_services.py
+pip install ./packages/obs-core './packages/obs-http[instruments]' uvicorn && python examples/http_services.py
 """
 
 import threading

@@ -394,7 +394,7 @@ def test_importing_does_not_need_grpc() -> None:
     )
     assert (
         run.stdout.strip()
-        == "obs-grpc needs grpc, which is not installed: pip install 'obs-grpc[instruments]'"
+        == "obs-grpc needs grpc, which is not installed: pip install 'grpcio<2,>=1.63.2'"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -262,9 +263,12 @@ def test_demo_says_what_it_misses(
     )
     assert main(["demo"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(
-        "obs-view: the demo misses moto: pip install 'obs-view[demo]'"
-    )
+    told, command = line.removesuffix(", on Python 3.11 or later").split(": pip ")
+    assert told == "obs-view: the demo misses moto"
+    install, package, *ours = shlex.split(command)
+    assert (install, Path(package).name) == ("install", "obs-view[demo]")
+    assert {"obs-core", "obs-celery"} <= {path.name for path in map(Path, ours)}
+    assert all((Path(path) / "pyproject.toml").is_file() for path in ours)
 
 
 @pytest.mark.promise("VIEW-06")

@@ -7,14 +7,24 @@ from importlib import import_module
 from typing import Any
 
 from obs_core.exceptions import MissingDependencyError
-from obs_core.integration import warn_once
+from obs_core.integration import install_command, warn_once
+
+# of our packages; what else an extra brings is on an index
+_BRINGS = {
+    "aws": ["obs-aws"],
+    "celery": ["obs-celery"],
+    "database": ["obs-db"],
+    "fastapi": ["obs-http"],
+    "grpc": ["obs-grpc"],
+    "httpx": ["obs-http"],
+}
 
 
 def missing(extra: str) -> MissingDependencyError:
     """The error that names the extra to install."""
-    return MissingDependencyError(
-        f"not installed: pip install 'distributed-observability-tools[{extra}]'"
-    )
+    package = f"distributed-observability-tools[{extra}]"
+    command = install_command(package, *_BRINGS[extra])
+    return MissingDependencyError(f"not installed: {command}")
 
 
 def optional(target: str, extra: str) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """The parts that integrations (``obs-yours``) are built on: public, documented, and versioned.
 
-- Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `otel_instrumentor`, `require`.
+- Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `otel_instrumentor`, `require`,
+  `install_command`.
 - Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`.
 - Context: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
 - Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
@@ -22,6 +23,7 @@ from obs_core._integrations.contrib import (
     warn_if_contrib_is_active,
 )
 from obs_core._integrations.globs import Globs
+from obs_core._integrations.install import install_command
 from obs_core._integrations.options import (
     check_callable,
     check_choice,
@@ -101,6 +103,7 @@ __all__ = [
     "fail",
     "flush_within",
     "inject",
+    "install_command",
     "instrument_once",
     "is_suppressed",
     "is_valid_correlation_id",

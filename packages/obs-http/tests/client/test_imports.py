@@ -144,7 +144,7 @@ from obs_core.exceptions import MissingDependencyError
 try:
     instrument_httpx()
 except MissingDependencyError as error:
-    assert "pip install 'obs-http[instruments]'" in str(error), error
+    assert "pip install 'httpx<1,>=0.27'" in str(error), error
 else:
     raise AssertionError
 """,

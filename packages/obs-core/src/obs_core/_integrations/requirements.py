@@ -7,8 +7,6 @@ import sys
 from obs_core._safety.containment import warn_once
 from obs_core.exceptions import MissingDependencyError
 
-_EXTRAS = ("instruments", "instruments-any")
-
 
 def require(module: str, *, package: str) -> None:
     """Raise `MissingDependencyError` with the install command unless `module` can be imported.
@@ -20,8 +18,11 @@ def require(module: str, *, package: str) -> None:
     from importlib.util import find_spec
 
     if module not in sys.modules and find_spec(module) is None:
+        from obs_core._integrations.install import libraries_command
+
+        fix = libraries_command(package, module)
         raise MissingDependencyError(
-            f"{package} needs {module}, which is not installed: pip install '{package}[instruments]'"
+            f"{package} needs {module}, which is not installed: {fix}"
         )
 
 
@@ -33,19 +34,10 @@ def version_conflicts(package: str) -> list[str]:
     """
     from importlib import metadata
 
-    from packaging.requirements import Requirement
+    from obs_core._integrations.install import instrumented
 
     conflicts = []
-    try:
-        declared = metadata.requires(package) or []
-    except metadata.PackageNotFoundError:
-        return []
-    for line in declared:
-        requirement = Requirement(line)
-        if requirement.marker is None or "extra" not in str(requirement.marker):
-            continue
-        if not any(requirement.marker.evaluate({"extra": extra}) for extra in _EXTRAS):
-            continue
+    for requirement in instrumented(package):
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:

@@ -22,8 +22,10 @@ def request_tracing_middleware(*given: Any, **more: Any) -> ASGIApp:
 
     found = next(iter(entry_points(group=ASGI_MIDDLEWARE)), None)
     if found is None:
+        from obs_core._integrations.install import install_command
+
         raise MissingDependencyError(
-            "the request middleware is part of obs-http: pip install 'obs-http'"
+            f"the request middleware is part of obs-http: {install_command('obs-http')}"
         )
     positional = list(given)
     app = more.pop("app") if "app" in more else positional.pop(0)

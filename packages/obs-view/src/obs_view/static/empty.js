@@ -13,7 +13,7 @@ export function empty() {
   fill(`http://${host}:4317`);
   fetchJson("/api/receiver").then((receiver) => fill(`http://${host}:${receiver.grpc_port}`)).catch(() => {});
   return el("div", { className: "empty" }, el("h2", {}, "Waiting for traces"), el("p", {}, "Point a service here, and make it work. What it sends is shown at once."), ways,
-    el("p", { className: "note" }, "Nothing to start yet? ", el("code", {}, "pip install 'obs-view[demo]' && obs-view demo"), " Or drop an OTLP-JSON file on this page."));
+    el("p", { className: "note" }, "Nothing to start yet? ", el("code", {}, "obs-view demo"), " Or drop an OTLP-JSON file on this page."));
 }
 
 function way(title, text, lines) {
