@@ -1,4 +1,4 @@
-"""Installed and active instrumentations, and version conflicts, from the installed metadata."""
+"""Doubled instrumentations and version conflicts, from the installed metadata."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _contrib() -> list[metadata.EntryPoint]:
+def contrib_instrumentors() -> list[metadata.EntryPoint]:
+    """The entry points of OpenTelemetry's own instrumentations that are installed, sorted by name."""
     found = metadata.entry_points(group=_CONTRIB)
     return sorted(filter(_is_contribs, found), key=lambda entry: entry.name)
 
@@ -39,23 +40,6 @@ def _is_contribs(entry: metadata.EntryPoint) -> bool:
     )
 
 
-def instrumentations() -> Iterator[str]:
-    """Describe each installed instrumentation, contrib's too, a line each."""
-    active = set(active_instrumentations())
-    for entry in find_instrumentors():
-        yield _line(entry, entry.name in active)
-    for entry in _contrib():
-        yield _line(entry, contrib_is_active(entry.value))
-
-
-def _line(entry: metadata.EntryPoint, is_active: bool) -> str:
-    source = "unknown package"
-    if entry.dist:
-        source = f"{entry.dist.name} {entry.dist.version}"
-    state = "active" if is_active else "installed"
-    return f"{entry.name}: {source}, {state}"
-
-
 def double_instrumentations() -> Iterator[str]:
     """Name each library that both contrib and an obs package instrument, unless ours is built on contrib's."""
     active = set(active_instrumentations())
@@ -64,7 +48,7 @@ def double_instrumentations() -> Iterator[str]:
         for entry in find_instrumentors()
         if entry.dist and entry.name in active
     }
-    for entry in _contrib():
+    for entry in contrib_instrumentors():
         package = ours.get(_OUR_NAMES.get(entry.name, entry.name))
         if not package or not entry.dist or not contrib_is_active(entry.value):
             continue

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -13,9 +11,14 @@ from opentelemetry import trace
 
 from obs_core._config.config import TracingConfig
 from obs_core._config.settings import Settings, resolve
+from obs_core._doctor.application import (
+    import_app,
+    middleware_problems,
+    web_applications,
+)
+from obs_core._doctor.libraries import libraries
 from obs_core._doctor.packages import (
     double_instrumentations,
-    instrumentations,
     unmet_requirements,
     untested_libraries,
 )
@@ -43,7 +46,7 @@ class Report:
     """The findings of the doctor."""
 
     settings: Mapping[str, tuple[object, str]] = field(default_factory=dict)
-    instrumentations: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -67,8 +70,8 @@ class Report:
         ]
         lines += [
             "",
-            "instrumentations",
-            *(f"  {line}" for line in self.instrumentations or ("none installed",)),
+            "libraries, and who traces them",
+            *(f"  {line}" for line in self.libraries or ("none installed",)),
         ]
         lines += [
             "",
@@ -84,18 +87,18 @@ class Report:
         return "\n".join([*lines, "", verdict])
 
 
-def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
+def examine(app: str | None = None, timeout_s: float = 2.0) -> Report:
     """Examine this environment, after importing `app` (``"module:attribute"``) if given.
 
     The settings are those of the application's set-up; without an application, those of the environment.
     """
-    imported = _import_app(app) if app else None
-    if imported and imported.level == FAIL:
+    imported, found = _import(app) if app else (Finding(OK, "app", "none"), None)
+    if imported.level == FAIL:
         return Report(findings=(imported,))
     manager = current_manager()
     settings = manager.settings if manager else resolve(TracingConfig.from_env())
     findings = [
-        *_app_findings(app, imported),
+        *_app_findings(app, imported, found),
         *_settings_findings(settings, manager.status.problems if manager else ()),
     ]
     findings += [
@@ -107,10 +110,13 @@ def examine(app: str | None = None, timeout_s: float = 3.0) -> Report:
         and (doubled := doubled_export(trace.get_tracer_provider(), settings))
     ):
         findings.append(Finding(WARN, "provider", doubled))
+    has_middleware = any(
+        found.topic == "middleware" and found.level == OK for found in findings
+    )
     findings += _version_findings()
     findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
     return Report(
-        _described(manager, settings), tuple(instrumentations()), tuple(findings)
+        _described(manager, settings), tuple(libraries(has_middleware)), tuple(findings)
     )
 
 
@@ -126,29 +132,29 @@ def _described(
     return shown
 
 
-def _import_app(app: str) -> Finding:
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the import path takes text
-    module, _, attribute = app.partition(":")
+def _import(app: str) -> tuple[Finding, object]:
     try:
-        found: object = importlib.import_module(module)
-        for name in filter(None, attribute.split(".")):
-            found = getattr(found, name)
+        found = import_app(app)
     except Exception as error:  # noqa: BLE001 - the application may raise anything while it is imported
-        return Finding(
-            FAIL, "app", f"{app} cannot be imported: {type(error).__name__}: {error}"
-        )
-    return Finding(OK, "app", f"{app} is imported")
+        why = f"{app} cannot be imported: {type(error).__name__}: {error}"
+        return Finding(FAIL, "app", why), None
+    return Finding(OK, "app", f"{app} is imported"), found
 
 
-def _app_findings(app: str | None, imported: Finding | None) -> Iterator[Finding]:
-    if imported:
-        yield imported
-    if app and current_manager() is None:
-        yield Finding(
-            FAIL,
-            "app",
-            f"{app} does not call setup_tracing when it is imported: nothing is traced",
+def _app_findings(
+    app: str | None, imported: Finding, found: object
+) -> Iterator[Finding]:
+    if app is None:
+        return
+    yield imported
+    if current_manager() is None:
+        text = (
+            f"{app} does not call setup_tracing when it is imported: nothing is traced"
         )
+        yield Finding(FAIL, "app", text)
+        return
+    for is_traced, text in middleware_problems(web_applications(app, found)):
+        yield Finding(OK if is_traced else WARN, "middleware", text)
 
 
 def _settings_findings(

@@ -1,0 +1,142 @@
+"""Each installed library that can be traced, and who traces it in this process: ours, the library itself, contrib, nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from packaging.requirements import Requirement
+
+from obs_core._doctor.packages import contrib_instrumentors
+from obs_core._integrations.contrib import contrib_is_active
+from obs_core._integrations.discovery import find_instrumentors
+from obs_core._integrations.install import install_command, instrumented
+from obs_core._integrations.registry import active_instrumentations
+
+#: Our entry points by library, where the names differ.
+_ENTRIES = {
+    "aiobotocore": ("boto3",),
+    "botocore": ("boto3",),
+    "grpcio": ("grpc_client", "grpc_server"),
+    "httpx2": ("httpx",),
+    "starlette": ("fastapi",),
+}
+#: Which package of ours covers a library. gRPC and requests are left out: OTLP's exporters bring them.
+_COVERED = {
+    "boto3": "obs-aws",
+    "celery": "obs-celery",
+    "fastapi": "obs-http",
+    "httpx": "obs-http",
+    "redis": "obs-db",
+    "sqlalchemy": "obs-db",
+}
+#: Libraries that OpenTelemetry alone instruments. Drivers are traced through SQLAlchemy where it drives them.
+_CONTRIBS = (
+    *("aiohttp-client", "aiokafka", "aio-pika", "django", "elasticsearch", "flask"),
+    *("confluent-kafka", "kafka-python", "pika", "pymongo", "tornado"),
+)
+_DISTRIBUTIONS = {"aiohttp-client": "aiohttp"}
+
+
+_TELEMETRY = {"opentelemetry-api", "opentelemetry-sdk"}
+
+
+@dataclass(slots=True)
+class Library:
+    """A library: its active tracers, and how to switch an inactive one on."""
+
+    tracers: list[str] = field(default_factory=list)
+    remedies: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """Who traces it."""
+        if self.tracers:
+            return " and ".join(dict.fromkeys(self.tracers))
+        return ": ".join(["nobody", *self.remedies[:1]])
+
+
+def libraries(has_middleware: bool) -> Iterator[str]:
+    """Describe each traceable library that is installed or instrumented, a line each, sorted by name.
+
+    Args:
+        has_middleware: The web application has obs-http's middleware.
+    """
+    found: dict[str, Library] = {}
+    _add_self_traced(found)
+    active = {*active_instrumentations(), *(["fastapi"] if has_middleware else ())}
+    _add_ours(found, active)
+    _add_contribs(found)
+    _add_uncovered(found)
+    for name, library in sorted(found.items()):
+        yield f"{name} {_version(name) or ''}".rstrip() + f": {library.line()}"
+
+
+def _add_self_traced(found: dict[str, Library]) -> None:
+    for distribution in metadata.distributions():
+        needed = {*map(_unconditional, distribution.requires or ())}
+        name = (distribution.name or "").lower().replace("_", "-")
+        is_telemetry = name.startswith(("opentelemetry-", "obs-"))
+        # an SDK of its own makes it a tracing tool
+        if needed & _TELEMETRY == {"opentelemetry-api"} and not is_telemetry:
+            found.setdefault(name, Library()).tracers.append("itself")
+
+
+def _unconditional(line: str) -> str:
+    requirement = Requirement(line)
+    is_extra = requirement.marker is not None and "extra" in str(requirement.marker)
+    return "" if is_extra else requirement.name.lower()
+
+
+def _add_ours(found: dict[str, Library], active: set[str]) -> None:
+    for entry in find_instrumentors():
+        call = entry.value.rpartition(":")[2]
+        for name in _libraries_of(entry):
+            library = found.setdefault(name, Library())
+            if entry.name in active:
+                library.tracers.append(_source(entry))
+            ways = f'{call}(), or setup_tracing(config, instrument="auto")'
+            library.remedies.append(f"{_source(entry)} does after {ways}")
+
+
+def _libraries_of(entry: metadata.EntryPoint) -> list[str]:
+    declared = instrumented(entry.dist.name) if entry.dist else ()
+    names = (requirement.name for requirement in declared)
+    mine = [name for name in names if entry.name in _ENTRIES.get(name, (name,))]
+    return [name for name in mine if _version(name)] if mine else [entry.name]
+
+
+def _add_contribs(found: dict[str, Library]) -> None:
+    for entry in contrib_instrumentors():
+        if not contrib_is_active(entry.value) or entry.dist is None:
+            continue
+        names = {requirement.name for requirement in instrumented(entry.dist.name)}
+        for name in filter(_version, names or {entry.name}):
+            found.setdefault(name, Library()).tracers.append(_source(entry))
+        if not names:
+            found.setdefault(entry.name, Library()).tracers.append(_source(entry))
+
+
+def _add_uncovered(found: dict[str, Library]) -> None:
+    for name, package in _COVERED.items():
+        if _version(name) and not _version(package):
+            remedies = found.setdefault(name, Library()).remedies
+            remedies.append(f"{package} would, after {install_command(package)}")
+    for suffix in _CONTRIBS:
+        name = _DISTRIBUTIONS.get(suffix, suffix)
+        if _version(name) and name not in found:
+            contrib = f"opentelemetry-instrumentation-{suffix}"
+            found[name] = Library(remedies=[f"{contrib} would"])
+
+
+def _source(entry: metadata.EntryPoint) -> str:
+    if entry.dist is None:
+        return "an unknown package"
+    return f"{entry.dist.name} {entry.dist.version}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
