@@ -8,7 +8,12 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-from obs_core._doctor.packages import contrib_instrumentors
+from obs_core._doctor.packages import (
+    contrib_instrumentors,
+    installed,
+    is_telemetry,
+    version,
+)
 from obs_core._integrations.contrib import contrib_is_active
 from obs_core._integrations.discovery import find_instrumentors
 from obs_core._integrations.install import install_command, instrumented
@@ -69,16 +74,15 @@ def libraries(has_middleware: bool) -> Iterator[str]:
     _add_contribs(found)
     _add_uncovered(found)
     for name, library in sorted(found.items()):
-        yield f"{name} {_version(name) or ''}".rstrip() + f": {library.line()}"
+        yield f"{name} {version(name) or ''}".rstrip() + f": {library.line()}"
 
 
 def _add_self_traced(found: dict[str, Library]) -> None:
-    for distribution in metadata.distributions():
-        needed = {*map(_unconditional, distribution.requires or ())}
-        name = (distribution.name or "").lower().replace("_", "-")
-        is_telemetry = name.startswith(("opentelemetry-", "obs-"))
+    for name, distribution in installed().items():
+        lines = [line for line in distribution.requires or () if "telemetry" in line]
+        needed = {*map(_unconditional, lines)}
         # an SDK of its own makes it a tracing tool
-        if needed & _TELEMETRY == {"opentelemetry-api"} and not is_telemetry:
+        if needed & _TELEMETRY == {"opentelemetry-api"} and not is_telemetry(name):
             found.setdefault(name, Library()).tracers.append("itself")
 
 
@@ -103,7 +107,7 @@ def _libraries_of(entry: metadata.EntryPoint) -> list[str]:
     declared = instrumented(entry.dist.name) if entry.dist else ()
     names = (requirement.name for requirement in declared)
     mine = [name for name in names if entry.name in _ENTRIES.get(name, (name,))]
-    return [name for name in mine if _version(name)] if mine else [entry.name]
+    return [name for name in mine if version(name)] if mine else [entry.name]
 
 
 def _add_contribs(found: dict[str, Library]) -> None:
@@ -111,7 +115,7 @@ def _add_contribs(found: dict[str, Library]) -> None:
         if not contrib_is_active(entry.value) or entry.dist is None:
             continue
         names = {requirement.name for requirement in instrumented(entry.dist.name)}
-        for name in filter(_version, names or {entry.name}):
+        for name in filter(version, names or {entry.name}):
             found.setdefault(name, Library()).tracers.append(_source(entry))
         if not names:
             found.setdefault(entry.name, Library()).tracers.append(_source(entry))
@@ -119,12 +123,12 @@ def _add_contribs(found: dict[str, Library]) -> None:
 
 def _add_uncovered(found: dict[str, Library]) -> None:
     for name, package in _COVERED.items():
-        if _version(name) and not _version(package):
+        if version(name) and not version(package):
             remedies = found.setdefault(name, Library()).remedies
             remedies.append(f"{package} would, after {install_command(package)}")
     for suffix in _CONTRIBS:
         name = _DISTRIBUTIONS.get(suffix, suffix)
-        if _version(name) and name not in found:
+        if version(name) and name not in found:
             contrib = f"opentelemetry-instrumentation-{suffix}"
             found[name] = Library(remedies=[f"{contrib} would"])
 
@@ -133,10 +137,3 @@ def _source(entry: metadata.EntryPoint) -> str:
     if entry.dist is None:
         return "an unknown package"
     return f"{entry.dist.name} {entry.dist.version}"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

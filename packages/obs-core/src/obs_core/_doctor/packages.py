@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -82,15 +83,30 @@ def untested_libraries() -> Iterator[str]:
         yield from version_conflicts(found.name)
 
 
-def _telemetry_packages() -> list[metadata.Distribution]:
-    found = filter(_is_telemetry, metadata.distributions())
-    return sorted(found, key=lambda distribution: distribution.name)
-
-
-def _is_telemetry(distribution: metadata.Distribution) -> bool:
+@cache
+def installed() -> dict[str, metadata.Distribution]:
+    """Every installed distribution by its name in lower case with dashes; read once, as it takes a file each."""
     # a broken installation has no name
-    name = _canonical(distribution.name or "")
+    return {_canonical(found.name or ""): found for found in metadata.distributions()}
+
+
+@cache
+def version(name: str) -> str | None:
+    """The installed version of a distribution, None if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def is_telemetry(name: str) -> bool:
+    """Whether a distribution of this name is OpenTelemetry's or ours."""
     return name.startswith(("opentelemetry-", "obs-"))
+
+
+def _telemetry_packages() -> list[metadata.Distribution]:
+    found = installed()
+    return [found[name] for name in sorted(filter(is_telemetry, found))]
 
 
 def _unmet(package: str, line: str) -> str | None:
@@ -98,9 +114,8 @@ def _unmet(package: str, line: str) -> str | None:
     if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
         return None
     needed = f"{requirement.name}{requirement.specifier}"
-    try:
-        installed = metadata.version(requirement.name)
-    except metadata.PackageNotFoundError:
+    installed = version(requirement.name)
+    if installed is None:
         return f"{package} needs {needed}, which is not installed"
     if requirement.specifier.contains(installed, prereleases=True):
         return None
