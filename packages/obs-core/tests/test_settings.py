@@ -10,7 +10,7 @@ from itertools import repeat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from obs_core import CorrelationConfig, TracingConfig
+from obs_core import CorrelationConfig, Keep, TracingConfig
 from obs_core._config.settings import resolve
 from obs_core._config.table import SETTINGS
 from obs_core.exceptions import ConfigurationError, UnknownOptionError
@@ -49,6 +49,7 @@ SOURCES = {
     "disabled": (None, [("OTEL_SDK_DISABLED", "TRUE", True)]),
     "exporter": (None, [("OTEL_TRACES_EXPORTER", "Console", "console")]),
     "spans": (None, [("OBS_CORE_SPANS", "SDK", "sdk")]),
+    "keep": (Keep(errors=False), [("OBS_CORE_KEEP", "slower_than_s=2", Keep(slower_than_s=2))]),
 }  # fmt: skip
 
 
@@ -153,6 +154,9 @@ WRONG_ENVIRONMENT = [
     ("OTEL_TRACES_EXPORTER", "zipkin"),
     ("OTEL_SDK_DISABLED", "yes"),
     ("OBS_CORE_SPANS", "heavy"),
+    ("OBS_CORE_KEEP", "yes"),
+    ("OBS_CORE_KEEP", "slower_than_s=0"),
+    ("OBS_CORE_KEEP", "max_spans=many"),
     ("OTEL_RESOURCE_ATTRIBUTES", "no-equals"),
     ("SAMPLING_RATE", "10%"),
     ("SAMPLING_RATE", "1.5"),

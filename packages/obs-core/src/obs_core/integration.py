@@ -2,7 +2,8 @@
 
 - Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `otel_instrumentor`, `require`,
   `install_command`.
-- Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`.
+- Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`,
+  `keeping`, `kept_reason`, `note_kept`, `hold_request`.
 - Context: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
 - Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
 - Options: `check_choice`, `check_names`, `check_number`, `check_callable`, `option_error`, `Globs`.
@@ -68,6 +69,13 @@ from obs_core._setup.flush_within import flush_within
 from obs_core._setup.manager import current_manager
 from obs_core._spans.errors import error_message, error_type, fail, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
+from obs_core._spans.kept import (
+    KEPT_HEADER,
+    hold_request,
+    keeping,
+    kept_reason,
+    note_kept,
+)
 from obs_core._spans.propagation import extract, inject
 from obs_core._spans.tracer import package_tracer
 
@@ -76,6 +84,7 @@ __all__ = [
     "FormerNames",
     "Globs",
     "InstrumentationHandle",
+    "KEPT_HEADER",
     "NO_FORMER_NAMES",
     "OtelInstrumentor",
     "Patches",
@@ -102,14 +111,18 @@ __all__ = [
     "extract",
     "fail",
     "flush_within",
+    "hold_request",
     "inject",
     "install_command",
     "instrument_once",
     "is_suppressed",
     "is_valid_correlation_id",
     "is_worker_process",
+    "keeping",
+    "kept_reason",
     "log_failure",
     "mark_worker_process",
+    "note_kept",
     "option_error",
     "otel_instrumentor",
     "outgoing_context",

@@ -9,6 +9,7 @@ from typing import Any
 
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import Protocol, parse_endpoint
+from obs_core._config.keep import Keep
 from obs_core._config.keywords import explain_unknown_options
 from obs_core.exceptions import ConfigurationError
 
@@ -28,6 +29,7 @@ class TracingConfig:
         collector_protocol: ``"grpc"`` or ``"http"``. Default: what the port and path of `collector_url` say, else grpc.
         headers: Sent with every export, for instance an ingestion key. Never shown.
         sampling_rate: Share of new traces to record, 0 … 1, by trace id; a parent's decision always wins. Default 1.0.
+        keep: Export unsampled requests too that fail, are slow or are asked for: see `Keep`. Default None: off.
         environment: ``deployment.environment.name``.
         resource_attributes: More attributes of the resource; they win over detected ones.
         correlation: Correlation ids at the HTTP edges.
@@ -54,6 +56,7 @@ class TracingConfig:
     collector_protocol: Protocol | None = None
     headers: Mapping[str, str] | None = None
     sampling_rate: float | None = None
+    keep: Keep | None = None
     environment: str | None = None
     resource_attributes: Mapping[str, Any] | None = None
     correlation: CorrelationConfig | None = None

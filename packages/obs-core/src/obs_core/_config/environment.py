@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from obs_core._config import validators as check
 from obs_core._config.correlation import CorrelationConfig
+from obs_core._config.keep import Keep
 from obs_core._safety.redaction import REDACTED
 from obs_core.exceptions import ConfigurationError
 
@@ -117,6 +118,16 @@ def spans(text: str) -> str:
     return text.lower()
 
 
+def keep(text: str) -> Keep | None:
+    """Read true, false, or options of `Keep` (``slower_than_s=2.0,max_bytes=1000000``)."""
+    if text.lower() in ("true", "false"):
+        return Keep() if text.lower() == "true" else None
+    options = pairs(text)
+    if unknown := sorted(options.keys() - _KEEP.keys()):
+        raise ValueError(f"{unknown[0]} is no option: use {', '.join(_KEEP)}")
+    return Keep(**{name: _KEEP[name](value) for name, value in options.items()})
+
+
 def pairs(text: str) -> dict[str, str]:
     """Read ``key1=value1,key2=value2`` with percent-encoded values (the W3C baggage form)."""
     found = {}
@@ -167,3 +178,12 @@ def otlp(
 
 #: Its path is the whole path of the receiver: the specification appends nothing to it.
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+
+_KEEP: Mapping[str, Callable[[str], Any]] = {
+    "errors": boolean,
+    "slower_than_s": number,
+    "max_spans": whole,
+    "max_bytes": whole,
+    "max_age_s": number,
+    "max_requests_per_s": whole,
+}

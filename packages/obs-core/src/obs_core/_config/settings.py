@@ -12,6 +12,7 @@ from obs_core._config.config import TracingConfig, needs_service_name
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import DEFAULT_URL, Endpoint, Protocol, parse_endpoint
 from obs_core._config.environment import TRACES_ENDPOINT, Variable
+from obs_core._config.keep import Keep
 from obs_core._config.table import SETTINGS, Setting
 from obs_core._safety.redaction import Redactor
 from obs_core.exceptions import ConfigurationError
@@ -31,6 +32,7 @@ class Settings:
     collector_protocol: Protocol | None
     headers: Mapping[str, str]
     sampling_rate: float
+    keep: Keep | None
     environment: str | None
     resource_attributes: Mapping[str, Any]
     correlation: CorrelationConfig

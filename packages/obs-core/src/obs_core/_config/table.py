@@ -11,6 +11,7 @@ from obs_core._config import validators as check
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import DEFAULT_URL
 from obs_core._config.environment import Variable
+from obs_core._config.keep import Keep
 from obs_core._safety.redaction import REDACTED, Redactor
 
 
@@ -90,6 +91,7 @@ SETTINGS: Mapping[str, Setting] = {
             Variable("SAMPLING_RATE", env.number),
         ),
     ),
+    "keep": Setting(check.instance(Keep), None, (Variable("OBS_CORE_KEEP", env.keep),)),
     "environment": Setting(
         check.text,
         None,

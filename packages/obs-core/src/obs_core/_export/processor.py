@@ -91,6 +91,21 @@ class BatchExportProcessor(SpanProcessor):
         if span.context.trace_flags.sampled and not self._fork.is_the_parents(span):
             self._worker.put(span)
 
+    def put_kept(self, span: ReadableSpan) -> None:
+        """Queue a span of a kept request: see `obs_core._export.keeper`."""
+        counts = self._worker.counts
+        counts.started.add_one()
+        counts.kept.add_one()
+        self._worker.put(span)
+
+    def drop_unsampled(self) -> None:
+        """Count a span of an unsampled request that a bound has cost."""
+        self._worker.counts.dropped_unsampled.add_one()
+
+    def has_room(self) -> bool:
+        """Whether half of the queue is free: sampled spans come before kept ones."""
+        return self.queue_size * 2 <= self.queue_capacity
+
     def force_flush(self, timeout_millis: int | None = None) -> bool:
         """Export all queued spans; False if not all were taken within `timeout_millis`.
 

@@ -14,6 +14,8 @@ class ExportStats:
 
     Every ended span is in exactly one of `exported` to `spooled`, or still queued.
 
+    The spans of a kept request count as begun when they are given to the export.
+
     Attributes:
         started: Begun.
         exported: Taken by the collector.
@@ -22,6 +24,8 @@ class ExportStats:
         dropped_outage: Ended while the queue was full and the collector down, or not yet taken when tracing was stopped.
         spooled: On disk alone, for the replay by this process or the next (`spool_dir`).
         replayed: Spans of processes that are gone, which this process took from the disk to the collector.
+        kept: Of those begun, the spans of requests that are not sampled, but kept.
+        dropped_unsampled: Not among those begun: spans of unsampled requests that a bound of `Keep` has cost.
     """
 
     started: int = 0
@@ -31,6 +35,8 @@ class ExportStats:
     dropped_outage: int = 0
     spooled: int = 0
     replayed: int = 0
+    kept: int = 0
+    dropped_unsampled: int = 0
 
 
 class Tally:
@@ -64,12 +70,14 @@ class Counts:
             "dropped_queue_full",
         ),
         *("exported", "failed", "replayed", "spooled", "started"),
+        *("dropped_unsampled", "kept"),
     )
 
     def __init__(self) -> None:
         self.started, self.spooled = Tally(), Tally()
         self.dropped_queue_full, self.dropped_outage = Tally(), Tally()
         self.dropped_late = Tally()
+        self.kept, self.dropped_unsampled = Tally(), Tally()
         self.exported = self.failed = self.abandoned = self.replayed = (
             self._unspooled
         ) = 0
@@ -119,4 +127,6 @@ class Counts:
             dropped_outage=self._dropped_outage,
             spooled=self.spooled.value - self._unspooled,
             replayed=self.replayed,
+            kept=self.kept.value,
+            dropped_unsampled=self.dropped_unsampled.value,
         )

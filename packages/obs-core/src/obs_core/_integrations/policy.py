@@ -16,6 +16,7 @@ from opentelemetry.trace import TracerProvider
 
 from obs_core._integrations.caller import is_called_by_queue
 from obs_core._integrations.worker_process import is_worker_process
+from obs_core._spans import tracer as answers
 from obs_core._spans.tracer import SPAN_KEY, keeps_unsampled
 
 #: Spans without a parent: recorded, left out, or (``"auto"``) left out in worker processes.
@@ -67,7 +68,15 @@ class SpanPolicy:
         library: The client's top-level packages: a call that Celery makes with them is no root, in any process.
     """
 
-    __slots__ = ("_asked", "_http", "_keeps", "_library", "_provider", "_roots")
+    __slots__ = (
+        "_asked",
+        "_epoch",
+        "_http",
+        "_keeps",
+        "_library",
+        "_provider",
+        "_roots",
+    )
 
     def __init__(
         self,
@@ -82,6 +91,7 @@ class SpanPolicy:
         self._http = http
         self._library = library
         self._asked: object = None
+        self._epoch: object = None
         self._keeps = False
 
     def wants_span(self, context: Context | None = None) -> bool:
@@ -113,7 +123,8 @@ class SpanPolicy:
     def follows_parent(self) -> bool:
         """Whether the sampler records no span below an unsampled parent."""
         provider = self._provider or trace.get_tracer_provider()
-        if provider is not self._asked:
+        if provider is not self._asked or self._epoch is not answers.epoch:
+            self._epoch = answers.epoch
             self._keeps = keeps_unsampled(getattr(provider, "sampler", None))
             self._asked = provider
         return self._keeps

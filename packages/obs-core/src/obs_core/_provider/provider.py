@@ -12,11 +12,14 @@ import concurrent.futures.thread  # noqa: F401
 
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 
+from obs_core._export.keeper import Keeper
 from obs_core._provider.processors import Pipeline
 from obs_core._provider.resource import ProcessResource
 from obs_core._provider.sampling import SwitchableSampler
 from obs_core._provider.tracers import LightProvider
 from obs_core._spans.ids import ContextIdGenerator
+from obs_core._spans.kept import keeping
+from obs_core._spans.tracer import forget_answers
 
 
 class SwitchableProvider:
@@ -48,6 +51,13 @@ class SwitchableProvider:
         """Sample this share of new traces from now on."""
         self.sampler.inner = ParentBased(TraceIdRatioBased(rate))
 
+    def keep(self, keeper: Keeper | None) -> None:
+        """Let `keeper` make the spans of unsampled requests from now on; None: such spans do not record."""
+        self.provider.spans.keeper = keeper
+        self.sampler.is_keeping = keeping.is_on = keeper is not None
+        forget_answers()
+
     def switch_off(self) -> None:
         """Record nothing from now on."""
         self.sampler.inner = ALWAYS_OFF
+        self.keep(None)

@@ -23,10 +23,12 @@ class SwitchableSampler(Sampler):
     Attributes:
         bound: Traces whose low 64 bits are below are sampled, where the sampler in force decides by ratio and parent alone;
             otherwise None.
+        is_keeping: Whether spans that are not sampled record, because their request may be kept.
     """
 
     def __init__(self, inner: Sampler) -> None:
         self.inner = inner
+        self.is_keeping = False
 
     @property
     def inner(self) -> Sampler:

@@ -21,9 +21,11 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import Attributes
 
+from obs_core._export.keeper import Keeper
 from obs_core._provider.sampling import SwitchableSampler
 from obs_core._provider.unsampled import unsampled_below
 from obs_core._spans.current import CurrentSpan
+from obs_core._spans.kept import RecordedSpan
 from obs_core._spans.layout import unknown_layout, unknown_tracer
 from obs_core._spans.light import LightSpan, new_span
 from obs_core._spans.origin import SpanOrigin
@@ -42,12 +44,14 @@ class SpansInForce:
     Attributes:
         is_light: Light spans; else the SDK's.
         reason: Why spans cannot be light, or None.
+        keeper: Makes the spans of unsampled requests that may be kept; None: such spans do not record.
     """
 
-    __slots__ = ("is_light", "reason")
+    __slots__ = ("is_light", "keeper", "reason")
 
     def __init__(self, reason: str | None) -> None:
         self.reason: str | None = reason
+        self.keeper: Keeper | None = None
         self.choose("light")
 
     def choose(self, kind: str) -> None:
@@ -89,16 +93,25 @@ class LightTracer(Tracer):
                 *(start_time, record_exception, set_status_on_exception),
             )
         parent = _context_of(above)
-        kept: Attributes = attributes
+        kept: Attributes = _NONE if attributes is None else attributes
         if parent is not None and parent[3] & _SAMPLED and self._keeps_sampled():
             own = self._ids_below(parent)
+        elif parent is not None and type(above) is RecordedSpan:
+            own, kept = self._ids_below(parent), None
         else:
             own, kept = self._decide(
                 parent, context, name, kind, attributes, links or ()
             )
-            if kept is None:
-                return NonRecordingSpan(own)
-        span = new_span(self._origin(), name, own, parent, kind, kept, start_time)
+        span: LightSpan
+        if kept is not None:
+            span = new_span(self._origin(), name, own, parent, kind, kept, start_time)
+        elif (keeper := self._spans.keeper) is not None:
+            origin = self._origin()
+            span = keeper.new_span(
+                above, origin, name, own, parent, kind, attributes, start_time
+            )
+        else:
+            return NonRecordingSpan(own)
         if links:
             span._links = span._new_links(links)
         if not (record_exception and set_status_on_exception):
@@ -135,7 +148,7 @@ class LightTracer(Tracer):
         return type(sampler) is SwitchableSampler and sampler.bound is not None
 
     def _ids_below(self, parent: SpanContext) -> SpanContext:
-        """Return the ids of a sampled span below the sampled `parent`."""
+        """Return the ids of a span below `parent`, with the parent's decision."""
         trace_id, flags, state = parent[0], _FLAGS[parent[3] & _KEPT_FLAGS], parent[4]
         span_id = self.id_generator.generate_span_id()
         if 0 < span_id <= _MAX_SPAN_ID:
@@ -212,7 +225,7 @@ class LightTracer(Tracer):
 
 def _context_of(span: object) -> SpanContext | None:
     """Return the ids of the span above, if valid."""
-    if type(span) is LightSpan:
+    if type(span) is LightSpan or type(span) is RecordedSpan:
         found: SpanContext | None = span._context
     elif isinstance(span, Span):
         found = span.get_span_context()

@@ -14,6 +14,7 @@ from obs_core._config.validators import make_writable
 from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
+from obs_core._export.keeper import Keeper
 from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._integrations.semconv import stable_semconv
@@ -21,6 +22,7 @@ from obs_core._provider.contained import FencedProcessor
 from obs_core._provider.processors import Pipeline
 from obs_core._provider.provider import SwitchableProvider
 from obs_core._provider.resource import ProcessResource, build_resource
+from obs_core._provider.tracers import SpansInForce
 from obs_core._safety.containment import warn_once
 from obs_core._safety.redaction import Redactor
 from obs_core._setup.existing_provider import (
@@ -68,6 +70,8 @@ def _attach(
     pipeline = Pipeline()
     _fill(pipeline, settings, exporting, span_processors)
     problems += join(foreign, pipeline, settings)
+    if settings.keep is not None:
+        problems += _off("another TracerProvider makes the spans")
     return TracingManager(settings, pipeline, None, exporting, problems)
 
 
@@ -80,12 +84,30 @@ def _install(
     resource, problems = _resource(settings)
     exporting, export_problems = _exporting(settings, span_exporter)
     own = _own_provider(resource)
-    _fill(own.pipeline, settings, exporting, span_processors)
-    own.sample(settings.sampling_rate)
     own.make_spans(settings.spans)
-    return TracingManager(
-        settings, own.pipeline, own, exporting, [*problems, *export_problems]
-    )
+    keeper, keep_problems = _keeper(settings, exporting, own.provider.spans)
+    _fill(own.pipeline, settings, exporting, span_processors, keeper)
+    own.sample(settings.sampling_rate)
+    own.keep(keeper)
+    problems += [*export_problems, *keep_problems]
+    return TracingManager(settings, own.pipeline, own, exporting, problems)
+
+
+def _keeper(
+    settings: Settings, exporting: BatchExportProcessor | None, spans: SpansInForce
+) -> tuple[Keeper | None, list[str]]:
+    """Return what makes the spans of unsampled requests; None: they do not record."""
+    if settings.keep is None or exporting is None:
+        return None, []
+    if spans.is_light:
+        return Keeper(settings.keep, exporting), []
+    return None, _off(f"it needs light spans: {spans.reason or 'the SDK makes them'}")
+
+
+def _off(reason: str) -> list[str]:
+    problem = f"keep is off, unsampled requests leave nothing: {reason}"
+    warn_once(problem, problem)
+    return [problem]
 
 
 def _resource(settings: Settings) -> tuple[ProcessResource, list[str]]:
@@ -112,11 +134,12 @@ def _fill(
     settings: Settings,
     exporting: BatchExportProcessor | None,
     span_processors: Sequence[SpanProcessor],
+    keeper: Keeper | None = None,
 ) -> None:
     """Put the processors into `pipeline`: ours, the user's, and the export as the last."""
     timeout_s = settings.exit_timeout_s
     fenced = [FencedProcessor(processor, timeout_s) for processor in span_processors]
-    last = [exporting] if exporting else []
+    last = [part for part in (exporting, keeper) if part is not None]
     pipeline.processors = (CorrelationSpanProcessor(), *fenced, *last)
     pipeline.exit_timeout_s = timeout_s
 

@@ -227,9 +227,10 @@ def new_span(
     kind: SpanKind,
     attributes: Attributes,
     start_time: int | None,
+    cls: type[LightSpan] = LightSpan,
 ) -> LightSpan:
     """Return a span that has started, before any processor has seen the span."""
-    span: LightSpan = _new(LightSpan)
+    span: LightSpan = _new(cls)
     span._name = name
     span._context = context
     span._parent = parent

@@ -29,6 +29,8 @@ _NOT_LOOKED = object()
 # (the provider that was looked at, its tracer, whether its sampler keeps an unsampled parent's decision), replaced as a whole
 _in_force: tuple[object, Tracer | None, bool] = (_NOT_LOOKED, None, False)
 _unsampled: NonRecordingSpan = NonRecordingSpan(INVALID_SPAN_CONTEXT)
+#: Another object after each change of what a known provider's sampler answers: see `forget_answers`.
+epoch: object = object()
 
 
 def package_tracer(distribution: str, provider: TracerProvider | None = None) -> Tracer:
@@ -99,8 +101,16 @@ def _look() -> tuple[Tracer | None, bool]:
     return answer
 
 
+def forget_answers() -> None:
+    """Let each policy ask the samplers again: a known provider's has changed its answer."""
+    global _in_force, epoch
+    _in_force, epoch = (_NOT_LOOKED, None, False), object()
+
+
 def keeps_unsampled(sampler: object) -> bool:
-    """Whether `sampler` never samples below an unsampled parent, by the description, the SDK's only public answer."""
+    """Whether `sampler` never records below an unsampled parent, by the description, the SDK's only public answer."""
+    if getattr(sampler, "is_keeping", False):
+        return False
     describe = getattr(sampler, "get_description", None)
     description = describe() if describe else ""
     if description == "AlwaysOffSampler":

@@ -14,10 +14,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
+from obs_core._config.keep import Keep
 from obs_core._correlation.processor import CorrelationSpanProcessor
+from obs_core._export.keeper import Keeper
 from obs_core._provider.provider import SwitchableProvider
 from obs_core._provider.resource import ProcessResource
 from obs_core._setup.manager import current_manager, set_current_manager
+from obs_core._spans.kept import keeping
 from obs_core.testing._expected import compare, span_ids
 from obs_core.testing._tree import render_tree
 
@@ -161,23 +164,46 @@ class SpanRecorder:
 _shared: list[SwitchableProvider] = []
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptInMemory:
+    """Takes the spans of kept requests."""
+
+    exporter: InMemorySpanExporter
+
+    def put_kept(self, span: ReadableSpan) -> None:
+        self.exporter.export([span])
+
+    def drop_unsampled(self) -> None:
+        pass
+
+    def has_room(self) -> bool:
+        return True
+
+
 @contextmanager
-def record_spans(*, sampling_rate: float = 1.0) -> Iterator[SpanRecorder]:
+def record_spans(
+    *, sampling_rate: float = 1.0, keep: Keep | None = None
+) -> Iterator[SpanRecorder]:
     """Record every span that ends inside the block, whatever provider was set before, and restore that provider.
 
     A set-up made inside the block is undone at the end. Blocks may be nested: the innermost records.
 
     Args:
         sampling_rate: Share of new traces to record, 0 … 1.
+        keep: Record unsampled requests too that are kept. Default None: off.
     """
     if not _shared:
         _shared.append(SwitchableProvider(ProcessResource({"service.name": "test"})))
     shared, exporter = _shared[0], InMemorySpanExporter()
     outer = shared.sampler.inner, shared.pipeline.processors
+    outer_keeper, was_on = shared.provider.spans.keeper, keeping.is_on
     shared.sample(sampling_rate)
+    keepers = () if keep is None else (Keeper(keep, _KeptInMemory(exporter)),)
+    shared.keep(keepers[0] if keepers else None)
     shared.pipeline.processors = (
         CorrelationSpanProcessor(),
         SimpleSpanProcessor(exporter),
+        *keepers,
     )
     before, once, manager = (
         trace._TRACER_PROVIDER,
@@ -192,6 +218,8 @@ def record_spans(*, sampling_rate: float = 1.0) -> Iterator[SpanRecorder]:
             made.shutdown(0)
             set_current_manager(manager)
         shared.sampler.inner, shared.pipeline.processors = outer
+        shared.keep(outer_keeper)
+        keeping.is_on = was_on
         _set_global(before, once)
 
 
