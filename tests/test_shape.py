@@ -108,10 +108,11 @@ NOUNS = {
 #: Test files of a whole package, or of several packages and services together; any other has the name of a source.
 ACROSS = {
     "obs-aws": {"celery", "example"},
-    "obs-celery": {"backend", "brokers", "canvas", "lifecycle", "memory", "peers"},
+    "obs-celery": {"backend", "brokers", "canvas", "keep", "lifecycle", "memory"}
+    | {"peers"},
     "obs-db": {"commands", "cost", "redis", "sqlalchemy", "worker"},
-    "obs-grpc": {"chain", "seams"},
-    "obs-http": {"llm_clients", "ways_in", "wire"},
+    "obs-grpc": {"chain", "keep", "seams"},
+    "obs-http": {"keep", "llm_clients", "ways_in", "wire"},
 }
 INTEGRATIONS = [package for package in PACKAGES if package.name in NOUNS]
 each_integration = pytest.mark.parametrize(

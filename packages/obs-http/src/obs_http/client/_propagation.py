@@ -33,12 +33,16 @@ class Propagation:
 
     def inject(
         self, headers: MutableMapping[str, str], host: str, context: Context
-    ) -> None:
-        """Write `context` into the `headers` of a request to `host`; a correlation header of the user stays."""
+    ) -> bool:
+        """Write `context` into the `headers` of a request to `host`; a correlation header of the user stays.
+
+        Return whether `host` is one that receives headers.
+        """
         if self._hosts and not self._hosts.matches(host):
-            return
+            return False
         out = outgoing_context(context, self._correlation)
         call_contained("the propagator", inject, headers, out)
         for name, value in correlation_headers(self._correlation, context).items():
             if name not in headers:
                 headers[name] = value
+        return True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from obs_core.integration import call_contained
 from opentelemetry import context
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanContext
+from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
 from obs_http._metrics import Stopwatch
@@ -31,7 +31,7 @@ class Call:
     """
 
     sent: int = 0
-    first: SpanContext | None = None
+    first: Span | None = None
     busy: bool = False
 
 
@@ -45,9 +45,13 @@ def is_between_requests() -> bool:
 
 
 class ClientRequest:
-    """A request being sent: a context manager whose span is current until the response's headers arrive."""
+    """A request being sent: a context manager whose span is current until the response's headers arrive.
 
-    __slots__ = ("_call", "_token", "_tracer", "span", "stopwatch")
+    Attributes:
+        is_told: Whether the server has been sent the trace context: then its word on the trace counts.
+    """
+
+    __slots__ = ("_call", "_token", "_tracer", "is_told", "span", "stopwatch")
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class ClientRequest:
         self._call = call
         self.span = span
         self.stopwatch = stopwatch
+        self.is_told = False
         self._token: Token[Context] = context.attach(inner)
         call.busy = True
 

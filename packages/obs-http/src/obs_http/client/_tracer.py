@@ -6,11 +6,14 @@ from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from obs_core.integration import (
+    KEPT_HEADER,
     Globs,
     call_contained,
     error_type,
     fail,
     is_suppressed,
+    keeping,
+    note_kept,
     package_tracer,
     record_error,
 )
@@ -114,17 +117,19 @@ class ClientTracer:
             call.first is not None
             and not trace.get_current_span(outer).get_span_context().is_valid
         ):
-            outer = trace.set_span_in_context(trace.NonRecordingSpan(call.first), outer)
+            outer = trace.set_span_in_context(call.first, outer)
         attributes = span_attributes(target, self._redact, call.sent)
         name = bounded_method(target.method, "HTTP")
         span = self._tracer.start_span(name, outer, SpanKind.CLIENT, attributes)
         inner = trace.set_span_in_context(span, outer)
-        call.first = call.first or span.get_span_context()
+        call.first = call.first or span
         call.sent += 1
         headers: MutableMapping[str, str] = request.headers
-        self._propagation.inject(headers, target.host, inner)
+        is_told = self._propagation.inject(headers, target.host, inner)
         self._capture(self._request_capture, span, request)
-        return ClientRequest(self, call, span, inner, self._stopwatch(target))
+        started = ClientRequest(self, call, span, inner, self._stopwatch(target))
+        started.is_told = is_told
+        return started
 
     def _stopwatch(self, target: Target) -> Stopwatch | None:
         histogram = self._durations.histogram()
@@ -149,6 +154,8 @@ class ClientTracer:
         if status >= 400:
             request.note("error.type", str(status))
             fail(request.span, str(status))
+        if keeping.is_on and request.is_told:
+            note_kept(request.span, response.headers.get(KEPT_HEADER))
         self._capture(self._response_capture, request.span, response)
 
     def failed(self, request: ClientRequest, error: BaseException) -> None:

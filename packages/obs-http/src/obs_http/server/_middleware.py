@@ -9,7 +9,9 @@ from obs_core import CorrelationConfig, TracingManager
 from obs_core.integration import (
     call_contained,
     current_manager,
+    hold_request,
     is_suppressed,
+    keeping,
     package_tracer,
 )
 from opentelemetry import context, trace
@@ -196,6 +198,8 @@ class RequestTracingMiddleware:
         request, inner = opened
         if request.outcome.span.is_recording():
             receive = request.receive
+        # a background task runs after the span has ended
+        let_go = hold_request(request.outcome.span) if keeping.is_on else None
         token = context.attach(inner)
         try:
             await self.app(scope, receive, request.send)
@@ -206,3 +210,5 @@ class RequestTracingMiddleware:
             await request.conclude()
             request.close()
             context.detach(token)
+            if let_go is not None:
+                let_go()

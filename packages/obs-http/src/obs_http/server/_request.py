@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from obs_core.integration import call_contained, log_failure
+from obs_core.integration import call_contained, keeping, log_failure
 from opentelemetry import trace
 
 from obs_http.server._exceptions import error_being_answered, record_late
 from obs_http.server._native import is_on_task_span, note_natively
 from obs_http.server._options import Settings
 from obs_http.server._outcome import Outcome, State
+from obs_http.server._response_headers import tell_kept
 from obs_http.server._types import ENTRY, Message, Receive, Scope, Send, is_last
 
 
@@ -93,6 +94,8 @@ class ServerRequest:
         self._settings.response_headers.add_to(
             message, self._correlation_id, span, elapsed_s
         )
+        if keeping.is_on:
+            tell_kept(message, span, fails=status >= 500)
         capture = self._settings.response_capture
         if capture and span.is_recording():
             span.set_attributes(capture.attributes(message.get("headers", ())))

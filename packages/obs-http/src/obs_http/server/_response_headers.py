@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from obs_core import CorrelationConfig
+from obs_core.integration import KEPT_HEADER, kept_reason
 from opentelemetry.trace import Span
 
 from obs_http.server._types import Message
@@ -64,3 +65,13 @@ class ResponseHeaders:
             ids = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
             headers.append((b"traceresponse", ids.encode()))
         return headers
+
+
+def tell_kept(message: Message, span: Span, *, fails: bool) -> None:
+    """Tell the caller, in a response's first message, that its unsampled request is kept here, if the trace is the caller's."""
+    parent = getattr(span, "parent", None)
+    if parent is None or not parent.is_remote:
+        return
+    if (reason := kept_reason(span, fails=fails)) is not None:
+        told = (KEPT_HEADER.encode(), reason.encode())
+        message["headers"] = [*message.get("headers", ()), told]
