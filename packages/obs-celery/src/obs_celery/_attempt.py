@@ -44,13 +44,11 @@ class Attempt:
         """Start the span, with everything that is known before the outcome."""
         fields = vars(request)
         delivery = fields.get("delivery_info") or {}
+        place = self.facts.broker.destinations.place(
+            delivery.get("exchange"), delivery.get("routing_key")
+        )
         attributes = message_attributes(
-            self.facts.consumed,
-            fields,
-            fields.get("chord"),
-            self.facts.broker.destinations.place(
-                delivery.get("exchange"), delivery.get("routing_key")
-            ),
+            self.facts.consumed, fields, fields.get("chord"), place
         )
         if request.hostname:
             attributes["celery.hostname"] = str(request.hostname)

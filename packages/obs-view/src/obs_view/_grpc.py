@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 
@@ -12,6 +13,10 @@ from obs_view._read_protobuf import parse_protobuf
 from obs_view._receive import receive
 from obs_view._store import Store
 
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+)
 _SERVICE = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
@@ -23,32 +28,17 @@ def start_server(store: Store, host: str, port: int) -> tuple[grpc.Server, int]:
     Raises:
         OSError: The port is in use.
     """
-    options = [
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", MAX_BODY_BYTES),
-    ]
-    server = grpc.server(
-        ThreadPoolExecutor(4, thread_name_prefix="obs-view-grpc"), options=options
+    pool = ThreadPoolExecutor(4, thread_name_prefix="obs-view-grpc")
+    server = grpc.server(pool, options=_OPTIONS)
+    handlers = (
+        _handler("trace", "Trace", partial(_export, store, SPANS)),
+        _handler("logs", "Logs", partial(_export, store, LOGS)),
+        _handler("metrics", "Metrics", lambda body, context: b""),
     )
-    server.add_generic_rpc_handlers(
-        (
-            _handler(
-                "trace",
-                "Trace",
-                lambda body, context: _export(store, SPANS, body, context),
-            ),
-            _handler(
-                "logs",
-                "Logs",
-                lambda body, context: _export(store, LOGS, body, context),
-            ),
-            _handler("metrics", "Metrics", lambda body, context: b""),
-        )
-    )
+    server.add_generic_rpc_handlers(handlers)
+    address = f"[{host}]" if ":" in host else host
     try:
-        bound = server.add_insecure_port(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        )
+        bound = server.add_insecure_port(f"{address}:{port}")
     except RuntimeError as error:
         raise OSError(str(error)) from error
     server.start()

@@ -140,6 +140,16 @@ def _specimens() -> list[ReadableSpan]:
         for is_remote in (False, True)
         for flags in (0, 1, 3)
     ]
+    return [
+        _specimen(context, parent, kind)
+        for context in contexts
+        for parent, kind in zip([None, *contexts], SpanKind, strict=False)
+    ]
+
+
+def _specimen(
+    context: SpanContext, parent: SpanContext | None, kind: SpanKind
+) -> ReadableSpan:
     attributes: dict[str, Any] = {
         "text": "x",
         "true": True,
@@ -147,21 +157,17 @@ def _specimens() -> list[ReadableSpan]:
         "real": 1.5,
         "list": ["a", "b"],
     }
-    return [
-        ReadableSpan(
-            "specimen",
-            context,
-            parent,
-            Resource({"a": 1}, "https://resource"),
-            attributes,
-            [Event("event", attributes, 3)],
-            [Link(context, attributes)],
-            kind,
-            status=Status(StatusCode.ERROR, "why"),
-            start_time=1,
-            end_time=2,
-            instrumentation_scope=InstrumentationScope("scope", "1", "https://scope"),
-        )
-        for context in contexts
-        for parent, kind in zip([None, *contexts], SpanKind, strict=False)
-    ]
+    return ReadableSpan(
+        "specimen",
+        context,
+        parent,
+        Resource({"a": 1}, "https://resource"),
+        attributes,
+        [Event("event", attributes, 3)],
+        [Link(context, attributes)],
+        kind,
+        status=Status(StatusCode.ERROR, "why"),
+        start_time=1,
+        end_time=2,
+        instrumentation_scope=InstrumentationScope("scope", "1", "https://scope"),
+    )

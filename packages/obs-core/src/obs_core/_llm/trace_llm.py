@@ -10,7 +10,7 @@ from opentelemetry.util.types import AttributeValue
 
 from obs_core._decorators.arguments import ArgumentCapture
 from obs_core._decorators.spec import AnyCallable, SpanSpec
-from obs_core._decorators.trace_function import Expected, F, apply
+from obs_core._decorators.trace_function import Expected, F, MakeSpec, apply
 from obs_core._decorators.validation import (
     check_attributes,
     check_name,
@@ -72,39 +72,20 @@ def trace_llm(
     if ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true`` (or ``span_only``,
     ``span_and_event``). Thread- and fork-safe.
     """
-    from obs_core._llm.calls import (
-        LLM_WRAPPERS,
-        OPERATION,
-        PROVIDER,
-        REQUEST_MODEL,
-        Answer,
-        Request,
-    )
+    # imported by the services that ask a model, and by no others
+    from obs_core._llm.calls import LLM_WRAPPERS
 
     check_name("provider", provider)
     check_name("operation", operation)
     check_name("model", model, optional=True)
-    name, requested = operation, {OPERATION: operation, PROVIDER: provider}
-    if model:
-        name, requested[REQUEST_MODEL] = f"{operation} {model}", model
-    given, exceptions = (
-        {**requested, **check_attributes(attributes)},
-        checked_expected(expected),
+    make_spec = _spec_maker(
+        provider,
+        operation,
+        model,
+        attributes=check_attributes(attributes),
+        capture_args=capture_args,
+        expected=checked_expected(expected),
     )
-
-    def make_spec(
-        target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
-    ) -> SpanSpec:
-        return SpanSpec(
-            name=name,
-            kind=SpanKind.CLIENT,
-            attributes={**code, **given},
-            expected=exceptions,
-            on_start=Request(
-                ArgumentCapture(target, capture_args), operation, dynamic=not model
-            ),
-            watch=Answer,
-        )
 
     def decorate(target: Any) -> Any:
         return apply(target, make_spec, LLM_WRAPPERS)
@@ -112,3 +93,35 @@ def trace_llm(
     if function is None:
         return decorate
     return decorate(function)
+
+
+def _spec_maker(
+    provider: str,
+    operation: str,
+    model: str | None,
+    attributes: Mapping[str, AttributeValue],
+    capture_args: Iterable[str],
+    expected: tuple[type[BaseException], ...],
+) -> MakeSpec:
+    """Return the function that makes the spec of a decorated callable's spans; the options are checked."""
+    from obs_core._llm.calls import OPERATION, PROVIDER, REQUEST_MODEL, Answer, Request
+
+    name, requested = operation, {OPERATION: operation, PROVIDER: provider}
+    if model:
+        name, requested[REQUEST_MODEL] = f"{operation} {model}", model
+    given = {**requested, **attributes}
+
+    def make_spec(
+        target: AnyCallable, default_name: str, code: Mapping[str, AttributeValue]
+    ) -> SpanSpec:
+        arguments = ArgumentCapture(target, capture_args)
+        return SpanSpec(
+            name=name,
+            kind=SpanKind.CLIENT,
+            attributes={**code, **given},
+            expected=expected,
+            on_start=Request(arguments, operation, dynamic=not model),
+            watch=Answer,
+        )
+
+    return make_spec

@@ -64,15 +64,7 @@ def setup_tracing(
     from obs_core._config.settings import resolve
     from obs_core._setup.build import assemble
 
-    check.instance(TracingConfig)("config", config)
-    if instrument not in ("auto", None):
-        raise ConfigurationError(
-            f"instrument={instrument!r} is not valid: use 'auto' or None"
-        )
-    if on_existing_provider not in ("attach", "fail", "skip"):
-        raise ConfigurationError(
-            f"on_existing_provider={on_existing_provider!r} is not valid: use attach, fail or skip"
-        )
+    _check(config, instrument, on_existing_provider)
     global _parts
     with _lock:
         settings = resolve(config)
@@ -87,6 +79,18 @@ def setup_tracing(
     if instrument == "auto":
         manager.instrument_all()
     return SetupResult(manager, _middleware(settings))
+
+
+def _check(config: object, instrument: object, on_existing_provider: object) -> None:
+    check.instance(TracingConfig)("config", config)
+    if instrument not in ("auto", None):
+        raise ConfigurationError(
+            f"instrument={instrument!r} is not valid: use 'auto' or None"
+        )
+    if on_existing_provider not in ("attach", "fail", "skip"):
+        raise ConfigurationError(
+            f"on_existing_provider={on_existing_provider!r} is not valid: use attach, fail or skip"
+        )
 
 
 def _reuse(

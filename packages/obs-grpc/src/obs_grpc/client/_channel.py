@@ -10,7 +10,7 @@ from obs_core.integration import call_contained
 
 from obs_grpc._attributes import server_address
 from obs_grpc._rpc import Codec
-from obs_grpc._state import Instrumentation
+from obs_grpc._state import Instrumentation, Method
 from obs_grpc.client._call import RemoteMethod, Watch
 
 
@@ -53,13 +53,11 @@ def _shape(shape: str) -> Callable[..., Any]:
         """Return grpc's multi-callable for `method`, traced unless the method is excluded."""
         make = partial(self._obs_make, shape, method)
         codecs = (request_serializer, response_deserializer)
-        instrumentation = self._obs_instrumentation
-        known = instrumentation.method(method)
+        known = self._obs_method(method)
         if known is None:
             return make(*codecs, *args, **kwargs)
-        known = known._replace(attributes={**known.attributes, **self._obs_server})
         remote = RemoteMethod(
-            instrumentation, known, make, codecs, streams, args, kwargs
+            self._obs_instrumentation, known, make, codecs, streams, args, kwargs
         )
         return self._obs_multi_callables[shape](remote)
 
@@ -96,6 +94,13 @@ class TracedChannel:
     def _obs_make(self, shape: str, *args: Any, **kwargs: Any) -> Any:
         # a method, so that a stub keeps this channel alive and uninstrumenting still finds the channel
         return getattr(self._obs_channel, shape)(*args, **kwargs)
+
+    def _obs_method(self, method: str) -> Method | None:
+        """Return the method with its start attributes, or None if the method is excluded."""
+        known = self._obs_instrumentation.method(method)
+        if known is None:
+            return None
+        return known._replace(attributes={**known.attributes, **self._obs_server})
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._obs_channel, name)

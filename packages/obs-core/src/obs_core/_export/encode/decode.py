@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -25,6 +25,7 @@ from opentelemetry.trace import (
 from obs_core._export.encode.encoder import EncodedSpan, Group
 
 _IS_REMOTE = 0x200
+T = TypeVar("T")
 
 
 def decoded(span: ReadableSpan | EncodedSpan) -> ReadableSpan:
@@ -33,16 +34,6 @@ def decoded(span: ReadableSpan | EncodedSpan) -> ReadableSpan:
         return span
     found = Span.FromString(span.message)
     resource, scope = _origin(span.group)
-    events: BoundedList[Event] = BoundedList.from_seq(
-        None, [_event(each) for each in found.events]
-    )
-    links: BoundedList[Link] = BoundedList.from_seq(
-        None, [_link(each) for each in found.links]
-    )
-    events.dropped, links.dropped = (
-        found.dropped_events_count,
-        found.dropped_links_count,
-    )
     status = Status(StatusCode(found.status.code), found.status.message or None)
     return ReadableSpan(
         found.name,
@@ -50,14 +41,21 @@ def decoded(span: ReadableSpan | EncodedSpan) -> ReadableSpan:
         _parent(found),
         resource,
         _attributes(found.attributes, found.dropped_attributes_count),
-        events,
-        links,
+        _bounded(map(_event, found.events), found.dropped_events_count),
+        _bounded(map(_link, found.links), found.dropped_links_count),
         SpanKind(found.kind - 1),
         status=status,
         start_time=found.start_time_unix_nano,
         end_time=found.end_time_unix_nano,
         instrumentation_scope=scope,
     )
+
+
+def _bounded(items: Iterable[T], dropped: int) -> BoundedList[T]:
+    """Return a list of the SDK, which says how many items were dropped."""
+    found: BoundedList[T] = BoundedList.from_seq(None, list(items))
+    found.dropped = dropped
+    return found
 
 
 def _origin(group: Group) -> tuple[Resource, InstrumentationScope]:
