@@ -1,6 +1,7 @@
 """A Celery application whose broker is SQS: ``celery --app sqs_worker worker``, or ``python sqs_worker.py`` for a request.
 
-It is told by environment: ``AWS_URL``, ``SINK_URL``, and ``QUEUE``, which is the queue's and the table's name.
+It is told by environment: ``AWS_URL``, ``SINK_URL``, ``QUEUE``, which is the queue's and the table's name, and
+``INCLUDE_BROKER``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ setup_tracing(
     )
 )
 instrument_celery()
-instrument_boto3()
+instrument_boto3(include_broker="INCLUDE_BROKER" in os.environ)
 app = Celery("sqs_worker", broker=f"sqs://test:test@{URL.removeprefix('http://')}")
 app.conf.update(
     task_default_queue=QUEUE,

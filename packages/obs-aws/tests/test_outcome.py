@@ -147,6 +147,7 @@ def test_expected_errors_are_configurable(
         {"propagator": "b3"},
         {"roots": "never"},
         {"capture_s3_keys": "yes"},
+        {"include_broker": None},
         {"include_empty_polls": None},
         {"on_start": "print"},
         {"on_end": {}},

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+import redis
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from celery.worker.control import inspect_command
@@ -60,6 +61,11 @@ if "TEST_COLLECTOR" in environ:
     )
     if "TEST_PLAIN" not in environ:
         instrument_celery(app, **eval(environ.get("TEST_OPTIONS", "{}")))
+
+if "TEST_REDIS" in environ:
+    from obs_db import instrument_redis
+
+    instrument_redis(**eval(environ["TEST_REDIS"]))
 
 tracer = trace.get_tracer("tests")
 
@@ -213,6 +219,13 @@ def killed(after_s: float = 0.3) -> None:
 def sleeps(for_s: float = 30) -> None:
     touch()
     time.sleep(for_s)
+
+
+@app.task
+def asks_redis() -> object:
+    touch()
+    with redis.Redis.from_url(environ["TEST_BROKER"]) as client:
+        return client.incr("obs-celery-tests")
 
 
 @app.task

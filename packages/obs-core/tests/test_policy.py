@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
+from types import ModuleType
+
 import pytest
 from obs_core.integration import SpanPolicy, is_suppressed, suppress_all, suppress_http
 from opentelemetry import trace
@@ -79,3 +83,38 @@ def test_a_context_in_which_nothing_is_recorded() -> None:
     context = suppress_all(below(sampled=True))
     assert is_suppressed(context)
     assert trace.get_current_span(context).get_span_context().trace_id == 1
+
+
+@pytest.mark.promise("CEL-49")
+@pytest.mark.parametrize(
+    ("callers", "is_queue"),
+    [
+        (["kombu.transport.redis", "redis.client"], True),
+        (["celery.backends.redis", "contextlib", "redis.client"], True),
+        (["shop.tasks", "redis.client"], False),
+        (["kombu.connection", "shop.hooks", "redis.client"], False),
+        (["obs_shop.tasks", "redis.client"], False),
+    ],
+)
+def test_what_a_task_queue_asks_itself_has_no_span(
+    monkeypatch: pytest.MonkeyPatch, callers: list[str], is_queue: bool
+) -> None:
+    """Told by the nearest caller outside the client library; outside any trace also where the broker is included."""
+    monkeypatch.setitem(sys.modules, "kombu", ModuleType("kombu"))
+    library = frozenset({"redis"})
+    for roots, include_broker in ((True, False), ("auto", False), (True, True)):
+        policy = SpanPolicy(roots=roots, library=library, include_broker=include_broker)
+        asked = [
+            _called_by(callers, partial(policy.wants_span, context))()
+            for context in (ROOT, below(sampled=True))
+        ]
+        assert asked == [not is_queue, include_broker or not is_queue]
+
+
+def _called_by(modules: list[str], call):
+    """Return `call` as made by a function of the last module, which a function of the one before calls, and so on."""
+    for module in reversed(modules):
+        scope = {"__name__": module, "call": call}
+        exec("def caller(): return call()", scope)
+        call = scope["caller"]
+    return call

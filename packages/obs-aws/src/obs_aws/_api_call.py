@@ -71,8 +71,10 @@ class ApiCall:
 
     def is_wanted(self) -> bool:
         """Whether a call in the current context gets a span."""
-        has_parent = get_current_span().get_span_context().is_valid
-        return has_parent or self.client.policy.wants_root()
+        policy = self.client.policy
+        if get_current_span().get_span_context().is_valid:
+            return policy.wants_child()
+        return policy.wants_root()
 
     def start(
         self, start_time: int | None = None, context: Context | None = None

@@ -29,6 +29,7 @@ def instrument_boto3(
     propagator: Propagator = "w3c",
     expected: Collection[str] = DEFAULT_EXPECTED,
     roots: Roots = "auto",
+    include_broker: bool = False,
     include_empty_polls: bool = False,
     capture_s3_keys: bool = False,
     capture_error_messages: bool = False,
@@ -48,6 +49,8 @@ def instrument_boto3(
         expected: Globs ``Service.Operation:ErrorCode`` of error responses that are no errors. Default: `DEFAULT_EXPECTED`,
             which your globs replace.
         roots: Whether a call outside any span starts a trace. ``"auto"``: yes, except in a queue worker's main process.
+        include_broker: Record what Celery itself asks within a request, of SQS as its broker, or of S3 or DynamoDB as its
+            result backend. Default False: the spans of the tasks say it. Outside any span it is never recorded.
         include_empty_polls: Record SQS polls that return no message.
         capture_s3_keys: Record ``aws.s3.key``.
         capture_error_messages: Record AWS's error message as the status description, scrubbed of credentials. Default False,
@@ -74,6 +77,7 @@ def instrument_boto3(
         propagator=propagator,
         expected=expected,
         roots=roots,
+        include_broker=include_broker,
         include_empty_polls=include_empty_polls,
         capture_s3_keys=capture_s3_keys,
         capture_error_messages=capture_error_messages,

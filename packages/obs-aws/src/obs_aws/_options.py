@@ -26,7 +26,8 @@ EndHook = Callable[[Span, str, str, Mapping[str, Any]], None]
 #: Globs ``Service.Operation:ErrorCode`` of error responses that an application provokes on purpose.
 DEFAULT_EXPECTED = ("*:ConditionalCheckFailedException", "S3.Head*:404")
 _SWITCHES = (
-    *("include_empty_polls", "capture_s3_keys", "capture_error_messages"),
+    *("include_broker", "include_empty_polls"),
+    *("capture_s3_keys", "capture_error_messages"),
     *("capture_gen_ai_content", "kinesis_context"),
 )
 
@@ -42,6 +43,7 @@ class Options:
     propagator: Propagator = "w3c"
     expected: Collection[str] = DEFAULT_EXPECTED
     roots: Roots = "auto"
+    include_broker: bool = False
     include_empty_polls: bool = False
     capture_s3_keys: bool = False
     capture_error_messages: bool = False

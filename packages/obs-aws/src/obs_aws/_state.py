@@ -13,7 +13,9 @@ from obs_aws._options import Options
 from obs_aws._outcome import on_needs_retry
 from obs_aws._propagation import on_before_call
 
-_LIBRARY = frozenset({"aioboto3", "aiobotocore", "boto3", "botocore", "s3transfer"})
+_LIBRARY = frozenset(
+    {"aioboto3", "aiobotocore", "boto3", "botocore", "s3transfer", "obs_aws"}
+)
 
 
 class ClientState:
@@ -48,7 +50,10 @@ class Clients:
         self._options = options
         self._tracer = package_tracer("obs-aws", options.tracer_provider)
         self._policy = SpanPolicy(
-            options.tracer_provider, roots=options.roots, library=_LIBRARY
+            options.tracer_provider,
+            roots=options.roots,
+            library=_LIBRARY,
+            include_broker=options.include_broker,
         )
         self._states: WeakKeyDictionary[Any, ClientState] = WeakKeyDictionary()
         # event, handler, unique id

@@ -43,7 +43,12 @@ class Origin:
 
     def __init__(self, options: Options, library: frozenset[str]) -> None:
         provider = options.tracer_provider
-        self.policy = SpanPolicy(provider, roots=options.roots, library=library)
+        self.policy = SpanPolicy(
+            provider,
+            roots=options.roots,
+            library=library,
+            include_broker=options.include_broker,
+        )
         self.tracer = package_tracer("obs-db", provider)
 
 

@@ -23,16 +23,19 @@ class Options:
     """The options of a call of `instrument_redis`; those of `instrument_sqlalchemy` begin with the same.
 
     Raises:
-        ConfigurationError: `roots` is not ``"auto"``, True or False, or `service_name` is empty.
+        ConfigurationError: `roots` is not ``"auto"``, True or False, `include_broker` is no bool, or
+            `service_name` is empty.
     """
 
     service_name: str | None = None
     roots: Roots = "auto"
+    include_broker: bool = False
     tracer_provider: TracerProvider | None = None
     former_names: FormerNames = field(default_factory=REDIS.in_force, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("roots", self.roots, ("auto", True, False))
+        check_choice("include_broker", self.include_broker, (True, False))
         if self.service_name is not None and not self.service_name.strip():
             fix = "name the database as your team calls it, or leave it out"
             raise option_error("service_name", self.service_name, fix)

@@ -65,13 +65,16 @@ class SpanPolicy:
         provider: The provider of the spans. Default: the global provider.
         roots: Whether calls outside any trace get a span.
         http: Whether ``suppress_http_instrumentation()`` counts too.
-        library: The client's top-level packages: a call that Celery makes with them is no root, in any process.
+        library: The top-level packages of the client and of its integration: what Celery itself asks with them, of its
+            broker and result backend, gets no span in any process.
+        include_broker: Whether what Celery asks below a span gets one; outside any span it never does.
     """
 
     __slots__ = (
         "_asked",
         "_epoch",
         "_http",
+        "_include_broker",
         "_keeps",
         "_library",
         "_provider",
@@ -85,11 +88,13 @@ class SpanPolicy:
         roots: Roots = True,
         http: bool = False,
         library: frozenset[str] = frozenset(),
+        include_broker: bool = False,
     ) -> None:
         self._provider = provider
         self._roots = roots
         self._http = http
         self._library = library
+        self._include_broker = include_broker
         self._asked: object = None
         self._epoch: object = None
         self._keeps = False
@@ -97,8 +102,8 @@ class SpanPolicy:
     def wants_span(self, context: Context | None = None) -> bool:
         """Whether a call made in `context` (default: the current context) gets a span.
 
-        False where instrumentation is suppressed, where the call would be an unwanted root, and below an unsampled parent
-        unless the sampler may decide otherwise and has to be asked.
+        False where instrumentation is suppressed, where the call would be an unwanted root, below an unsampled parent unless
+        the sampler may decide otherwise and has to be asked, and for a task queue's own call.
         """
         found = get_current() if context is None else context
         if is_suppressed(found, http=self._http):
@@ -109,15 +114,19 @@ class SpanPolicy:
         parent_context = parent.get_span_context()
         if not parent_context.is_valid:
             return self.wants_root()
-        return bool(parent_context.trace_flags & 1) or not self.follows_parent
+        if not parent_context.trace_flags & 1 and self.follows_parent:
+            return False
+        return self._include_broker or not is_called_by_queue(self._library)
 
     def wants_root(self) -> bool:
         """Whether a call made here, outside any trace, gets a span."""
-        if self._roots is True:
-            return True
-        if self._roots is False or is_worker_process():
+        if self._roots is False or (self._roots == "auto" and is_worker_process()):
             return False
-        return not (self._library and is_called_by_queue(self._library))
+        return not is_called_by_queue(self._library)
+
+    def wants_child(self) -> bool:
+        """Whether a call made here, below a recorded span, gets one: Celery's own calls do if they are included."""
+        return self._include_broker or not is_called_by_queue(self._library)
 
     @property
     def follows_parent(self) -> bool:

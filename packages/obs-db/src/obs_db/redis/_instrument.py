@@ -45,6 +45,7 @@ def instrument_redis(
     *,
     service_name: str | None = None,
     roots: Roots = "auto",
+    include_broker: bool = False,
     tracer_provider: TracerProvider | None = None,
 ) -> InstrumentationHandle:
     """Record a span for each command of redis-py, named as the command; for a pipeline, ``PIPELINE``.
@@ -58,6 +59,9 @@ def instrument_redis(
         roots: Whether a command outside any span is recorded: True, False, or ``"auto"`` (default): in
             ordinary processes yes; in a process that takes work from a queue no, where these commands
             are the queue's own.
+        include_broker: Whether what Celery itself asks within a request is recorded too: the broker's
+            commands below ``publish``, the result backend's. Default False: the spans of the tasks say
+            it. Outside any span it never is.
         tracer_provider: Default: the global provider.
 
     Returns:
@@ -73,7 +77,10 @@ def instrument_redis(
     """
     require("redis", package="obs-db")
     options = Options(
-        service_name=service_name, roots=roots, tracer_provider=tracer_provider
+        service_name=service_name,
+        roots=roots,
+        include_broker=include_broker,
+        tracer_provider=tracer_provider,
     )
     warn_unsupported_version("obs-db", "redis")
     return instrument_once(

@@ -11,7 +11,7 @@ from opentelemetry.util.types import AttributeValue
 from obs_db._call import Origin
 from obs_db._options import Options
 
-_LIBRARY = frozenset({"redis"})
+_LIBRARY = frozenset({"redis", "obs_db"})
 
 
 class TracedClient(Origin):

@@ -34,6 +34,7 @@ def instrument_sqlalchemy(
     *,
     service_name: str | None = None,
     roots: Roots = "auto",
+    include_broker: bool = False,
     slow_threshold_s: float | None = 0.5,
     n_plus_one_threshold: int | None = 10,
     capture_parameters: bool = False,
@@ -50,6 +51,8 @@ def instrument_sqlalchemy(
             ``peer.service``.
         roots: Whether a statement outside any span is recorded: True, False, or ``"auto"`` (default):
             in ordinary processes yes, in a process that takes work from a queue no.
+        include_broker: Whether what Celery itself asks within a request is recorded too, of a broker or
+            result backend in the database. Default False; outside any span it never is.
         slow_threshold_s: Seconds from which a statement's span gets an event
             ``obs.db.slow_statement`` with the line that ran the statement; default 0.5, None never.
         n_plus_one_threshold: The number of statements of the same shape under a span at which that span
@@ -76,6 +79,7 @@ def instrument_sqlalchemy(
     options = SqlOptions(
         service_name=service_name,
         roots=roots,
+        include_broker=include_broker,
         slow_threshold_s=slow_threshold_s,
         n_plus_one_threshold=n_plus_one_threshold,
         capture_parameters=capture_parameters,

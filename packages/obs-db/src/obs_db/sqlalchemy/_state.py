@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # asyncio drivers run in greenlets
-_LIBRARY = frozenset({"sqlalchemy", "greenlet"})
+_LIBRARY = frozenset({"sqlalchemy", "greenlet", "obs_db"})
 
 
 class TracedEngine(Origin):
