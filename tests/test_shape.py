@@ -81,6 +81,7 @@ NOUNS = {
         "_events",
         "_lists",
         "_n_plus_one",
+        "_repeats",
     }
     | {"_statement", "_tokens"},
     "obs-grpc": {"_aio", "_call", "_channel", "_handlers", "_rpc", "_sync"},

@@ -23,6 +23,7 @@ from obs_db.redis._attributes import (
     queued_commands,
 )
 from obs_db.redis._outcome import error_code, is_expected
+from obs_db.redis._repeats import REPEATED, Failures, note_resent, sending
 from obs_db.redis._state import TracedClient, TracedClients, key_of
 
 R = TypeVar("R")
@@ -34,45 +35,57 @@ contrib = Contrib(
 class _Running:
     """A command (its arguments, a tuple) or a pipeline (its commands, a list) under way."""
 
-    __slots__ = ("_client", "_sent", "_started")
+    __slots__ = ("_client", "_outer", "_started", "failures", "sent")
 
     def __init__(self, client: Any, sent: Any) -> None:
         self._client = client
-        self._sent = sent
+        self.sent = sent
         self._started = time_ns()
+        self.failures: Failures | None = None
 
     def __enter__(self) -> None:
-        return None
+        self._outer = sending.get()
+        sending.set(self)
 
     def __exit__(
         self, kind: object, error: BaseException | None, trace: object
     ) -> None:
+        sending.set(self._outer)
+        if self._outer is not None:
+            resent = self._outer, self.sent, self._started
+            call_contained("redis span", note_resent, *resent)
         call_contained("redis span", self._record, error)
 
     def _record(self, error: BaseException | None) -> None:
         key = key_of(self._client)
         clients = targets.find(key)
-        if clients is None or self._sent == []:
+        if clients is None or self.sent == []:
             return
         ended, call, traced = time_ns(), Call(), clients.get(key)
         if not traced.policy.wants_span(call.context) or contrib.takes_over():
             return
         span = self._start(call, traced, traced.attributes(key))
-        if error is not None and span.is_recording():
-            record_failure(span, error, error_code(error), expected=is_expected(error))
+        if span.is_recording():
+            self._record_outcome(span, error)
         span.end(ended)
+
+    def _record_outcome(self, span: Span, error: BaseException | None) -> None:
+        if self.failures is not None:
+            self.failures.write_on(span, error)
+        if error is not None:
+            record_failure(span, error, error_code(error), expected=is_expected(error))
 
     def _start(
         self, call: Call, traced: TracedClient, attributes: dict[str, Any]
     ) -> Span:
-        if isinstance(self._sent, tuple):
-            command = describe_command(self._sent, traced.former_names)
+        if isinstance(self.sent, tuple):
+            command = describe_command(self.sent, traced.former_names)
             attributes = {**attributes, **command.attributes}
             return call.start_span(traced, command.name, self._started, attributes)
         span = call.start_span(traced, PIPELINE, self._started, attributes)
         if span.is_recording():
             span.set_attributes(
-                traced.former_names.added_to(pipeline_attributes(self._sent))
+                traced.former_names.added_to(pipeline_attributes(self.sent))
             )
         return span
 
@@ -135,7 +148,7 @@ _TABLE: tuple[tuple[str, str, Callable[..., Any]], ...] = (
 
 def _patch() -> Callable[[], None]:
     patches = Patches()
-    for path, method, wrapper in _TABLE:
+    for path, method, wrapper in (*_TABLE, *REPEATED):
         patches.wrap_if_present(path, method, wrapper)
     return patches.undo
 
