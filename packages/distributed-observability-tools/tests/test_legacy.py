@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -206,6 +207,38 @@ def test_disabled_middleware_does_nothing(spans: SpanRecorder) -> None:
     ) as http:
         response: httpx.Response = http.get("/orders/1")
     assert "X-Correlation-ID" not in response.headers
+
+
+_SETS_UP = """
+import sys
+from distributed_observability import TracingConfig, setup_tracing
+options = {"backend": sys.argv[1]} if sys.argv[1:] else {}
+manager, _ = setup_tracing(TracingConfig(service_name="old", **options))
+print(*manager.describe()["backend"])
+"""
+
+
+@pytest.mark.promise("CORE-110")
+@pytest.mark.parametrize(
+    ("argument", "variable", "expected"),
+    [
+        ([], "", "signoz argument"),
+        (["none"], "", "none argument"),
+        ([], "none", "none OBS_CORE_BACKEND"),
+    ],
+)
+def test_traces_are_made_for_signoz_unless_asked_otherwise(
+    argument: list[str], variable: str, expected: str
+) -> None:
+    """Which is where the users of 1.0 look at them."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SETS_UP, *argument],
+        env={**os.environ, "OBS_CORE_BACKEND": variable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == expected
 
 
 @pytest.mark.promise("OLD-06")

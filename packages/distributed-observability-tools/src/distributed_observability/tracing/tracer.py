@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import obs_core
@@ -32,7 +34,10 @@ def setup_tracing(
     app: FastAPI | None = None,
     fastapi_config: FastAPIConfig | None = None,
 ) -> LegacySetup:
-    """Set up tracing and trace `app`, if given: see `obs_core.setup_tracing`.
+    """Set up tracing for SigNoz and trace `app`, if given: see `obs_core.setup_tracing`.
+
+    Spans are exported with the attributes that SigNoz's panes read, unless ``TracingConfig(backend="none")`` or
+    ``OBS_CORE_BACKEND`` says otherwise.
 
     Args:
         config: The settings.
@@ -42,13 +47,20 @@ def setup_tracing(
     Raises:
         ConfigurationError: A setting is wrong.
     """
-    manager, middleware = obs_core.setup_tracing(config)
+    manager, middleware = obs_core.setup_tracing(_for_signoz(config))
     if app is not None:
         instrument_fastapi_app(app, config, fastapi_config)
     legacy = middleware._replace(
         cls=request_tracing_middleware, kwargs={"tracing_config": config}
     )
     return LegacySetup(manager, legacy)
+
+
+def _for_signoz(config: TracingConfig) -> TracingConfig:
+    """Return `config` for SigNoz, unless code or environment name the backend."""
+    if config.backend is None and not os.environ.get("OBS_CORE_BACKEND", "").strip():
+        return replace(config, backend="signoz")
+    return config
 
 
 def instrument_fastapi_app(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import Protocol, parse_endpoint
 from obs_core._config.keep import Keep
 from obs_core._config.keywords import explain_unknown_options
 from obs_core.exceptions import ConfigurationError
+
+Backend = Literal["signoz", "none"]
 
 
 @explain_unknown_options
@@ -43,6 +45,7 @@ class TracingConfig:
         spool_max_bytes: About how much may be kept there by all processes together, in bytes. Default 67,108,864 (64 MiB).
         spool_max_age_s: How long a span may wait there, in seconds. Default 86,400 (a day).
         redact: More name globs (``"*ssn*"``) whose values are masked, beside the built-in ones.
+        backend: ``"signoz"``: exported spans have the attributes that SigNoz's panes read. Default ``"none"``: the stable ones.
         strict: Raise for what is wrong in the environment too, in place of a warning and the default. Default False.
 
     Raises:
@@ -69,6 +72,7 @@ class TracingConfig:
     spool_max_bytes: int | None = None
     spool_max_age_s: float | None = None
     redact: Sequence[str] | None = None
+    backend: Backend | None = None
     strict: bool = field(default=False)
 
     def __post_init__(self) -> None:

@@ -45,6 +45,7 @@ class Settings:
     spool_max_bytes: int
     spool_max_age_s: float
     redact: tuple[str, ...]
+    backend: str
     strict: bool
     disabled: bool
     exporter: str

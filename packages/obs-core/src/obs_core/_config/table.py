@@ -132,6 +132,7 @@ SETTINGS: Mapping[str, Setting] = {
     "spool_max_bytes": Setting(check.positive_integer, 64 << 20),
     "spool_max_age_s": Setting(check.positive_seconds, 86_400.0),
     "redact": Setting(check.globs, ()),
+    "backend": Setting(check.backend, "none", (Variable("OBS_CORE_BACKEND"),)),
     "strict": Setting(check.boolean, False),
     "disabled": Setting(
         check.boolean, False, (Variable("OTEL_SDK_DISABLED", env.boolean),)

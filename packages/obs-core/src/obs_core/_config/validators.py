@@ -118,6 +118,14 @@ def protocol(name: str, value: object) -> Protocol:
     return _PROTOCOLS[written]
 
 
+def backend(name: str, value: object) -> str:
+    """A backend whose panes read other attributes than the stable ones, or ``none``."""
+    written = value.strip().lower() if isinstance(value, str) else ""
+    if written not in ("signoz", "none"):
+        raise error(name, value, "use 'signoz', or 'none' for every other backend")
+    return written
+
+
 def header_names(name: str, value: object) -> tuple[str, ...]:
     """At least one HTTP header name."""
     names = _strings(

@@ -14,6 +14,7 @@ class BatchOptions:
     max_export_batch_size: int = 512
     schedule_delay_s: float = 5.0
     exit_timeout_s: float = 2.0
+    backend: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

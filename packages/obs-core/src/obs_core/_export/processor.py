@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from obs_core._export.backends import for_backend
 from obs_core._export.exporters import is_direct
 from obs_core._export.fork import Fork
 from obs_core._export.options import BatchOptions, SpoolOptions
@@ -56,7 +57,8 @@ class BatchExportProcessor(SpanProcessor):
 
     def _new_worker(self, exporter: SpanExporter | None = None) -> ExportWorker:
         outage = OutageLog(self._destination, self._mask)
-        sender = Sender(self._build, outage, exporter)
+        shown = for_backend(self._options.backend)
+        sender = Sender(self._build, outage, exporter, shown)
         takes_encoded = is_direct(self.exporter_type)
         return ExportWorker(
             sender,
@@ -74,7 +76,8 @@ class BatchExportProcessor(SpanProcessor):
         from obs_core._export.spool.spool import Spool
 
         encoder = encoder_of(self.exporter_type)
-        return Spool(options.dir, options.max_bytes, options.max_age_s, encoder)
+        bounds = options.max_bytes, options.max_age_s
+        return Spool(options.dir, *bounds, encoder, for_backend(self._options.backend))
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from obs_core._export.backends import Shown, unchanged
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.queue import QueuedSpan
@@ -26,6 +27,7 @@ class Sender:
         build: Makes the exporter at the first export, if not given, as in a forked child.
         outage: Learns why a batch was not taken.
         exporter: Takes the batches.
+        shown: Returns a span as the backend reads it.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class Sender:
         build: BuildExporter,
         outage: OutageLog,
         exporter: SpanExporter | None = None,
+        shown: Shown = unchanged,
     ) -> None:
+        self._shown = shown
         self._build = build
         self._outage = outage
         self._exporter = exporter
@@ -46,10 +50,19 @@ class Sender:
             try:
                 if self._exporter is None:
                     self._exporter = self._build()
-                return _export(self._exporter, batch)
+                return _export(self._exporter, self._as_read(batch))
             except Exception as error:  # noqa: BLE001 - any exporter's any error
                 self._outage.explain_error(error)
                 return False
+
+    def _as_read(self, batch: list[QueuedSpan]) -> list[QueuedSpan]:
+        """Return `batch` as the backend reads it; what the spool has encoded is so already."""
+        if self._shown is unchanged:
+            return batch
+        return [
+            self._shown(span) if isinstance(span, ReadableSpan) else span
+            for span in batch
+        ]
 
     def close(self) -> None:
         """Shut the exporter down, if built."""

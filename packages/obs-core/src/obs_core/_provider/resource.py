@@ -111,4 +111,12 @@ def _named(settings: Settings) -> dict[str, AttributeValue | None]:
         "service.version": settings.service_version,
         "service.namespace": settings.service_namespace,
         "deployment.environment.name": settings.environment,
+        **_former_environment(settings),
     }
+
+
+def _former_environment(settings: Settings) -> dict[str, AttributeValue | None]:
+    """Return the environment under the name that SigNoz's service list, service map and filters ask for."""
+    if settings.backend != "signoz":
+        return {}
+    return {"deployment.environment": settings.environment}

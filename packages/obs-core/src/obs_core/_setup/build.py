@@ -184,6 +184,7 @@ def _batch_options(settings: Settings) -> BatchOptions:
         max_export_batch_size=settings.max_export_batch_size,
         schedule_delay_s=settings.schedule_delay_s,
         exit_timeout_s=settings.exit_timeout_s,
+        backend=settings.backend,
     )
 
 

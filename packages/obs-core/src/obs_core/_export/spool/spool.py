@@ -7,6 +7,7 @@ from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from obs_core._export.backends import Shown, unchanged
 from obs_core._export.encode.encoder import EncodedSpan, Encoder
 from obs_core._export.spool.directory import SpoolDirectory
 from obs_core._export.spool.records import span_id_of
@@ -29,6 +30,7 @@ class Spool:
         max_bytes: About how much all processes together may keep in the directory; further spans are not written.
         max_age_s: The age of a file, in seconds, at which the file is deleted.
         encoder: Encodes spans.
+        shown: Returns a span as the backend reads it.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class Spool:
         max_bytes: int,
         max_age_s: float,
         encoder: Encoder | None = None,
+        shown: Shown = unchanged,
     ) -> None:
+        self._shown = shown
         self._encoder = encoder or Encoder()
         self._directory = SpoolDirectory(directory, max_bytes, max_age_s)
         self._current: Segment | None = None
@@ -49,7 +53,7 @@ class Spool:
         if self._directory.is_full or self._is_closed:
             return None
         try:
-            encoded = self._encoder.span(span)
+            encoded = self._encoder.span(self._shown(span))
             return encoded, self._write(encoded)
         except Exception:  # noqa: BLE001 - the disk's errors, and whatever an attribute raises
             log_failure(f"writing to the spool {self._directory.path}")
