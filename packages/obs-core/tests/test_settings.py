@@ -50,6 +50,7 @@ SOURCES = {
     "exporter": (None, [("OTEL_TRACES_EXPORTER", "Console", "console")]),
     "spans": (None, [("OBS_CORE_SPANS", "SDK", "sdk")]),
     "keep": (Keep(errors=False), [("OBS_CORE_KEEP", "slower_than_s=2", Keep(slower_than_s=2))]),
+    "backend": ("signoz", [("OBS_CORE_BACKEND", "SigNoz", "signoz")]),
 }  # fmt: skip
 
 
