@@ -97,8 +97,8 @@ def fits(entries: list[Entry], headers: list[dict[str, str]]) -> bool:
 
 
 def _added_size(headers: Headers) -> int:
-    data_types = ["String"] * len(headers)
-    return sum(map(len, [*headers, *headers.values(), *data_types]))
+    text = "".join([*headers, *headers.values()])
+    return len(text) + len("String") * len(headers)
 
 
 def _size(entry: Entry) -> int:

@@ -157,10 +157,14 @@ class Supervisor:
         return self._running.pop(_attempt(handled), None)
 
     def _record_running(self, task: Any, running: Any, verdict: Verdict) -> None:
+        if running is None or os.getpid() != self._pid:
+            return
         setup = self._setups.find(task.app)
-        if running is not None and setup is not None and os.getpid() == self._pid:
-            request = TaskRequest(running.request_dict, chord=running.chord)
-            _record(setup, task.app, task.name, request, verdict, running.time_start)
+        if setup is None:
+            return
+        request = TaskRequest(running.request_dict, chord=running.chord)
+        started_s = running.time_start
+        _record(setup, task.app, task.name, request, verdict, started_s)
 
 
 def _attempt(request: Any) -> str:

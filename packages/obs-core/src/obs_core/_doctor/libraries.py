@@ -105,9 +105,14 @@ def _add_ours(found: dict[str, Library], active: set[str]) -> None:
 
 def _libraries_of(entry: metadata.EntryPoint) -> list[str]:
     declared = instrumented(entry.dist.name) if entry.dist else ()
-    names = (requirement.name for requirement in declared)
-    mine = [name for name in names if entry.name in _ENTRIES.get(name, (name,))]
-    return [name for name in mine if version(name)] if mine else [entry.name]
+    mine = [
+        requirement.name
+        for requirement in declared
+        if entry.name in _ENTRIES.get(requirement.name, (requirement.name,))
+    ]
+    if not mine:
+        return [entry.name]
+    return [name for name in mine if version(name)]
 
 
 def _add_contribs(found: dict[str, Library]) -> None:

@@ -20,8 +20,8 @@ class Globs:
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         self.patterns: tuple[str, ...] = tuple(patterns)
-        expressions = [translate(pattern) for pattern in self.patterns] or [_NOTHING]
-        self._match = re.compile("|".join(expressions)).match
+        expressions = "|".join(map(translate, self.patterns))
+        self._match = re.compile(expressions or _NOTHING).match
 
     def matches(self, name: str) -> bool:
         """Whether any of the patterns matches the whole of `name`."""

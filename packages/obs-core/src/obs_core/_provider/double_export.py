@@ -52,9 +52,15 @@ def _endpoint(processor: object) -> object:
 
 
 def _address(endpoint: str) -> tuple[str, int | None]:
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
-    return host, parts.port or (443 if parts.scheme == "https" else None)
+    if "://" not in endpoint:
+        endpoint = f"//{endpoint}"
+    parts = urlsplit(endpoint)
+    host, port = parts.hostname or "", parts.port
+    if host == "localhost":
+        host = "127.0.0.1"
+    if not port and parts.scheme == "https":
+        port = 443
+    return host, port
 
 
 def _is_same(one: tuple[str, int | None], other: tuple[str, int | None]) -> bool:
