@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from opentelemetry import baggage
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context
 
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.in_force import correlation_in_force
+from obs_core._spans.ids import random_bits
+from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import BAGGAGE_KEY
 
 KEY = "correlation_id"
+# the bits of a UUID's version and variant (https://www.rfc-editor.org/rfc/rfc9562#section-5.4)
+_NO_VERSION, _VERSION_4 = ~(0xF << 76 | 0x3 << 62), 0x4 << 76 | 0x2 << 62
 _VALID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # the id that was found valid last: all spans of a request have the same
 _known: str | None = None
@@ -28,10 +32,13 @@ def is_valid_correlation_id(value: object) -> bool:
 def get_correlation_id(context: Context | None = None) -> str | None:
     """Return the correlation id of `context` (default: the current context), if any. Never raises; any thread."""
     global _known
-    found = (get_current() if context is None else context).get(BAGGAGE_KEY)
+    found: Any = (get_current() if context is None else context).get(BAGGAGE_KEY)
     if found is None:
         return None
-    value = found.get(KEY) if isinstance(found, Mapping) else None
+    # the API's own type first: an abstract class is slow to ask
+    if type(found) is not dict and not isinstance(found, Mapping):
+        return None
+    value = found.get(KEY)
     if value is _known:
         return _known
     if not isinstance(value, str) or not _VALID.fullmatch(value):
@@ -42,12 +49,18 @@ def get_correlation_id(context: Context | None = None) -> str | None:
 
 def with_correlation_id(correlation_id: str, context: Context | None = None) -> Context:
     """Return `context` (default: the current context) with `correlation_id` in baggage."""
-    return baggage.set_baggage(KEY, correlation_id, context)
+    above = get_current() if context is None else context
+    entries = above.get(BAGGAGE_KEY) or {}
+    known = entries if isinstance(entries, dict) else baggage.get_all(above)
+    return Context({**above, BAGGAGE_KEY: {**known, KEY: correlation_id}})
 
 
 def new_correlation_id() -> str:
-    """Return a fresh random id."""
-    return str(uuid.uuid4())
+    """Return a fresh random id, in the form of a UUID of version 4."""
+    number = random_bits(128) & _NO_VERSION | _VERSION_4
+    digits = f"{number:032x}"
+    groups = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
+    return "-".join(groups)
 
 
 @contextmanager
@@ -83,9 +96,11 @@ def attach_correlation(
         config: Default: the settings in force.
     """
     config = config or correlation_in_force()
-    candidates = (header(name) for name in config.headers)
-    received = next(filter(is_valid_correlation_id, candidates), None)
-    chosen = received or get_correlation_id(context)
+    for name in config.headers:
+        received = header(name)
+        if received is not None and is_valid_correlation_id(received):
+            return with_correlation_id(received, context)
+    chosen = get_correlation_id(context)
     if chosen is None and config.generate_id:
         chosen = new_correlation_id()
     if chosen is None:

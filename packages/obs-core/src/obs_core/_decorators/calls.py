@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry.context import attach, detach, get_current
-from opentelemetry.trace import Span, set_span_in_context
+from opentelemetry.trace import Span
 
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._safety.containment import log_failure
+from obs_core._spans.current import context_with
+from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import needed_tracer
 
 
@@ -25,7 +26,7 @@ def trace_call(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
         span = begin(tracer, context, args, kwargs)
         if span is None:
             return function(*args, **kwargs)
-        token = attach(set_span_in_context(span, context))
+        token = attach(context_with(span, context))
         try:
             return function(*args, **kwargs)
         except BaseException as error:
@@ -50,7 +51,7 @@ def trace_coroutine(function: AnyCallable, spec: SpanSpec) -> AnyCallable:
         span = begin(tracer, context, args, kwargs)
         if span is None:
             return await function(*args, **kwargs)
-        own, closed = set_span_in_context(span, context), False
+        own, closed = context_with(span, context), False
         token = attach(own)
         try:
             return await function(*args, **kwargs)

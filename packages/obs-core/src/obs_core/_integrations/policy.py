@@ -9,7 +9,6 @@ from opentelemetry.context import (
     _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
     _SUPPRESS_INSTRUMENTATION_KEY,
     Context,
-    get_current,
     set_value,
 )
 from opentelemetry.trace import TracerProvider
@@ -17,6 +16,8 @@ from opentelemetry.trace import TracerProvider
 from obs_core._integrations.caller import is_called_by_queue
 from obs_core._integrations.worker_process import is_worker_process
 from obs_core._spans import tracer as answers
+from obs_core._spans.light import LightSpan
+from obs_core._spans.runtime_context import get_current
 from obs_core._spans.tracer import SPAN_KEY, keeps_unsampled
 
 #: Spans without a parent: recorded, left out, or (``"auto"``) left out in worker processes.
@@ -109,7 +110,8 @@ class SpanPolicy:
         if is_suppressed(found, http=self._http):
             return False
         parent = found.get(SPAN_KEY)
-        if not isinstance(parent, trace.Span):
+        # an abstract class is slow to ask
+        if type(parent) is not LightSpan and not isinstance(parent, trace.Span):
             return self.wants_root()
         parent_context = parent.get_span_context()
         if not parent_context.is_valid:

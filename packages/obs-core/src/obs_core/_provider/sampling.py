@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-_LOW_BITS = TraceIdRatioBased.TRACE_ID_LIMIT
+#: The low bits of a trace id, all set.
+MAX_LOW_BITS: int = TraceIdRatioBased.TRACE_ID_LIMIT
 
 
 class SwitchableSampler(Sampler):
@@ -44,7 +45,7 @@ class SwitchableSampler(Sampler):
         """Return the answer of a sampler with a `bound`, without asking."""
         if parent is not None:
             return parent.trace_flags & 1 == 1
-        return trace_id & _LOW_BITS < bound
+        return trace_id & MAX_LOW_BITS < bound
 
     def should_sample(
         self,

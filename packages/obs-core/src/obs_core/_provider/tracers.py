@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
@@ -29,6 +29,7 @@ from obs_core._spans.kept import RecordedSpan
 from obs_core._spans.layout import unknown_layout, unknown_tracer
 from obs_core._spans.light import LightSpan, new_span
 from obs_core._spans.origin import SpanOrigin
+from obs_core._spans.runtime_context import get_current
 from obs_core._spans.tracer import SPAN_KEY
 
 _SAMPLED, _RANDOM, _MAX_SPAN_ID = 1, 2, (1 << 64) - 1
@@ -82,19 +83,26 @@ class LightTracer(Tracer):
         set_status_on_exception: bool = True,
     ) -> Span:
         """Start a span like the SDK."""
-        above = (get_current() if context is None else context).get(SPAN_KEY)
+        above: Any = (get_current() if context is None else context).get(SPAN_KEY)
         if type(above) is NonRecordingSpan:
             below = unsampled_below(above, kind, self.id_generator)
             if below is not None:
                 return below
-        if not self._spans.is_light or not self._is_on():
+        config, sampler = self._tracer_config, self.sampler
+        if not (self._spans.is_light and (config is None or config.is_enabled)):
             return super().start_span(
                 *(name, context, kind, attributes, links),
                 *(start_time, record_exception, set_status_on_exception),
             )
-        parent = _context_of(above)
+        is_ours = type(above) is LightSpan and above._context[5]
+        parent = above._context if is_ours else context_of(above)
         kept: Attributes = _NONE if attributes is None else attributes
-        if parent is not None and parent[3] & _SAMPLED and self._keeps_sampled():
+        if (
+            (parent is not None and parent[3] & _SAMPLED)
+            and type(sampler) is SwitchableSampler
+            and sampler.bound is not None
+        ):
+            # below a sampled span, this sampler samples every span
             own = self._ids_below(parent)
         elif parent is not None and type(above) is RecordedSpan:
             own, kept = self._ids_below(parent), None
@@ -137,15 +145,6 @@ class LightTracer(Tracer):
         return CurrentSpan(
             self, (*start, record_exception, set_status_on_exception), end_on_exit
         )
-
-    def _is_on(self) -> bool:
-        config = self._tracer_config
-        return config is None or config.is_enabled
-
-    def _keeps_sampled(self) -> bool:
-        """Whether below a sampled span every span is sampled, without asking the sampler."""
-        sampler = self.sampler
-        return type(sampler) is SwitchableSampler and sampler.bound is not None
 
     def _ids_below(self, parent: SpanContext) -> SpanContext:
         """Return the ids of a span below `parent`, with the parent's decision."""
@@ -198,18 +197,20 @@ class LightTracer(Tracer):
             is_sampled = result.decision is Decision.RECORD_AND_SAMPLE
             is_recording = is_sampled or result.decision is Decision.RECORD_ONLY
             attributes, state = result.attributes, result.trace_state
-        own = self._ids(parent, trace_id, is_sampled, state)
+        own = self.new_ids(parent, trace_id, is_sampled=is_sampled, state=state)
         if not is_recording:
             return own, None
         return own, attributes or _NONE
 
-    def _ids(
+    def new_ids(
         self,
         parent: SpanContext | None,
         trace_id: int,
+        *,
         is_sampled: bool,
         state: TraceState | None,
     ) -> SpanContext:
+        """Return the ids of a new span of the trace `trace_id`."""
         bits = _SAMPLED * is_sampled | _RANDOM * self._is_random(parent)
         span_id = self.id_generator.generate_span_id()
         return SpanContext(trace_id, span_id, False, _FLAGS[bits], state)
@@ -223,11 +224,11 @@ class LightTracer(Tracer):
         return parent.trace_flags & _RANDOM == _RANDOM
 
 
-def _context_of(span: object) -> SpanContext | None:
+def context_of(span: object) -> SpanContext | None:
     """Return the ids of the span above, if valid."""
     if type(span) is LightSpan or type(span) is RecordedSpan:
         found: SpanContext | None = span._context
-    elif isinstance(span, Span):
+    elif type(span) is NonRecordingSpan or isinstance(span, Span):
         found = span.get_span_context()
     else:
         return None

@@ -22,11 +22,14 @@ class ForkWatch:
 
     Python's forks are noticed at once, forks made in C at the next `notice`. Thread-safe; takes no
     lock of the parent, which a thread of the parent may hold for ever.
+
+    Attributes:
+        page: The page that forks empty, or None: then the process id is compared.
     """
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._page = _page_that_forks_empty()
+        self.page = _page_that_forks_empty()
         self._callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
         self._locks = {self._pid: threading.RLock()}
         self._is_entering = False
@@ -38,10 +41,10 @@ class ForkWatch:
 
     def notice(self) -> None:
         """Call the callbacks if this process is a child and has not called them yet."""
-        if self._page is None:
+        if self.page is None:
             if self._pid != os.getpid():
                 self._enter_child()
-        elif not self._page[0]:
+        elif not self.page[0]:
             self._enter_child()
 
     def _enter_child(self) -> None:
@@ -55,8 +58,8 @@ class ForkWatch:
                     call_contained("entering a forked child", method)
             self._locks = {pid: self._locks[pid]}
             self._pid, self._is_entering = pid, False
-            if self._page is not None:
-                self._page[0] = 1
+            if self.page is not None:
+                self.page[0] = 1
 
 
 def _page_that_forks_empty() -> mmap.mmap | None:
@@ -70,5 +73,7 @@ def _page_that_forks_empty() -> mmap.mmap | None:
 
 
 fork_watch = ForkWatch()
+#: Its first byte is 0 in a child that has not been noticed, and where only the process id tells: then call `notice`.
+fork_mark: mmap.mmap | bytes = fork_watch.page or b"\x00"
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=fork_watch.notice)

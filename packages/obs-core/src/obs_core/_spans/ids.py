@@ -10,9 +10,10 @@ from contextvars import ContextVar
 from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
-from obs_core._safety.fork_watch import fork_watch
+from obs_core._safety.fork_watch import fork_mark, fork_watch
 
 _wanted: ContextVar[int | None] = ContextVar("obs_core_span_id", default=None)
+_next_trace: ContextVar[int | None] = ContextVar("obs_core_trace_id", default=None)
 
 
 class _Random(random.Random):
@@ -41,14 +42,19 @@ class ContextIdGenerator(RandomIdGenerator):
     """Random ids, except for a span id that `use_span_id` has set."""
 
     def generate_trace_id(self) -> int:
-        """Return a random id of 128 bits."""
-        return _random.nonzero(128)
+        """Return the id set by `use_next_trace_id`, once; else a random id of 128 bits."""
+        wanted = _next_trace.get()
+        if wanted is None:
+            return _random.nonzero(128)
+        _next_trace.set(None)
+        return wanted
 
     def generate_span_id(self) -> int:
         """Return the id set by `use_span_id`, once; else a random id of 64 bits."""
         wanted = _wanted.get()
         if wanted is None:
-            fork_watch.notice()
+            if not fork_mark[0]:
+                fork_watch.notice()
             return _random.getrandbits(64) or _random.nonzero(64)
         _wanted.set(None)
         return wanted
@@ -66,6 +72,17 @@ def use_span_id(span_id: int) -> Iterator[None]:
         yield
     finally:
         _wanted.reset(token)
+
+
+def random_bits(bits: int) -> int:
+    """Return a random number of `bits` bits."""
+    fork_watch.notice()
+    return _random.getrandbits(bits)
+
+
+def use_next_trace_id(trace_id: int | None) -> None:
+    """Give the next root span of this context the trace id `trace_id`; None: a random id, as ever."""
+    _next_trace.set(trace_id)
 
 
 def draw_span_id() -> int:

@@ -17,6 +17,7 @@ from opentelemetry.util.types import Attributes
 
 #: Types whose values are kept as they are; a subclass may do anything, and is left to the SDK.
 PLAIN = frozenset({str, bool, int, float})
+_TEXT = frozenset({str})
 
 
 class SpanOrigin:
@@ -51,9 +52,11 @@ class SpanOrigin:
 
     def holds_plain(self, attributes: Mapping[str, Any]) -> bool:
         """Whether the SDK would keep all `attributes` unchanged."""
-        for key, value in attributes.items():
-            if type(key) is not str or type(value) not in PLAIN:
-                return False
+        if not (
+            PLAIN.issuperset(map(type, attributes.values()))
+            and _TEXT.issuperset(map(type, attributes))
+        ):
+            return False
         return "" not in attributes and not (
             self.is_short and self._has_long(attributes)
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry import baggage, propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import (
     Getter,
@@ -26,6 +26,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from obs_core._spans.current import context_with
+from obs_core._spans.runtime_context import get_current
 from obs_core._spans.tracer import BAGGAGE_KEY, SPAN_KEY
 
 Parts = tuple[TextMapPropagator, TextMapPropagator]

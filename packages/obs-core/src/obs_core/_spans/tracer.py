@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from opentelemetry import baggage, trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     INVALID_SPAN,
     INVALID_SPAN_CONTEXT,
@@ -18,6 +18,7 @@ from opentelemetry.trace import (
 )
 
 from obs_core._safety.containment import log_failure
+from obs_core._spans.runtime_context import get_current
 
 #: The conventions' release whose names all packages use (https://opentelemetry.io/docs/specs/otel/schemas/).
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.36.0"
