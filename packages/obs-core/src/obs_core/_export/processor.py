@@ -21,7 +21,8 @@ from obs_core._export.outage import OutageLog
 from obs_core._export.sender import BuildExporter, Sender
 from obs_core._export.stats import ExportStats
 from obs_core._export.worker import ExportWorker
-from obs_core._safety.fork_watch import fork_watch
+from obs_core._safety.fork_watch import fork_mark, fork_watch
+from obs_core._spans.light import LightSpan
 
 if TYPE_CHECKING:
     from obs_core._export.spool.spool import Spool
@@ -81,17 +82,29 @@ class BatchExportProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count the span."""
-        fork_watch.notice()
-        if not span.get_span_context().trace_flags.sampled:
+        if not fork_mark[0]:
+            fork_watch.notice()
+        if type(span) is LightSpan:  # its properties only read these
+            ids, start_time = span._context, span._start_time
+        else:
+            ids, start_time = span.get_span_context(), span.start_time or 0
+        if not ids[3] & 1:
             return
         self._worker.counts.started.add_one()
-        if (span.start_time or 0) < self._fork.at_ns:
+        if start_time < self._fork.at_ns:
             self._fork.remember_backdated(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span for export, or drop and count the span; never waits, never raises."""
-        fork_watch.notice()
-        if span.context.trace_flags.sampled and not self._fork.is_the_parents(span):
+        if not fork_mark[0]:
+            fork_watch.notice()
+        if type(span) is LightSpan:
+            ids, start_time = span._context, span._start_time
+        else:
+            ids, start_time = span.context, span.start_time or 0
+        if not ids[3] & 1:
+            return
+        if start_time >= self._fork.at_ns or not self._fork.is_the_parents(span):
             self._worker.put(span)
 
     def put_kept(self, span: ReadableSpan) -> None:

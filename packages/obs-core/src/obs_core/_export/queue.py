@@ -42,13 +42,19 @@ class SpanQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, span: ReadableSpan, *, is_open: bool, is_outage: bool) -> bool:
-        """Queue `span`; False if the span is left to the spool, or dropped."""
-        entry = self._entry(span)
-        _, segment = entry
-        if is_open and len(self._waiting) < self._max_size:
+    def put(self, span: ReadableSpan, *, is_open: bool, is_outage: bool) -> int:
+        """Queue `span` and return how many spans wait; 0 if the span is left to the spool, or dropped."""
+        entry = (span, None) if self._spool is None else self._entry(span)
+        if is_open and (queued := len(self._waiting)) < self._max_size:
             self._waiting.append(entry)
-            return True
+            return queued + 1
+        self._leave_out(entry[1], is_open=is_open, is_outage=is_outage)
+        return 0
+
+    def _leave_out(
+        self, segment: Segment | None, *, is_open: bool, is_outage: bool
+    ) -> None:
+        """Count a span that is not queued, and leave it to the spool if it is on disk."""
         counts = self._counts
         if segment is not None:
             segment.spill()
@@ -59,7 +65,6 @@ class SpanQueue:
             counts.dropped_outage.add_one()
         else:
             counts.dropped_queue_full.add_one()
-        return False
 
     def _entry(self, span: ReadableSpan) -> tuple[QueuedSpan, Segment | None]:
         """Return `span` as it is to wait: encoded where the spool has done so already, and the exporter takes it."""

@@ -92,16 +92,14 @@ class ExportWorker:
 
     def put(self, span: ReadableSpan) -> None:
         """Queue `span`, or drop and count the span."""
-        if not self._queue.put(
-            span, is_open=not self.is_stopping, is_outage=self._outage.is_suspected
-        ):
+        outage, state = self._outage, self.state
+        is_open = state is not State.STOPPING and state is not State.ABANDONED
+        queued = self._queue.put(span, is_open=is_open, is_outage=outage.is_suspected)
+        if not queued:
             return
         if not self._has_thread:
             self._start()
-        if (
-            len(self._queue) >= self._options.max_export_batch_size
-            and not self._outage.is_down
-        ):
+        if queued >= self._options.max_export_batch_size and not outage.is_down:
             self._wake.send()
         if self.state is State.ABANDONED:
             self._abandon()

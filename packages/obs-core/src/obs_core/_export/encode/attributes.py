@@ -96,13 +96,15 @@ class _Key:
     Attributes:
         encoded: The field `key` of a KeyValue.
         room: How many more values the table keeps; below zero, refusals are counted.
+        latest: The latest short text that the table did not keep, and its bytes: the spans of a request have the same ids.
     """
 
-    __slots__ = ("encoded", "room")
+    __slots__ = ("encoded", "latest", "room")
 
     def __init__(self, key: str) -> None:
         self.encoded = delimited(b"\x0a", utf8(key))
         self.room = _MAX_VALUES
+        self.latest: tuple[str | None, bytes] = (None, b"")
         if len(key) > MAX_KEPT_CHARACTERS:
             self.room = 0
 
@@ -130,11 +132,14 @@ class AttributeTable:
 
     def encoded(self, attributes: Mapping[str, Any]) -> list[bytes]:
         """Return the field of each attribute; empty for a value that OTLP cannot hold."""
-        known = self._values.young
+        known, make = self._values.young.get, self._attribute
         try:
-            return [known[type(value), key, value] for key, value in attributes.items()]
-        except (KeyError, TypeError):  # not all are known, or have a hash
-            return [self._attribute(key, value) for key, value in attributes.items()]
+            return [
+                known((type(value), key, value)) or make(key, value)
+                for key, value in attributes.items()
+            ]
+        except TypeError:  # not all have a hash
+            return [make(key, value) for key, value in attributes.items()]
 
     def _attribute(self, key: str, value: Any) -> bytes:
         kind = type(value)
@@ -143,6 +148,9 @@ class AttributeTable:
         name = self._keys.young.get(key) or self._key(key)
         if kind not in _KEPT:
             return self._new(name, key, value)
+        text, encoded = name.latest
+        if value is text:
+            return encoded
         entry = kind, key, value
         found = self._values.young.get(entry)
         if found is None and name.room > 0:
@@ -151,6 +159,8 @@ class AttributeTable:
             found = self._new(name, key, value)
             if name.keeps(value):
                 self._values.keep(entry, found)
+            elif kind is str and len(value) <= MAX_KEPT_CHARACTERS:
+                name.latest = value, found
         return found
 
     def _new(self, name: _Key, key: str, value: Any) -> bytes:

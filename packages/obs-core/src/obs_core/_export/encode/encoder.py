@@ -13,6 +13,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from obs_core._export.encode.sdk import resource_and_scope
 from obs_core._export.encode.spans import SpanEncoder
 from obs_core._export.encode.wire import FIELD, delimited, varint
+from obs_core._spans.light import LightSpan
 
 _MAX_GROUPS = 1024
 #: Of a resource and a scope.
@@ -75,7 +76,7 @@ class Encoder:
             if isinstance(span, EncodedSpan):
                 parts, message = request.place(span.group), span.message
             else:
-                key = id(span.resource), id(span.instrumentation_scope)
+                key = _ids(span)
                 found = places.get(key)
                 parts = found or places.setdefault(
                     key, request.place(self._group(span))
@@ -102,6 +103,13 @@ class Encoder:
             group = Group(resource, scope, resource_and_scope(resource, scope))
             self._groups[key] = _Origin(resource, scope, resource.attributes), group
         return group
+
+
+def _ids(span: ReadableSpan) -> Ids:
+    if type(span) is LightSpan:
+        origin = span._origin
+        return id(origin.resource), id(origin.scope)
+    return id(span.resource), id(span.instrumentation_scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,13 @@ from struct import Struct
 from typing import Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, SpanContext, Status, TraceState
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    SpanContext,
+    Status,
+    TraceState,
+)
 
 from obs_core._export.encode.attributes import (
     MAX_KEPT_CHARACTERS,
@@ -17,6 +23,7 @@ from obs_core._export.encode.attributes import (
 from obs_core._export.encode.recent import Recent
 from obs_core._export.encode.sdk import span_by_sdk
 from obs_core._export.encode.wire import FIELD, delimited, optional, utf8, varint
+from obs_core._spans.light import LightSpan
 
 #: Its properties copy or wrap what is read here; those of a class that has other properties are asked.
 _SDK = ReadableSpan
@@ -30,6 +37,10 @@ _IS_LOCAL, _IS_REMOTE = b"\x00\x01\x00\x00", b"\x00\x03\x00\x00"
 _LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01" + _IS_LOCAL, b"\x85\x01" + _IS_REMOTE
 _LINK_FLAGS = {False: b"\x35" + _IS_LOCAL, True: b"\x35" + _IS_REMOTE}
 _UNSET = b"\x7a\x00"
+#: What a light span has until it is given something else.
+_NO_STATUS: Status = LightSpan._status
+_NOTHING: object = LightSpan._events
+_NO_STATE: TraceState = INVALID_SPAN_CONTEXT.trace_state
 
 
 class SpanEncoder:
@@ -53,27 +64,32 @@ class SpanEncoder:
             return span_by_sdk(span)
 
     def _encode(self, span: ReadableSpan) -> bytes:
-        trace_id, span_id, _, _, state, _ = span.context
+        read = _read_light if type(span) is LightSpan else _read
+        ids, parent, name, kind, start, end, attributes, dropped, status = read(span)
+        trace_id, span_id, _, _, state, _ = ids
         parts = [
             _ids(b"\x0a\x10", trace_id >> 64, trace_id & _LOW, b"\x12\x08", span_id)
         ]
-        if state:
+        if state is not _NO_STATE and state:
             parts.append(_state(state))
-        parent = span.parent
         flags = _LOCAL_PARENT
         if parent is not None:
-            parts.append(_parent(b"\x22\x08", parent.span_id))
-            if parent.is_remote:
+            parts.append(_parent(b"\x22\x08", parent[1]))
+            if parent[2]:
                 flags = _REMOTE_PARENT
-        name, kind = span.name, span.kind._value_ + 1
         parts.append(self._names.young.get(name) or self._name(name))
-        parts.append(
-            _kind_and_times(0x30, kind, 0x39, span.start_time, 0x41, span.end_time)
-        )
-        if attributes := _attributes(span):
+        parts.append(_kind_and_times(0x30, kind._value_ + 1, 0x39, start, 0x41, end))
+        if attributes:
             parts += self._attributes.encoded(attributes)
-        if dropped := span.dropped_attributes:
+        if dropped:
             parts.append(b"\x50" + varint(dropped))
+        if not _is_bare(span):
+            self._add_events_and_links(parts, span)
+        parts.append(_UNSET if status is _NO_STATUS else _status(status))
+        parts.append(flags)
+        return b"".join(parts)
+
+    def _add_events_and_links(self, parts: list[bytes], span: ReadableSpan) -> None:
         if events := _events(span):
             parts += map(self._event, events)
         if dropped := span.dropped_events:
@@ -82,9 +98,6 @@ class SpanEncoder:
             parts += map(self._link, links)
         if dropped := span.dropped_links:
             parts.append(b"\x70" + varint(dropped))
-        parts.append(_status(span.status))
-        parts.append(flags)
-        return b"".join(parts)
 
     def _name(self, name: str) -> bytes:
         found = self._names.recall(name)
@@ -114,6 +127,30 @@ class SpanEncoder:
             parts.append(b"\x28" + varint(dropped))
         parts.append(_LINK_FLAGS[is_remote])
         return delimited(FIELD[13], b"".join(parts))
+
+
+def _read_light(span: Any) -> tuple[Any, ...]:
+    """Return the fields of a light span without its properties, which copy or wrap the same."""
+    return (
+        *(span._context, span._parent, span._name, span._kind),
+        *(span._start_time, span._end_time),
+        *(span._attributes, span._dropped, span._status),
+    )
+
+
+def _read(span: Any) -> tuple[Any, ...]:
+    return (
+        *(span.context, span.parent, span.name, span.kind),
+        *(span.start_time, span.end_time),
+        *(_attributes(span), span.dropped_attributes, span.status),
+    )
+
+
+def _is_bare(span: ReadableSpan) -> bool:
+    """Whether `span` is a light one that was never given an event or a link."""
+    if type(span) is not LightSpan:
+        return False
+    return span._events is _NOTHING and span._links is _NOTHING
 
 
 def _attributes(span: ReadableSpan) -> Mapping[str, Any] | None:
