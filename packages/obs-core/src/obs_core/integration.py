@@ -4,7 +4,8 @@
   `install_command`.
 - Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`,
   `keeping`, `kept_reason`, `note_kept`, `hold_request`.
-- Context: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
+- Context: `attach`, `detach`, `get_current`, `current_span`, `context_with`, `unsampled_context`.
+- Propagation: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
 - Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
 - Options: `check_choice`, `check_names`, `check_number`, `check_callable`, `option_error`, `Globs`.
 
@@ -62,11 +63,13 @@ from obs_core._integrations.shaping import ShapingTracerProvider
 from obs_core._integrations.span_shape import SpanShape
 from obs_core._integrations.targets import Targets
 from obs_core._integrations.worker_process import is_worker_process, mark_worker_process
+from obs_core._provider.early import unsampled_context
 from obs_core._safety.containment import call_contained, log_failure, warn_once
 from obs_core._safety.redaction import REDACTED, Redactor
 from obs_core._safety.text import truncate
 from obs_core._setup.flush_within import flush_within
 from obs_core._setup.manager import current_manager
+from obs_core._spans.current import context_with, current_span
 from obs_core._spans.errors import error_message, error_type, fail, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
 from obs_core._spans.kept import (
@@ -77,6 +80,7 @@ from obs_core._spans.kept import (
     note_kept,
 )
 from obs_core._spans.propagation import extract, inject
+from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import package_tracer
 
 __all__ = [
@@ -96,6 +100,7 @@ __all__ = [
     "SpanShape",
     "Targets",
     "active_instrumentations",
+    "attach",
     "attach_correlation",
     "call_contained",
     "check_callable",
@@ -103,14 +108,18 @@ __all__ = [
     "check_names",
     "check_number",
     "contrib_is_active",
+    "context_with",
     "correlation_headers",
     "current_manager",
+    "current_span",
+    "detach",
     "draw_span_id",
     "error_message",
     "error_type",
     "extract",
     "fail",
     "flush_within",
+    "get_current",
     "hold_request",
     "inject",
     "install_command",
@@ -137,6 +146,7 @@ __all__ = [
     "suppress_http",
     "truncate",
     "uninstrument",
+    "unsampled_context",
     "use_span_id",
     "version_conflicts",
     "warn_if_contrib_is_active",

@@ -22,9 +22,8 @@ def by_name(headers: RawHeaders, wanted: Mapping[bytes, str]) -> dict[str, list[
     """Return the values of the `wanted` headers by name; ASGI has the names in lower case."""
     found: dict[str, list[str]] = {}
     for raw, value in headers:
-        name = wanted.get(raw)
-        if name is not None:
-            found.setdefault(name, []).append(value.decode("latin-1"))
+        if raw in wanted:
+            found.setdefault(wanted[raw], []).append(value.decode("latin-1"))
     return found
 
 

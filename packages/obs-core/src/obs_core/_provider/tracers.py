@@ -202,6 +202,11 @@ class LightTracer(Tracer):
             return own, None
         return own, attributes or _NONE
 
+    @property
+    def keeps_unsampled(self) -> bool:
+        """Whether spans of unsampled requests record, since the request may be kept."""
+        return self._spans.keeper is not None
+
     def new_ids(
         self,
         parent: SpanContext | None,

@@ -147,7 +147,8 @@ def enrich(
             settings.request_capture.attributes(scope.get("headers", ()))
         )
     if not outcome.owned:
-        _mask(span, scope, settings.redactor())
+        if scope.get("query_string"):
+            _mask(span, scope, settings.redactor())
         outcome.add_former_names()
     if correlation_id is None:
         return
@@ -160,9 +161,7 @@ def enrich(
 
 def _mask(span: Span, scope: Scope, redactor: Redactor) -> None:
     """Mask the secrets in recorded URLs, in both conventions."""
-    query = scope.get("query_string", b"").decode("latin-1")
-    if not query:
-        return
+    query = text(scope["query_string"])
     recorded = getattr(span, "attributes", None) or {}
     if "url.query" in recorded:
         span.set_attribute("url.query", redactor.query(query))

@@ -23,7 +23,12 @@ from obs_http.server._native import (
     is_native,
     leave_native_tracing,
 )
-from obs_http.server._propagation import propagation_fields, put_right, remote_context
+from obs_http.server._propagation import (
+    Carrier,
+    propagation_fields,
+    put_right,
+    remote_context,
+)
 from obs_http.server._types import ENTRY, MARK, TRACED, Message, Receive, Scope, Send
 
 _NAME = "asgi-entry"
@@ -35,16 +40,23 @@ class Entry:
     """A request at the entry of its application.
 
     Attributes:
+        headers: The values of the wanted headers, by lower-case name, once read.
         hidden: The request's original headers, if FastAPI was shown other headers; else None.
         is_closed: The client has left; further messages are dropped.
         links: Links to the caller's span, if the caller's trace is not continued.
     """
 
-    __slots__ = ("_scope", "_send", "hidden", "is_closed", "links")
+    __slots__ = (
+        *("_scope", "_seen", "_send", "_wanted"),
+        *("headers", "hidden", "is_closed", "links"),
+    )
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope = scope
         self._send = send
+        self._seen: list[tuple[bytes, bytes]] | None = None
+        self._wanted: dict[bytes, str] = {}
+        self.headers: dict[str, list[str]] = {}
         self.hidden: Headers | None = None
         self.is_closed = False
         self.links: list[Link] = []
@@ -57,17 +69,27 @@ class Entry:
         if not self.is_closed:
             await self._send(message)
 
-    def hide_context(self, *, trusted: bool) -> None:
-        """Show the application a normalised trace context, or no context if not `trusted`."""
+    def read(self, wanted: dict[bytes, str]) -> None:
+        """Read the `wanted` headers, the propagator's among them."""
+        # a copy, since a middleware may change the list in place
+        self._seen, self._wanted = [*self._scope.get("headers", ())], wanted
+        self.headers = by_name(self._seen, wanted)
+
+    def has_read(self, headers: Headers | None, wanted: dict[bytes, str]) -> bool:
+        """Whether `headers` are still those that were read, for the same names."""
+        return headers == self._seen and wanted is self._wanted
+
+    def hide_context(self, *, trusted: bool) -> Carrier:
+        """Show the application a normalised trace context, or no context if not `trusted`; return what is shown."""
         fields = propagation_fields()
-        headers = self._scope.get("headers", ())
-        carrier = by_name(headers, fields)
+        headers, found = self._scope.get("headers", ()), self.headers
+        carrier = {name: found[name] for name in fields.values() if name in found}
         if not carrier:
-            return
+            return carrier
         right = dict(carrier)
         put_right(right)
         if trusted and right == carrier:
-            return
+            return right
         if not trusted:
             _, self.links = remote_context(right, trusted=False)
             right = {}
@@ -81,6 +103,7 @@ class Entry:
             *(pair for pair in headers if pair[0] not in fields),
             *shown,
         ]
+        return right
 
     def show_headers(self) -> None:
         """Restore the original headers."""
@@ -103,9 +126,9 @@ class Guard(Protocol):
         receive: Receive,
         send: Send,
         *,
-        traces_itself: bool,
+        native: Any,
     ) -> None:
-        """Handle a request before `app`; `traces_itself`: `app` may open a span before any middleware."""
+        """Handle a request before `app`; `native`: the application if it may open a span before any middleware, or None."""
 
 
 Adopt = Callable[[Any], Guard | None]
@@ -189,10 +212,11 @@ def _guarding(
     @functools.wraps(original)
     async def call(self: Any, scope: Scope, receive: Receive, send: Send) -> None:
         guard = _guard_for(self, scope)
-        app = functools.partial(original, self)
         if guard is None:
-            await app(scope, receive, send)
-        else:
-            await guard.at_entry(app, scope, receive, send, traces_itself=traces_itself)
+            await original(self, scope, receive, send)
+            return
+        app = functools.partial(original, self)
+        native = self if traces_itself else None
+        await guard.at_entry(app, scope, receive, send, native=native)
 
     return call

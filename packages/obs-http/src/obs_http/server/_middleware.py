@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from obs_core import CorrelationConfig, TracingManager
 from obs_core.integration import (
+    attach,
     call_contained,
     current_manager,
+    detach,
+    extract,
     hold_request,
     is_suppressed,
     keeping,
     package_tracer,
+    unsampled_context,
 )
-from opentelemetry import context, trace
+from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
 from obs_http._metrics import SERVER, Durations
 from obs_http.server._entry import Entry, guard_entry
 from obs_http.server._identity import Identify
 from obs_http.server._lifespan import run_lifespan
+from obs_http.server._native import only_traces
 from obs_http.server._opening import Opening
 from obs_http.server._options import ServerOptions, Settings
+from obs_http.server._propagation import CARRIER, is_sampled
 from obs_http.server._server_span import (
+    excluded_context,
     keep_to_ourselves,
     present_span,
-    unsampled_context,
 )
 from obs_http.server._types import ENTRY, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
@@ -127,7 +134,8 @@ class RequestTracingMiddleware:
         if app is not None and not self._is_known:
             self._is_known = True
             call_contained("looking ahead of the application", guard_entry, app, self)
-        self._follow_set_up()
+        if ENTRY not in scope:
+            self._follow_set_up()
         if scope["type"] == "lifespan":
             await run_lifespan(self.app, scope, receive, send)
         elif scope["type"] not in TRACED or MARK in scope:
@@ -144,7 +152,7 @@ class RequestTracingMiddleware:
         receive: Receive,
         send: Send,
         *,
-        traces_itself: bool,
+        native: Any,
     ) -> None:
         """Handle a request before the application `app` of this middleware."""
         self._follow_set_up()
@@ -152,12 +160,18 @@ class RequestTracingMiddleware:
             await self._leave_alone(app, scope, receive, send)
             return
         entry = scope[ENTRY] = Entry(scope, send)
-        if traces_itself:
-            call_contained("looking ahead of the application", self._look, entry, scope)
+        inner = None
+        if native is not None:
+            inner = call_contained(
+                "looking ahead of the application", self._look, entry, scope, native
+            )
+        token = None if inner is None else attach(inner)
         try:
             await app(scope, receive, entry.send)
         finally:
             entry.close()
+            if token is not None:
+                detach(token)
 
     def _follow_set_up(self) -> None:
         """Read the options again if tracing was set up since."""
@@ -165,11 +179,22 @@ class RequestTracingMiddleware:
         if manager is not self._manager:
             call_contained("reading the options of the set-up", self._follow, manager)
 
-    def _look(self, entry: Entry, scope: Scope) -> None:
+    def _look(self, entry: Entry, scope: Scope, app: Any) -> Context | None:
+        """Return the context of a request that is not sampled, which FastAPI need not trace; else None."""
         if present_span(scope) is not None:
             keep_to_ourselves(scope)
-        else:
-            entry.hide_context(trusted=self._options.trust_remote_context)
+            return None
+        options = self._options
+        entry.read(self._open.header_names())
+        carrier = entry.hide_context(trusted=options.trust_remote_context)
+        is_default = options.tracer_provider is None and options.meter_provider is None
+        if not is_default or (carrier and is_sampled(carrier)) or not only_traces(app):
+            return None
+        caller = extract(carrier, Context(), CARRIER) if carrier else Context()
+        inner = unsampled_context(self._tracer, caller)
+        if inner is not None:
+            keep_to_ourselves(scope)
+        return inner
 
     def _excludes(self, scope: Scope) -> bool:
         return is_suppressed() or self._settings.excludes(scope)
@@ -182,11 +207,11 @@ class RequestTracingMiddleware:
             await app(scope, receive, send)
             return
         keep_to_ourselves(scope)
-        token = context.attach(unsampled_context())
+        token = attach(excluded_context())
         try:
             await app(scope, receive, send)
         finally:
-            context.detach(token)
+            detach(token)
 
     async def _trace(self, scope: Scope, receive: Receive, send: Send) -> None:
         opened = call_contained(
@@ -200,7 +225,7 @@ class RequestTracingMiddleware:
             receive = request.receive
         # a background task runs after the span has ended
         let_go = hold_request(request.outcome.span) if keeping.is_on else None
-        token = context.attach(inner)
+        token = attach(inner)
         try:
             await self.app(scope, receive, request.send)
         except BaseException as error:
@@ -209,6 +234,6 @@ class RequestTracingMiddleware:
         finally:
             await request.conclude()
             request.close()
-            context.detach(token)
+            detach(token)
             if let_go is not None:
                 let_go()

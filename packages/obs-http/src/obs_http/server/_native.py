@@ -8,12 +8,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from obs_core.integration import Patches, instrument_once, record_error, uninstrument
 from opentelemetry import trace
+from opentelemetry._logs import _internal as logs
+from opentelemetry.metrics import _internal as metrics
 
 from obs_http.server._exceptions import frames, has_left
 from obs_http.server._types import Scope
@@ -29,6 +32,31 @@ def is_native(cls: type[Any]) -> bool:
     return TRACING in sys.modules and issubclass(
         cls, sys.modules["fastapi.applications"].FastAPI
     )
+
+
+def only_traces(app: Any) -> bool:
+    """Whether FastAPI's telemetry of `app` only traces, on the global provider: neither measures nor logs. False if unknown."""
+    config = getattr(app, "_telemetry", None)
+    if not isinstance(config, dict) or config.get("tracer_provider", app) is not None:
+        return False
+    measures = config.get("metrics") and (
+        config.get("meter_provider") is not None or is_measured()
+    )
+    logs = config.get("logs") and (
+        config.get("logger_provider") is not None or is_logged()
+    )
+    return not (measures or logs)
+
+
+def _is_set(module: Any, name: str, variable: str) -> Callable[[], bool]:
+    """Return a function that tells whether a global provider was set; the API's getters read the environment each time."""
+    if variable in os.environ or not hasattr(module, name):
+        return lambda: True
+    return lambda: getattr(module, name) is not None
+
+
+is_measured = _is_set(metrics, "_METER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
+is_logged = _is_set(logs, "_LOGGER_PROVIDER", "OTEL_PYTHON_LOGGER_PROVIDER")
 
 
 def complete_native_tracing() -> None:

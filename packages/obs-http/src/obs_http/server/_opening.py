@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from obs_core import get_correlation_id
-from obs_core.integration import attach_correlation, call_contained
-from opentelemetry import baggage, context, trace
+from obs_core.integration import attach_correlation, call_contained, get_current
+from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind
 
@@ -33,20 +33,21 @@ class Arrival:
         headers: The values of the wanted headers, by lower-case name.
         present: The SERVER span that FastAPI, Starlette or contrib has opened; None: no span yet.
         context: The caller's context, or the context of `present`, with the correlation id.
+        records_errors: Whether an exception of the application is ours to record: contrib records on its own spans.
         links: Links to the caller's span, if the caller's trace is not continued.
     """
 
-    __slots__ = ("context", "headers", "links", "present", "scope")
+    __slots__ = ("context", "headers", "links", "present", "records_errors", "scope")
 
     def __init__(
         self, scope: Scope, settings: Settings, wanted: dict[bytes, str]
     ) -> None:
         self.scope = scope
         entry: Entry | None = scope.get(ENTRY)
-        if entry is not None:
-            entry.show_headers()
-        self.headers = by_name(scope.get("headers", ()), wanted)
-        self.present = present_span(scope)
+        self.headers = headers_of(scope, entry, wanted)
+        native = native_span(scope)
+        self.present = native or present_span(scope)
+        self.records_errors = self.present is native
         parent, self.links = self._parent(trusted=settings.options.trust_remote_context)
         if self.present is not None and entry is not None:
             self.links = entry.links
@@ -60,16 +61,23 @@ class Arrival:
             }
             return remote_context(carrier, trusted=trusted)
         if trusted:
-            return context.get_current(), []
+            return get_current(), []
         return baggage.clear(), []
 
     def _header(self, name: str) -> str | None:
-        return next(iter(self.headers.get(name.lower(), ())), None)
+        found = self.headers.get(name.lower())
+        return found[0] if found else None
 
-    @property
-    def records_errors(self) -> bool:
-        """Whether an exception of the application is ours to record: contrib records on its own spans."""
-        return self.present is None or native_span(self.scope) is self.present
+
+def headers_of(
+    scope: Scope, entry: Entry | None, wanted: dict[bytes, str]
+) -> dict[str, list[str]]:
+    """Return the `wanted` headers: as read at the entry, unless a middleware has changed the headers since."""
+    if entry is not None:
+        entry.show_headers()
+        if entry.has_read(scope.get("headers"), wanted):
+            return entry.headers
+    return by_name(scope.get("headers", ()), wanted)
 
 
 class Opening:
@@ -92,7 +100,7 @@ class Opening:
         self, scope: Scope, receive: Receive, send: Send
     ) -> tuple[ServerRequest, Context]:
         """Open a request; return the request, and the context of the application."""
-        arrival = Arrival(scope, self._settings, self._header_names())
+        arrival = Arrival(scope, self._settings, self.header_names())
         span = self._span(arrival)
         outcome = Outcome(
             scope,
@@ -112,7 +120,8 @@ class Opening:
             enrich(outcome, scope, self._settings, correlation_id)
         return request, claim(span, self._with_identity(span, arrival))
 
-    def _header_names(self) -> dict[bytes, str]:
+    def header_names(self) -> dict[bytes, str]:
+        """Return the headers that are read, by raw name."""
         fields = propagation_fields()
         if fields is not self._fields:
             self._fields, self._wanted = fields, {**fields, **self._names}

@@ -80,11 +80,9 @@ class Settings:
         self._redact = tuple(options.redact)
         self.correlation = options.correlation or _correlation(manager)
         self.excludes = Exclusion(options.exclude)
-        self.request_capture = HeaderCapture(
-            "server", "request", options.capture_request_headers, self._redact
-        )
-        self.response_capture = HeaderCapture(
-            "server", "response", options.capture_response_headers, self._redact
+        self.request_capture = self._capture("request", options.capture_request_headers)
+        self.response_capture = self._capture(
+            "response", options.capture_response_headers
         )
         self.identity = _identity(options)
         self.former_names = SERVER.in_force()
@@ -94,6 +92,11 @@ class Settings:
             usual=options.response_headers,
             traceresponse=options.traceresponse,
         )
+
+    def _capture(
+        self, message: str, patterns: Sequence[str] | None
+    ) -> HeaderCapture | None:
+        return HeaderCapture("server", message, patterns, self._redact) or None
 
     def redactor(self) -> Redactor:
         """Return the redactor of these options and the set-up in force."""

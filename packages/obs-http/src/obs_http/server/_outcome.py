@@ -7,6 +7,7 @@ from enum import Enum, auto
 from time import time_ns
 
 from obs_core.integration import (
+    NO_FORMER_NAMES,
     FormerNames,
     call_contained,
     error_type,
@@ -20,7 +21,7 @@ from obs_http._metrics import Stopwatch
 from obs_http._semconv import add_former_names
 from obs_http.server._attributes import metric_attributes, span_method
 from obs_http.server._exceptions import has_left, raised_in_background
-from obs_http.server._route import route_template
+from obs_http.server._route import native_template, route_template
 from obs_http.server._types import Scope
 
 
@@ -161,23 +162,27 @@ class Outcome:
 
     def add_former_names(self) -> None:
         """Record the former attribute names too, if selected."""
-        if self._former_names:
+        if self._former_names is not NO_FORMER_NAMES:
             client = self._scope.get("client") or (None, None)
             more = {"http.response.status_code": self.status, "client.port": client[1]}
             add_former_names(self.span, self._former_names, more)
 
     def route(self) -> str | None:
         """Return the route's template, and tell FastAPI's telemetry."""
+        route = native_template(self._scope)
+        if route is not None:
+            return route
         first = {"path": self._path, "root_path": self._root_path, "path_params": {}}
         route = route_template(self._scope, {**self._scope, **first})
         if route and (native := self._scope.get("fastapi.telemetry")) is not None:
-            native.route = (
-                route  # FastAPI does not know routes below another framework's mount
-            )
+            # FastAPI does not know routes below another framework's mount
+            native.route = route
         return route
 
     def name_span(self) -> None:
-        """Give the span the name and the attribute of its route."""
+        """Give the span the name and the attribute of its route, unless FastAPI has."""
+        if not self.owned and self.records_errors and native_template(self._scope):
+            return
         route = self.route()
         if route is not None:
             self.span.set_attribute("http.route", route)

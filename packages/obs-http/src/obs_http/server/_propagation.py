@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from obs_core.integration import extract
+from obs_core.integration import context_with, extract, get_current
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link
 
 from obs_http._headers import CarrierGetter
@@ -46,7 +46,8 @@ MAX_BAGGAGE_BYTES = 8192
 _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
 )
-_GETTER = CarrierGetter()
+CARRIER = CarrierGetter()
+_ODD = frozenset("13579bdf")
 
 
 def remote_context(carrier: Carrier, *, trusted: bool) -> tuple[Context, list[Link]]:
@@ -60,12 +61,17 @@ def remote_context(carrier: Carrier, *, trusted: bool) -> tuple[Context, list[Li
     if not carrier:
         return get_current(), []
     put_right(carrier)
-    context = extract(carrier, get_current(), _GETTER)
+    context = extract(carrier, get_current(), CARRIER)
     if trusted:
         return context, []
     caller = trace.get_current_span(context).get_span_context()
     links = [Link(caller)] if caller.is_valid and caller.is_remote else []
-    return trace.set_span_in_context(INVALID_SPAN, get_current()), links
+    return context_with(INVALID_SPAN), links
+
+
+def is_sampled(carrier: Carrier) -> bool:
+    """Whether the last digit of ``traceparent`` says so; for deciding what to look at, not for sampling."""
+    return carrier.get("traceparent", [""])[0].rstrip(" \t")[-1:] in _ODD
 
 
 def put_right(carrier: Carrier) -> None:

@@ -60,8 +60,7 @@ class ResponseHeaders:
             if self._service_name:
                 headers.append((b"x-service-name", self._service_name))
             headers.append((b"x-processing-time", b"%.6f" % elapsed_s))
-        context = span.get_span_context()
-        if self._traceresponse and context.is_valid:
+        if self._traceresponse and (context := span.get_span_context()).is_valid:
             ids = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
             headers.append((b"traceresponse", ids.encode()))
         return headers

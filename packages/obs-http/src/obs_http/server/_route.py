@@ -10,6 +10,14 @@ from obs_http.server._types import Scope
 _BELOW_A_MOUNT = "/{path}"
 
 
+def native_template(scope: Scope) -> str | None:
+    """Return the template that FastAPI's telemetry has found, if it is a route's and not a mount's."""
+    native = getattr(scope.get("fastapi.telemetry"), "route", None)
+    if isinstance(native, str) and not native.endswith(_BELOW_A_MOUNT):
+        return native
+    return None
+
+
 def route_template(scope: Scope, first: Scope) -> str | None:
     """Return the template, for instance ``/shops/{shop}/items/{id}``; None if no route matched.
 
@@ -17,9 +25,7 @@ def route_template(scope: Scope, first: Scope) -> str | None:
         scope: The scope after routing.
         first: A copy of the scope before routing (type, method, path, root path, headers).
     """
-    native = getattr(scope.get("fastapi.telemetry"), "route", None)
-    if isinstance(native, str) and not native.endswith(_BELOW_A_MOUNT):
-        return native
+    native: str | None = getattr(scope.get("fastapi.telemetry"), "route", None)
     if "endpoint" not in scope:
         return native
     start = {

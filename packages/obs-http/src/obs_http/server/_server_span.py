@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from opentelemetry import trace
-from opentelemetry.context import Context, create_key, get_value, set_value
+from obs_core.integration import context_with, current_span
+from opentelemetry.context import Context, create_key, get_value
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+)
 
 from obs_http.server._types import Scope
 
@@ -14,10 +20,11 @@ _CLAIMED = create_key("obs_http.claimed_span")
 
 def native_span(scope: Scope) -> Span | None:
     """Return the span of FastAPI's own tracing (0.142 and later), or None."""
-    span = getattr(scope.get("fastapi.telemetry"), "span", None)
-    if isinstance(span, Span):
-        return span
-    return None
+    telemetry = scope.get("fastapi.telemetry")
+    if telemetry is None:
+        return None
+    span: Span | None = getattr(telemetry, "span", None)
+    return span
 
 
 def present_span(scope: Scope) -> Span | None:
@@ -29,7 +36,9 @@ def present_span(scope: Scope) -> Span | None:
     native = native_span(scope)
     if native is not None:
         return native
-    span = trace.get_current_span()
+    span = current_span()
+    if span is INVALID_SPAN:
+        return None
     found = span.get_span_context()
     if not found.is_valid or found.is_remote or get_value(_CLAIMED) == found.span_id:
         return None
@@ -47,19 +56,16 @@ def keep_to_ourselves(scope: Scope) -> None:
     scope.setdefault("starlette.opentelemetry", True)
 
 
-def unsampled_context() -> Context:
+def excluded_context() -> Context:
     """Return the current context with an unsampled span, so that nothing below is recorded."""
     ids = RandomIdGenerator()
     nothing = SpanContext(
         ids.generate_trace_id(), ids.generate_span_id(), is_remote=False
     )
-    return trace.set_span_in_context(NonRecordingSpan(nothing))
+    return context_with(NonRecordingSpan(nothing))
 
 
 def claim(span: Span, context: Context) -> Context:
     """Return `context` with `span` as the current span, claimed by a request."""
-    return set_value(
-        _CLAIMED,
-        span.get_span_context().span_id,
-        trace.set_span_in_context(span, context),
-    )
+    claimed = span.get_span_context()[1]
+    return context_with(span, Context({**context, _CLAIMED: claimed}))
