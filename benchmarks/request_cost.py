@@ -106,7 +106,7 @@ def instrument_contrib(app: Any, engine: Any, celery: Any, client: Any) -> None:
 
     FastAPIInstrumentor.instrument_app(app)
     HTTPXClientInstrumentor().instrument_client(client)
-    SQLAlchemyInstrumentor().instrument(engine=engine)
+    SQLAlchemyInstrumentor().instrument(engine=engine, skip_dep_check=True)
     CeleryInstrumentor().instrument()
 
 
