@@ -108,12 +108,12 @@ NOUNS = {
 }
 #: Test files of a whole package, or of several packages and services together; any other has the name of a source.
 ACROSS = {
-    "obs-aws": {"celery", "example"},
-    "obs-celery": {"backend", "brokers", "canvas", "keep", "lifecycle", "memory"}
-    | {"peers"},
+    "obs-aws": {"celery", "cost", "example"},
+    "obs-celery": {"backend", "brokers", "canvas", "cost", "keep", "lifecycle"}
+    | {"memory", "peers"},
     "obs-db": {"commands", "cost", "redis", "sqlalchemy", "worker"},
-    "obs-grpc": {"chain", "keep", "seams"},
-    "obs-http": {"keep", "llm_clients", "ways_in", "wire"},
+    "obs-grpc": {"chain", "cost", "keep", "seams"},
+    "obs-http": {"cost", "keep", "llm_clients", "unsampled", "ways_in", "wire"},
 }
 INTEGRATIONS = [package for package in PACKAGES if package.name in NOUNS]
 each_integration = pytest.mark.parametrize(
