@@ -140,7 +140,7 @@ def test_without_a_collector_it_answers_at_once(
 def test_the_probe_keeps_its_deadline(
     protocol: Protocol, silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One budget for both protocols: what is asked of the exporters and waited for is never more than is left."""
+    """One budget for both protocols: the second gets what the first has left, at least half."""
     asked: list[float] = []
     waited: list[float] = []
     build, wait = probing.build_exporter, threading.Event.wait
@@ -163,7 +163,9 @@ def test_the_probe_keeps_its_deadline(
     result = probing.probe(resolve(config), 1.0)
     assert not result.taken
     assert "no answer within 1.0 s" in result.text
-    assert sum(asked) <= 1.2
+    asked_first, asked_then = asked
+    assert asked_first <= 1.0
+    assert asked_then <= 0.5
     assert sum(waited) <= 1.0
 
 
@@ -196,7 +198,7 @@ def test_collector_down(doctor: Doctor, request, collector: str, protocol: str) 
 def test_the_wrong_protocol_is_recognised(doctor: Doctor, otlp_sink) -> None:
     """An HTTP receiver asked by gRPC: the fix is named."""
     status, out = doctor(
-        "--timeout=2", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{otlp_sink.port}"
+        "--timeout=30", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{otlp_sink.port}"
     )
     assert status == 1
     assert "it speaks http: set collector_protocol='http'" in out

@@ -37,7 +37,7 @@ class ProbeResult:
 def probe(settings: Settings, timeout_s: float) -> ProbeResult:
     """Send an empty export request like the service's, with headers and TLS; return within `timeout_s`.
 
-    If refused, the other protocol is tried too: a mixed-up port is the usual reason.
+    If refused, or not answered in half of the time, the other protocol is tried too: a mixed-up port is the usual reason.
     """
     endpoint = settings.endpoint
     shown = (
@@ -48,16 +48,20 @@ def probe(settings: Settings, timeout_s: float) -> ProbeResult:
     if refused := _refusal(endpoint, timeout_s):
         return ProbeResult(False, f"{shown} does not take spans: {refused}")
     try:
-        taken, reason = _Attempt(settings).wait(deadline)
+        attempt = _Attempt(settings, deadline)
     except Exception as error:  # noqa: BLE001 - an exporter that cannot be built is a finding too
         why = mask(f"{type(error).__name__}: {error}")
         return ProbeResult(False, f"the exporter for {shown} cannot be built: {why}")
-    if taken:
+    other: Protocol = "http" if endpoint.protocol == "grpc" else "grpc"
+    reason = ""
+    if not attempt.is_taken(began + timeout_s / 2) and _answers(
+        settings, other, deadline
+    ):
+        reason = f"it speaks {other}: set collector_protocol={other!r}"
+    elif attempt.is_taken(deadline):
         took_ms = (time.monotonic() - began) * 1000
         return ProbeResult(True, f"{shown} took a request in {took_ms:.0f} ms")
-    other: Protocol = "http" if endpoint.protocol == "grpc" else "grpc"
-    if _answers(settings, other, deadline):
-        reason = f"it speaks {other}: set collector_protocol={other!r}"
+    reason = reason or attempt.reason
     return ProbeResult(False, f"{shown} does not take spans: {mask(reason)}")
 
 
@@ -90,34 +94,38 @@ def _offer(host: str, port: int) -> str:
 def _answers(settings: Settings, protocol: Protocol, deadline: float) -> bool:
     try:
         other = replace(settings, collector_protocol=protocol)
-        return _Attempt(other).wait(deadline)[0]
+        return _Attempt(other, deadline).is_taken(deadline)
     except ValueError:  # the address says which protocol it is
         return False
 
 
 class _Attempt:
-    """A request on a thread that is left behind at the first failure, or at the deadline."""
+    """A request on a thread that is left behind at the first failure, or at the deadline (monotonic, seconds).
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Raises:
+        ValueError: The settings contradict each other.
+    """
+
+    def __init__(self, settings: Settings, deadline: float) -> None:
         self._reasons: list[str] = []
         self._taken = False
         self._settled = threading.Event()
-
-    def wait(self, deadline: float) -> tuple[bool, str]:
-        """Return whether the request was taken until `deadline` (monotonic, seconds), and the first reason if not.
-
-        Raises:
-            ValueError: The settings contradict each other.
-        """
-        left_s = max(deadline - time.monotonic(), 0.0)
-        settings = replace(self._settings, export_timeout_s=max(left_s, 0.1))
-        exporter = build_exporter(settings)
+        self._left_s = max(deadline - time.monotonic(), 0.0)
+        asked = replace(settings, export_timeout_s=max(self._left_s, 0.1))
+        exporter = build_exporter(asked)
         threading.Thread(target=self._export, args=(exporter,), daemon=True).start()
-        self._settled.wait(max(deadline - time.monotonic(), 0.0))
+
+    def is_taken(self, until: float) -> bool:
+        """Wait for an answer `until` then; return whether the request was taken."""
+        self._settled.wait(max(until - time.monotonic(), 0.0))
+        return self._taken
+
+    @property
+    def reason(self) -> str:
+        """Why the request was not taken."""
         if self._reasons:
-            return self._taken, self._reasons[0]
-        return self._taken, f"no answer within {left_s:.1f} s"
+            return self._reasons[0]
+        return f"no answer within {self._left_s:.1f} s"
 
     def _export(self, exporter: SpanExporter) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
