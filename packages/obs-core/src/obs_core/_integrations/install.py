@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -72,6 +70,9 @@ def _located(requirement: str, came: dict[str, Any]) -> str:
     if not name.startswith(_OURS):
         return requirement
     if "dir_info" in came:
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname
+
         packages = Path(url2pathname(urlsplit(came["url"]).path)).parent
         return f"{packages}/{plain}" if (packages / name).is_dir() else requirement
     if "vcs_info" in came:
