@@ -1,8 +1,12 @@
-"""Contestants in processes of their own, for they fight for global state, asked in turn: a busy moment hits all alike."""
+"""Contestants in processes of their own, for they fight for global state, asked in turn: a busy moment hits all alike.
+
+Each round has an order of its own, drawn at random, so that nobody always follows the same one.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +50,7 @@ def contend(
     }
     figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in ready}
     for _ in range(rounds):
-        for name, worker in ready.items():
+        for name, worker in random.sample(list(ready.items()), len(ready)):
             worker.stdin.write("go\n")
             worker.stdin.flush()
             figures[name].append(tuple(map(float, worker.stdout.readline().split())))
