@@ -235,23 +235,21 @@ def rehearsal(session: nox.Session) -> None:
 
 
 def _install_lines(session: nox.Session) -> None:
-    """Let pip resolve each distinct line in a fresh environment: as it stands, in the clone; and as it will, with an index."""
+    """Let pip resolve each page's lines in a fresh environment: as they stand, in the clone; as they will, with an index."""
     wheels = _build_wheels(session, PACKAGES)
     index = {"PIP_EXTRA_INDEX_URL": installs.write_index(wheels)}
-    here = {"OBS": str(ROOT / "packages")}
+    clone = {"OBS": str(ROOT / "packages")}
     python = _fresh_environment(session, wheels.parent / "reader", "pip")
-    pages = (
-        page.read_text(encoding="utf-8") for page in installs.files(*installs.PAGES)
-    )
-    for line in dict.fromkeys(
-        line for text in pages for line in installs.commands(text)
-    ):
+    for page in installs.files(*installs.PAGES):
+        lines = " ".join(installs.commands(page.read_text(encoding="utf-8")))
+        if not lines:
+            continue
         # with an index, nothing of the clone is in reach
-        for command, where, folder in (
-            (line, here, ROOT),
-            (installs.on_an_index(line), index, wheels.parent),
+        for words, where, folder in (
+            (lines, clone, ROOT),
+            (installs.on_an_index(lines), index, wheels.parent),
         ):
-            pip = f"{python} -m pip install --quiet --dry-run {command}"
+            pip = f"{python} -m pip install --quiet --dry-run {words}"
             with session.chdir(folder):
                 session.run("bash", "-c", pip, env=where, external=True)
 
