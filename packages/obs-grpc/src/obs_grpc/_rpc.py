@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from grpc import StatusCode
-from obs_core.integration import log_failure
+from obs_core.integration import KEPT_HEADER, log_failure, note_kept
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, set_span_in_context
 
 from obs_grpc._attributes import Attributes
 from obs_grpc._outcome import record_outcome
+from obs_grpc._propagation import Pair
 from obs_grpc._semconv import REQUESTS, RESPONSES
 from obs_grpc._state import Instrumentation, Method
 
@@ -85,6 +86,12 @@ class Rpc:
             self.span.end()
         except Exception:  # noqa: BLE001 - span processors are the user's
             log_failure("ending a gRPC span")
+
+    def hear(self, trailers: Iterable[Pair] | None) -> None:
+        """Keep the unsampled request, if the server says in its trailing metadata that its part is kept."""
+        for key, value in trailers or ():
+            if key == KEPT_HEADER:
+                note_kept(self.span, value)
 
     def _record(self, code: StatusCode | None) -> None:
         attributes = dict(self.attributes)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import grpc.aio
 from grpc import StatusCode
-from obs_core.integration import call_contained
+from obs_core.integration import call_contained, keeping
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
@@ -16,7 +16,7 @@ from obs_grpc.client._call import end_with
 from obs_grpc.client._channel import TracedChannel, multi_callable
 
 T = TypeVar("T")
-Outcome = tuple[Any, str | None]
+Outcome = tuple[Any, str | None, Any]
 
 
 def watch(call: Any, rpc: Rpc) -> None:
@@ -73,17 +73,19 @@ def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 async def _outcome(call: Any) -> Outcome:
-    return await call.code(), await call.details()
+    return await call.code(), await call.details(), await call.trailing_metadata()
 
 
 async def _inner_outcome(inner: Any) -> Outcome:
     status = await inner.status()
-    return status.code(), status.details()
+    return status.code(), status.details(), status.trailing_metadata()
 
 
 def _end(rpc: Rpc, outcome: Coroutine[Any, Any, Outcome]) -> None:
     try:
-        code, details = _now(outcome) or (None, None)
+        code, details, trailers = _now(outcome) or (None, None, None)
+        if keeping.is_on:
+            rpc.hear(trailers)
         rpc.end(as_status_code(code), details)
     except Exception as error:  # noqa: BLE001 - the exception of an interceptor of the user
         end_with(rpc, error)

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 from grpc import StatusCode
-from obs_core.integration import call_contained, is_suppressed
+from obs_core.integration import call_contained, is_suppressed, keeping
 from opentelemetry.context import attach, detach, get_current
 
 from obs_grpc._outcome import as_status_code
@@ -59,9 +59,19 @@ class RemoteMethod:
         rpc = self._start()
         if rpc is None:
             return getattr(self.plain, name)(*args, **kwargs)
+        if keeping.is_on:
+            return self._call_and_hear(rpc, name, args, kwargs)
         result = _invoke(rpc, getattr(self._multi_callable(rpc), name), args, kwargs)
         rpc.end(StatusCode.OK)
         return result
+
+    def _call_and_hear(self, rpc: Rpc, name: str, args: Args, kwargs: KwArgs) -> Any:
+        """Call like `call`, by the method that returns the server's trailing metadata too."""
+        function = self._multi_callable(rpc).with_call
+        result, call = _invoke(rpc, function, args, kwargs)
+        call_contained("reading trailing metadata", rpc.hear, call.trailing_metadata())
+        rpc.end(StatusCode.OK)
+        return (result, call) if name == "with_call" else result
 
     def begin_call(self, name: str, args: Args, kwargs: KwArgs, watch: Watch) -> Any:
         """Call the multi-callable's method `name`, which returns a call object at once.

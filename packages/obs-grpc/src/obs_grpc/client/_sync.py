@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import grpc
 from grpc import StatusCode
+from obs_core.integration import call_contained, keeping
 
 from obs_grpc._outcome import as_status_code
 from obs_grpc._rpc import Rpc
@@ -29,7 +30,10 @@ def watch(call: Any, rpc: Rpc) -> None:
 
     def done() -> None:
         call = reference()
-        rpc.end(*_outcome(state if call is None else call))
+        source = state if call is None else call
+        if keeping.is_on:
+            call_contained("reading trailing metadata", _hear, source, rpc)
+        rpc.end(*_outcome(source))
 
     if add_callback(done):
         weakref.finalize(call, done).atexit = False
@@ -37,6 +41,12 @@ def watch(call: Any, rpc: Rpc) -> None:
         end_with(rpc, error)
     else:
         done()
+
+
+def _hear(source: Any, rpc: Rpc) -> None:
+    """Read the trailing metadata of a call, which has methods, or of a call's state, which has values."""
+    trailers = getattr(source, "trailing_metadata", None)
+    rpc.hear(trailers() if callable(trailers) else trailers)
 
 
 def _interceptor_error(call: Any) -> BaseException | None:

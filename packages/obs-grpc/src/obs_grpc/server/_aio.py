@@ -160,12 +160,13 @@ def _stream_in_thread(behavior: Any, begin: Begin) -> Any:
 
 
 class _RecordingContext:
-    """The context of a plain function on an aio server; grpc's own context does not return the code set by the handler."""
+    """The context of a plain function on an aio server; grpc's own context does not return what the handler has set."""
 
     def __init__(self, context: Any) -> None:
         self._obs_context = context
         self._obs_code: object = None
         self._obs_details = ""
+        self._obs_trailers: Any = ()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._obs_context, name)
@@ -177,6 +178,13 @@ class _RecordingContext:
     def set_details(self, details: str) -> None:
         self._obs_details = details
         self._obs_context.set_details(details)
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        self._obs_trailers = metadata
+        self._obs_context.set_trailing_metadata(metadata)
+
+    def trailing_metadata(self) -> Any:
+        return self._obs_trailers
 
     def abort(
         self, code: object, details: str = "", *trailing_metadata: Any, **kwargs: Any

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 from grpc import StatusCode
-from obs_core.integration import call_contained
+from obs_core.integration import KEPT_HEADER, call_contained, keeping, kept_reason
 from opentelemetry.context import attach, detach
 
 from obs_grpc._attributes import Attributes, client_address, identity_of
@@ -117,8 +117,20 @@ class ServerRpc(Rpc):
     def end_returned(self, context: Any) -> None:
         """End when the handler has returned, with the code of ``context.set_code``, if any."""
         code = as_status_code(context.code())
+        if keeping.is_on:
+            call_contained("telling a gRPC caller", self._tell_kept, context, code)
         if not self._ends_in_serializer or code is not StatusCode.OK:
             self.end(code, _text(context.details()))
+
+    def _tell_kept(self, context: Any, code: StatusCode) -> None:
+        """Tell the caller, in the trailing metadata, that its unsampled request is kept here; an error tells by itself."""
+        parent = getattr(self.span, "parent", None)
+        if parent is None or not parent.is_remote:
+            return
+        reason = kept_reason(self.span, fails=code in self.instrumentation.errors)
+        if reason is not None:
+            sent = context.trailing_metadata() or ()
+            context.set_trailing_metadata((*sent, (KEPT_HEADER, reason)))
 
     def end_raised(self, context: Any, error: BaseException, *, aborted: bool) -> None:
         """End when the handler has raised: `aborted` with a code, or by a failure."""
