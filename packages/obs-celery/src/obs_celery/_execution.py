@@ -10,7 +10,7 @@ from typing import Any
 
 import billiard.common
 from celery import VERSION
-from obs_core.integration import call_contained
+from obs_core.integration import call_contained, keeping, kept_reason
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Span, set_span_in_context
 
@@ -18,10 +18,17 @@ from obs_celery._attempt import Attempt
 from obs_celery._batches import take_raised
 from obs_celery._message import attempt_name, drawn_span_id
 from obs_celery._outcome import Outcome, outcome_of
-from obs_celery._propagation import repeat_context, span_context_of, without_context
+from obs_celery._propagation import (
+    repeat_context,
+    span_context_of,
+    tell_kept,
+    without_context,
+)
 from obs_celery._state import Setup
 
 _CELERY = VERSION[:2]
+#: Celery's module that calls a task and handles what the task raises.
+_TRACE = "celery.app.trace"
 _terminate_handler_fired: Callable[[], bool] | None = getattr(
     billiard.common, "terminate_handler_fired", None
 )
@@ -122,6 +129,14 @@ class Execution(Passage):
         if self.span is not None:
             call_contained("task span", self._end_span, self.span, outcome)
 
+    def note_failure(self) -> None:
+        """Keep the unsampled request of a task whose exception has left the body: its error callbacks are to be told."""
+        error = sys.exc_info()[1]
+        if self.span is None or error is self._handling or not _has_left_task(error):
+            return
+        if outcome_of(self.task, None, None, error).error is not None:
+            kept_reason(self.span, fails=True)
+
     def _raised(self, *, is_unexplained: bool) -> BaseException | None:
         """Return the exception that is leaving the execution; an unexplained failure is a batch's."""
         raised, handled = sys.exc_info()[1], self._handling
@@ -141,6 +156,19 @@ class Execution(Passage):
                     )
         finally:
             span.end()
+
+
+def _has_left_task(error: BaseException | None) -> bool:
+    """Whether Celery, not the task, is handling `error`: only then is a task that publishes over already."""
+    trace = None if error is None else error.__traceback__
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == _TRACE
+
+
+def note_failing_task() -> None:
+    """See `Execution.note_failure`; does nothing outside a task."""
+    execution = _executing.get()
+    if isinstance(execution, Execution):
+        execution.note_failure()
 
 
 def _is_being_killed(state: str | None, raised: BaseException | None) -> bool:
@@ -172,4 +200,6 @@ def previous_of_retry(request: Any, headers: MutableMapping[str, Any]) -> str | 
         without_context(headers)
     else:
         repeat_context(request, headers)
+        if keeping.is_on:
+            tell_kept(execution.span, headers)
     return attempt_name(execution.span.get_span_context())

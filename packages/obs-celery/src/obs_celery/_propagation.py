@@ -8,7 +8,13 @@ from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
-from obs_core.integration import call_contained, inject, outgoing_context
+from obs_core.integration import (
+    call_contained,
+    inject,
+    kept_reason,
+    kept_tracestate,
+    outgoing_context,
+)
 from obs_core.integration import extract as extract_from
 from opentelemetry import propagate
 from opentelemetry.context import Context, get_current
@@ -16,6 +22,7 @@ from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
+    Span,
     SpanContext,
     TraceFlags,
     set_span_in_context,
@@ -33,7 +40,8 @@ from obs_celery._message import (
 _TRACEPARENT_FORMAT = re.compile(
     "00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
 )
-_W3C = frozenset({"traceparent", "tracestate", "baggage"})
+_TRACESTATE = "tracestate"
+_W3C = frozenset({"traceparent", _TRACESTATE, "baggage"})
 # under which key a context keeps its span: one look instead of the two calls of the public getter
 (_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 
@@ -143,6 +151,13 @@ def repeat_context(request: Any, headers: MutableMapping[str, Any]) -> None:
         value = header(request, key)
         if value is not None:
             headers[key] = value
+
+
+def tell_kept(span: Span, headers: MutableMapping[str, Any]) -> None:
+    """Tell the retry of the attempt `span`, whose `headers` are repeated, that its unsampled request is kept."""
+    reason = kept_reason(span)
+    if reason is not None and _TRACESTATE in _fields(propagate.get_global_textmap()):
+        headers[_TRACESTATE] = kept_tracestate(headers.get(_TRACESTATE), reason)
 
 
 def _has_context(headers: Mapping[str, Any]) -> bool:

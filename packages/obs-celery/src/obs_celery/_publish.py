@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar, Token
 from typing import Any
 
-from obs_core.integration import call_contained, record_error
+from obs_core.integration import call_contained, keeping, record_error
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from obs_celery._attributes import message_attributes
-from obs_celery._execution import previous_of_retry
+from obs_celery._execution import note_failing_task, previous_of_retry
 from obs_celery._message import RELATION_HEADER, Message, chord_id
 from obs_celery._propagation import lost_attempt, span_context_of, write_headers
 from obs_celery._state import Setup, Setups
@@ -70,6 +70,8 @@ class _Publication:
         facts = self.setup.facts(self.app, self._name)
         if facts.hidden:
             return
+        if keeping.is_on:
+            call_contained("noting a failing task", note_failing_task)
         attributes = message_attributes(
             facts.published,
             fields,

@@ -3,7 +3,7 @@
 - Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `otel_instrumentor`, `require`,
   `install_command`.
 - Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`,
-  `keeping`, `kept_reason`, `note_kept`, `hold_request`.
+  `keeping`, `kept_reason`, `kept_tracestate`, `note_kept`, `hold_request`.
 - Context: `attach`, `detach`, `get_current`, `current_span`, `context_with`, `unsampled_context`.
 - Propagation: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
 - Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
@@ -77,6 +77,7 @@ from obs_core._spans.kept import (
     hold_request,
     keeping,
     kept_reason,
+    kept_tracestate,
     note_kept,
 )
 from obs_core._spans.propagation import extract, inject
@@ -129,6 +130,7 @@ __all__ = [
     "is_worker_process",
     "keeping",
     "kept_reason",
+    "kept_tracestate",
     "log_failure",
     "mark_worker_process",
     "note_kept",

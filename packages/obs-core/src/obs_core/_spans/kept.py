@@ -126,6 +126,15 @@ def told_reason(parent: SpanContext | None) -> str | None:
     return reason if reason in REASONS else None
 
 
+def kept_tracestate(header: str | None, reason: str) -> str:
+    """Return the ``tracestate`` header with the mark of a kept request, for a message that repeats its headers."""
+    members = [each for each in (header or "").split(",") if each.strip()]
+    others = [each for each in members if not each.strip().startswith("obs=")]
+    return ",".join(
+        (f"{_STATE_KEY}={_STATE_PREFIX}{reason}", *others[: _MAX_MEMBERS - 1])
+    )
+
+
 def marked(own: SpanContext, reason: str) -> SpanContext:
     """Return `own` with the mark of a kept request in the tracestate, for the services that are called."""
     state = own.trace_state
