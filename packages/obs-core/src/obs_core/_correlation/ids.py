@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.in_force import correlation_in_force
-from obs_core._spans.ids import random_bits
+from obs_core._safety.random_numbers import random_numbers
 from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import BAGGAGE_KEY
 
@@ -57,7 +57,7 @@ def with_correlation_id(correlation_id: str, context: Context | None = None) -> 
 
 def new_correlation_id() -> str:
     """Return a fresh random id, in the form of a UUID of version 4."""
-    number = random_bits(128) & _NO_VERSION | _VERSION_4
+    number = random_numbers.bits(128) & _NO_VERSION | _VERSION_4
     digits = f"{number:032x}"
     groups = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
     return "-".join(groups)

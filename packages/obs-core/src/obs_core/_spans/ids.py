@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,31 +10,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from obs_core._safety.fork_watch import fork_mark, fork_watch
+from obs_core._safety.random_numbers import random_numbers
 
 _wanted: ContextVar[int | None] = ContextVar("obs_core_span_id", default=None)
 _next_trace: ContextVar[int | None] = ContextVar("obs_core_trace_id", default=None)
-
-
-class _Random(random.Random):
-    """Random numbers that neither ``random.seed`` in the application nor a fork repeats."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        fork_watch.call_in_child(self.draw_new_seed)
-
-    def draw_new_seed(self) -> None:
-        """Seed from the operating system; Python itself does this only after its own forks."""
-        self.seed()
-
-    def nonzero(self, bits: int) -> int:
-        """Return a random number of `bits` bits that is not 0."""
-        fork_watch.notice()
-        while not (number := self.getrandbits(bits)):
-            pass
-        return number
-
-
-_random = _Random()
 
 
 class ContextIdGenerator(RandomIdGenerator):
@@ -45,7 +23,7 @@ class ContextIdGenerator(RandomIdGenerator):
         """Return the id set by `use_next_trace_id`, once; else a random id of 128 bits."""
         wanted = _next_trace.get()
         if wanted is None:
-            return _random.nonzero(128)
+            return random_numbers.nonzero(128)
         _next_trace.set(None)
         return wanted
 
@@ -55,7 +33,7 @@ class ContextIdGenerator(RandomIdGenerator):
         if wanted is None:
             if not fork_mark[0]:
                 fork_watch.notice()
-            return _random.getrandbits(64) or _random.nonzero(64)
+            return random_numbers.getrandbits(64) or random_numbers.nonzero(64)
         _wanted.set(None)
         return wanted
 
@@ -74,12 +52,6 @@ def use_span_id(span_id: int) -> Iterator[None]:
         _wanted.reset(token)
 
 
-def random_bits(bits: int) -> int:
-    """Return a random number of `bits` bits."""
-    fork_watch.notice()
-    return _random.getrandbits(bits)
-
-
 def use_next_trace_id(trace_id: int | None) -> None:
     """Give the next root span of this context the trace id `trace_id`; None: a random id, as ever."""
     _next_trace.set(trace_id)
@@ -87,7 +59,7 @@ def use_next_trace_id(trace_id: int | None) -> None:
 
 def draw_span_id() -> int:
     """Return a new random span id, never the id set by `use_span_id`."""
-    return _random.nonzero(64)
+    return random_numbers.nonzero(64)
 
 
 def span_ids_can_be_set(provider: trace.TracerProvider | None = None) -> bool:
