@@ -104,12 +104,10 @@ def _add_ours(found: dict[str, Library], active: set[str]) -> None:
 
 
 def _libraries_of(entry: metadata.EntryPoint) -> list[str]:
-    declared = instrumented(entry.dist.name) if entry.dist else ()
-    mine = [
-        requirement.name
-        for requirement in declared
-        if entry.name in _ENTRIES.get(requirement.name, (requirement.name,))
-    ]
+    if entry.dist is None:
+        return [entry.name]
+    declared = [requirement.name for requirement in instrumented(entry.dist.name)]
+    mine = [name for name in declared if entry.name in _ENTRIES.get(name, (name,))]
     if not mine:
         return [entry.name]
     return [name for name in mine if version(name)]

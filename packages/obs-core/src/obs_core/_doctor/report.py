@@ -101,23 +101,25 @@ def examine(app: str | None = None, timeout_s: float = 2.0) -> Report:
         *_app_findings(app, imported, found),
         *_settings_findings(settings, manager.status.problems if manager else ()),
     ]
-    findings += [
-        Finding(FAIL, "instrumentation", text) for text in double_instrumentations()
-    ]
-    if (
-        manager
-        and manager.status.state != "skipped"
-        and (doubled := doubled_export(trace.get_tracer_provider(), settings))
-    ):
-        findings.append(Finding(WARN, "provider", doubled))
-    has_middleware = any(
-        found.topic == "middleware" and found.level == OK for found in findings
-    )
+    findings += _doubled_findings(manager, settings)
     findings += _version_findings()
     findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
-    return Report(
-        _described(manager, settings), tuple(libraries(has_middleware)), tuple(findings)
-    )
+    has_middleware = ("middleware", OK) in {
+        (each.topic, each.level) for each in findings
+    }
+    lines = tuple(libraries(has_middleware))
+    return Report(_described(manager, settings), lines, tuple(findings))
+
+
+def _doubled_findings(
+    manager: TracingManager | None, settings: Settings
+) -> Iterator[Finding]:
+    for text in double_instrumentations():
+        yield Finding(FAIL, "instrumentation", text)
+    if manager is None or manager.status.state == "skipped":
+        return
+    if doubled := doubled_export(trace.get_tracer_provider(), settings):
+        yield Finding(WARN, "provider", doubled)
 
 
 def _described(
