@@ -257,7 +257,10 @@ def test_an_error_of_the_provider(spans: SpanRecorder, gpt: openai.OpenAI) -> No
 
 @pytest.mark.promise("CORE-48")
 def test_anthropic(spans: SpanRecorder, claude: anthropic.Anthropic) -> None:
-    """Anthropic's answer; cached input tokens count as input, as the conventions have it."""
+    """Anthropic's answer; cached input tokens count as input, as the conventions have it.
+
+    From 2.0 on the SDK adds more to the span, which it joins.
+    """
 
     @trace_llm(provider="anthropic")
     def ask(model: str, max_tokens: int, stream: bool) -> Any:
@@ -266,15 +269,12 @@ def test_anthropic(spans: SpanRecorder, claude: anthropic.Anthropic) -> None:
         )
 
     assert ask("claude-x", 16, False).content[0].text == "Hello"
-    assert said(one(spans, "chat claude-x")) == ANTHROPIC
+    assert said(one(spans, "chat claude-x")).items() >= ANTHROPIC.items()
     spans.clear()
     assert len(list(ask("claude-x", 16, True))) == 7
-    assert said(one(spans, "chat claude-x")) == {
-        **ANTHROPIC,
-        **STREAMED,
-        **ANTHROPIC,
-        "obs.items.count": 7,
-    }
+    expected = {**ANTHROPIC, **STREAMED, **ANTHROPIC, "obs.items.count": 7}
+    told = said(one(spans, "chat claude-x"))
+    assert {key: told.get(key) for key in expected} == expected
 
 
 @pytest.mark.promise("CORE-48")

@@ -3,7 +3,7 @@
 - Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `otel_instrumentor`, `require`,
   `install_command`.
 - Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`,
-  `keeping`, `kept_reason`, `kept_tracestate`, `note_kept`, `hold_request`.
+  `keeping`, `kept_reason`, `kept_tracestate`, `note_kept`, `hold_request`, `native_call`, `NATIVE_TRACERS`.
 - Context: `attach`, `detach`, `get_current`, `current_span`, `context_with`, `unsampled_context`.
 - Propagation: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
 - Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
@@ -26,6 +26,11 @@ from obs_core._integrations.contrib import (
 )
 from obs_core._integrations.globs import Globs
 from obs_core._integrations.install import install_command
+from obs_core._integrations.native import (
+    NATIVE_TRACERS,
+    NativeTracer,
+    native_call,
+)
 from obs_core._integrations.options import (
     check_callable,
     check_choice,
@@ -90,7 +95,9 @@ __all__ = [
     "Globs",
     "InstrumentationHandle",
     "KEPT_HEADER",
+    "NATIVE_TRACERS",
     "NO_FORMER_NAMES",
+    "NativeTracer",
     "OtelInstrumentor",
     "Patches",
     "REDACTED",
@@ -133,6 +140,7 @@ __all__ = [
     "kept_tracestate",
     "log_failure",
     "mark_worker_process",
+    "native_call",
     "note_kept",
     "option_error",
     "otel_instrumentor",

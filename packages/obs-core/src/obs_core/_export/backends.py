@@ -1,4 +1,7 @@
-"""The backends whose panes read other attributes than the stable ones: they are exported a copy of each span."""
+"""Spans as they are exported: in the conventions' words, and with what the panes of a backend read beside the stable names.
+
+Where something differs, a copy of the span is exported.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from obs_core._export.signoz import signoz_attributes
+from obs_core._integrations.native import native_call
 from obs_core._safety.containment import call_contained
 from obs_core._spans.light import LightSpan
 
@@ -20,19 +24,14 @@ _ATTRIBUTES: Mapping[
 ] = {"signoz": signoz_attributes}
 
 
-def unchanged(span: ReadableSpan) -> ReadableSpan:
-    """Return `span`."""
-    return span
-
-
 def for_backend(name: str) -> Shown:
     """Return a function that returns an ended span as the backend `name` reads it. The function never raises."""
-    attributes_of = _ATTRIBUTES.get(name)
-    if attributes_of is None:
-        return unchanged
+    attributes_of = _ATTRIBUTES.get(name, _as_they_are)
 
     def copied(span: ReadableSpan) -> ReadableSpan:
-        attributes = attributes_of(span.attributes or {}, span.kind)
+        given = span.attributes or {}
+        named = _in_the_conventions_words(span, given)
+        attributes = attributes_of(named or given, span.kind) or named
         return span if attributes is None else _with_attributes(span, attributes)
 
     def shown(span: ReadableSpan) -> ReadableSpan:
@@ -41,11 +40,26 @@ def for_backend(name: str) -> Shown:
     return shown
 
 
+def _as_they_are(given: Mapping[str, Any], kind: SpanKind) -> None:
+    return None
+
+
+def _in_the_conventions_words(
+    span: ReadableSpan, given: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the attributes of a library that traces itself under the conventions' names; None: they are so already."""
+    tracer = native_call(span)
+    if tracer is None or tracer.names.keys().isdisjoint(given):
+        return None
+    return {tracer.names.get(name, name): value for name, value in given.items()}
+
+
 def _with_attributes(span: ReadableSpan, attributes: dict[str, Any]) -> ReadableSpan:
     """Return a copy of the ended `span`: processors of the user may keep the span itself."""
-    copied: Any = object.__new__(type(span))
+    is_light = isinstance(span, LightSpan)
+    copied: Any = object.__new__(LightSpan if is_light else type(span))
     copied.__dict__.update(span.__dict__)
-    if isinstance(span, LightSpan):
+    if is_light:
         for name in LightSpan.__slots__:
             setattr(copied, name, getattr(span, name))
         copied._attributes = attributes

@@ -9,7 +9,7 @@ from contextlib import suppress
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from obs_core._export.backends import Shown, unchanged
+from obs_core._export.backends import Shown
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.queue import QueuedSpan
@@ -35,7 +35,7 @@ class Sender:
         build: BuildExporter,
         outage: OutageLog,
         exporter: SpanExporter | None = None,
-        shown: Shown = unchanged,
+        shown: Shown | None = None,
     ) -> None:
         self._shown = shown
         self._build = build
@@ -57,11 +57,11 @@ class Sender:
 
     def _as_read(self, batch: list[QueuedSpan]) -> list[QueuedSpan]:
         """Return `batch` as the backend reads it; what the spool has encoded is so already."""
-        if self._shown is unchanged:
+        shown = self._shown
+        if shown is None:
             return batch
         return [
-            self._shown(span) if isinstance(span, ReadableSpan) else span
-            for span in batch
+            shown(span) if isinstance(span, ReadableSpan) else span for span in batch
         ]
 
     def close(self) -> None:

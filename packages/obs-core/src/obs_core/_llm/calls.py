@@ -15,6 +15,7 @@ from obs_core._decorators.calls import span_starter
 from obs_core._decorators.generator_span import GeneratorSpan
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.trace_function import WRAPPERS, Kind, Wrap
+from obs_core._integrations.native import counts_tokens
 from obs_core._llm.content import captures_content, output_messages, set_content
 from obs_core._llm.fields import first_text
 from obs_core._llm.responses import Reading
@@ -108,8 +109,16 @@ class Answer:
         }
         if first_after_s is not None:
             found |= {FIRST_CHUNK: first_after_s, REQUEST_STREAM: True}
+        # an SDK that traces itself has joined the span, and knows this call better
+        known = {*(getattr(self._span, "attributes", None) or ())}
+        if not counts_tokens(self._span):
+            known |= {INPUT_TOKENS, OUTPUT_TOKENS}
         self._span.set_attributes(
-            {key: value for key, value in found.items() if value is not None}
+            {
+                key: value
+                for key, value in found.items()
+                if value is not None and key not in known
+            }
         )
 
 

@@ -22,6 +22,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes
 
 from obs_core._export.keeper import Keeper
+from obs_core._provider.joining import JoiningTracer, joins
 from obs_core._provider.sampling import SwitchableSampler
 from obs_core._provider.unsampled import unsampled_below
 from obs_core._spans.current import CurrentSpan
@@ -262,6 +263,8 @@ class LightProvider(TracerProvider):
             # a wrapper would hide what the SDK keeps up to date in its own (resource, configuration)
             vars(tracer)["_spans"] = self.spans
             tracer.__class__ = LightTracer
+        if isinstance(tracer, Tracer) and joins(tracer._instrumentation_scope.name):
+            return JoiningTracer(tracer, tracer._instrumentation_scope)
         return tracer
 
     def _is_known(self, tracer: Tracer) -> bool:

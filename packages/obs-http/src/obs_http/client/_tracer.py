@@ -13,6 +13,7 @@ from obs_core.integration import (
     fail,
     is_suppressed,
     keeping,
+    native_call,
     note_kept,
     package_tracer,
     record_error,
@@ -118,6 +119,9 @@ class ClientTracer:
             and not trace.get_current_span(outer).get_span_context().is_valid
         ):
             outer = trace.set_span_in_context(call.first, outer)
+        native = native_call(trace.get_current_span(outer))
+        if native is not None and native.is_http:
+            return self._only_measured(call, target, outer)
         attributes = span_attributes(target, self._redact, call.sent)
         name = bounded_method(target.method, "HTTP")
         span = self._tracer.start_span(name, outer, SpanKind.CLIENT, attributes)
@@ -130,6 +134,14 @@ class ClientTracer:
         started = ClientRequest(self, call, span, inner, self._stopwatch(target))
         started.is_told = is_told
         return started
+
+    def _only_measured(
+        self, call: Call, target: Target, outer: context.Context
+    ) -> ClientRequest:
+        """Leave span and headers of a request to the library whose call it is; its duration is still measured."""
+        call.sent += 1
+        stopwatch = self._stopwatch(target)
+        return ClientRequest(self, call, trace.INVALID_SPAN, outer, stopwatch)
 
     def _stopwatch(self, target: Target) -> Stopwatch | None:
         histogram = self._durations.histogram()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from obs_core._export.backends import Shown, unchanged
+from obs_core._export.backends import Shown
 from obs_core._export.encode.encoder import EncodedSpan, Encoder
 from obs_core._export.spool.directory import SpoolDirectory
 from obs_core._export.spool.records import span_id_of
@@ -39,7 +39,7 @@ class Spool:
         max_bytes: int,
         max_age_s: float,
         encoder: Encoder | None = None,
-        shown: Shown = unchanged,
+        shown: Shown | None = None,
     ) -> None:
         self._shown = shown
         self._encoder = encoder or Encoder()
@@ -53,7 +53,7 @@ class Spool:
         if self._directory.is_full or self._is_closed:
             return None
         try:
-            encoded = self._encoder.span(self._shown(span))
+            encoded = self._encoder.span(self._shown(span) if self._shown else span)
             return encoded, self._write(encoded)
         except Exception:  # noqa: BLE001 - the disk's errors, and whatever an attribute raises
             log_failure(f"writing to the spool {self._directory.path}")
