@@ -82,6 +82,38 @@ def test_a_tick_is_a_root_whatever_is_around_it(traced: SpanRecorder) -> None:
     assert (published.attributes or {})["celery.beat.entry"] == "due"
 
 
+@pytest.mark.promise("CEL-18")
+@pytest.mark.parametrize("scheduler", ["redbeat", "django"])
+def test_schedulers_of_others_name_their_entries(
+    scheduler: str, traced: SpanRecorder, redis_url: str, tmp_path: Path
+) -> None:
+    """Redbeat keeps its entries in Redis and django-celery-beat in a database; the due one is named on each tick."""
+    command = [sys.executable, str(HERE / "obs_celery_schedulers.py"), scheduler]
+    env = {
+        **os.environ,
+        "TEST_BROKER": redis_url,
+        "TEST_DATABASE": str(tmp_path / "beat.sqlite"),
+        "PYTHONPATH": str(HERE),
+    }
+    pytest.importorskip("redbeat" if scheduler == "redbeat" else "django_celery_beat")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.splitlines()[-1] == "publish work: PRODUCER, root, nightly"
+
+
+@pytest.mark.promise("CEL-18")
+def test_a_periodic_task_started_in_djangos_admin_names_its_entry(
+    traced: SpanRecorder,
+) -> None:
+    """By the header that django-celery-beat sets; within the request's trace."""
+    app = Celery("beat", broker="memory://", set_as_current=False)
+    with root() as trace_id:
+        app.send_task("work", headers={"periodic_task_name": "nightly"})
+    published = traced.one("publish work")
+    assert published.context.trace_id == trace_id
+    assert (published.attributes or {})["celery.beat.entry"] == "nightly"
+
+
 def ticks(spans: list[SinkSpan]) -> list[SinkSpan]:
     """What beat has published."""
     return [

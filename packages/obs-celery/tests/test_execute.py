@@ -348,6 +348,33 @@ def test_an_eta_long_gone_is_no_delay(worker: Worker, spans: SpanRecorder) -> No
 
 
 @pytest.mark.promise("CEL-31")
+def test_a_naive_eta_is_utc_whatever_the_timezone(
+    start_worker: StartWorker, spans: SpanRecorder
+) -> None:
+    """So does Celery's worker take it; the attribute says it, on both sides."""
+    with start_worker(TEST_CONF="dict(timezone='Asia/Tokyo')") as worker:
+        worker.app.conf.timezone = "Asia/Tokyo"
+        due = datetime.now(timezone.utc) + timedelta(seconds=3)
+        with root() as trace_id:
+            worker.send("ok", eta=due.replace(tzinfo=None))
+        span = worker.spans(trace_id, 2)[0]
+    published = spans.one("publish obs_celery_app.ok").attributes or {}
+    assert span.attributes["celery.eta"] == published["celery.eta"] == due.isoformat()
+    assert 0 < span.attributes["celery.eta_delay"] <= 3
+
+
+@pytest.mark.promise("CEL-12", "CEL-30")
+def test_a_retried_task_is_not_its_own_parent(
+    worker: Worker, spans: SpanRecorder
+) -> None:
+    """Celery sends a retry of a top-level task with the task's id as that of its parent."""
+    with root() as trace_id:
+        worker.send("retries", 1)
+    for span in worker.spans(trace_id, 5):
+        assert "celery.parent_id" not in span.attributes
+
+
+@pytest.mark.promise("CEL-31")
 def test_a_retry_waits_from_its_own_sending(worker: Worker) -> None:
     """Not from that of the attempt before."""
     with root() as trace_id:

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.util.types import AttributeValue
 
-from obs_celery._message import chord_id
+from obs_celery._message import aware, chord_id
 
 Attributes = dict[str, AttributeValue]
 
@@ -15,8 +15,6 @@ _FIELDS = (
     ("messaging.message.id", "id"),
     ("celery.task.id", "id"),
     ("celery.root_id", "root_id"),
-    ("celery.parent_id", "parent_id"),
-    ("celery.eta", "eta"),
     ("celery.group.id", "group"),
 )
 
@@ -36,6 +34,12 @@ def message_attributes(
         value = fields.get(key)
         if value is not None:
             attributes[name] = str(value)
+    # a retry is sent by the attempt before, so Celery names a task without a parent as the parent of its own retries
+    parent, eta = fields.get("parent_id"), fields.get("eta")
+    if parent is not None and parent != fields.get("id"):
+        attributes["celery.parent_id"] = str(parent)
+    if eta is not None:
+        attributes["celery.eta"] = aware(str(eta))
     attributes["celery.retries"] = fields.get("retries") or 0
     destination, routing_key = place
     if destination is not None:

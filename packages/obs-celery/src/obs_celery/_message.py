@@ -125,6 +125,12 @@ def _epoch_s(eta: object) -> float | None:
     return eta.timestamp()
 
 
+def aware(eta: str) -> str:
+    """Return `eta` with its offset: without one, workers take it for UTC, whatever ``timezone`` says."""
+    has_offset = eta.endswith("Z") or "+" in eta or "-" in eta[10:]
+    return eta if has_offset else f"{eta}+00:00"
+
+
 def chord_id(chord: Any) -> str | None:
     """Return the task id of a chord's body, given the request's or message's ``chord``."""
     found = _item(_item(chord, "options"), "task_id")

@@ -78,7 +78,7 @@ class _Publication:
             chord,
             facts.broker.destinations.place(exchange, key),
         )
-        entry = context.get(BEAT_ENTRY)
+        entry = context.get(BEAT_ENTRY) or _started_by_hand(self._headers)
         if isinstance(entry, str):
             attributes["celery.beat.entry"] = entry
         start_span = self.setup.tracer.start_span
@@ -104,6 +104,13 @@ class _Publication:
         _publishing.reset(self._slot_token)
         if self.span is not None:
             call_contained("publish span", self.span.end)
+
+
+def _started_by_hand(headers: object) -> object:
+    """Return the entry's name in django-celery-beat's header, for a periodic task started in Django's admin."""
+    if not isinstance(headers, Mapping):
+        return None
+    return headers.get("periodic_task_name")
 
 
 _publishing: ContextVar[_Publication | None] = ContextVar(
