@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -137,3 +140,24 @@ def test_a_foreign_tracer_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     provider = tracers.LightProvider(resource=Resource({}), shutdown_on_exit=False)
     assert not provider.get_tracer("test").start_span("a").is_recording()
+
+
+@pytest.mark.skipif(
+    not hasattr(sdk, "create_tracer_metrics"), reason="this SDK counts no spans"
+)
+def test_the_doctor_says_what_a_set_up_would_make() -> None:
+    """Without a set-up to ask: it looks at the SDK in use."""
+    environ = {
+        "OTEL_SERVICE_NAME": "s",
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true",
+    }
+    out = subprocess.run(
+        [sys.executable, "-m", "obs_core", "doctor"],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["spans"]]
+    assert line.split(None, 1)[1] == "'sdk'  (the SDK's own metrics are on)"

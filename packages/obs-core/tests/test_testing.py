@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from obs_core import TracingConfig, setup_tracing
+from obs_core._spans.light import LightSpan
 from obs_core.testing import OtlpSink, SpanRecorder, record_spans, wait_until
 from opentelemetry import trace
 
@@ -57,6 +58,23 @@ def test_a_difference_is_shown_line_by_line(spans: SpanRecorder) -> None:
         AssertionError, match=r"0 spans are named 'nobody', not 1, in:\nouter"
     ):
         spans.one("nobody")
+
+
+@pytest.mark.promise("CORE-83")
+@pytest.mark.parametrize(
+    ("kind", "is_light"), [("sdk", False), ("light", True), (None, True)]
+)
+def test_records_the_kind_of_span_that_the_environment_asks_for(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, is_light: bool
+) -> None:
+    """So that the tests of a package can be run with the spans of either."""
+    if kind is None:
+        monkeypatch.delenv("OBS_CORE_SPANS", raising=False)
+    else:
+        monkeypatch.setenv("OBS_CORE_SPANS", kind)
+    with record_spans():
+        span = trace.get_tracer("test").start_span("a")
+    assert isinstance(span, LightSpan) is is_light
 
 
 @pytest.mark.promise("CORE-70")

@@ -26,7 +26,10 @@ from obs_core._doctor.probe import probe
 from obs_core._export.exporters import encoder_in_use, exporter_type
 from obs_core._export.grpc_fork_hazard import fork_hazard
 from obs_core._provider.double_export import doubled_export
+from obs_core._provider.provider import SwitchableProvider
+from obs_core._provider.resource import ProcessResource
 from obs_core._setup.manager import TracingManager, current_manager
+from obs_core._setup.status import describe
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 _UWSGI = ("uwsgi", "pyuwsgi")
@@ -125,10 +128,10 @@ def _doubled_findings(
 def _described(
     manager: TracingManager | None, settings: Settings
 ) -> dict[str, tuple[object, str]]:
-    """Return the settings, and which encoder the exporter in use has, or the one that a set-up would build."""
+    """Return the settings, with the kind of spans and the encoder in use, or those that a set-up would have."""
     if manager is not None:
         return manager.describe()
-    shown = settings.describe()
+    shown = describe(settings, SwitchableProvider(ProcessResource({})))
     if settings.exporter != "none":
         shown["encoder"] = encoder_in_use(settings, exporter_type(settings))
     return shown

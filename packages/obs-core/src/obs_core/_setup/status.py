@@ -44,4 +44,5 @@ def _why_not_light(
         return None
     if provider is None:
         return "another TracerProvider makes the spans"
+    provider.provider.get_tracer("obs_core")  # a tracer may be what is not known
     return provider.provider.spans.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
+from obs_core._config.environment import spans
 from obs_core._config.keep import Keep
 from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._export.keeper import Keeper
@@ -186,7 +188,8 @@ def record_spans(
 ) -> Iterator[SpanRecorder]:
     """Record every span that ends inside the block, whatever provider was set before, and restore that provider.
 
-    A set-up made inside the block is undone at the end. Blocks may be nested: the innermost records.
+    A set-up made inside the block is undone at the end. Blocks may be nested: the innermost records. The spans are light, or
+    the SDK's with ``OBS_CORE_SPANS=sdk``.
 
     Args:
         sampling_rate: Share of new traces to record, 0 … 1.
@@ -200,6 +203,7 @@ def record_spans(
     shared.sample(sampling_rate)
     keepers = () if keep is None else (Keeper(keep, _KeptInMemory(exporter)),)
     shared.keep(keepers[0] if keepers else None)
+    shared.make_spans(spans(os.environ.get("OBS_CORE_SPANS", "light")))
     shared.pipeline.processors = (
         CorrelationSpanProcessor(),
         SimpleSpanProcessor(exporter),
