@@ -1,5 +1,6 @@
 """What a call costs: bare, with contrib, with obs-aws; a DynamoDB GetItem answered without a network.
 
+Ours runs on the provider of a set-up, contrib on the SDK's.
 Each contestant runs in its own process, round by round in turn; the figures are the processor time of its best batch, which is
 the least disturbed by whatever else the machine does. Run it as ``python benchmarks/aws_overhead.py [rounds]``.
 """
@@ -11,6 +12,7 @@ import sys
 import time
 from typing import Any
 
+from providers import our_provider
 from table import head, row
 
 CONTESTANTS = ("bare", "contrib", "ours")
@@ -43,9 +45,12 @@ def instrument(contestant: str, sampled: bool) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-    trace.set_tracer_provider(
-        TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF)
-    )
+    if contestant == "ours":
+        our_provider(float(sampled))
+    else:
+        trace.set_tracer_provider(
+            TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF)
+        )
     if contestant == "contrib":
         from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 

@@ -3,7 +3,8 @@
     python benchmarks/celery_overhead.py [rounds]
 
 Needs ``obs-celery[instruments]`` and, for each peer that is to take part, opentelemetry-instrumentation-celery, sentry-sdk,
-ddtrace. Every contestant runs in processes of its own, round by round in turn, so that a busy machine hits them alike;
+ddtrace. Ours runs on the provider of a set-up, contrib on the SDK's.
+Every contestant runs in processes of its own, round by round in turn, so that a busy machine hits them alike;
 the figure is the least of all rounds, minus that of a process without any tracing.
 """
 
@@ -41,13 +42,14 @@ def provider() -> None:
 
 def set_up(contestant: str, sampled: bool) -> None:
     """Switch one contestant's tracing on."""
-    if contestant in ("ours", "contrib"):
-        provider()
     if contestant == "ours":
         from obs_celery import instrument_celery
+        from providers import our_provider
 
+        our_provider(float(sampled))
         instrument_celery()
     elif contestant == "contrib":
+        provider()
         from opentelemetry.instrumentation.celery import CeleryInstrumentor
 
         CeleryInstrumentor().instrument()

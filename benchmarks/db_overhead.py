@@ -17,22 +17,19 @@ from typing import Any
 import redis
 from obs_core.integration import stable_semconv
 from obs_db import instrument_redis, instrument_sqlalchemy
-from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from sqlalchemy import text
 from sqlalchemy.pool import StaticPool
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from providers import our_provider
 from table import head, row
 
 from tests.services import embedded_redis
 
 ROUNDS = 25
-PROVIDERS = {
-    "sampled": TracerProvider(sampler=ParentBased(TraceIdRatioBased(1.0))),
-    "unsampled": TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.0))),
-}
+RATES = {"sampled": 1.0, "unsampled": 0.0}
 
 
 @contextmanager
@@ -113,6 +110,13 @@ SCENARIOS: dict[str, tuple[Callable[[str], Any], int]] = {
 }
 
 
+def providers(rate: float) -> dict[str, Any]:
+    """Return each contestant's provider: ours that of a set-up, contrib's the SDK's."""
+    sampler = ParentBased(TraceIdRatioBased(rate))
+    theirs = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    return {"bare": theirs, "contrib": theirs, "ours": our_provider(rate)}
+
+
 def measure(run: Callable[[], Any], provider: TracerProvider, calls: int) -> float:
     """Return the least µs a call of four parent spans, a quarter of the calls under each."""
     tracer = provider.get_tracer("benchmark")
@@ -132,8 +136,8 @@ def main() -> None:
     print(head("µs added to a call", ["contrib", "ours"]))
     with embedded_redis() as url:
         for name, (scenario, calls) in SCENARIOS.items():
-            for sampling, provider in PROVIDERS.items():
-                taken = contest(scenario, url, provider, calls)
+            for sampling, rate in RATES.items():
+                taken = contest(scenario, url, providers(rate), calls)
                 print(
                     row(f"{name}, {sampling}", ["contrib", "ours"], taken), flush=True
                 )
@@ -142,7 +146,7 @@ def main() -> None:
 def contest(
     scenario: Callable[[str], Any],
     url: str,
-    provider: TracerProvider,
+    providers: dict[str, Any],
     calls: int,
     rounds: int = ROUNDS,
 ) -> list[dict[str, float]]:
@@ -151,11 +155,11 @@ def contest(
     for _ in range(rounds):
         taken.append({})
         for name, instrumented in CONTESTANTS.items():
+            provider = providers[name]
             with instrumented(provider), scenario(url) as run:
                 taken[-1][name] = measure(run, provider, calls)
     return taken
 
 
 if __name__ == "__main__":
-    trace.set_tracer_provider(PROVIDERS["sampled"])
     main()

@@ -1,6 +1,7 @@
 """A unary call on loopback, both ends traced: bare, with contrib, with obs-grpc; sampled and unsampled, in one run.
 
-``python benchmarks/grpc_overhead.py [rounds] [calls a round]``. Every contestant has a server and a channel of its own, in this
+``python benchmarks/grpc_overhead.py [rounds] [calls a round]``. Ours runs on the provider of a set-up, contrib on the SDK's.
+Every contestant has a server and a channel of its own, in this
 process; the contestants take turns round by round; the figures are medians of CPU time.
 """
 
@@ -18,6 +19,7 @@ from opentelemetry.instrumentation.grpc import client_interceptor, server_interc
 from opentelemetry.instrumentation.grpc.grpcext import intercept_channel
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from providers import our_provider
 from table import head, row
 
 METHOD = "/bench.Echo/UnaryUnary"
@@ -76,7 +78,7 @@ def main(rounds: int, calls: int) -> None:
         contestants = [
             Contestant("bare", None),
             Contestant("contrib", provider(sampled)),
-            Contestant("ours", provider(sampled)),
+            Contestant("ours", our_provider(float(sampled))),
         ]
         for contestant in contestants:
             contestant.round(calls)

@@ -5,7 +5,7 @@
 A round calls each contestant in turn, so that a busy machine is busy for all of them. Overhead is the contestant's CPU time
 less the untraced time of the same round; a ratio is ours to a peer's, the median over the rounds. "native" is FastAPI (0.142
 and later) with its SERVER span alone, "native, all" with its spans of each step as well, as by default; "ours" opens the SERVER
-span itself, outside, "ours on native" enriches FastAPI's, with its SERVER span alone.
+span itself, outside, on the provider of a set-up, "ours on native" enriches FastAPI's, with its SERVER span alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from providers import our_provider
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -81,7 +82,7 @@ async def serve(app: Callable[..., object], flags: str) -> float:
 
 def servers(rate: float) -> dict[str, Callable[..., object]]:
     ours, theirs = application(), application()
-    ours.add_middleware(RequestTracingMiddleware, tracer_provider=provider(rate))
+    ours.add_middleware(RequestTracingMiddleware, tracer_provider=our_provider(rate))
     theirs.add_middleware(
         OpenTelemetryMiddleware,
         tracer_provider=provider(rate),
@@ -116,7 +117,7 @@ def fastapis(rate: float) -> dict[str, Callable[..., object]]:
         "native": fastapi(**alone),
         "native, all": fastapi(tracer_provider=provider(rate)),
         "ours": RequestTracingMiddleware(
-            fastapi(**off), tracer_provider=provider(rate)
+            fastapi(**off), tracer_provider=our_provider(rate)
         ),
         "ours on native": enriched,
     }
@@ -130,7 +131,7 @@ def clients(rate: float) -> dict[str, httpx.Client]:
     HTTPXClientInstrumentor().instrument_client(
         made["contrib"], tracer_provider=provider(rate)
     )
-    instrument_httpx(made["ours"], tracer_provider=provider(rate))
+    instrument_httpx(made["ours"], tracer_provider=our_provider(rate))
     return made
 
 
