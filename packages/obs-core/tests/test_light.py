@@ -111,6 +111,9 @@ GIVEN = st.one_of(
     st.none(),
     st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), PLAIN, max_size=4),
     st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), VALUES, max_size=2),
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c"]), PLAIN | st.tuples(TEXTS, TEXTS), max_size=3
+    ),
     st.dictionaries(KEYS, PLAIN, max_size=2),
     st.dictionaries(KEYS, VALUES, max_size=4),
     st.dictionaries(KEYS, VALUES, max_size=2).map(OddMapping),

@@ -4,7 +4,7 @@
   `install_command`.
 - Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`,
   `keeping`, `kept_reason`, `kept_tracestate`, `note_kept`, `hold_request`, `native_call`, `NATIVE_TRACERS`.
-- Context: `attach`, `detach`, `get_current`, `current_span`, `context_with`, `unsampled_context`.
+- Context: `attach`, `detach`, `get_current`, `current_span`, `span_of`, `context_with`, `unsampled_context`.
 - Propagation: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
 - Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
 - Options: `check_choice`, `check_names`, `check_number`, `check_callable`, `option_error`, `Globs`.
@@ -74,7 +74,7 @@ from obs_core._safety.redaction import REDACTED, Redactor
 from obs_core._safety.text import truncate
 from obs_core._setup.flush_within import flush_within
 from obs_core._setup.manager import current_manager
-from obs_core._spans.current import context_with, current_span
+from obs_core._spans.current import context_with, current_span, span_of
 from obs_core._spans.errors import error_message, error_type, fail, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
 from obs_core._spans.kept import (
@@ -115,8 +115,8 @@ __all__ = [
     "check_choice",
     "check_names",
     "check_number",
-    "contrib_is_active",
     "context_with",
+    "contrib_is_active",
     "correlation_headers",
     "current_manager",
     "current_span",
@@ -151,6 +151,7 @@ __all__ = [
     "require",
     "semconv_opt_in",
     "span_ids_can_be_set",
+    "span_of",
     "stable_semconv",
     "suppress_all",
     "suppress_http",

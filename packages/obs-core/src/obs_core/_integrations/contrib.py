@@ -30,6 +30,8 @@ class Contrib:
     def is_active(self) -> bool:
         """Whether it is switched on now; cheap enough to ask at each call."""
         if self._instrumentor is None:
+            if self.module not in sys.modules:
+                return False
             cls = getattr(sys.modules.get(self.module), self._class_name, None)
             if cls is None:
                 return False
@@ -39,15 +41,15 @@ class Contrib:
 
     def takes_over(self) -> bool:
         """Whether it is switched on, so that it makes the spans; warns once and says how to stop the doubling."""
-        active = self.is_active()
-        if active:
-            name = self._class_name
-            warn_once(
-                f"contrib:{self.module}:{name}",
-                f"{name} is active as well as {self._package}: not instrumenting twice. Remove one "
-                f"of them, for instance by {name}().uninstrument() before calling {self._package}.",
-            )
-        return active
+        if not self.is_active():
+            return False
+        name = self._class_name
+        warn_once(
+            f"contrib:{self.module}:{name}",
+            f"{name} is active as well as {self._package}: not instrumenting twice. Remove one "
+            f"of them, for instance by {name}().uninstrument() before calling {self._package}.",
+        )
+        return True
 
 
 def contrib_is_active(instrumentor: str) -> bool:

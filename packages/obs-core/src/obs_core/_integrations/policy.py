@@ -16,7 +16,7 @@ from opentelemetry.trace import TracerProvider
 from obs_core._integrations.caller import is_called_by_queue
 from obs_core._integrations.worker_process import is_worker_process
 from obs_core._spans import tracer as answers
-from obs_core._spans.light import LightSpan
+from obs_core._spans.current import ids_of
 from obs_core._spans.runtime_context import get_current
 from obs_core._spans.tracer import SPAN_KEY, keeps_unsampled
 
@@ -25,6 +25,7 @@ Roots = bool | Literal["auto"]
 
 # opentelemetry-instrumentation's suppress_instrumentation() sets both
 _SUPPRESSED = (_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
+_SUPPRESSING = frozenset((*_SUPPRESSED, _SUPPRESS_HTTP_INSTRUMENTATION_KEY))
 
 
 def is_suppressed(context: Context | None = None, *, http: bool = False) -> bool:
@@ -35,6 +36,8 @@ def is_suppressed(context: Context | None = None, *, http: bool = False) -> bool
         http: Whether ``suppress_http_instrumentation()`` counts too: true for HTTP clients.
     """
     found = get_current() if context is None else context
+    if _SUPPRESSING.isdisjoint(found):
+        return False
     if found.get(_SUPPRESSED[0]) or found.get(_SUPPRESSED[1]):
         return True
     return http and bool(found.get(_SUPPRESS_HTTP_INSTRUMENTATION_KEY))
@@ -109,14 +112,10 @@ class SpanPolicy:
         found = get_current() if context is None else context
         if is_suppressed(found, http=self._http):
             return False
-        parent = found.get(SPAN_KEY)
-        # an abstract class is slow to ask
-        if type(parent) is not LightSpan and not isinstance(parent, trace.Span):
+        parent = ids_of(found.get(SPAN_KEY))
+        if parent is None:
             return self.wants_root()
-        parent_context = parent.get_span_context()
-        if not parent_context.is_valid:
-            return self.wants_root()
-        if not parent_context.trace_flags & 1 and self.follows_parent:
+        if not parent[3] & 1 and self.follows_parent:
             return False
         return self._include_broker or not is_called_by_queue(self._library)
 
@@ -133,7 +132,10 @@ class SpanPolicy:
     @property
     def follows_parent(self) -> bool:
         """Whether the sampler records no span below an unsampled parent."""
-        provider = self._provider or trace.get_tracer_provider()
+        # the public getter costs as much as the rest of an unsampled call
+        provider = self._provider or trace._TRACER_PROVIDER
+        if provider is None:
+            provider = trace.get_tracer_provider()
         if provider is not self._asked or self._epoch is not answers.epoch:
             self._epoch = answers.epoch
             self._keeps = keeps_unsampled(getattr(provider, "sampler", None))

@@ -13,13 +13,17 @@ from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
     Span,
+    SpanContext,
     Status,
     StatusCode,
     Tracer,
 )
 
+from obs_core._spans.light import LightSpan
 from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import SPAN_KEY
+
+_SPANS = (LightSpan, NonRecordingSpan)
 
 
 def context_with(span: Span, context: Context | None = None) -> Context:
@@ -34,6 +38,27 @@ def current_span() -> Span:
     if type(found) is NonRecordingSpan or isinstance(found, Span):
         return found
     return INVALID_SPAN
+
+
+def span_of(context: Context) -> Span:
+    """Return the span of `context`, as `get_current_span` does; invalid outside any trace."""
+    found: Any = context.get(SPAN_KEY)
+    # the plain types first: the check of an abstract class is a call
+    is_span = type(found) in _SPANS or isinstance(found, Span)
+    return found if is_span else INVALID_SPAN
+
+
+def ids_of(span: object) -> SpanContext | None:
+    """Return the ids of `span`, if it is a span and they are valid; otherwise None."""
+    if type(span) is LightSpan:
+        found: SpanContext = span._context
+    elif type(span) is NonRecordingSpan or (
+        isinstance(span, Span) and isinstance(span.get_span_context(), SpanContext)
+    ):
+        found = span.get_span_context()
+    else:
+        return None
+    return found if found[5] else None
 
 
 class CurrentSpan(ContextDecorator):

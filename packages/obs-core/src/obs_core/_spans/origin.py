@@ -52,13 +52,23 @@ class SpanOrigin:
 
     def holds_plain(self, attributes: Mapping[str, Any]) -> bool:
         """Whether the SDK would keep all `attributes` unchanged."""
-        if not (
-            PLAIN.issuperset(map(type, attributes.values()))
-            and _TEXT.issuperset(map(type, attributes))
+        if not _TEXT.issuperset(map(type, attributes)):
+            return False
+        if not PLAIN.issuperset(map(type, attributes.values())) and not all(
+            type(value) in PLAIN or self._is_plain_tuple(value)
+            for value in attributes.values()
         ):
             return False
         return "" not in attributes and not (
             self.is_short and self._has_long(attributes)
+        )
+
+    def _is_plain_tuple(self, value: object) -> bool:
+        """Whether `value` is a tuple of plain text alone, which the SDK keeps too unless text has a limit."""
+        return (
+            type(value) is tuple
+            and not self.is_short
+            and set(map(type, value)) == {str}
         )
 
     def container(self, attributes: Attributes = None) -> BoundedAttributes:
