@@ -20,7 +20,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from packaging.version import Version
 
-from tests.call_counts import function_calls
+from tests.call_counts import (
+    function_calls,
+    need_newest_contrib,
+    our_provider,
+    sdk_provider,
+)
 
 
 @contextmanager
@@ -96,6 +101,34 @@ def test_cost_beside_contrib(
         ours,
         lambda _: nullcontext(),
     ):  # SQLAlchemy does not forget that somebody has listened
+        with instrumented(provider), scenario(redis_url) as run:
+            counts.append(function_calls(run, provider))
+    theirs, mine, bare = counts
+    assert 0 < mine - bare <= bound * (theirs - bare)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "rate", "bound"),
+    [
+        (sqlite_execute, 1.0, 0.45),
+        (sqlite_execute, 0.0, 0.26),
+        (redis_get, 1.0, 0.27),
+        (redis_get, 0.0, 0.25),
+        (redis_pipeline, 1.0, 0.5),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_cost_of_a_set_up_beside_contrib(
+    scenario: Any, rate: float, bound: float, redis_url: str
+) -> None:
+    """Half of contrib's or less, as a service has both: contrib on the SDK's provider, ours on ours."""
+    need_newest_contrib()
+    counts = []
+    for instrumented, provider in (
+        (contrib, sdk_provider(rate)),
+        (ours, our_provider(rate)),
+        (lambda _: nullcontext(), sdk_provider(rate)),
+    ):
         with instrumented(provider), scenario(redis_url) as run:
             counts.append(function_calls(run, provider))
     theirs, mine, bare = counts

@@ -16,14 +16,12 @@ from obs_core.integration import (
     error_type,
     fail,
     package_tracer,
+    span_of,
     suppress_all,
 )
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 from opentelemetry.trace import (
-    NonRecordingSpan,
     Span,
-    SpanContext,
     SpanKind,
 )
 from opentelemetry.util.types import AttributeValue
@@ -66,22 +64,18 @@ class Call:
     """The place of a call that has just ended: the context and the parent span.
 
     Args:
-        below: The parent span, if not the current span.
+        context: The context in which the call returned.
     """
 
     __slots__ = ("context",)
 
-    def __init__(self, below: SpanContext | None = None) -> None:
-        self.context = otel_context.get_current()
-        if below is not None:
-            self.context = trace.set_span_in_context(
-                NonRecordingSpan(below), self.context
-            )
+    def __init__(self, context: otel_context.Context) -> None:
+        self.context = context
 
     @property
     def parent(self) -> Span:
         """The span under which the call was made; invalid outside any trace."""
-        return trace.get_current_span(self.context)
+        return span_of(self.context)
 
     def start_span(
         self,

@@ -115,10 +115,17 @@ def pipeline_attributes(commands: list[Any]) -> dict[str, AttributeValue]:
 
 def _pipeline_text(commands: Iterable[Any]) -> str:
     lines, size = [], 0
+    known: dict[tuple[str, int], str] = {}
     for command in commands:
         # a cluster's pipeline keeps objects, any other tuples of arguments and options
         args = command[0] if type(command) is tuple else command.args
-        text = describe_command(args).text
+        shape = (args[0], len(args)) if args and type(args[0]) is str else None
+        if shape in known:
+            text = known[shape]
+        else:
+            text = describe_command(args).text
+            if shape is not None:
+                known[shape] = text
         lines.append(text)
         size += len(text) + 1
         if size > MAX_TEXT_BYTES:

@@ -13,6 +13,7 @@ from time import time_ns
 from typing import Any, TypeVar
 
 from obs_core.integration import Contrib, Patches, Targets, call_contained
+from opentelemetry.context import get_current
 from opentelemetry.trace import Span
 
 from obs_db._call import Call, no_spans, record_failure
@@ -61,10 +62,10 @@ class _Running:
         clients = targets.find(key)
         if clients is None or self.sent == []:
             return
-        ended, call, traced = time_ns(), Call(), clients.get(key)
-        if not traced.policy.wants_span(call.context) or contrib.takes_over():
+        ended, context, traced = time_ns(), get_current(), clients.get(key)
+        if not traced.policy.wants_span(context) or contrib.takes_over():
             return
-        span = self._start(call, traced, traced.attributes(key))
+        span = self._start(Call(context), traced, traced.attributes(key))
         if span.is_recording():
             self._record_outcome(span, error)
         span.end(ended)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from obs_core.integration import Contrib, Targets, call_contained
-from opentelemetry.trace import Span, SpanContext
+from obs_core.integration import Contrib, Targets, call_contained, context_with
+from opentelemetry.context import get_current
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._call import Call, record_failure
@@ -133,12 +134,12 @@ def _take(context: Any, kind: type[T]) -> T | None:
 def _record(
     running: _Running, context: Any, cursor: Any, error: BaseException | None = None
 ) -> None:
-    traced, ended = running.traced, time_ns()
-    call = Call()
-    if not traced.policy.wants_span(call.context):
+    traced, ended, current = running.traced, time_ns(), get_current()
+    if not traced.policy.wants_span(current):
         return
     if contrib.is_active() and _contrib_traces(context.engine):
         return
+    call = Call(current)
     statement = describe(running.sql, traced.dialect, traced.options.former_names)
     place = traced.attributes_of(context.root_connection, may_ask=error is None)
     attributes = {
@@ -216,7 +217,7 @@ def _record_failed_fetch(done: _Done, error: BaseException) -> None:
     The span begins at the end of the statement's span.
     """
     traced, statement = done.traced, done.statement
-    call = Call(below=done.span)
+    call = Call(context_with(NonRecordingSpan(done.span)))
     if not traced.policy.wants_span(call.context):
         return
     operation = traced.named({"db.operation.name": "FETCH"})

@@ -72,6 +72,8 @@ def describe(
     remembered; only the first 16 KiB of a statement are read, lists of placeholders and numbers not
     counted. Thread-safe.
     """
+    if type(sql) is str and len(sql) <= _MAX_CACHED_CHARS:
+        return _cached(sql, dialect, former_names)
     if isinstance(sql, bytes):
         sql = sql.decode("utf-8", "replace")
     if not isinstance(sql, str):
