@@ -71,14 +71,14 @@ def _settings(params: Params) -> Attributes:
     return attributes
 
 
-def _capacities(consumed: Any) -> list[str]:
+def _capacities(consumed: Any) -> tuple[str, ...]:
     """Return the consumed capacity of each table as JSON: the response of a batch has a list."""
     if isinstance(consumed, Mapping):
         consumed = [consumed]
-    return [json.dumps(capacity, default=float) for capacity in consumed]
+    return tuple([json.dumps(capacity, default=float) for capacity in consumed])
 
 
-def _tables(params: Params) -> list[str]:
+def _tables(params: Params) -> tuple[str, ...]:
     """Return the sorted names of the tables in a call; of an ARN the name."""
     given: Iterable[object] = params.get("RequestItems") or ()
     if "TableName" in params:
@@ -90,7 +90,7 @@ def _tables(params: Params) -> list[str]:
     names = {
         scrub(name).rpartition(":table/")[2] for name in given if isinstance(name, str)
     }
-    return sorted(names)[:_MAX_TABLES]
+    return tuple(sorted(names)[:_MAX_TABLES])
 
 
 def _batch_size(params: Params) -> int:
