@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from grpc import StatusCode
-from obs_core.integration import KEPT_HEADER, log_failure, note_kept
+from obs_core.integration import (
+    KEPT_HEADER,
+    context_with,
+    log_failure,
+    note_kept,
+)
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from obs_grpc._attributes import Attributes
 from obs_grpc._outcome import record_outcome
@@ -52,7 +57,7 @@ class Rpc:
     def start(self, method: Method, parent: Context) -> None:
         """Start the span below `parent`."""
         self.span = self.instrumentation.start_span(method, parent)
-        self.context = set_span_in_context(self.span, parent)
+        self.context = context_with(self.span, parent)
         if self.span.is_recording():
             self._open.append(True)
 
