@@ -74,6 +74,8 @@ def attempt_of(
     name: str,
     request: Any,
     context: Context,
+    *,
+    is_left_out: bool,
     started_s: float | None = None,
 ) -> Attempt:
     """Return the attempt of `request`: its parent or links, and how long it has waited.
@@ -84,6 +86,7 @@ def attempt_of(
         name: The task's name.
         request: The task's request (`celery.app.task.Context`).
         context: The message's context; for an eager task the caller's.
+        is_left_out: Whether an attempt in `context` gets no span (`Setup.leaves_out`).
         started_s: When the attempt started, in seconds since the epoch; None: now.
     """
     facts = setup.facts(app, name)
@@ -93,14 +96,17 @@ def attempt_of(
     else:
         wait_s, eta_delay_s = waits_s(request, started_s or time.time())
         if not facts.hidden:
+            came_with = context
             context = related(setup, facts, request, context, links, eta_delay_s)
-    traced = not facts.hidden and not setup.leaves_out(context)
+            if context is not came_with:
+                is_left_out = setup.leaves_out(context)
+    traced = not facts.hidden and not is_left_out
     return Attempt(facts, context, links, traced, wait_s, eta_delay_s)
 
 
-def is_passage(setup: Setup, request: Any, context: Context) -> bool:
-    """Whether `request`, which has come with `context`, gets neither span nor metrics; asked before all else."""
-    if not setup.leaves_out(context) or setup.metrics.are_recorded:
+def is_passage(setup: Setup, request: Any) -> bool:
+    """Whether `request`, which has come with a context that is left out, gets neither span nor metrics."""
+    if setup.metrics.are_recorded:
         return False
     return request.is_eager or (
         setup.options.links_nothing and header(request, RELATION_HEADER) is None

@@ -23,9 +23,12 @@ def _begin(
     setup: Setup, task: Any, task_id: str, request: Any, args: Any, kwargs: Any
 ) -> Passage:
     context = get_current() if request.is_eager else extract(request)
-    if is_passage(setup, request, context):
+    is_left_out = setup.leaves_out(context)
+    if is_left_out and is_passage(setup, request):
         return Passage(setup, task_id, context)
-    attempt = attempt_of(setup, task.app, task.name, request, context)
+    attempt = attempt_of(
+        setup, task.app, task.name, request, context, is_left_out=is_left_out
+    )
     span = None
     if attempt.traced:
         span = _start_span(setup, task, request, attempt)

@@ -10,9 +10,14 @@ from typing import Any
 
 import billiard.common
 from celery import VERSION
-from obs_core.integration import call_contained, keeping, kept_reason
+from obs_core.integration import (
+    call_contained,
+    context_with,
+    keeping,
+    kept_reason,
+)
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import Span, set_span_in_context
+from opentelemetry.trace import Span
 
 from obs_celery._attempt import Attempt
 from obs_celery._batches import take_raised
@@ -52,7 +57,7 @@ class Passage:
         """Make the attempt, and its span or context, the current ones."""
         context = self._context
         if self.span is not None:
-            context = set_span_in_context(self.span, context)
+            context = context_with(self.span, context)
         self._tokens = _executing.set(self), attach(context)
 
     def finish(self, state: str | None, result: object) -> None:
@@ -86,7 +91,10 @@ class Execution(Passage):
     `supervised` means that the main process records the attempt when this process is killed in the middle.
     """
 
-    __slots__ = ("_handling", "_started", "attempt", "supervised", "task")
+    __slots__ = (
+        *("_handling", "_is_counted", "_started"),
+        *("attempt", "supervised", "task"),
+    )
 
     def __init__(
         self,
@@ -102,30 +110,30 @@ class Execution(Passage):
         self.attempt = attempt
         self.supervised = not request.is_eager and drawn_span_id(request) is not None
         self._handling: BaseException | None = None
+        self._is_counted = False
         self._started = 0.0
 
     def enter(self) -> None:
         """Begin the attempt."""
         super().enter()
         self._handling = sys.exc_info()[1]
-        self.setup.metrics.started(self.attempt.facts.labels, self.attempt.wait_s)
+        attempt = self.attempt
+        self._is_counted = self.setup.metrics.started(
+            attempt.facts.labels, attempt.wait_s
+        )
         self._started = time.perf_counter()
 
     def finish(self, state: str | None, result: object) -> None:
         """End the attempt as Celery says, or leave that to the main process when this process is being killed."""
         super().finish(state, result)
         raised = self._raised(is_unexplained=state == "FAILURE" and result is None)
-        metrics, labels = self.setup.metrics, self.attempt.facts.labels
-        metrics.active.add(-1, labels)
+        if self._is_counted:
+            self.setup.metrics.active.add(-1, self.attempt.facts.labels)
         if self.supervised and _is_being_killed(state, raised):
             return
         outcome = outcome_of(self.task, state, result, raised)
-        metrics.ended(
-            labels,
-            outcome.state,
-            outcome.error_type,
-            time.perf_counter() - self._started,
-        )
+        if self._is_counted:
+            self._count(outcome)
         if self.span is not None:
             call_contained("task span", self._end_span, self.span, outcome)
 
@@ -136,6 +144,11 @@ class Execution(Passage):
             return
         if outcome_of(self.task, None, None, error).error is not None:
             kept_reason(self.span, fails=True)
+
+    def _count(self, outcome: Outcome) -> None:
+        duration_s = time.perf_counter() - self._started
+        labels = self.attempt.facts.labels
+        self.setup.metrics.ended(labels, outcome.state, outcome.error_type, duration_s)
 
     def _raised(self, *, is_unexplained: bool) -> BaseException | None:
         """Return the exception that is leaving the execution; an unexplained failure is a batch's."""

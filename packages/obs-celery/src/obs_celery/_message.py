@@ -66,13 +66,13 @@ class Message:
 
 def header(request: Any, key: str) -> Any:
     """Return the header `key` of a task's request, or None; a ``tracestate`` only from beside the ``traceparent``."""
-    fields = vars(request)
-    value = fields.get(key)
-    if value is None and key == "tracestate" and TRACEPARENT in fields:
+    fields = request.__dict__
+    if key in fields and fields[key] is not None:
+        return fields[key]
+    if key == "tracestate" and TRACEPARENT in fields:
         return None
-    if value is None and isinstance(nested := fields.get("headers"), dict):
-        value = nested.get(key)
-    return value
+    nested = fields.get("headers")
+    return nested.get(key) if isinstance(nested, dict) else None
 
 
 def attempt_name(span: SpanContext) -> str:
@@ -95,7 +95,10 @@ def previous_attempt(request: Any) -> SpanContext | None:
 
 def drawn_span_id(request: Any) -> int | None:
     """Return the span id that the main process drew for this attempt, or None."""
-    value = str(vars(request).get(ATTEMPT))
+    fields = request.__dict__
+    if ATTEMPT not in fields:
+        return None
+    value = str(fields[ATTEMPT])
     # a stranger's message may say anything under our key
     if _SPAN_ID.fullmatch(value) is None:
         return None

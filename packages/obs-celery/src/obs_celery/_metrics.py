@@ -61,11 +61,14 @@ class Metrics:
         """Whether a MeterProvider is set: until then the API's instruments are empty proxies."""
         return getattr(self.active, "_real_instrument", self.active) is not None
 
-    def started(self, labels: Labels, wait_s: float | None) -> None:
-        """Count an execution that starts, and record the queue wait where known."""
+    def started(self, labels: Labels, wait_s: float | None) -> bool:
+        """Count an execution that starts, and record the queue wait where known; False: nothing is recorded."""
+        if not self.are_recorded:
+            return False
         self.active.add(1, labels)
         if wait_s is not None:
             self.queue_wait.record(wait_s, labels)
+        return True
 
     def ended(
         self, labels: Labels, state: str, error: str | None, duration_s: float | None

@@ -84,11 +84,12 @@ def _speaks_w3c(propagator: TextMapPropagator) -> bool:
 
 def _extract_alone(request: Any) -> Context | None:
     """Read a ``traceparent`` that comes alone, the usual case, at a tenth of the propagators' cost."""
-    fields = vars(request)
-    nested = fields.get("headers") or ()
-    if "baggage" in fields or "tracestate" in fields or "baggage" in nested:
+    fields = request.__dict__
+    if TRACEPARENT not in fields or "baggage" in fields or "tracestate" in fields:
         return None
-    found = _TRACEPARENT_FORMAT.fullmatch(str(fields.get(TRACEPARENT)))
+    if "headers" in fields and "baggage" in (fields["headers"] or ()):
+        return None
+    found = _TRACEPARENT_FORMAT.fullmatch(str(fields[TRACEPARENT]))
     if found is None or not _speaks_w3c(propagate.get_global_textmap()):
         return None
     is_sampled = int(found[3], 16) & TraceFlags.SAMPLED
@@ -125,7 +126,8 @@ def write_headers(
     or else by the span id that the main process had drawn.
     """
     drawn = headers.pop(ATTEMPT, None)
-    headers.pop(PREVIOUS, None)
+    if PREVIOUS in headers:
+        del headers[PREVIOUS]
     if retries and (previous or drawn) and _has_context(headers):
         previous = previous or _drawn_attempt(headers, str(drawn))
         if previous:
@@ -139,7 +141,8 @@ def write_headers(
 def without_context(headers: MutableMapping[str, Any]) -> None:
     """Take the propagator's own keys out of `headers`, in place."""
     for key in _fields(propagate.get_global_textmap()):
-        headers.pop(key, None)
+        if key in headers:
+            del headers[key]
 
 
 def repeat_context(request: Any, headers: MutableMapping[str, Any]) -> None:
@@ -201,5 +204,5 @@ def is_unsampled(context: Context) -> bool:
     span: Any = context.get(_SPAN_KEY)
     if span is None or type(span) is _Unsampled:
         return span is not None
-    parent = span.get_span_context()
-    return parent.is_valid and not parent.trace_flags & TraceFlags.SAMPLED
+    _, _, _, flags, _, is_valid = span.get_span_context()
+    return is_valid and not flags & TraceFlags.SAMPLED

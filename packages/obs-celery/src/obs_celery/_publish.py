@@ -7,9 +7,14 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar, Token
 from typing import Any
 
-from obs_core.integration import call_contained, keeping, record_error
+from obs_core.integration import (
+    call_contained,
+    context_with,
+    keeping,
+    record_error,
+)
 from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.trace import Span, SpanKind, set_span_in_context
+from opentelemetry.trace import Span, SpanKind
 
 from obs_celery._attributes import message_attributes
 from obs_celery._execution import note_failing_task, previous_of_retry
@@ -85,7 +90,7 @@ class _Publication:
         self.span = start_span(
             facts.publishes, context, SpanKind.PRODUCER, attributes, (), self._began_ns
         )
-        self._context_token = attach(set_span_in_context(self.span, context))
+        self._context_token = attach(context_with(self.span, context))
 
     def call_hook(self, sender: str, headers: MutableMapping[str, Any]) -> None:
         hook, span = self.setup.options.on_publish, self.span

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from obs_core.integration import context_with
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Link
 
 from obs_celery._message import RELATION_HEADER, header
 from obs_celery._options import Options
@@ -31,7 +32,7 @@ def related(
     if producer is None:
         return context
     links.insert(0, Link(producer))
-    return set_span_in_context(INVALID_SPAN, context)
+    return context_with(INVALID_SPAN, context)
 
 
 def _is_linked(

@@ -180,7 +180,12 @@ def _record(
     started_s: float | None = None,
 ) -> None:
     """Export the attempt's span, from `started_s` (epoch; None: never started) until now."""
-    attempt = attempt_of(setup, app, name, request, extract(request), started_s)
+    context = extract(request)
+    attempt = attempt_of(
+        *(setup, app, name, request, context),
+        is_left_out=setup.leaves_out(context),
+        started_s=started_s,
+    )
     duration_s = time.time() - started_s if started_s else None
     setup.metrics.ended(
         attempt.facts.labels, verdict.state, verdict.error_type, duration_s
