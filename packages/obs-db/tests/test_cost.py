@@ -112,8 +112,8 @@ def test_cost_beside_contrib(
     [
         (sqlite_execute, 1.0, 0.45),
         (sqlite_execute, 0.0, 0.26),
-        (redis_get, 1.0, 0.27),
-        (redis_get, 0.0, 0.25),
+        (redis_get, 1.0, 0.31),
+        (redis_get, 0.0, 0.32),
         (redis_pipeline, 1.0, 0.5),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
