@@ -74,9 +74,10 @@ from obs_core._safety.redaction import REDACTED, Redactor
 from obs_core._safety.text import truncate
 from obs_core._setup.flush_within import flush_within
 from obs_core._setup.manager import current_manager
-from obs_core._spans.current import context_with, current_span, span_of
+from obs_core._spans.current import span_of
 from obs_core._spans.errors import error_message, error_type, fail, record_error
 from obs_core._spans.ids import draw_span_id, span_ids_can_be_set, use_span_id
+from obs_core._spans.in_context import context_with, current_span
 from obs_core._spans.kept import (
     KEPT_HEADER,
     hold_request,

@@ -9,7 +9,7 @@ from opentelemetry.trace import Span
 
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._safety.containment import log_failure
-from obs_core._spans.current import context_with
+from obs_core._spans.in_context import context_with
 from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import needed_tracer
 

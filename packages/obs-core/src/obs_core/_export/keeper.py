@@ -17,9 +17,10 @@ from opentelemetry.util.types import Attributes
 from obs_core._config.keep import Keep
 from obs_core._export.recording import Recording
 from obs_core._safety.fork_watch import fork_watch
-from obs_core._spans.kept import RecordedSpan, marked, told_reason
+from obs_core._spans.kept import marked, told_reason
 from obs_core._spans.light import new_span
 from obs_core._spans.origin import SpanOrigin
+from obs_core._spans.recorded import RecordedSpan
 
 #: What is left of the bytes when room is made: else room would be made at every span.
 _ROOM_MADE = 0.9

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import Span, StatusCode
 
 from obs_core._export.span_size import size_of
-from obs_core._spans.kept import DROPPED_SPANS, KEPT, RecordedSpan
+from obs_core._spans.kept import DROPPED_SPANS, KEPT
+from obs_core._spans.recorded import RecordedSpan
 
 if TYPE_CHECKING:
     from obs_core._export.keeper import Keeper

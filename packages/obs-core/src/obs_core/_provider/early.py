@@ -7,8 +7,8 @@ from opentelemetry.trace import NonRecordingSpan, Tracer
 
 from obs_core._provider.sampling import MAX_LOW_BITS, SwitchableSampler
 from obs_core._provider.tracers import LightTracer, context_of
-from obs_core._spans.current import context_with
 from obs_core._spans.ids import ContextIdGenerator, use_next_trace_id
+from obs_core._spans.in_context import context_with
 from obs_core._spans.tracer import SPAN_KEY
 
 

@@ -26,10 +26,10 @@ from obs_core._provider.joining import JoiningTracer, joins
 from obs_core._provider.sampling import SwitchableSampler
 from obs_core._provider.unsampled import unsampled_below
 from obs_core._spans.current import CurrentSpan
-from obs_core._spans.kept import RecordedSpan
 from obs_core._spans.layout import unknown_layout, unknown_tracer
 from obs_core._spans.light import LightSpan, new_span
 from obs_core._spans.origin import SpanOrigin
+from obs_core._spans.recorded import RecordedSpan
 from obs_core._spans.runtime_context import get_current
 from obs_core._spans.tracer import SPAN_KEY
 

@@ -1,4 +1,4 @@
-"""The context manager of `start_as_current_span`, without a generator."""
+"""The context manager of `start_as_current_span`, without a generator, and the span and ids of a context."""
 
 from __future__ import annotations
 
@@ -19,25 +19,12 @@ from opentelemetry.trace import (
     Tracer,
 )
 
+from obs_core._spans.in_context import context_with
 from obs_core._spans.light import LightSpan
-from obs_core._spans.runtime_context import attach, detach, get_current
+from obs_core._spans.runtime_context import attach, detach
 from obs_core._spans.tracer import SPAN_KEY
 
 _SPANS = (LightSpan, NonRecordingSpan)
-
-
-def context_with(span: Span, context: Context | None = None) -> Context:
-    """Return `context` (default: the current context) with `span` as the current span."""
-    return Context({**(get_current() if context is None else context), SPAN_KEY: span})
-
-
-def current_span() -> Span:
-    """Return the current span, as `opentelemetry.trace.get_current_span` does."""
-    found = get_current().get(SPAN_KEY)
-    # an abstract class is slow to ask
-    if type(found) is NonRecordingSpan or isinstance(found, Span):
-        return found
-    return INVALID_SPAN
 
 
 def span_of(context: Context) -> Span:

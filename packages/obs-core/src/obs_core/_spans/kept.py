@@ -1,7 +1,4 @@
-"""The span of an unsampled request that may be kept, and the mark by which services tell each other.
-
-The request's spans are held by its recording: see `obs_core._export.recording`.
-"""
+"""Unsampled requests that are kept: on request of the code, and by the mark by which services tell each other."""
 
 from __future__ import annotations
 
@@ -9,8 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from opentelemetry.trace import Span, SpanContext, TraceState, get_current_span
-
-from obs_core._spans.light import LightSpan
 
 #: The attribute of every exported span of a kept request: why the request is kept.
 KEPT = "obs.kept"
@@ -55,15 +50,6 @@ class _Keeping:
 
 
 keeping = _Keeping()
-
-
-class RecordedSpan(LightSpan):
-    """A span that records and is not sampled."""
-
-    __slots__ = ("_process", "_recording")
-
-    _recording: Recording
-    _process: object
 
 
 def recording_of(span: object) -> Recording | None:

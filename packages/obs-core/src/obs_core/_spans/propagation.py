@@ -25,7 +25,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from obs_core._spans.current import context_with
+from obs_core._spans.in_context import context_with
 from obs_core._spans.runtime_context import get_current
 from obs_core._spans.tracer import BAGGAGE_KEY, SPAN_KEY
 
