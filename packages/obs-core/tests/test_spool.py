@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obs_core import TracingConfig, setup_tracing
 from obs_core._export.encode.decode import decoded
-from obs_core._export.encode.encoder import EncodedSpan, Encoder
+from obs_core._export.encode.encoder import EncodedItem, Encoder
 from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.spool import directory, segment
@@ -874,7 +874,7 @@ def test_a_file_that_is_sealed_meanwhile_takes_no_span(
     first = write(spool, "first")
     in_time = Segment.write
 
-    def write_late(segment: Segment, span: EncodedSpan) -> int:
+    def write_late(segment: Segment, span: EncodedItem) -> int:
         first.is_sealed = True
         return in_time(segment, span)
 

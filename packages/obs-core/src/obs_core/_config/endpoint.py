@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from obs_core.exceptions import ConfigurationError
 
 Protocol = Literal["grpc", "http"]
+#: What is exported: each has a path of its own at the collector.
+SignalName: TypeAlias = Literal["traces", "logs", "metrics"]
 
-GRPC_PORT, HTTP_PORT, TRACES_PATH = 4317, 4318, "/v1/traces"
+GRPC_PORT, HTTP_PORT = 4317, 4318
+_SIGNAL_PATH = re.compile("/v1/(traces|logs|metrics)$")
 DEFAULT_URL = "http://localhost:4317"
 _DEFAULT_PORT: dict[Protocol, int] = {"grpc": GRPC_PORT, "http": HTTP_PORT}
 _OTHER: dict[Protocol, Protocol] = {"grpc": "http", "http": "grpc"}
@@ -32,13 +35,18 @@ class Endpoint(NamedTuple):
 
 
 def parse_endpoint(
-    url: str, protocol: Protocol | None = None, *, path_is_whole: bool = False
+    url: str,
+    protocol: Protocol | None = None,
+    *,
+    path_is_whole: bool = False,
+    signal: SignalName = "traces",
 ) -> Endpoint:
-    """Parse `url` into an `Endpoint`.
+    """Parse `url` into an `Endpoint` for `signal`.
 
     ``host:4317`` means plain text. A missing port is the protocol's default (443 under https). Without `protocol`, port
-    4318 or a path means http, everything else grpc. For http, ``/v1/traces`` is appended unless the path ends so already,
-    or `path_is_whole` and `url` has a path. Doubled slashes in the path are collapsed.
+    4318 or a path means http, everything else grpc. For http, ``/v1/traces`` (``/v1/logs``, ``/v1/metrics``) is appended
+    unless `path_is_whole` and `url` has a path; the path of another signal is replaced. Doubled slashes in the path are
+    collapsed.
 
     Raises:
         ConfigurationError: `url` is not a URL of a collector, or contradicts `protocol`; the message says the fix.
@@ -55,9 +63,8 @@ def parse_endpoint(
     address = f"{_host(parts)}:{port}"
     if used == "grpc":
         return Endpoint("grpc", address, is_insecure)
-    is_whole = path.endswith(TRACES_PATH) or (path and path_is_whole)
-    if not is_whole:
-        path += TRACES_PATH
+    if not (path and path_is_whole):
+        path = f"{_SIGNAL_PATH.sub('', path)}/v1/{signal}"
     return Endpoint("http", _http_url(parts, address, path), is_insecure)
 
 

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 
 from obs_core._config.config import TracingConfig, needs_service_name
 from obs_core._config.correlation import CorrelationConfig
-from obs_core._config.endpoint import DEFAULT_URL, Endpoint, Protocol, parse_endpoint
+from obs_core._config.endpoint import (
+    DEFAULT_URL,
+    Endpoint,
+    Protocol,
+    SignalName,
+    parse_endpoint,
+)
 from obs_core._config.environment import TRACES_ENDPOINT, Variable
 from obs_core._config.keep import Keep
 from obs_core._config.table import SETTINGS, Setting
@@ -56,10 +62,33 @@ class Settings:
     @property
     def endpoint(self) -> Endpoint:
         """The collector's address in the exporters' form."""
-        is_whole = self.sources["collector_url"] == TRACES_ENDPOINT
-        return parse_endpoint(
-            self.collector_url, self.collector_protocol, path_is_whole=is_whole
-        )
+        return self.endpoint_of("traces")
+
+    def endpoint_of(self, signal: SignalName) -> Endpoint:
+        """The collector's address for `signal`, in the exporters' form."""
+        url, protocol = self.collector_url, self.collector_protocol
+        own_url: str | None = getattr(self, f"{signal}_url", None)
+        own_protocol: Protocol | None = getattr(self, f"{signal}_protocol", None)
+        is_whole = own_url is not None
+        if signal == "traces":
+            is_whole = self.sources["collector_url"] == TRACES_ENDPOINT
+        elif own_url or own_protocol:
+            url, protocol = own_url or self._url_for(own_protocol), own_protocol
+        return parse_endpoint(url, protocol, path_is_whole=is_whole, signal=signal)
+
+    def _url_for(self, protocol: Protocol | None) -> str:
+        if self.sources["collector_url"] == DEFAULT:
+            return _DEFAULT_URLS[protocol]
+        return self.collector_url
+
+    def headers_of(self, signal: SignalName) -> Mapping[str, str]:
+        """The headers of the export of `signal`."""
+        own: Mapping[str, str] | None = None
+        if signal != "traces":
+            own = getattr(self, f"{signal}_headers", None)
+        if own is None:
+            return self.headers
+        return own
 
     def describe(self) -> dict[str, tuple[object, str]]:
         """Return name → (value, source); header values and credentials are masked."""

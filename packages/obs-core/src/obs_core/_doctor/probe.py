@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from obs_core._config.endpoint import Endpoint, Protocol
 from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._config.settings import Settings
 from obs_core._export.exporters import build_exporter
 from obs_core._export.outage import quiet_exporter_logs
+from obs_core._export.signals import Exporter, is_success
 from obs_core._integrations.install import install_command
 from obs_core._safety.redaction import Redactor
 
@@ -127,11 +127,11 @@ class _Attempt:
             return self._reasons[0]
         return f"no answer within {self._left_s:.1f} s"
 
-    def _export(self, exporter: SpanExporter) -> None:
+    def _export(self, exporter: Exporter) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         with quiet_exporter_logs(self._explain):
             try:
-                self._taken = exporter.export([]) is SpanExportResult.SUCCESS
+                self._taken = is_success(exporter.export([]))
                 exporter.shutdown()
             except Exception as error:  # noqa: BLE001 - whatever the exporter raises is the finding
                 self._explain(f"{type(error).__name__}: {error}")

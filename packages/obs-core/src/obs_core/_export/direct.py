@@ -6,7 +6,7 @@ exporters encode as ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
@@ -14,15 +14,14 @@ from typing import Any
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from obs_core._export.encode.encoder import Encoder
 from obs_core._export.encode.sdk import span_by_sdk
+from obs_core._export.signals import TRACES, Exporter, Signal
 
-_ENCODE = "encode_spans"
-#: The methods of the HTTP exporter that encode: of 1.28, of later versions.
+#: The methods of the HTTP exporters that encode: of spans in 1.28, of later versions and other signals.
 _HTTP_METHODS = ("_serialize_spans", "export")
 
 
@@ -38,26 +37,35 @@ class _Message:
     SerializePartialToString = SerializeToString
 
 
-def direct_http(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExporter]:
+def direct_http(
+    exporter: type[Exporter], encoder: Encoder, signal: Signal = TRACES
+) -> type[Exporter]:
     """Return the class `exporter` with `encoder`, or unchanged where the place to encode is not found."""
+
+    def encode(batch: Iterable[Any]) -> _Message:
+        return _Message(encoder.request(batch))
+
     for name in _HTTP_METHODS:
         method = vars(exporter).get(name)
-        if isinstance(method, FunctionType) and _ENCODE in method.__code__.co_names:
-            rebound = _rebound(method, lambda spans: _Message(encoder.request(spans)))
+        if (
+            isinstance(method, FunctionType)
+            and signal.encode in method.__code__.co_names
+        ):
+            rebound = _rebound(method, **{signal.encode: encode})
             return _subclass(exporter, encoder, **{name: rebound})
     return exporter
 
 
 def _subclass(
-    exporter: type[SpanExporter], encoder: Encoder, **members: Any
-) -> type[SpanExporter]:
+    exporter: type[Exporter], encoder: Encoder, **members: Any
+) -> type[Exporter]:
     members.update(direct_encoder=encoder, __module__=exporter.__module__)
     return type(exporter.__name__, (exporter,), members)
 
 
-def _rebound(method: FunctionType, encode: Callable[[Any], _Message]) -> FunctionType:
-    """Return `method` with another global `encode_spans`."""
-    names = {**method.__globals__, _ENCODE: encode}
+def _rebound(method: FunctionType, **others: Callable[..., Any]) -> FunctionType:
+    """Return `method` with other globals."""
+    names = {**method.__globals__, **others}
     found = FunctionType(
         method.__code__, names, method.__name__, method.__defaults__, method.__closure__
     )
@@ -65,7 +73,9 @@ def _rebound(method: FunctionType, encode: Callable[[Any], _Message]) -> Functio
     return found
 
 
-def direct_grpc(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExporter]:
+def direct_grpc(
+    exporter: type[Exporter], encoder: Encoder, signal: Signal = TRACES
+) -> type[Exporter]:
     """Return the class `exporter` with `encoder`, or unchanged where the place to encode is not found."""
     if "_translate_data" not in vars(exporter) or not _makes_stubs(exporter):
         return exporter
@@ -74,11 +84,14 @@ def direct_grpc(exporter: type[SpanExporter], encoder: Encoder) -> type[SpanExpo
         return encoder.request(spans)
 
     # later exporters set the stub's class themselves, which is not kept
-    stub = property(lambda _: _bytes_stub, lambda *_: None)
+    def make_stub(channel: object) -> Any:
+        return signal.stub(_BytesChannel(channel))
+
+    stub = property(lambda _: make_stub, lambda *_: None)
     return _subclass(exporter, encoder, _translate_data=translate, _stub=stub)
 
 
-def _makes_stubs(exporter: type[SpanExporter]) -> bool:
+def _makes_stubs(exporter: type[Exporter]) -> bool:
     """Whether some method calls ``self._stub(…)``."""
     return any(
         isinstance(method, FunctionType)
@@ -86,15 +99,6 @@ def _makes_stubs(exporter: type[SpanExporter]) -> bool:
         for base in exporter.__mro__
         for method in vars(base).values()
     )
-
-
-def _bytes_stub(channel: Any) -> Any:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-        TraceServiceStub,
-    )
-
-    stub: Callable[[_BytesChannel], Any] = TraceServiceStub
-    return stub(_BytesChannel(channel))
 
 
 class _BytesChannel:
@@ -109,7 +113,7 @@ class _BytesChannel:
         return self._channel.unary_unary(method, request_serializer=None, **options)
 
 
-def encoder_of(exporter: type[SpanExporter]) -> Encoder:
+def encoder_of(exporter: type[Exporter]) -> Encoder:
     """Return the encoder for spans on disk: the exporter's own, or one that agrees with the SDK's."""
     own: Encoder | None = getattr(exporter, "direct_encoder", None)
     if own is not None:

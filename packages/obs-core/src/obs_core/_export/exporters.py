@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from obs_core._export.signals import TRACES, Exporter, Signal
 from obs_core._safety.redaction import REDACTED
 
 if TYPE_CHECKING:
     import requests
-    from opentelemetry.sdk.trace.export import SpanExporter
 
     from obs_core._config.settings import Settings
 
@@ -42,72 +42,67 @@ class _Headers(tuple[tuple[str, str], ...]):
         return True
 
 
-def build_exporter(settings: Settings) -> SpanExporter:
+def build_exporter(settings: Settings, signal: Signal = TRACES) -> Exporter:
     """Return a new exporter; the exporter's own package is imported here and not before."""
     logging.getLogger("opentelemetry.util.re").addFilter(_mask_headers)
-    exporter = exporter_type(settings)
-    if settings.exporter == "console":
-        return exporter(settings.service_name)  # type: ignore[call-arg] # SpanExporter has no arguments
-    if settings.endpoint.protocol == "grpc":
-        return _build_grpc(exporter, settings)
-    return _build_http(exporter, settings)
+    exporter: Callable[..., Exporter] = exporter_type(settings, signal)
+    if _is_console(settings, signal):
+        return exporter(settings.service_name)
+    endpoint, headers = (
+        settings.endpoint_of(signal.name),
+        settings.headers_of(signal.name),
+    )
+    if endpoint.protocol == "grpc":
+        return exporter(
+            endpoint=endpoint.target,
+            insecure=endpoint.insecure,
+            headers=_Headers(headers.items()),
+            timeout=settings.export_timeout_s,
+        )
+    return exporter(
+        endpoint=endpoint.target,
+        headers=dict(headers),
+        session=_http_session(headers),
+        timeout=settings.export_timeout_s,
+    )
 
 
-def exporter_type(settings: Settings) -> type[SpanExporter]:
+def exporter_type(settings: Settings, signal: Signal = TRACES) -> type[Exporter]:
     """Return the class of the exporter that the settings ask for, with the direct encoder where it has a place for it."""
-    if settings.exporter == "console":
+    if _is_console(settings, signal):
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
         return ConsoleSpanExporter
-    if settings.endpoint.protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
-
-        return _direct(settings, grpc.OTLPSpanExporter)
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
-
-    return _direct(settings, http.OTLPSpanExporter)
-
-
-def _direct(settings: Settings, exporter: type[SpanExporter]) -> type[SpanExporter]:
+    protocol = settings.endpoint_of(signal.name).protocol
+    exporter = signal.exporter_type(protocol)
+    if _is_for_the_sdk(settings, signal):
+        return exporter
     from obs_core._export import direct
     from obs_core._export.encode.encoder import Encoder
 
-    if settings.spans == "sdk" or direct.disagreement() is not None:
-        return exporter
-    if settings.endpoint.protocol == "grpc":
-        return direct.direct_grpc(exporter, Encoder())
-    return direct.direct_http(exporter, Encoder())
+    given_bytes = direct.direct_grpc if protocol == "grpc" else direct.direct_http
+    return given_bytes(exporter, Encoder(), signal)
 
 
-def _build_grpc(
-    exporter: Callable[..., SpanExporter], settings: Settings
-) -> SpanExporter:
-    endpoint = settings.endpoint
-    return exporter(
-        endpoint=endpoint.target,
-        insecure=endpoint.insecure,
-        headers=_Headers(settings.headers.items()),
-        timeout=settings.export_timeout_s,
-    )
+def _is_console(settings: Settings, signal: Signal) -> bool:
+    return signal is TRACES and settings.exporter == "console"
 
 
-def _build_http(
-    exporter: Callable[..., SpanExporter], settings: Settings
-) -> SpanExporter:
-    return exporter(
-        endpoint=settings.endpoint.target,
-        headers=dict(settings.headers),
-        session=_http_session(settings),
-        timeout=settings.export_timeout_s,
-    )
+def _is_for_the_sdk(settings: Settings, signal: Signal) -> bool:
+    """Whether the SDK encodes; log records are encoded where they are made, in any case."""
+    if signal is not TRACES:
+        return False
+    from obs_core._export import direct
+
+    return settings.spans == "sdk" or direct.disagreement() is not None
 
 
-def is_direct(exporter: type[SpanExporter]) -> bool:
-    """Whether `exporter` has the direct encoder, and takes spans that are encoded already."""
+def is_direct(exporter: type[Exporter]) -> bool:
+    """Whether `exporter` has the direct encoder, and takes what is encoded already."""
     return hasattr(exporter, "direct_encoder")
 
 
-def encoder_in_use(settings: Settings, exporter: type[SpanExporter]) -> tuple[str, str]:
+def encoder_in_use(settings: Settings, exporter: type[Exporter]) -> tuple[str, str]:
     """Return which encoder writes the spans, ``direct`` or ``sdk``, and why."""
     if is_direct(exporter):
         return "direct", "default"
@@ -120,12 +115,12 @@ def encoder_in_use(settings: Settings, exporter: type[SpanExporter]) -> tuple[st
     return "sdk", direct.disagreement() or "where the exporter encodes is not known"
 
 
-def _http_session(settings: Settings) -> requests.Session | None:
+def _http_session(headers: Mapping[str, str]) -> requests.Session | None:
     from obs_core._export.http_session import CollectorSession, check_answer
 
     name = next(filter(None, map(os.environ.get, _CREDENTIAL_PROVIDERS)), None)
     if name is None:
-        return CollectorSession(settings.headers)
+        return CollectorSession(headers)
     for found in entry_points(
         group="opentelemetry_otlp_credential_provider", name=name
     ):

@@ -25,12 +25,14 @@ class FlushRequests:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def ask(self, wake: Callable[[], None], timeout_s: float) -> bool:
-        """Ask the thread, which `wake` wakes; return whether all spans were exported within `timeout_s`."""
+    def ask(self, wake: Callable[[], None]) -> Callable[[float], bool]:
+        """Ask the thread, which `wake` wakes; return what waits so many seconds, and says whether all was exported."""
         flush = _Flush()
         self._waiting.append(flush)
         wake()
-        return wait_until(lambda: flush.is_done, timeout_s) and flush.succeeded
+        return lambda timeout_s: (
+            wait_until(lambda: flush.is_done, timeout_s) and flush.succeeded
+        )
 
     def serve(self, export: Callable[[], bool]) -> None:
         """Call `export` for each waiting flush."""

@@ -1,8 +1,6 @@
 """Forked processes: a child exports the spans that began in the child, and none of its parent's.
 
-The child has an empty queue, fresh counts, a new exporter (an inherited connection is never used:
-https://github.com/open-telemetry/opentelemetry-python/issues/4994) and a thread that starts with its first span. A span
-that was open at the fork ends in both processes, and is exported by the parent.
+A span that was open at the fork ends in both processes, and is exported by the parent.
 """
 
 from __future__ import annotations
@@ -11,9 +9,6 @@ import time
 from collections import OrderedDict
 
 from opentelemetry.sdk.trace import ReadableSpan, Span
-
-from obs_core._export.state import State
-from obs_core._export.worker import ExportWorker
 
 #: How many open spans with a start time before the fork a child remembers as its own; the oldest is forgotten first.
 _MAX_BACKDATED = 1024
@@ -29,17 +24,11 @@ class Fork:
     def __init__(self) -> None:
         self.at_ns = 0
         self._backdated: OrderedDict[int, None] = OrderedDict()
-        self._inherited: list[ExportWorker] = []
 
-    def enter_child(self, inherited: ExportWorker, own: ExportWorker) -> None:
-        """Leave the worker `inherited` to the parent; `own` is the child's."""
+    def enter_child(self) -> None:
+        """Leave what is open to the parent."""
         self.at_ns = time.time_ns()
         self._backdated.clear()
-        if inherited.is_stopping:
-            own.state = State.STOPPING
-        # kept alive, since closing a connection that the parent still uses may speak on it
-        inherited.disown()
-        self._inherited.append(inherited)
 
     def remember_backdated(self, span: Span) -> None:
         """Remember that `span`, whose start time is before the fork, began in this process."""

@@ -16,11 +16,12 @@ _EXPORTER_LOGGERS = "opentelemetry.exporter"
 
 
 class OutageLog:
-    """Knows whether the collector takes spans; logs each change once.
+    """Knows whether the collector takes what is exported; logs each change once.
 
     Args:
         destination: The collector's name in log lines, without credentials.
         mask: Removes secrets from the exporters' complaints.
+        noun: What is exported.
 
     Attributes:
         is_down: The last batch was not taken.
@@ -29,7 +30,10 @@ class OutageLog:
     Used by the export thread; any thread may read the attributes.
     """
 
-    def __init__(self, destination: str, mask: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, destination: str, mask: Callable[[str], str] = str, noun: str = "spans"
+    ) -> None:
+        self._noun = noun
         self._destination = destination
         self._mask = mask
         self.is_down = self.is_suspected = False
@@ -53,7 +57,9 @@ class OutageLog:
         """Take the exception being handled as the reason."""
         self.explain(f"{type(error).__name__}: {error}")
         _logger.debug(
-            "the span exporter raised:\n%s", self._mask(traceback.format_exc())
+            "the exporter of %s raised:\n%s",
+            self._noun,
+            self._mask(traceback.format_exc()),
         )
 
     def conclude(self) -> None:
@@ -71,8 +77,9 @@ class OutageLog:
             self._since = time.monotonic()
             reason = self._reason or "it gave no reason"
             _logger.warning(
-                "collector %s does not take spans (%s); keeping and retrying",
+                "collector %s does not take %s (%s); keeping and retrying",
                 self._destination,
+                self._noun,
                 reason,
             )
         elif taken and self.is_down:
@@ -81,10 +88,11 @@ class OutageLog:
                 lost() - self._lost_before,
             )
             _logger.warning(
-                "collector %s is back after %.0f s; %d spans were lost",
+                "collector %s is back after %.0f s; %d %s were lost",
                 self._destination,
                 down_s,
                 lost_spans,
+                self._noun,
             )
         self.is_down = self.is_suspected = not taken
         if taken:
@@ -94,8 +102,9 @@ class OutageLog:
         """Log a line for an exit that lost spans, or left spans to the spool."""
         kept = f", {stats.spooled} kept in the spool" if stats.spooled else ""
         _logger.warning(
-            "exit: %d spans exported, %d dropped%s (collector %s: %s)",
+            "exit: %d %s exported, %d dropped%s (collector %s: %s)",
             stats.exported,
+            self._noun,
             stats.failed + stats.dropped_queue_full + stats.dropped_outage,
             kept,
             self._destination,
@@ -119,6 +128,10 @@ class _QuietFilter(logging.Filter):
         finally:
             self._thread.listener = before
 
+    @property
+    def is_listening(self) -> bool:
+        return getattr(self._thread, "listener", None) is not None
+
     def filter(self, record: logging.LogRecord) -> bool:
         listener = getattr(self._thread, "listener", None)
         if listener is None:
@@ -138,3 +151,8 @@ def quiet_exporter_logs(
         if name.startswith(_EXPORTER_LOGGERS) and isinstance(logger, logging.Logger):
             logger.addFilter(_filter)
     return _filter.listening(listener)
+
+
+def is_exporting() -> bool:
+    """Whether this thread is in a block of `quiet_exporter_logs`: what is logged now is about an export."""
+    return _filter.is_listening

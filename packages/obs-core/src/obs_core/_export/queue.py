@@ -11,11 +11,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from obs_core._export.stats import Counts
 
 if TYPE_CHECKING:
-    from obs_core._export.encode.encoder import EncodedSpan
+    from obs_core._export.encode.encoder import EncodedItem
     from obs_core._export.spool.segment import Segment
     from obs_core._export.spool.spool import Spool
 
-QueuedSpan: TypeAlias = "ReadableSpan | EncodedSpan"
+QueuedSpan: TypeAlias = "ReadableSpan | EncodedItem"
 
 
 class SpanQueue:
@@ -42,7 +42,7 @@ class SpanQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, span: ReadableSpan, *, is_open: bool, is_outage: bool) -> int:
+    def put(self, span: QueuedSpan, *, is_open: bool, is_outage: bool) -> int:
         """Queue `span` and return how many spans wait; 0 if the span is left to the spool, or dropped."""
         entry = (span, None) if self._spool is None else self._entry(span)
         if is_open and (queued := len(self._waiting)) < self._max_size:
@@ -66,7 +66,7 @@ class SpanQueue:
         else:
             counts.dropped_queue_full.add_one()
 
-    def _entry(self, span: ReadableSpan) -> tuple[QueuedSpan, Segment | None]:
+    def _entry(self, span: QueuedSpan) -> tuple[QueuedSpan, Segment | None]:
         """Return `span` as it is to wait: encoded where the spool has done so already, and the exporter takes it."""
         if self._spool is None or (written := self._spool.write(span)) is None:
             return span, None

@@ -1,23 +1,25 @@
-"""The span exporter in use: built at the first need, asked to take batches, closed at the end."""
+"""The exporter in use: built at the first need, asked to take batches, closed at the end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._export.backends import Shown
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.queue import QueuedSpan
+from obs_core._export.signals import LOGS, TRACES, Exporter, Signal, is_success
 from obs_core._export.utf8 import export_encodable
 from obs_core._export.wakeup import start_thread, wait_until
 from obs_core._safety.containment import log_failure
 
-BuildExporter = Callable[[], SpanExporter]
+BuildExporter = Callable[[], Exporter]
 
 
 class Sender:
@@ -28,16 +30,19 @@ class Sender:
         outage: Learns why a batch was not taken.
         exporter: Takes the batches.
         shown: Returns a span as the backend reads it.
+        signal: What is exported.
     """
 
     def __init__(
         self,
         build: BuildExporter,
         outage: OutageLog,
-        exporter: SpanExporter | None = None,
+        exporter: Exporter | None = None,
         shown: Shown | None = None,
+        signal: Signal = TRACES,
     ) -> None:
         self._shown = shown
+        self._signal = signal
         self._build = build
         self._outage = outage
         self._exporter = exporter
@@ -50,7 +55,7 @@ class Sender:
             try:
                 if self._exporter is None:
                     self._exporter = self._build()
-                return _export(self._exporter, self._as_read(batch))
+                return self._export(self._exporter, self._as_read(batch))
             except Exception as error:  # noqa: BLE001 - any exporter's any error
                 self._outage.explain_error(error)
                 return False
@@ -64,6 +69,15 @@ class Sender:
             shown(span) if isinstance(span, ReadableSpan) else span for span in batch
         ]
 
+    def _export(self, exporter: Exporter, batch: list[QueuedSpan]) -> bool:
+        if is_direct(type(exporter)):
+            return is_success(exporter.export(batch))
+        if self._signal is LOGS:
+            from obs_core._export.encode.decode_log import decoded_log
+
+            return is_success(exporter.export([decoded_log(item) for item in batch]))
+        return export_encodable(cast(SpanExporter, exporter), _spans(batch))
+
     def close(self) -> None:
         """Shut the exporter down, if built."""
         exporter, self._exporter = self._exporter, None
@@ -73,7 +87,7 @@ class Sender:
             try:
                 exporter.shutdown()
             except Exception:  # noqa: BLE001 - any exporter's any error
-                log_failure("span exporter's shutdown")
+                log_failure(f"{self._signal.item} exporter's shutdown")
         self._is_closed = True
 
     def close_elsewhere(self, deadline: float) -> None:
@@ -84,12 +98,6 @@ class Sender:
         with suppress(RuntimeError):
             start_thread(self.close, "obs-core-close")
             wait_until(lambda: self._is_closed, deadline - time.monotonic())
-
-
-def _export(exporter: SpanExporter, batch: list[QueuedSpan]) -> bool:
-    if is_direct(type(exporter)):
-        return exporter.export(batch) is SpanExportResult.SUCCESS  # type: ignore[arg-type] # see `is_direct`
-    return export_encodable(exporter, _spans(batch))
 
 
 def _spans(batch: list[QueuedSpan]) -> list[ReadableSpan]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
-from opentelemetry.sdk.trace import ReadableSpan
 
 from obs_core._export.flush_requests import FlushRequests
 from obs_core._export.options import BatchOptions
@@ -63,7 +63,7 @@ class ExportWorker:
         self._flushes = FlushRequests()
         self._wake = Signal()
         self._attempts = 0
-        self._has_thread = False
+        self._has_thread = self._has_begun_to_stop = False
         self._start_lock = threading.Lock()
         self._is_finished = False
 
@@ -90,7 +90,7 @@ class ExportWorker:
         if self._spool is not None and self._spool.has_files():
             self._start()
 
-    def put(self, span: ReadableSpan) -> None:
+    def put(self, span: QueuedSpan) -> None:
         """Queue `span`, or drop and count the span."""
         outage, state = self._outage, self.state
         is_open = state is not State.STOPPING and state is not State.ABANDONED
@@ -199,21 +199,35 @@ class ExportWorker:
 
     def flush(self, timeout_s: float) -> bool:
         """Export all queued spans; False if not all were taken within `timeout_s`."""
+        return self.begin_flush()(timeout_s)
+
+    def begin_flush(self) -> Callable[[float], bool]:
+        """Begin to export all queued spans; the function returned waits at most so many seconds, as `flush` does."""
         if not self._has_thread:
-            return not self._queue
+            return lambda _: not self._queue
         if self.is_stopping:
-            return wait_until(lambda: self._is_finished, timeout_s) and not (
-                self.counts.abandoned or self.counts.spooled.value
-            )
-        return self._flushes.ask(self._wake.send, timeout_s)
+            return self._is_all_taken
+        return self._flushes.ask(self._wake.send)
+
+    def _is_all_taken(self, timeout_s: float) -> bool:
+        return wait_until(lambda: self._is_finished, timeout_s) and not (
+            self.counts.abandoned or self.counts.spooled.value
+        )
+
+    def begin_stop(self) -> None:
+        """Queue nothing more, and begin to export what is queued; `stop` waits for the end."""
+        if not self.is_stopping:
+            self.state = State.STOPPING
+            self._has_begun_to_stop = True
+            self._wake.send()
 
     def stop(self, timeout_s: float) -> None:
         """Export the queued spans, close the exporter, and always return within `timeout_s`. A second call does nothing."""
-        if self.is_stopping:
+        self.begin_stop()
+        if not self._has_begun_to_stop:
             return
+        self._has_begun_to_stop = False
         deadline = time.monotonic() + timeout_s
-        self.state = State.STOPPING
-        self._wake.send()
         if not self._has_thread:
             self._sender.close_elsewhere(deadline)
         elif not wait_until(lambda: self._is_finished, timeout_s - _CLOSE_RESERVE_S):

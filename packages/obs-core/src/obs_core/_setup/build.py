@@ -17,6 +17,7 @@ from obs_core._export.exporters import build_exporter
 from obs_core._export.keeper import Keeper
 from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
+from obs_core._export.signals import Exporter
 from obs_core._integrations.semconv import stable_semconv
 from obs_core._provider.contained import FencedProcessor
 from obs_core._provider.processors import Pipeline
@@ -170,7 +171,7 @@ def _exporting(
 def _export_processor(
     settings: Settings, given: SpanExporter | None, mask: Callable[[str], str]
 ) -> BatchExportProcessor:
-    def build() -> SpanExporter:
+    def build() -> Exporter:
         return build_exporter(settings) if given is None else given
 
     destination = Redactor(settings.redact).url(settings.collector_url)

@@ -81,6 +81,28 @@ def _value(value: Any) -> bytes:
     return encode(value)
 
 
+def any_value(value: Any, tag: bytes) -> bytes:
+    """Return a field that holds an AnyValue; mappings and arrays at any depth.
+
+    Raises:
+        Exception: A value is of another type than those that are encoded here.
+    """
+    if type(value) is dict:
+        return delimited(tag, delimited(b"\x32", pairs(value, b"\x0a")))
+    if type(value) is list:
+        items = b"".join(any_value(item, b"\x0a") for item in value)
+        return delimited(tag, delimited(b"\x2a", items))
+    return tag + _value(value)[1:]
+
+
+def pairs(values: Mapping[str, Any], tag: bytes) -> bytes:
+    """Return a field for each key and value; see `any_value`."""
+    return b"".join(
+        delimited(tag, delimited(b"\x0a", utf8(key)) + any_value(value, b"\x12"))
+        for key, value in values.items()
+    )
+
+
 def plain(attributes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return `attributes` in a form that is quick to read."""
     if type(attributes) is BoundedAttributes:

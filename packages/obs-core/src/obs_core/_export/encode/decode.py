@@ -22,18 +22,18 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from obs_core._export.encode.encoder import EncodedSpan, Group
+from obs_core._export.encode.encoder import EncodedItem, Group
 
 _IS_REMOTE = 0x200
 T = TypeVar("T")
 
 
-def decoded(span: ReadableSpan | EncodedSpan) -> ReadableSpan:
+def decoded(span: ReadableSpan | EncodedItem) -> ReadableSpan:
     """Return the span; OTLP does not keep its trace flags, which are those of a sampled span."""
     if isinstance(span, ReadableSpan):
         return span
     found = Span.FromString(span.message)
-    resource, scope = _origin(span.group)
+    resource, scope = origin_of(span.group)
     status = Status(StatusCode(found.status.code), found.status.message or None)
     return ReadableSpan(
         found.name,
@@ -58,15 +58,21 @@ def _bounded(items: Iterable[T], dropped: int) -> BoundedList[T]:
     return found
 
 
-def _origin(group: Group) -> tuple[Resource, InstrumentationScope]:
+def origin_of(group: Group) -> tuple[Resource, InstrumentationScope]:
+    """Return the resource and the scope."""
     resource_head, resource_tail, scope_head, scope_tail = group.parts
     of_resource = ResourceSpans.FromString(resource_head + resource_tail)
     of_scope = ScopeSpans.FromString(scope_head + scope_tail)
     scope = of_scope.scope
     return (
-        Resource(_plain(of_resource.resource.attributes), of_resource.schema_url),
+        Resource(
+            attributes_of(of_resource.resource.attributes), of_resource.schema_url
+        ),
         InstrumentationScope(
-            scope.name, scope.version, of_scope.schema_url, _plain(scope.attributes)
+            scope.name,
+            scope.version,
+            of_scope.schema_url,
+            attributes_of(scope.attributes),
         ),
     )
 
@@ -104,21 +110,23 @@ def _context(
 
 
 def _attributes(pairs: Iterable[KeyValue], dropped: int) -> BoundedAttributes:
-    found = BoundedAttributes(attributes=_plain(pairs))
+    found = BoundedAttributes(attributes=attributes_of(pairs))
     found.dropped = dropped
     return found
 
 
-def _plain(pairs: Iterable[KeyValue]) -> Mapping[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs}
+def attributes_of(pairs: Iterable[KeyValue]) -> Mapping[str, Any]:
+    """Return attributes as they were given."""
+    return {pair.key: value_of(pair.value) for pair in pairs}
 
 
-def _value(value: AnyValue) -> Any:
+def value_of(value: AnyValue) -> Any:
+    """Return a value as it was given."""
     kind = value.WhichOneof("value")
     if kind is None:
         return None
     if kind == "array_value":
-        return [_value(each) for each in value.array_value.values]
+        return [value_of(each) for each in value.array_value.values]
     if kind == "kvlist_value":
-        return _plain(value.kvlist_value.values)
+        return attributes_of(value.kvlist_value.values)
     return getattr(value, kind)

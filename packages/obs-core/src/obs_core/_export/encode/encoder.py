@@ -1,4 +1,7 @@
-"""The encoder of export requests: spans grouped by resource and scope, as the SDK's encoder groups them."""
+"""The encoder of export requests: spans grouped by resource and scope, as the SDK's encoder groups them.
+
+The messages of log records are grouped in the same way, in fields of the same numbers.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +46,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedSpan:
-    """A finished span as bytes of OTLP's Span message, with its resource and scope."""
+class EncodedItem:
+    """A finished span or a log record as bytes of OTLP's message, with its resource and scope.
+
+    Attributes:
+        group: The resource and scope.
+        item_id: The span's id; for a log record, a number that is unique in the process.
+        message: The Span or LogRecord message.
+    """
 
     group: Group
-    span_id: int
+    item_id: int
     message: bytes
 
 
@@ -62,8 +71,8 @@ class Encoder:
         self._encode = encode or SpanEncoder().encode
         self._groups: dict[Ids, tuple[_Origin, Group]] = {}
 
-    def request(self, batch: Iterable[ReadableSpan | EncodedSpan]) -> bytes:
-        """Return the ExportTraceServiceRequest of `batch`.
+    def request(self, batch: Iterable[ReadableSpan | EncodedItem]) -> bytes:
+        """Return the request of `batch`: ExportTraceServiceRequest or, of log records, ExportLogsServiceRequest.
 
         Raises:
             Exception: A span cannot be encoded, by the SDK either.
@@ -73,7 +82,7 @@ class Encoder:
         places: dict[Ids, list[bytes]] = {}
         encode = self._encode
         for span in batch:
-            if isinstance(span, EncodedSpan):
+            if isinstance(span, EncodedItem):
                 parts, message = request.place(span.group), span.message
             else:
                 key = _ids(span)
@@ -85,16 +94,21 @@ class Encoder:
             parts += (FIELD[2], varint(len(message)), message)
         return b"".join(request.resource_spans())
 
-    def span(self, span: ReadableSpan) -> EncodedSpan:
+    def span(self, span: ReadableSpan | EncodedItem) -> EncodedItem:
         """Return `span`, encoded.
 
         Raises:
             Exception: The span cannot be encoded, by the SDK either.
         """
-        return EncodedSpan(self._group(span), span.context.span_id, self._encode(span))
+        if isinstance(span, EncodedItem):
+            return span
+        return EncodedItem(self._group(span), span.context.span_id, self._encode(span))
 
     def _group(self, span: ReadableSpan) -> Group:
-        resource, scope = span.resource, span.instrumentation_scope or None
+        return self.group(span.resource, span.instrumentation_scope or None)
+
+    def group(self, resource: Resource, scope: InstrumentationScope | None) -> Group:
+        """Return `resource` and `scope`, encoded; kept for the next call."""
         key = id(resource), id(scope)
         origin, group = self._groups.get(key, (None, None))
         if group is None or origin is None or not origin.is_of(resource, scope):

@@ -28,7 +28,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from obs_core._export.encode.encoder import EncodedSpan, Group
+from obs_core._export.encode.encoder import EncodedItem, Group
 
 _RESOURCE, _SPAN, _GROUP, _SETTLED = "r", "s", "g", "d"
 _SETTLED_START, _ENCODED_START = b'["d",', b"e"
@@ -46,9 +46,9 @@ def settled_record(span_ids: Iterable[int]) -> bytes:
     return _record(_SETTLED, list(span_ids))
 
 
-def span_record(span: EncodedSpan, group: int) -> bytes:
+def span_record(span: EncodedItem, group: int) -> bytes:
     """Return the record of `span`, whose resource and scope are the file's number `group`."""
-    line = b"%d %d %b" % (group, span.span_id, b64encode(span.message))
+    line = b"%d %d %b" % (group, span.item_id, b64encode(span.message))
     return b"\ne%08x %b" % (crc32(line), line)
 
 
@@ -66,7 +66,7 @@ def settled_ids(lines: Iterable[bytes]) -> set[int]:
 
 def spans_without(
     settled: Set[int], lines: Iterable[bytes]
-) -> Iterator[ReadableSpan | EncodedSpan]:
+) -> Iterator[ReadableSpan | EncodedItem]:
     """Yield the spans of a file except those with a `settled` id; unreadable lines are left out."""
     origins: dict[int, Any] = {}
     for line in lines:
@@ -76,22 +76,22 @@ def spans_without(
                 yield span
 
 
-def span_id_of(span: ReadableSpan | EncodedSpan) -> int:
+def span_id_of(span: ReadableSpan | EncodedItem) -> int:
     """Return the id of a span, encoded or not."""
-    if isinstance(span, EncodedSpan):
-        return span.span_id
+    if isinstance(span, EncodedItem):
+        return span.item_id
     span_id: int = span.context.span_id
     return span_id
 
 
-def _encoded(line: bytes, groups: dict[int, Any]) -> EncodedSpan | None:
+def _encoded(line: bytes, groups: dict[int, Any]) -> EncodedItem | None:
     if not line.startswith(_ENCODED_START):
         return None
     checksum, _, rest = line[1:].rstrip(b"\n").partition(b" ")
     if int(checksum, 16) != crc32(rest):
         raise ValueError("a damaged record")
     number, span_id, message = rest.split(b" ")
-    return EncodedSpan(groups[int(number)], int(span_id), b64decode(message))
+    return EncodedItem(groups[int(number)], int(span_id), b64decode(message))
 
 
 def _read(line: bytes, origins: dict[int, Any]) -> ReadableSpan | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from obs_core._export.encode.encoder import EncodedSpan, Group
+from obs_core._export.encode.encoder import EncodedItem, Group
 from obs_core._export.spool.directory import HIDDEN_SUFFIX, SUFFIX
 from obs_core._export.spool.records import (
     group_record,
@@ -91,7 +91,7 @@ class Segment:
             file.close()
         return None
 
-    def write(self, span: EncodedSpan) -> int:
+    def write(self, span: EncodedItem) -> int:
         """Append `span`; return the number of bytes written. The span counts as queued until `settle` or `spill`.
 
         Raises:
@@ -159,7 +159,7 @@ class Segment:
         refused = self._refused.value
         return self._begun.value - refused
 
-    def unsettled(self) -> Iterator[ReadableSpan | EncodedSpan]:
+    def unsettled(self) -> Iterator[ReadableSpan | EncodedItem]:
         """Read the spans that have not gone, singly.
 
         Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from opentelemetry.sdk.trace import ReadableSpan
 
 from obs_core._export.backends import Shown
-from obs_core._export.encode.encoder import EncodedSpan, Encoder
+from obs_core._export.encode.encoder import EncodedItem, Encoder
 from obs_core._export.spool.directory import SpoolDirectory
 from obs_core._export.spool.records import span_id_of
 from obs_core._export.spool.segment import SealedError, Segment
@@ -48,18 +48,22 @@ class Spool:
         self._own: set[Segment] = set()
         self._is_closed = False
 
-    def write(self, span: ReadableSpan) -> tuple[EncodedSpan, Segment] | None:
+    def write(
+        self, span: ReadableSpan | EncodedItem
+    ) -> tuple[EncodedItem, Segment] | None:
         """Write `span` to disk; return it encoded, and the segment, or None if the disk does not take the span."""
         if self._directory.is_full or self._is_closed:
             return None
         try:
-            encoded = self._encoder.span(self._shown(span) if self._shown else span)
+            if self._shown is not None and isinstance(span, ReadableSpan):
+                span = self._shown(span)
+            encoded = self._encoder.span(span)
             return encoded, self._write(encoded)
         except Exception:  # noqa: BLE001 - the disk's errors, and whatever an attribute raises
             log_failure(f"writing to the spool {self._directory.path}")
             return None
 
-    def _write(self, span: EncodedSpan) -> Segment:
+    def _write(self, span: EncodedItem) -> Segment:
         while True:
             segment = self._current
             if segment is None or segment.is_sealed:
@@ -80,7 +84,7 @@ class Spool:
 
     def settle(
         self,
-        batch: Iterable[tuple[ReadableSpan | EncodedSpan, Segment | None]],
+        batch: Iterable[tuple[ReadableSpan | EncodedItem, Segment | None]],
         *,
         exported: bool,
     ) -> int:
