@@ -132,12 +132,13 @@ def silent_port() -> Iterator[int]:
 
 
 class GrpcSink:
-    """A real OTLP/gRPC receiver; `names` are those of the spans that came."""
+    """A real OTLP/gRPC receiver; `names` are those of the spans that came, `logs` the bodies of the log records."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.names: list[str] = []
+        self.logs: list[str] = []
         self.metadata: dict[str, str] = {}
         self._changed = threading.Condition()
 
@@ -158,6 +159,10 @@ class GrpcSink:
 @contextmanager
 def serve_grpc() -> Iterator[GrpcSink]:
     import grpc
+    from opentelemetry.proto.collector.logs.v1 import (
+        logs_service_pb2,
+        logs_service_pb2_grpc,
+    )
     from opentelemetry.proto.collector.trace.v1 import (
         trace_service_pb2,
         trace_service_pb2_grpc,
@@ -176,7 +181,18 @@ def serve_grpc() -> Iterator[GrpcSink]:
             )
             return trace_service_pb2.ExportTraceServiceResponse()
 
+    class LogsServicer(logs_service_pb2_grpc.LogsServiceServicer):
+        def Export(self, request, context):
+            sink.logs += [
+                record.body.string_value
+                for group in request.resource_logs
+                for scope in group.scope_logs
+                for record in scope.log_records
+            ]
+            return logs_service_pb2.ExportLogsServiceResponse()
+
     server = grpc.server(ThreadPoolExecutor(4))
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(LogsServicer(), server)
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Servicer(), server)
     sink = GrpcSink(server.add_insecure_port("127.0.0.1:0"))
     server.start()

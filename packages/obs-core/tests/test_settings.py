@@ -51,6 +51,10 @@ SOURCES = {
     "spans": (None, [("OBS_CORE_SPANS", "SDK", "sdk")]),
     "keep": (Keep(errors=False), [("OBS_CORE_KEEP", "slower_than_s=2", Keep(slower_than_s=2))]),
     "backend": ("signoz", [("OBS_CORE_BACKEND", "SigNoz", "signoz")]),
+    "logs": (False, [("OTEL_LOGS_EXPORTER", "otlp", True)]),
+    "logs_url": (None, [("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "b:4317", "b:4317")]),
+    "logs_protocol": (None, [("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf", "http")]),
+    "logs_headers": (None, [("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "B=2%20x", {"b": "2 x"})]),
 }  # fmt: skip
 
 

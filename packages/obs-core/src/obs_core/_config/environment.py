@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from obs_core._config import validators as check
 from obs_core._config.correlation import CorrelationConfig
+from obs_core._config.endpoint import SignalName
 from obs_core._config.keep import Keep
 from obs_core._safety.redaction import REDACTED
 from obs_core.exceptions import ConfigurationError
@@ -111,6 +112,13 @@ def exporter(text: str) -> str:
     return text.lower()
 
 
+def is_otlp(text: str) -> bool:
+    """Read whether a signal is exported: otlp or none."""
+    if text.lower() not in ("otlp", "none"):
+        raise ValueError("use otlp or none")
+    return text.lower() == "otlp"
+
+
 def spans(text: str) -> str:
     """Read the kind of spans: light or sdk."""
     if text.lower() not in ("light", "sdk"):
@@ -171,13 +179,25 @@ def otlp(
 ) -> tuple[Variable, Variable]:
     """The variable for traces, then the variable for all signals."""
     return (
-        Variable(f"OTEL_EXPORTER_OTLP_TRACES_{suffix}", parse, is_secret),
+        otlp_of("traces", suffix, parse, is_secret=is_secret),
         Variable(f"OTEL_EXPORTER_OTLP_{suffix}", parse, is_secret),
     )
 
 
+def otlp_of(
+    signal: SignalName,
+    suffix: str,
+    parse: Callable[[str], Any] = str,
+    *,
+    is_secret: bool = False,
+) -> Variable:
+    """The variable for a single signal."""
+    name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{suffix}"
+    return Variable(name, parse, is_secret)
+
+
 #: Its path is the whole path of the receiver: the specification appends nothing to it.
-TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+TRACES_ENDPOINT = otlp_of("traces", "ENDPOINT").name
 
 _KEEP: Mapping[str, Callable[[str], Any]] = {
     "errors": boolean,

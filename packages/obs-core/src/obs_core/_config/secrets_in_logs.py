@@ -10,7 +10,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from obs_core._config.settings import Settings
 from obs_core._safety.redaction import REDACTED, Redactor
 
-_HEADER_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_HEADER_VARIABLES = (
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+)
 #: Shorter words may be part of any text.
 _MIN_LENGTH = 4
 

@@ -23,6 +23,8 @@ from obs_core._config.table import SETTINGS, Setting
 from obs_core._safety.redaction import Redactor
 from obs_core.exceptions import ConfigurationError
 
+#: The signals besides traces.
+OTHER_SIGNALS: tuple[SignalName, ...] = ("logs",)
 DEFAULT = "default"
 ARGUMENT = "argument"
 
@@ -50,12 +52,16 @@ class Settings:
     spool_dir: Path | None
     spool_max_bytes: int
     spool_max_age_s: float
+    logs: bool
     redact: tuple[str, ...]
     backend: str
     strict: bool
     disabled: bool
     exporter: str
     spans: str
+    logs_url: str | None
+    logs_protocol: Protocol | None
+    logs_headers: Mapping[str, str] | None
     sources: Mapping[str, str] = field(compare=False)
     problems: Sequence[str] = field(compare=False)
 
@@ -169,6 +175,8 @@ class _Resolution:
     def reconcile(self) -> None:
         """Resolve contradictions of the environment: the more explicit of two settings stands."""
         self._reconcile_endpoint()
+        for signal in OTHER_SIGNALS:
+            self._reconcile_address(signal)
         self._reconcile_batch_size()
         if self.found["service_name"].source == DEFAULT:
             self._miss_service_name()
@@ -187,6 +195,23 @@ class _Resolution:
                 f"using {used} with the protocol {parse_endpoint(url.value, protocol.value).protocol}"
             )
         self.found |= {"collector_url": url, "collector_protocol": protocol}
+
+    def _reconcile_address(self, signal: SignalName) -> None:
+        """Leave a signal's own address out where code says where everything goes, or where the address is wrong."""
+        names = [f"{signal}_{part}" for part in ("url", "protocol", "headers")]
+        url, protocol = self.found[names[0]], self.found[names[1]]
+        general = self.found["collector_url"]
+        wrong = None
+        if url.source != DEFAULT or DEFAULT not in (protocol.source, general.source):
+            wrong = _contradiction(url if url.value else general, protocol)
+        if wrong is not None:
+            variables = {url.source, protocol.source} - {DEFAULT}
+            self.problems.append(
+                f"environment: {', '.join(sorted(variables))}: {wrong}; "
+                f"{signal} go where spans go"
+            )
+        if wrong is not None or general.source == ARGUMENT:
+            self.found |= dict.fromkeys(names, Found(None, DEFAULT))
 
     def _reconcile_batch_size(self) -> None:
         batch, queue = (

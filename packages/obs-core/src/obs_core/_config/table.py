@@ -9,7 +9,7 @@ from typing import Any
 from obs_core._config import environment as env
 from obs_core._config import validators as check
 from obs_core._config.correlation import CorrelationConfig
-from obs_core._config.endpoint import DEFAULT_URL
+from obs_core._config.endpoint import DEFAULT_URL, SignalName
 from obs_core._config.environment import Variable
 from obs_core._config.keep import Keep
 from obs_core._safety.redaction import REDACTED, Redactor
@@ -19,16 +19,18 @@ def _unmasked(redactor: Redactor, value: Any) -> object:
     return value
 
 
-def _masked_url(redactor: Redactor, value: str) -> str:
-    return redactor.url(value)
+def _masked_url(redactor: Redactor, value: str | None) -> str | None:
+    return value and redactor.url(value)
 
 
 def _masked_attributes(redactor: Redactor, value: Mapping[str, Any]) -> object:
     return redactor.value("resource_attributes", value)
 
 
-def _header_names_only(redactor: Redactor, value: Mapping[str, str]) -> dict[str, str]:
-    return dict.fromkeys(value, REDACTED)
+def _header_names_only(
+    redactor: Redactor, value: Mapping[str, str] | None
+) -> dict[str, str]:
+    return dict.fromkeys(value or (), REDACTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,24 @@ class Setting:
     default: Any = None
     variables: tuple[Variable, ...] = ()
     masked: Callable[[Redactor, Any], object] = _unmasked
+
+
+def _address_of(signal: SignalName) -> dict[str, Setting]:
+    """Return the rows of a signal that goes elsewhere than spans do; None: where spans go."""
+    return {
+        f"{signal}_url": Setting(
+            check.text, None, (env.otlp_of(signal, "ENDPOINT"),), _masked_url
+        ),
+        f"{signal}_protocol": Setting(
+            check.protocol, None, (env.otlp_of(signal, "PROTOCOL"),)
+        ),
+        f"{signal}_headers": Setting(
+            check.headers,
+            None,
+            (env.otlp_of(signal, "HEADERS", env.headers, is_secret=True),),
+            _header_names_only,
+        ),
+    }
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -131,6 +151,9 @@ SETTINGS: Mapping[str, Setting] = {
     "spool_dir": Setting(check.path),
     "spool_max_bytes": Setting(check.positive_integer, 64 << 20),
     "spool_max_age_s": Setting(check.positive_seconds, 86_400.0),
+    "logs": Setting(
+        check.boolean, False, (Variable("OTEL_LOGS_EXPORTER", env.is_otlp),)
+    ),
     "redact": Setting(check.globs, ()),
     "backend": Setting(check.backend, "none", (Variable("OBS_CORE_BACKEND"),)),
     "strict": Setting(check.boolean, False),
@@ -141,4 +164,5 @@ SETTINGS: Mapping[str, Setting] = {
         check.text, "otlp", (Variable("OTEL_TRACES_EXPORTER", env.exporter),)
     ),
     "spans": Setting(check.text, "light", (Variable("OBS_CORE_SPANS", env.spans),)),
+    **_address_of("logs"),
 }

@@ -15,7 +15,6 @@ from obs_core._correlation.processor import CorrelationSpanProcessor
 from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
 from obs_core._export.keeper import Keeper
-from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.signals import Exporter
 from obs_core._integrations.semconv import stable_semconv
@@ -26,6 +25,12 @@ from obs_core._provider.resource import ProcessResource, build_resource
 from obs_core._provider.tracers import SpansInForce
 from obs_core._safety.containment import warn_once
 from obs_core._safety.redaction import Redactor
+from obs_core._setup.build_signals import (
+    batch_options,
+    build_signals,
+    cannot_be_built,
+    spool_options,
+)
 from obs_core._setup.existing_provider import (
     already_configured,
     existing_provider,
@@ -73,7 +78,10 @@ def _attach(
     problems += join(foreign, pipeline, settings)
     if settings.keep is not None:
         problems += _off("another TracerProvider makes the spans")
-    return TracingManager(settings, pipeline, None, exporting, problems)
+    resource = getattr(foreign, "resource", None) or _resource(settings)[0]
+    signals = build_signals(settings, resource)
+    problems += signals.problems
+    return TracingManager(settings, pipeline, None, exporting, problems, signals)
 
 
 def _install(
@@ -90,8 +98,9 @@ def _install(
     _fill(own.pipeline, settings, exporting, span_processors, keeper)
     own.sample(settings.sampling_rate)
     own.keep(keeper)
-    problems += [*export_problems, *keep_problems]
-    return TracingManager(settings, own.pipeline, own, exporting, problems)
+    signals = build_signals(settings, own.resource)
+    problems += [*export_problems, *keep_problems, *signals.problems]
+    return TracingManager(settings, own.pipeline, own, exporting, problems, signals)
 
 
 def _keeper(
@@ -155,14 +164,8 @@ def _exporting(
     mask = secret_mask(settings)
     try:
         exporting = _export_processor(settings, given, mask)
-    except Exception as error:
-        problem = mask(
-            f"the span exporter cannot be built: {error!r}; nothing is exported"
-        )
-        if settings.strict:
-            raise ConfigurationError(problem) from error
-        warn_once(problem, problem)
-        return None, [problem]
+    except Exception as error:  # noqa: BLE001 - any exporter's any error
+        return None, [cannot_be_built("span", settings, mask, error)]
     if sdk_metrics.is_asked_for():
         sdk_metrics.observe(exporting)
     return exporting, []
@@ -175,23 +178,6 @@ def _export_processor(
         return build_exporter(settings) if given is None else given
 
     destination = Redactor(settings.redact).url(settings.collector_url)
-    batches, spool = _batch_options(settings), _spool_options(settings)
+    batches = batch_options(settings, backend=settings.backend)
+    spool = spool_options(settings, settings.spool_dir)
     return BatchExportProcessor(build, destination, batches, spool, mask=mask)
-
-
-def _batch_options(settings: Settings) -> BatchOptions:
-    return BatchOptions(
-        max_queue_size=settings.max_queue_size,
-        max_export_batch_size=settings.max_export_batch_size,
-        schedule_delay_s=settings.schedule_delay_s,
-        exit_timeout_s=settings.exit_timeout_s,
-        backend=settings.backend,
-    )
-
-
-def _spool_options(settings: Settings) -> SpoolOptions | None:
-    if settings.spool_dir is None:
-        return None
-    return SpoolOptions(
-        settings.spool_dir, settings.spool_max_bytes, settings.spool_max_age_s
-    )

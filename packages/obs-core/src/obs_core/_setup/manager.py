@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
+import time
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from obs_core._config.in_force import put_in_force
 from obs_core._export.exporters import encoder_in_use
 from obs_core._export.grpc_fork_hazard import fork_hazard
 from obs_core._safety.containment import warn_once
+from obs_core._setup.signals import Signals
 
 if TYPE_CHECKING:
     from obs_core._config.settings import Settings
@@ -36,12 +39,14 @@ class TracingManager:
         switchable: SwitchableProvider | None = None,
         exporting: BatchExportProcessor | None = None,
         problems: Sequence[str] = (),
+        signals: Signals | None = None,
         state: str | None = None,
     ) -> None:
         self.settings = settings
         self._pipeline = pipeline
         self._switchable = switchable
         self._exporting = exporting
+        self._signals = signals or Signals()
         self._problems = [*settings.problems, *problems]
         self._fixed_state = "disabled" if settings.disabled else state
         self._stopped = False
@@ -82,8 +87,24 @@ class TracingManager:
             return ExportStats()
         return self._exporting.stats()
 
+    def log_stats(self) -> ExportStats:
+        """Return counts of this process's log records (``logs=True``), by the words of `ExportStats`."""
+        from obs_core._export.stats import ExportStats
+
+        logs = self._signals.logs
+        return logs.export.stats() if logs else ExportStats()
+
+    @property
+    def log_handler(self) -> logging.Handler:
+        """The handler that exports log records (``logs=True``), for its level and filters; else a handler that does nothing.
+
+        It has the records of all loggers of `logging` already: give it to other libraries alone, such as loguru.
+        """
+        logs = self._signals.logs
+        return logs.handler if logs else logging.NullHandler()
+
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Export all finished spans; return False, at the latest after `timeout_s`, if not all were taken.
+        """Export all finished spans and log records; return False, at the latest after `timeout_s`, if not all were taken.
 
         Flushes the span processors given to `setup_tracing` too, within the same time.
 
@@ -94,20 +115,29 @@ class TracingManager:
             return True
         if timeout_s is None:
             timeout_s = self.settings.exit_timeout_s
-        return self._pipeline.force_flush(int(timeout_s * 1000))
+        deadline = time.monotonic() + timeout_s
+        begun = self._signals.begin_flush()
+        answers = [self._pipeline.force_flush(int(timeout_s * 1000))]
+        answers += [wait(max(0.0, deadline - time.monotonic())) for wait in begun]
+        return all(answers)
 
     def shutdown(self, timeout_s: float | None = None) -> None:
-        """Export all finished spans and stop, within `timeout_s` (seconds; default `exit_timeout_s`).
+        """Export all finished spans and log records and stop, within `timeout_s` (seconds; default `exit_timeout_s`).
 
-        Later spans are dropped. The span processors given to `setup_tracing` are shut down within the same time; a hanging
+        Later ones are dropped. The span processors given to `setup_tracing` are shut down within the same time; a hanging
         processor is left behind. Runs at interpreter exit. Never raises; a second call does nothing.
         """
         if self._stopped:
             return
         self._stopped = True
         atexit.unregister(self.shutdown)
+        if timeout_s is None:
+            timeout_s = self.settings.exit_timeout_s
+        deadline = time.monotonic() + timeout_s
+        self._signals.begin_shutdown()
         if self._pipeline:
             self._pipeline.shutdown(timeout_s)
+        self._signals.shutdown(deadline)
         if self._switchable:
             self._switchable.switch_off()
 

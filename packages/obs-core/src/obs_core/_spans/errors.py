@@ -82,18 +82,25 @@ def record_exception_event(
     Only the stable attributes are set (``exception.type``, ``.message``, ``.stacktrace``): ``exception.escaped``, which the
     SDK's `record_exception` still adds, is deprecated. Never raises.
     """
+    own = exception_attributes(error)
+    for name in ("exception.message", "exception.stacktrace"):
+        own[name] = _scrubbed(scrub, own[name])
+    span.add_event("exception", {**own, **(attributes or {})}, timestamp)
+
+
+def exception_attributes(error: BaseException) -> dict[str, str]:
+    """Return ``exception.type``, ``.message`` and ``.stacktrace``. Never raises."""
     try:
         stack = exportable(
             "".join(traceback.format_exception(type(error), error, error.__traceback__))
         )
     except Exception as broken:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
         stack = f"<traceback unavailable: {error_type(broken)}>"
-    own = {
+    return {
         "exception.type": error_type(error),
-        "exception.message": _scrubbed(scrub, error_message(error)),
-        "exception.stacktrace": _scrubbed(scrub, stack),
+        "exception.message": error_message(error),
+        "exception.stacktrace": stack,
     }
-    span.add_event("exception", {**own, **(attributes or {})}, timestamp)
 
 
 def _scrubbed(scrub: Scrub | None, text: str) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gzip
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 from obs_core.testing._tree import render_tree
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUS = ("UNSET", "OK", "ERROR")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,37 @@ class SinkSpan:
     links: tuple[tuple[int, int], ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class SinkLog:
+    """A received log record; ids are ints, 0 for none, `time` is nanoseconds since the epoch, `logger` the scope's name."""
+
+    body: Any
+    service: str
+    logger: str
+    severity: int
+    severity_text: str
+    trace_id: int
+    span_id: int
+    flags: int
+    time: int
+    attributes: Mapping[str, Any]
+    resource: Mapping[str, Any]
+    dropped_attributes: int = 0
+
+
 class OtlpSink:
-    """An OTLP/HTTP receiver on a free loopback port, kept in a thread; a context manager.
+    """An OTLP/HTTP receiver of spans and log records on a free loopback port, kept in a thread; a context manager.
 
     Attributes:
-        url: Where to export to: ``TracingConfig(collector_url=sink.url)`` or ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``.
+        url: Where to export to: ``TracingConfig(collector_url=sink.url)`` or ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``; log
+            records go beside.
         respond: HTTP status to answer with; set 503 to play an outage. Default 200.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.respond: int = 200
         self._spans: list[SinkSpan] = []
+        self._logs: list[SinkLog] = []
         self._changed = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
@@ -73,6 +93,12 @@ class OtlpSink:
         with self._changed:
             return list(self._spans)
 
+    @property
+    def logs(self) -> list[SinkLog]:
+        """All received log records, in order of arrival."""
+        with self._changed:
+            return list(self._logs)
+
     def named(self, name: str) -> list[SinkSpan]:
         """The received spans of that name."""
         return [span for span in self.spans if span.name == name]
@@ -89,18 +115,39 @@ class OtlpSink:
         Raises:
             AssertionError: Not within `timeout_s`; the message is the tree of the received spans.
         """
-        satisfied = enough if callable(enough) else lambda spans: len(spans) >= enough
-        deadline = time.monotonic() + timeout_s
+        self._wait(self._spans, enough, timeout_s, "spans")
+        return self.spans
+
+    def wait_for_logs(
+        self, enough: int | Callable[[list[SinkLog]], bool], timeout_s: float = 30.0
+    ) -> list[SinkLog]:
+        """Wait for `enough` log records, or until `enough` returns true; return all log records.
+
+        Raises:
+            AssertionError: Not within `timeout_s`; the message has the bodies of the received records.
+        """
+        self._wait(self._logs, enough, timeout_s, "log records")
+        return self.logs
+
+    def _wait(
+        self,
+        received: list[T],
+        enough: int | Callable[[list[T]], bool],
+        timeout_s: float,
+        noun: str,
+    ) -> None:
+        satisfied = enough if callable(enough) else lambda items: len(items) >= enough
         with self._changed:
-            while not satisfied(list(self._spans)):
-                if (
-                    not self._changed.wait(deadline - time.monotonic())
-                    and time.monotonic() >= deadline
-                ):
-                    raise AssertionError(
-                        f"after {timeout_s:g} s only {len(self._spans)} spans have come:\n{render_tree(self._spans)}"
-                    )
-            return list(self._spans)
+            if not self._changed.wait_for(lambda: satisfied(list(received)), timeout_s):
+                raise AssertionError(
+                    f"after {timeout_s:g} s only {len(received)} {noun} have come:\n"
+                    f"{self._shown(received)}"
+                )
+
+    def _shown(self, received: object) -> str:
+        if received is self._spans:
+            return render_tree(self._spans)
+        return "\n".join(f"{log.severity_text} {log.body}" for log in self._logs)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         sink = self
@@ -113,7 +160,7 @@ class OtlpSink:
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 if sink.respond == 200:
-                    sink._receive(body)
+                    sink._receive(self.path, body)
                 self.send_response(sink.respond)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -123,10 +170,12 @@ class OtlpSink:
 
         return Handler
 
-    def _receive(self, body: bytes) -> None:
-        spans = decode(body)
+    def _receive(self, path: str, body: bytes) -> None:
+        is_of_logs = path.endswith("/v1/logs")
+        items = decode_logs(body) if is_of_logs else decode(body)
+        received: list[Any] = self._logs if is_of_logs else self._spans
         with self._changed:
-            self._spans += spans
+            received += items
             self._changed.notify_all()
 
 
@@ -143,6 +192,38 @@ def decode(body: bytes) -> list[SinkSpan]:
         for scope in group.scope_spans
         for span in scope.spans
     ]
+
+
+def decode_logs(body: bytes) -> list[SinkLog]:
+    """Decode an OTLP ``ExportLogsServiceRequest``."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+        ExportLogsServiceRequest,
+    )
+
+    request = ExportLogsServiceRequest.FromString(body)
+    return [
+        _log(record, scope.scope.name, _attributes(group.resource.attributes))
+        for group in request.resource_logs
+        for scope in group.scope_logs
+        for record in scope.log_records
+    ]
+
+
+def _log(record: Any, logger: str, resource: dict[str, Any]) -> SinkLog:
+    return SinkLog(
+        body=_value(record.body),
+        service=str(resource.get("service.name", "")),
+        logger=logger,
+        severity=record.severity_number,
+        severity_text=record.severity_text,
+        trace_id=int.from_bytes(record.trace_id, "big"),
+        span_id=int.from_bytes(record.span_id, "big"),
+        flags=record.flags,
+        time=record.time_unix_nano,
+        attributes=_attributes(record.attributes),
+        resource=resource,
+        dropped_attributes=record.dropped_attributes_count,
+    )
 
 
 def _span(span: Any, resource: dict[str, Any]) -> SinkSpan:
