@@ -35,7 +35,7 @@ ROOMS = (
         "_correlation",
         "_decorators",
     ),
-    *("_llm", "_export", "_provider", "_logs", "_setup", "_doctor"),
+    *("_llm", "_export", "_provider", "_logs", "_metrics", "_setup", "_doctor"),
 )
 CORE = ROOT / "packages" / "obs-core" / "src" / "obs_core"
 each_core_source = pytest.mark.parametrize(

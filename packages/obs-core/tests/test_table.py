@@ -23,7 +23,10 @@ def test_every_setting_is_on_the_page_in_the_order_of_the_code() -> None:
     """Those of `TracingConfig`, and those of the environment alone."""
     in_code = [field.name for field in fields(TracingConfig)]
     in_environment = ["disabled", "exporter", "spans"]
-    in_environment += ["logs_url", "logs_protocol", "logs_headers"]
+    for signal in ("logs", "metrics"):
+        in_environment += [
+            f"{signal}_{part}" for part in ("url", "protocol", "headers")
+        ]
     assert sorted(ROWS) == sorted([*in_code, *in_environment]) == sorted(SETTINGS)
 
 

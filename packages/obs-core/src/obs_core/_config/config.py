@@ -45,6 +45,8 @@ class TracingConfig:
         spool_max_bytes: About how much may be kept there by all processes together, in bytes. Default 67,108,864 (64 MiB).
         spool_max_age_s: How long a span may wait there, in seconds. Default 86,400 (a day).
         logs: Export the records of `logging` too, by OTLP, with trace, span and correlation ids. Default False.
+        metrics: Export metrics too, by OTLP, from a MeterProvider that all packages record on. Default False.
+        metric_interval_s: Time from one export of metrics to the next, in seconds. Default 60.
         redact: More name globs (``"*ssn*"``) whose values are masked, beside the built-in ones.
         backend: ``"signoz"``: exported spans have the attributes that SigNoz's panes read. Default ``"none"``: the stable ones.
         strict: Raise for what is wrong in the environment too, in place of a warning and the default. Default False.
@@ -73,6 +75,8 @@ class TracingConfig:
     spool_max_bytes: int | None = None
     spool_max_age_s: float | None = None
     logs: bool | None = None
+    metrics: bool | None = None
+    metric_interval_s: float | None = None
     redact: Sequence[str] | None = None
     backend: Backend | None = None
     strict: bool = field(default=False)

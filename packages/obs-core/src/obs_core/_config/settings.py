@@ -24,7 +24,7 @@ from obs_core._safety.redaction import Redactor
 from obs_core.exceptions import ConfigurationError
 
 #: The signals besides traces.
-OTHER_SIGNALS: tuple[SignalName, ...] = ("logs",)
+OTHER_SIGNALS: tuple[SignalName, ...] = ("logs", "metrics")
 DEFAULT = "default"
 ARGUMENT = "argument"
 
@@ -53,6 +53,8 @@ class Settings:
     spool_max_bytes: int
     spool_max_age_s: float
     logs: bool
+    metrics: bool
+    metric_interval_s: float
     redact: tuple[str, ...]
     backend: str
     strict: bool
@@ -62,6 +64,9 @@ class Settings:
     logs_url: str | None
     logs_protocol: Protocol | None
     logs_headers: Mapping[str, str] | None
+    metrics_url: str | None
+    metrics_protocol: Protocol | None
+    metrics_headers: Mapping[str, str] | None
     sources: Mapping[str, str] = field(compare=False)
     problems: Sequence[str] = field(compare=False)
 

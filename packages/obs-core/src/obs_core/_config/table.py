@@ -154,6 +154,14 @@ SETTINGS: Mapping[str, Setting] = {
     "logs": Setting(
         check.boolean, False, (Variable("OTEL_LOGS_EXPORTER", env.is_otlp),)
     ),
+    "metrics": Setting(
+        check.boolean, False, (Variable("OTEL_METRICS_EXPORTER", env.is_otlp),)
+    ),
+    "metric_interval_s": Setting(
+        check.positive_seconds,
+        60.0,
+        (Variable("OTEL_METRIC_EXPORT_INTERVAL", env.milliseconds),),
+    ),
     "redact": Setting(check.globs, ()),
     "backend": Setting(check.backend, "none", (Variable("OBS_CORE_BACKEND"),)),
     "strict": Setting(check.boolean, False),
@@ -165,4 +173,5 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "spans": Setting(check.text, "light", (Variable("OBS_CORE_SPANS", env.spans),)),
     **_address_of("logs"),
+    **_address_of("metrics"),
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from obs_core._export.signals import TRACES, Exporter, Signal
+from obs_core._export.signals import METRICS, TRACES, Exporter, Signal
 from obs_core._safety.redaction import REDACTED
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _is_console(settings: Settings, signal: Signal) -> bool:
 def _is_for_the_sdk(settings: Settings, signal: Signal) -> bool:
     """Whether the SDK encodes; log records are encoded where they are made, in any case."""
     if signal is not TRACES:
-        return False
+        return signal is METRICS
     from obs_core._export import direct
 
     return settings.spans == "sdk" or direct.disagreement() is not None

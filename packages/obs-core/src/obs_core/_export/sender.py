@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -14,7 +14,7 @@ from obs_core._export.backends import Shown
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.queue import QueuedSpan
-from obs_core._export.signals import LOGS, TRACES, Exporter, Signal, is_success
+from obs_core._export.signals import LOGS, METRICS, TRACES, Exporter, Signal, is_success
 from obs_core._export.utf8 import export_encodable
 from obs_core._export.wakeup import start_thread, wait_until
 from obs_core._safety.containment import log_failure
@@ -48,7 +48,7 @@ class Sender:
         self._exporter = exporter
         self._is_closed = False
 
-    def offer(self, batch: list[QueuedSpan]) -> bool:
+    def offer(self, batch: list[Any]) -> bool:
         """Export `batch`; return whether the batch was taken."""
         self._outage.begin()
         with quiet_exporter_logs(self._outage.explain):
@@ -72,6 +72,8 @@ class Sender:
     def _export(self, exporter: Exporter, batch: list[QueuedSpan]) -> bool:
         if is_direct(type(exporter)):
             return is_success(exporter.export(batch))
+        if self._signal is METRICS:
+            return all(is_success(exporter.export(data)) for data in batch)
         if self._signal is LOGS:
             from obs_core._export.encode.decode_log import decoded_log
 

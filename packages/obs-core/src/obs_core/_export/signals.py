@@ -93,6 +93,16 @@ LOGS = Signal(
     ("logs.v1.logs_service", "LogsServiceStub"),
 )
 
+METRICS = Signal(
+    "metrics",
+    "metrics",
+    "metric",
+    ("metric_exporter",),
+    "OTLPMetricExporter",
+    "encode_metrics",
+    ("metrics.v1.metrics_service", "MetricsServiceStub"),
+)
+
 
 def is_success(answer: object) -> bool:
     """Whether an exporter's answer says that the batch was taken; each signal has an enum of its own."""

@@ -10,8 +10,9 @@ from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._config.validators import make_writable
 from obs_core._export.exporters import build_exporter
 from obs_core._export.options import BatchOptions, SpoolOptions
+from obs_core._export.outage import OutageLog
 from obs_core._export.signal_export import SignalExport
-from obs_core._export.signals import LOGS, Signal
+from obs_core._export.signals import LOGS, METRICS, Signal
 from obs_core._safety.containment import warn_once
 from obs_core._safety.redaction import Redactor
 from obs_core._setup.signals import Logs, Signals
@@ -28,6 +29,8 @@ def build_signals(settings: Settings, resource: Resource) -> Signals:
     signals = Signals()
     if settings.logs:
         _add_logs(signals, settings, resource)
+    if settings.metrics:
+        _add_metrics(signals, settings, resource)
     return signals
 
 
@@ -48,6 +51,35 @@ def _add_logs(signals: Signals, settings: Settings, resource: Resource) -> None:
         return
     handler = ExportHandler(export, resource)
     signals.logs = Logs(export, handler, attach(handler))
+
+
+def _add_metrics(signals: Signals, settings: Settings, resource: Resource) -> None:
+    from obs_core._metrics.export import MetricExport
+    from obs_core._metrics.in_force import own_provider
+
+    provider = own_provider()
+    if provider is None:
+        problem = "another MeterProvider is in force: metrics=True is left out"
+        warn_once(problem, problem)
+        signals.problems.append(problem)
+        return
+    mask = secret_mask(settings)
+    destination = Redactor(settings.redact).url(settings.endpoint_of("metrics").target)
+
+    def build() -> MetricExport:
+        return MetricExport(
+            lambda: build_exporter(settings, METRICS),
+            OutageLog(destination, mask, METRICS.noun),
+            settings.metric_interval_s,
+            resource,
+        )
+
+    try:
+        provider.switch(build)
+    except Exception as error:  # noqa: BLE001 - any exporter's any error
+        signals.problems.append(cannot_be_built("metric", settings, mask, error))
+        return
+    signals.metrics = provider
 
 
 def export_of(

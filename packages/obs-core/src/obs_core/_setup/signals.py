@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from obs_core._export.signal_export import SignalExport
+    from obs_core._metrics.export import MetricExport
+    from obs_core._metrics.provider import SwitchableMeterProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +35,34 @@ class Signals:
 
     Attributes:
         logs: The export of log records, or None.
+        metrics: The provider of metrics, or None.
         problems: What could not be built, a line each.
     """
 
     logs: Logs | None = None
+    metrics: SwitchableMeterProvider | None = None
     problems: list[str] = field(default_factory=list)
 
     def begin_flush(self) -> list[Callable[[float], bool]]:
         """Begin to export; return functions that wait, at most so many seconds, and say whether all was taken."""
-        return [self.logs.export.begin_flush()] if self.logs else []
+        exports = (self.logs and self.logs.export, self._metric_export())
+        return [export.begin_flush() for export in exports if export]
 
     def begin_shutdown(self) -> None:
         """Take nothing more, and begin to export what is there."""
         if self.logs:
             self.logs.detach()
             self.logs.export.begin_shutdown()
+        if export := self._metric_export():
+            export.begin_stop()
 
     def shutdown(self, deadline: float) -> None:
         """Wait for the end, until `deadline` (`time.monotonic`)."""
         if self.logs:
             self.logs.export.shutdown(max(0.0, deadline - time.monotonic()))
+        if self.metrics and (export := self._metric_export()):
+            export.stop(max(0.0, deadline - time.monotonic()))
+            self.metrics.switch_off()
+
+    def _metric_export(self) -> MetricExport | None:
+        return self.metrics.export() if self.metrics else None

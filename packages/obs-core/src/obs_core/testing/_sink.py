@@ -54,6 +54,23 @@ class SinkLog:
     dropped_attributes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SinkPoint:
+    """A received point of a metric; `value` is the number, or the sum of a histogram, whose `count` and `bounds` are set."""
+
+    name: str
+    unit: str
+    kind: str
+    scope: str
+    value: float
+    count: int
+    bounds: tuple[float, ...]
+    start_time: int
+    attributes: Mapping[str, Any]
+    resource: Mapping[str, Any]
+    exemplars: tuple[int, ...] = ()
+
+
 class OtlpSink:
     """An OTLP/HTTP receiver of spans and log records on a free loopback port, kept in a thread; a context manager.
 
@@ -67,6 +84,7 @@ class OtlpSink:
         self.respond: int = 200
         self._spans: list[SinkSpan] = []
         self._logs: list[SinkLog] = []
+        self._metrics: list[SinkPoint] = []
         self._changed = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
@@ -129,6 +147,23 @@ class OtlpSink:
         self._wait(self._logs, enough, timeout_s, "log records")
         return self.logs
 
+    @property
+    def metrics(self) -> list[SinkPoint]:
+        """All received points of metrics, in order of arrival."""
+        with self._changed:
+            return list(self._metrics)
+
+    def wait_for_metrics(
+        self, enough: Callable[[list[SinkPoint]], bool], timeout_s: float = 30.0
+    ) -> list[SinkPoint]:
+        """Wait until `enough` returns true; return all points of metrics.
+
+        Raises:
+            AssertionError: Not within `timeout_s`.
+        """
+        self._wait(self._metrics, enough, timeout_s, "points")
+        return self.metrics
+
     def _wait(
         self,
         received: list[T],
@@ -147,6 +182,8 @@ class OtlpSink:
     def _shown(self, received: object) -> str:
         if received is self._spans:
             return render_tree(self._spans)
+        if received is self._metrics:
+            return "\n".join(map(repr, self._metrics))
         return "\n".join(f"{log.severity_text} {log.body}" for log in self._logs)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -171,9 +208,14 @@ class OtlpSink:
         return Handler
 
     def _receive(self, path: str, body: bytes) -> None:
-        is_of_logs = path.endswith("/v1/logs")
-        items = decode_logs(body) if is_of_logs else decode(body)
-        received: list[Any] = self._logs if is_of_logs else self._spans
+        received: list[Any] = self._spans
+        items: list[Any]
+        if path.endswith("/v1/logs"):
+            received, items = self._logs, decode_logs(body)
+        elif path.endswith("/v1/metrics"):
+            received, items = self._metrics, decode_metrics(body)
+        else:
+            items = decode(body)
         with self._changed:
             received += items
             self._changed.notify_all()
@@ -207,6 +249,43 @@ def decode_logs(body: bytes) -> list[SinkLog]:
         for scope in group.scope_logs
         for record in scope.log_records
     ]
+
+
+def decode_metrics(body: bytes) -> list[SinkPoint]:
+    """Decode an OTLP ``ExportMetricsServiceRequest``."""
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
+
+    request = ExportMetricsServiceRequest.FromString(body)
+    return [
+        _point(point, metric, scope.scope.name, group.resource)
+        for group in request.resource_metrics
+        for scope in group.scope_metrics
+        for metric in scope.metrics
+        for point in getattr(metric, metric.WhichOneof("data")).data_points
+    ]
+
+
+def _point(point: Any, metric: Any, scope: str, resource: Any) -> SinkPoint:
+    kind = metric.WhichOneof("data")
+    is_number = kind in ("sum", "gauge")
+    which = point.WhichOneof("value") if is_number else "sum"
+    return SinkPoint(
+        name=metric.name,
+        unit=metric.unit,
+        kind=kind,
+        scope=scope,
+        value=getattr(point, which),
+        count=getattr(point, "count", 1),
+        bounds=tuple(getattr(point, "explicit_bounds", ())),
+        start_time=point.start_time_unix_nano,
+        attributes=_attributes(point.attributes),
+        resource=_attributes(resource.attributes),
+        exemplars=tuple(
+            int.from_bytes(exemplar.trace_id, "big") for exemplar in point.exemplars
+        ),
+    )
 
 
 def _log(record: Any, logger: str, resource: dict[str, Any]) -> SinkLog:

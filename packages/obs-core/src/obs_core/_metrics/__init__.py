@@ -1,0 +1,1 @@
+"""A MeterProvider that exports, with its own state in every process."""
