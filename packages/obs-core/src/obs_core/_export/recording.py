@@ -9,6 +9,7 @@ from opentelemetry.trace import Span, StatusCode
 
 from obs_core._export.span_size import size_of
 from obs_core._spans.kept import DROPPED_SPANS, KEPT
+from obs_core._spans.light import LightSpan
 from obs_core._spans.recorded import RecordedSpan
 
 if TYPE_CHECKING:
@@ -59,11 +60,12 @@ class Recording:
 
     def ended(self, span: RecordedSpan) -> None:
         """Take a span that has ended; decide, if the span decides."""
-        is_root = span._context.span_id == self._root_id
+        is_root = span._context[1] == self._root_id
         if span._process is self._keeper.process:
             self._hold(span)
-            if self._undecided and (reason := self._reason(span, is_root=is_root)):
-                self.keep(reason)
+            # most spans are well, and have the status that all spans share
+            if is_root or span._status is not LightSpan._status:
+                self._judge(span, is_root=is_root)
         if is_root:
             self._root_has_ended = True
         # after the span is held: a thread that finds nothing open drops what is held
@@ -73,14 +75,12 @@ class Recording:
         elif self._root_has_ended and not self._open:
             self.clear()
 
-    def _reason(self, span: RecordedSpan, *, is_root: bool) -> str | None:
-        limits = self._keeper.limits
-        if limits.errors and span._status.status_code is StatusCode.ERROR:
-            return "error"
+    def _judge(self, span: RecordedSpan, *, is_root: bool) -> None:
         end = span._end_time
-        if is_root and end is not None and self._is_slow(end - span._start_time):
-            return "slow"
-        return None
+        if self._keeper.limits.errors and span._status.status_code is StatusCode.ERROR:
+            self.keep("error")
+        elif is_root and end is not None and self._is_slow(end - span._start_time):
+            self.keep("slow")
 
     def _is_slow(self, took_ns: int) -> bool:
         slower_than_s = self._keeper.limits.slower_than_s

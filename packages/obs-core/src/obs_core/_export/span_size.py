@@ -14,12 +14,12 @@ _SPAN, _ATTRIBUTE, _PART = 900, 110, 500
 def size_of(span: LightSpan) -> int:
     """Return about how many bytes `span` takes, rather too many than too few."""
     size = _SPAN + len(span._name) + _attributes(span._attributes)
-    for event in span._events:
-        size += _PART + _attributes(event.attributes or {})
-    for link in span._links:
-        size += _PART + _attributes(link.attributes or {})
-    if span._status.description is not None:
-        size += len(span._status.description)
+    if span._events or span._links:
+        parts = [part.attributes for part in span.events]
+        parts += [part.attributes for part in span.links]
+        size += sum(_PART + _attributes(each or {}) for each in parts)
+    if span._status is not LightSpan._status:
+        size += len(span._status.description or "")
     return size
 
 
