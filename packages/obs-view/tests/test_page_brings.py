@@ -42,6 +42,17 @@ def catch_copies(opened: Page) -> None:
     )
 
 
+@pytest.mark.parametrize("page", [(1440, "light")], indirect=True, ids=["1440"])
+@pytest.mark.promise("VIEW-03")
+def test_a_trace_that_was_kept_says_why(receiver: Receiver, page: Page) -> None:
+    """It was not sampled."""
+    kept = [attribute("obs.kept", stringValue="error")]
+    send(receiver, timed(1, 0, 0, 10, attributes=kept), timed(2, 1, 0, 10))
+    tab = page.open(f"trace/{ONE}")
+    tab.wait_for_selector(".chip.kept")
+    texts(tab, ".chip.kept", ["kept: error"])
+
+
 @EVERY_PAGE
 @pytest.mark.promise("VIEW-03")
 def test_an_empty_page_has_the_lines_to_paste(receiver: Receiver, page: Page) -> None:

@@ -33,6 +33,18 @@ def test_a_trace_as_plain_text() -> None:
 
 
 @pytest.mark.promise("VIEW-02")
+def test_a_trace_that_was_kept_says_why() -> None:
+    """It was not sampled; its services may have had different reasons."""
+    spans = [
+        span(1, 0, "GET /", 0, 10, attributes={"obs.kept": "error"}),
+        span(2, 1, "part", 0, 10, attributes={"obs.kept": "error"}),
+        span(3, 1, "task", 0, 10, attributes={"obs.kept": "asked"}),
+    ]
+    header = trace_text(Trace(spans), 100).splitlines()[0]
+    assert header == "GET / · 10.0 ms · 3 spans · 1 service · kept: asked, error"
+
+
+@pytest.mark.promise("VIEW-02")
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_no_line_is_wider_than_asked(width: int) -> None:
     """Whatever the width, each span has its line, which ends in its duration."""

@@ -42,6 +42,7 @@ def page_data(
         "sequence": sequence,
         "correlation": trace.correlation_ids,
         "missing": trace.missing_parents,
+        "kept": trace.kept,
         "linked": [_brief(other) for other in linked if other.trace_id != trace_id],
         "resources": [_safe(resource) for resource in resources.values()],
         "rows": [_row(row, trace, path, back, numbers) for row in trace.rows],

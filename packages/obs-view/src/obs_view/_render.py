@@ -137,6 +137,8 @@ class _Tree:
             yield plural(trace.errors, "error"), "red"
         if trace.missing_parents:
             yield plural(trace.missing_parents, "parent") + " not here", "yellow"
+        if trace.kept:
+            yield f"kept: {', '.join(trace.kept)}", "yellow"
         if self.note:
             yield self.note, "yellow"
 

@@ -75,6 +75,12 @@ class Trace:
         return tuple(dict.fromkeys(row.span.service for row in self.rows))
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """Why the trace was exported, though it was not sampled: the different ``obs.kept`` of its spans."""
+        found = (span.attributes.get("obs.kept") for span in self.spans)
+        return tuple(sorted({str(reason) for reason in found if reason}))
+
+    @property
     def errors(self) -> int:
         """The number of failed spans."""
         return sum(span.failed for span in self.spans)

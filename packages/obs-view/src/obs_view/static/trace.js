@@ -89,7 +89,7 @@ export class TraceView {
     this.title.title = trace.name;
     this.title.className = trace.errors ? "failed" : "";
     this.facts.replaceChildren(el("b", {}, duration(trace.duration)), ` · ${plural(trace.spans, "span")}`, trace.errors ? el("span", { className: "cross" }, ` · ${plural(trace.errors, "error")}`) : "", ` · ${clock(trace.start)}`, trace.missing ? el("span", { className: "attempt" }, ` · ${plural(trace.missing, "parent")} not here`) : "",
-      el("span", { className: "chips" }, ...trace.services.map((name) => el("span", { className: "chip" }, dot(name), name))), ...trace.correlation.slice(0, 1).map((value) => el("span", { className: "chip id", title: "correlation id" }, value, copyButton(value, "", "Copy the correlation id"))));
+      el("span", { className: "chips" }, ...trace.kept.map((reason) => el("span", { className: "chip kept", title: "not sampled, but kept" }, `kept: ${reason}`)), ...trace.services.map((name) => el("span", { className: "chip" }, dot(name), name))), ...trace.correlation.slice(0, 1).map((value) => el("span", { className: "chip id", title: "correlation id" }, value, copyButton(value, "", "Copy the correlation id"))));
     this.linked.hidden = this.merged || !trace.linked.length;
     this.linked.replaceChildren("Linked: ", ...trace.linked.map((other) => el("a", { href: `#/trace/${other.id}` }, dot(other.service), `${other.name} `, el("small", {}, duration(other.duration)))));
     this.buttons();
