@@ -23,7 +23,7 @@ from table import head, row
 from turns import Measure, answer, contend
 
 RATES = (0.01, 0.1, 1.0)
-CONTESTANTS = ("bare", "ours", "contrib", "logfire", "ddtrace", "sentry")
+CONTESTANTS = ("bare", "ours", "keep", "contrib", "logfire", "ddtrace", "sentry")
 SCOPE: dict[str, Any] = {
     "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
     "path": "/orders/7", "raw_path": b"/orders/7", "query_string": b"", "root_path": "",
@@ -49,7 +49,14 @@ def bare(rate: float, port: int) -> Contestant:
     return plain, nothing, lambda: None
 
 
-def ours(rate: float, port: int) -> Contestant:
+def keep(rate: float, port: int) -> Contestant:
+    """Sampling, and every other request recorded in case it fails."""
+    from obs_core import Keep
+
+    return ours(rate, port, Keep(errors=True, slower_than_s=2.0))
+
+
+def ours(rate: float, port: int, keep: Any = None) -> Contestant:
     from obs_celery import instrument_celery
     from obs_core import TracingConfig, setup_tracing, trace_function
     from obs_db import instrument_sqlalchemy
@@ -61,6 +68,7 @@ def ours(rate: float, port: int) -> Contestant:
         collector_url=url,
         collector_protocol="http",
         sampling_rate=rate,
+        keep=keep,
     )
     manager, _ = setup_tracing(config)
 

@@ -27,8 +27,10 @@ from report import REQUESTS, USER, have_arrived, show
 
 
 @contextlib.contextmanager
-def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
-    """Start the parts and the services; stop everything on the way out."""
+def running(
+    endpoint: str, **settings: str
+) -> Iterator[tuple[Services, dict[str, str]]]:
+    """Start the parts and the services, which export to `endpoint`; stop everything on the way out."""
     say("starting Redis, PostgreSQL, DynamoDB and an LLM provider …")
     ports = {
         name: parts.free_port()
@@ -36,7 +38,7 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
     }
     with Services() as services:
         services.environment = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc_url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
             "OTEL_BSP_SCHEDULE_DELAY": "500",
             "ENVIRONMENT": "demo",
@@ -49,6 +51,7 @@ def running(receiver: Receiver) -> Iterator[tuple[Services, dict[str, str]]]:
             "AWS_ACCESS_KEY_ID": "demo",
             "AWS_SECRET_ACCESS_KEY": "demo",
             "AWS_DEFAULT_REGION": "eu-west-1",
+            **settings,
         }
         start_all(services, ports)
         wait_for_all(services, services.environment)
@@ -203,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_with(receiver: Receiver, *, keep: bool, browser: bool) -> int:
     """Send the requests through the services and show their traces."""
-    with running(receiver) as (services, environment):
+    with running(receiver.grpc_url) as (services, environment):
         send_all(services, environment)
         if keep:
             return show_and_keep(services, environment, receiver, browser)

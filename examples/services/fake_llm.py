@@ -29,7 +29,7 @@ def event(
 
 async def answer(model: str, prompt: str) -> AsyncIterator[str]:
     """The answer, a word at a time, then the usage."""
-    words = ANSWER.split()
+    words = [] if "'mute'" in prompt else ANSWER.split()
     for word in words:
         yield event(
             model,
