@@ -113,7 +113,15 @@ ACROSS = {
     | {"memory", "peers"},
     "obs-db": {"commands", "cost", "redis", "sqlalchemy", "worker"},
     "obs-grpc": {"chain", "cost", "keep", "seams"},
-    "obs-http": {"cost", "keep", "llm_clients", "unsampled", "ways_in", "wire"},
+    "obs-http": {
+        "client_cost",
+        "cost",
+        "keep",
+        "llm_clients",
+        "unsampled",
+        "ways_in",
+        "wire",
+    },
 }
 INTEGRATIONS = [package for package in PACKAGES if package.name in NOUNS]
 each_integration = pytest.mark.parametrize(
