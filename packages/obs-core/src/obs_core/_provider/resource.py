@@ -36,25 +36,26 @@ class ProcessResource(Resource):
             for key, value in attributes.items()
             if key not in _PER_PROCESS or key == _INSTANCE
         }
-        self._pid = 0
-        self._current: dict[str, AttributeValue] = {}
+        self._by_process: dict[int, dict[str, AttributeValue]] = {}
 
     @property
     def attributes(self) -> Mapping[str, AttributeValue]:
         """The attributes in this process."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
+        pid = os.getpid()
+        found = self._by_process.get(pid)
+        if found is None:
             own: dict[str, AttributeValue] = {
                 _INSTANCE: str(uuid.uuid4()),
-                _PID: self._pid,
+                _PID: pid,
                 _PARENT_PID: os.getppid(),
             }
-            self._current = {**own, **self._fixed}
-        return self._current
+            # a single step, without a lock: the threads that export agree on the id, and a child finds no lock taken
+            found = self._by_process.setdefault(pid, {**own, **self._fixed})
+        return found
 
     def become(self, other: ProcessResource) -> None:
         """Take the attributes of `other`, in place: tracers keep their resource object."""
-        self._fixed, self._pid = other._fixed, 0
+        self._fixed, self._by_process = other._fixed, {}
 
     def merge(self, other: Resource) -> ProcessResource:
         """Merge as the SDK does, except for per-process attributes."""
