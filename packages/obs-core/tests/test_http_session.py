@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from obs_core.testing._sink import decode
+from obs_core.testing._received import decode
 
 Answer = tuple[int, Mapping[str, str], bytes]
 OK: Answer = (200, {"content-type": "application/x-protobuf"}, b"")

@@ -1,4 +1,4 @@
-"""What differs between the signals: their exporters, and the words of the log."""
+"""The signals and their differences: exporters, and words of the log."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 The pytest plugin is loaded automatically where obs-core is installed.
 """
 
-from obs_core.testing._sink import OtlpSink, SinkLog, SinkPoint, SinkSpan
+from obs_core.testing._received import SinkLog, SinkPoint, SinkSpan
+from obs_core.testing._sink import OtlpSink
 from obs_core.testing._spans import SpanRecorder, record_spans
 from obs_core.testing._tree import TreeSpan, render_tree
 from obs_core.testing._wait import wait_until
