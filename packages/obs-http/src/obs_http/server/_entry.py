@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from obs_core.integration import Patches, call_contained, instrument_once, uninstrument
 from opentelemetry.trace import Link
@@ -71,8 +71,9 @@ class Entry:
 
     def read(self, wanted: dict[bytes, str]) -> None:
         """Read the `wanted` headers, the propagator's among them."""
-        # a copy, since a middleware may change the list in place
-        self._seen, self._wanted = [*self._scope.get("headers", ())], wanted
+        headers = self._scope.get("headers", ())
+        self._seen = list(headers)  # a middleware may change the list in place
+        self._wanted = wanted
         self.headers = by_name(self._seen, wanted)
 
     def has_read(self, headers: Headers | None, wanted: dict[bytes, str]) -> bool:
@@ -133,28 +134,30 @@ class Guard(Protocol):
 
 Adopt = Callable[[Any], Guard | None]
 
-# a guard refers to the application, and would keep it alive; the application keeps the guard alive, as its middleware
-_guards: WeakKeyDictionary[Any, ref[Guard]] = WeakKeyDictionary()
+#: Application and guard by the application's id, since an application need not have a hash. The guard refers to the
+#: application, and would keep it alive; the application keeps the guard alive, as its middleware.
+_guards: dict[int, tuple[ref[Any], ref[Guard]]] = {}
 _everywhere: list[Adopt] = []
 
 
 def guard_entry(app: Any, guard: Guard) -> None:
     """Let `guard` handle the requests of `app`, an instance of Starlette or FastAPI; the first guard stays."""
     if guard_of(app) is None:
-        _guards[app] = ref(guard)
+        key = id(app)
+        _guards[key] = ref(app, lambda _: _guards.pop(key, None)), ref(guard)
         _wrap_once(type(app))
 
 
 def guard_of(app: Any) -> Guard | None:
     """Return the guard of `app`, if any."""
-    found = _guards.get(app)
-    return None if found is None else found()
+    found = _guards.get(id(app))
+    return None if found is None else found[1]()
 
 
 def leave_entry(app: Any, guard: Guard) -> None:
     """Undo `guard_entry`; the last application of a class removes the class's wrapper."""
     if guard_of(app) is guard:
-        del _guards[app]
+        del _guards[id(app)]
         _unwrap_unused(type(app))
 
 
@@ -179,7 +182,7 @@ def _wrap_once(cls: type[Any]) -> None:
 
 
 def _unwrap_unused(cls: type[Any]) -> None:
-    used = {type(app) for app in list(_guards)}
+    used = {type(app()) for app, _ in list(_guards.values())}
     if not _everywhere and cls not in used:
         uninstrument(_NAME, target=cls)
     if not _everywhere and not any(map(is_native, used)):
