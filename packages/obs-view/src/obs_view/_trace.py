@@ -78,7 +78,8 @@ class Trace:
     def kept(self) -> tuple[str, ...]:
         """Why the trace was exported, though it was not sampled: the different ``obs.kept`` of its spans."""
         found = (span.attributes.get("obs.kept") for span in self.spans)
-        return tuple(sorted({str(reason) for reason in found if reason}))
+        reasons = set(map(str, filter(None, found)))
+        return tuple(sorted(reasons))
 
     @property
     def errors(self) -> int:

@@ -1,4 +1,4 @@
-"""Which unsampled requests are exported all the same, as the user writes it."""
+"""The setting `Keep`: unsampled requests that are exported all the same."""
 
 from __future__ import annotations
 
