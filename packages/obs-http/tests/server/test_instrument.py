@@ -84,7 +84,7 @@ def test_uninstrument_is_the_exact_inverse(spans: SpanRecorder) -> None:
     ask(app)
     assert servers(spans) == ["GET /"]
     uninstrument_fastapi(app)
-    others = [other for other in _guards if type(other) is FastAPI]
+    others = [other for other, _ in _guards.values() if type(other()) is FastAPI]
     assert app.middleware_stack is stack
     assert {
         name: value for name, value in vars(app).items() if name != "middleware_stack"
@@ -201,6 +201,25 @@ def test_all_applications(spans: SpanRecorder) -> None:
         assert not any(
             hasattr(cls.__call__, "__wrapped__") for cls in (Starlette, FastAPI)
         )
+
+
+@pytest.mark.promise("HTTP-11")
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_an_application_without_a_hash(which: str, spans: SpanRecorder) -> None:
+    """A class with an ``__eq__`` has none: traced all the same, and put back."""
+
+    class Shop(FastAPI):
+        def __eq__(self, other: object) -> bool:
+            return self is other
+
+    app = Shop(**NATIVE_OFF)
+    app.get("/")(lambda: "ok")
+    handle = instrument_fastapi(app) if which == "one" else instrument_fastapi()
+    assert ask(app).json() == "ok"
+    assert servers(spans) == ["GET /"]
+    handle.uninstrument()
+    assert "X-Correlation-ID" not in ask(app).headers
+    assert id(app) not in _guards
 
 
 def test_a_second_call_with_other_options_says_so() -> None:

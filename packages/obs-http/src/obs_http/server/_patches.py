@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod, WeakSet
+from weakref import WeakMethod, WeakValueDictionary
 
 from obs_core.exceptions import ConfigurationError
 from obs_core.integration import (
@@ -58,14 +58,15 @@ def check_application(app: object | None) -> None:
 
 def add_to_all(build: Build) -> Callable[[], None]:
     build(_no_application)  # raises now if an option is wrong
-    adopted: WeakSet[Starlette] = WeakSet()
+    # by id, since an application need not have a hash
+    adopted: WeakValueDictionary[int, Starlette] = WeakValueDictionary()
     adopt = functools.partial(_adopt, adopted, build)
     classes = _application_classes()
     guard_every_entry(classes, adopt)
 
     def undo() -> None:
         leave_every_entry(classes, adopt)
-        for app in list(adopted):
+        for app in list(adopted.values()):
             uninstrument(NAME, target=app)
 
     return undo
@@ -85,13 +86,15 @@ async def _no_application(scope: Scope, receive: Receive, send: Send) -> None:
     raise NotImplementedError
 
 
-def _adopt(adopted: WeakSet[Starlette], build: Build, app: Starlette) -> Guard | None:
+def _adopt(
+    adopted: MutableMapping[int, Starlette], build: Build, app: Starlette
+) -> Guard | None:
     """Instrument `app` at its first message, unless its own code has added the middleware."""
     if any(
         getattr(entry.cls, "__name__", "") in _OURS for entry in app.user_middleware
     ):
         return None
-    adopted.add(app)
+    adopted[id(app)] = app
     instrument_once(NAME, functools.partial(add_to, app, build), target=app)
     return guard_of(app)
 
