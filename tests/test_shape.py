@@ -74,6 +74,7 @@ NOUNS = {
     }
     | {"_execution", "_message", "_publish", "_relation", "_supervise", "_verdict"},
     "obs-db": {
+        "_batches",
         "_call",
         "_caller",
         "_comment",

@@ -1,4 +1,7 @@
-"""Tracing for Python services on OpenTelemetry: bootstrap, decorators, correlation ids."""
+"""Tracing for Python services on OpenTelemetry: bootstrap, decorators, correlation ids.
+
+The import loads no SDK and no exporter: `setup_tracing` loads the SDK, and `obs_core._export.exporters` the one exporter.
+"""
 
 from obs_core._config.config import TracingConfig
 from obs_core._config.correlation import CorrelationConfig

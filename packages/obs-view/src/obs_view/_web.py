@@ -1,4 +1,4 @@
-"""The web page, and the API that the page calls."""
+"""Serves the web page (`static/`), and the API that the page calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gRPC in forked children: the setting of the environment with which they cannot export."""
+"""The warning about gRPC and forks: a setting of the environment with which forked children cannot export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The span processor that exports: without blocking traced code, and separate in every forked process.
+"""`BatchExportProcessor`: the span processor that hands ended spans to the export.
 
 In place of the SDK's BatchSpanProcessor (1.45), whose flush and shutdown ignore their timeouts
 (https://github.com/open-telemetry/opentelemetry-python/issues/4555, #4568) and block exit for up to 30 s.
@@ -11,11 +11,11 @@ from collections.abc import Callable
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from obs_core._export.fork import Fork
 from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.sender import BuildExporter
 from obs_core._export.signal_export import SignalExport
 from obs_core._export.signals import TRACES
+from obs_core._export.spans_at_fork import Fork
 from obs_core._safety.fork_watch import fork_mark, fork_watch
 from obs_core._spans.light import LightSpan
 

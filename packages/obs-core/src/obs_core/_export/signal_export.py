@@ -1,4 +1,4 @@
-"""The export of a signal: without blocking the program, and separate in every forked process."""
+"""The export of a signal; after a fork, a child starts with a new queue, exporter and thread."""
 
 from __future__ import annotations
 

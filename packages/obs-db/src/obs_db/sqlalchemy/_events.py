@@ -12,10 +12,10 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._call import Call, record_failure
+from obs_db.sqlalchemy._batches import batch_attributes, is_loader_batch
 from obs_db.sqlalchemy._caller import caller_attributes
 from obs_db.sqlalchemy._comment import add_comment
 from obs_db.sqlalchemy._outcome import (
-    batch_attributes,
     error_code,
     parameter_attributes,
     row_attributes,
@@ -194,21 +194,8 @@ def _count(
 ) -> None:
     if parent.is_recording() and statement.text:
         traced.repeats.note(
-            parent, statement, is_batch=lambda: _is_loader_batch(context)
+            parent, statement, is_batch=lambda: is_loader_batch(context)
         )
-
-
-def _is_loader_batch(context: Any) -> bool:
-    """Whether ``selectinload`` or ``selectin_polymorphic`` sent this, for up to 500 objects.
-
-    The parameter's name is SQLAlchemy's, in 1.4, 2.0 and 2.1; nothing else in an engine event
-    tells these loaders.
-    """
-    compiled = context.compiled
-    is_orm = type(getattr(compiled, "compile_state", None)).__module__.startswith(
-        "sqlalchemy.orm"
-    )
-    return is_orm and "primary_keys" in compiled.binds
 
 
 def _record_failed_fetch(done: _Done, error: BaseException) -> None:

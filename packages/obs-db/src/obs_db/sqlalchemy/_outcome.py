@@ -1,4 +1,4 @@
-"""The outcome of a statement: rows, batch, error code, and, if requested, parameters."""
+"""The outcome of a statement: rows, error code, and, if requested, parameters."""
 
 from __future__ import annotations
 
@@ -28,36 +28,6 @@ def row_attributes(dialect: str, cursor: Any) -> dict[str, AttributeValue]:
         if dialect in _KNOWS_RESULT_ROWS:
             return {"db.response.returned_rows": rows}
     return {}
-
-
-def batch_attributes(context: Any, parameters: Any) -> dict[str, AttributeValue]:
-    """Return the number of rows sent in a batch, if more than 1."""
-    if not parameters:
-        return {}
-    size = _batch_size(context, parameters)
-    return {"db.operation.batch.size": size} if size > 1 else {}
-
-
-def _batch_size(context: Any, parameters: Any) -> int:
-    style = getattr(context, "execute_style", None)  # SQLAlchemy 1.4 has none
-    if getattr(style, "name", None) != "INSERTMANYVALUES":
-        return len(parameters)
-    shared, of_a_row = _parameters_of_a_row(context, parameters)
-    if of_a_row == 0:
-        return 1
-    return (len(parameters) - shared) // of_a_row
-
-
-def _parameters_of_a_row(context: Any, parameters: Any) -> tuple[int, int]:
-    """Return the number of parameters that all rows share, and the number that each row has."""
-    row = context.parameters[0]
-    if isinstance(parameters, Mapping):
-        shared = len(row.keys() & parameters.keys())
-    else:
-        shared = (
-            len(row) - context.compiled._insertmanyvalues.num_positional_params_counted
-        )
-    return shared, len(row) - shared
 
 
 def error_code(error: BaseException) -> str | None:

@@ -1,4 +1,4 @@
-"""Forked processes: a child exports the spans that began in the child, and none of its parent's.
+"""A child's own spans, told from those that were open at the fork: the child exports its own, the parent the others.
 
 A span that was open at the fork ends in both processes, and is exported by the parent.
 """
