@@ -40,7 +40,7 @@ def benchmarks() -> list[Path]:
     return sorted(
         path
         for path in (ROOT / "benchmarks").glob("*.py")
-        if path.stem not in ("sink", "table", "turns")
+        if path.stem not in ("providers", "sink", "table", "turns")
     )
 
 
