@@ -34,7 +34,9 @@ def test_the_page_has_the_libraries_of_the_code() -> None:
 
 
 @pytest.mark.promise("HTTP-14")
-def test_spans_are_exported_in_the_conventions_words(otlp_sink: OtlpSink) -> None:
+def test_spans_are_exported_in_the_conventions_words(
+    otlp_sink: OtlpSink, spans: SpanRecorder
+) -> None:
     """Whatever the backend is; other libraries' spans stay as they are."""
     config = TracingConfig(service_name="a", collector_url=otlp_sink.url)
     manager, _ = setup_tracing(config, replace=True)

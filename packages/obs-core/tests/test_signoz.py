@@ -11,7 +11,7 @@ from obs_core import TracingConfig, setup_tracing
 from obs_core._export.backends import for_backend
 from obs_core._export.signoz import signoz_attributes
 from obs_core.exceptions import ConfigurationError
-from obs_core.testing import OtlpSink
+from obs_core.testing import OtlpSink, SpanRecorder
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -120,7 +120,9 @@ def test_a_database_is_no_external_call(stable: bool) -> None:
 
 @pytest.mark.promise("CORE-110")
 @pytest.mark.parametrize("kind", ["light", "sdk"])
-def test_a_copy_is_exported(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_is_exported(
+    kind: str, monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder
+) -> None:
     """Processors and the application keep the span as it was made, whoever makes it."""
     monkeypatch.setenv("OBS_CORE_SPANS", kind)
     exported, kept = InMemorySpanExporter(), InMemorySpanExporter()
@@ -149,7 +151,9 @@ def test_a_copy_is_exported(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.promise("CORE-110")
-def test_what_the_spool_keeps_is_read_too(otlp_sink: OtlpSink, tmp_path: Path) -> None:
+def test_what_the_spool_keeps_is_read_too(
+    otlp_sink: OtlpSink, tmp_path: Path, spans: SpanRecorder
+) -> None:
     """It is encoded where the span ends, and exported as it is."""
     config = TracingConfig(
         service_name="a",

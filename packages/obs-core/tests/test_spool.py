@@ -173,9 +173,7 @@ def test_spans_of_a_killed_process_are_exported_by_the_next(
     after = service(otlp_sink.url, 0.1)
     after.do("spans(1, 'after')")
     received = otlp_sink.wait_for(401)
-    wait_until(
-        lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=400)")
-    )
+    wait_until(lambda: "spooled=0, replayed=400," in after.do("say(manager.stats())"))
     assert after.end() == ""
     assert names(otlp_sink) == once(400, "killed") + once(1, "after")
     told = [span for span in received if span.name.startswith("killed")]
@@ -193,9 +191,7 @@ def test_a_process_that_ends_no_span_takes_over_too(
     killed.kill()
     after = service(otlp_sink.url, 0.1)
     otlp_sink.wait_for(40)
-    wait_until(
-        lambda: after.do("say(manager.stats())").endswith("spooled=0, replayed=40)")
-    )
+    wait_until(lambda: "spooled=0, replayed=40," in after.do("say(manager.stats())"))
     assert after.end() == ""
     assert names(otlp_sink) == once(40, "killed")
     assert files(tmp_path) == []
