@@ -169,7 +169,7 @@ def test_the_same_line_on_the_day_that_the_packages_are_on_an_index() -> None:
 
 
 def test_other_blocks_are_what_nobody_can_run() -> None:
-    """Python has test_docs.py, commands the tests above, TOML the one below; the rest is text, printed or drawn, or the Collector's YAML."""
+    """Python has test_docs.py, commands the tests above, TOML the one below; the rest is text and YAML."""
     known = ("python", "console", "toml", "text", "yaml")
     languages = {
         found[1]

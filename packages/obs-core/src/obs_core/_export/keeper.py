@@ -54,7 +54,7 @@ class Keeper(SpanProcessor):
     def __init__(self, limits: Keep, sink: KeptSink) -> None:
         self.limits = limits
         self.sink = sink
-        self.process = object()
+        self.process: object = object()
         self._holding: dict[Recording, float] = {}
         self._size = 0
         self._second, self._admitted = 0, count()

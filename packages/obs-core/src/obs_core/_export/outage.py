@@ -36,7 +36,8 @@ class OutageLog:
         self._noun = noun
         self._destination = destination
         self._mask = mask
-        self.is_down = self.is_suspected = False
+        self.is_down: bool = False
+        self.is_suspected: bool = False
         self._since = 0.0
         self._lost_before = 0
         self._reason: str | None = None

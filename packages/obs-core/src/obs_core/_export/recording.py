@@ -46,7 +46,7 @@ class Recording:
         self._held: list[RecordedSpan] = []
         self._dropped = 0
         self.reason: str | None = None
-        self.size = 0
+        self.size: int = 0
 
     def hold(self) -> None:
         """See `obs_core._spans.kept.Recording`; each span holds its request too, from its start to its end."""

@@ -63,7 +63,7 @@ class MetricExport:
         self._interval_s = interval_s
         self._sender = Sender(build, outage, exporter, signal=METRICS)
         self._reader = PushReader(self._sender, exporter)
-        self.provider = MeterProvider(
+        self.provider: MeterProvider = MeterProvider(
             [self._reader], resource, shutdown_on_exit=False, views=views()
         )
         self._flushes = FlushRequests()

@@ -46,10 +46,10 @@ class _Keeping:
     __slots__ = ("is_on",)
 
     def __init__(self) -> None:
-        self.is_on = False
+        self.is_on: bool = False
 
 
-keeping = _Keeping()
+keeping: _Keeping = _Keeping()
 
 
 def recording_of(span: object) -> Recording | None:

@@ -43,9 +43,9 @@ class SpanOrigin:
         self.limits = limits
         self.processor = processor
         count, length = limits.max_span_attributes, limits.max_span_attribute_length
-        self.room = sys.maxsize if count is None else count
-        self.length = sys.maxsize if length is None else length
-        self.is_short = length is not None
+        self.room: int = sys.maxsize if count is None else count
+        self.length: int = sys.maxsize if length is None else length
+        self.is_short: bool = length is not None
 
     def __deepcopy__(self, memo: object) -> SpanOrigin:
         return self
