@@ -127,6 +127,12 @@ def assert_repeats(spans: SpanRecorder, name: str, attempts: int) -> None:
         assert span.start_time <= event.timestamp <= span.end_time
 
 
+def skip_if_given_up_early(is_pipeline: bool, losses: int) -> None:
+    version = tuple(map(int, redis.__version__.split(".")[:2]))
+    if is_pipeline and losses > 1 and version < (5, 1):
+        pytest.skip("this redis-py repeats a pipeline once")
+
+
 @pytest.mark.promise("DB-25")
 @pytest.mark.parametrize("losses", [0, 2])
 @pytest.mark.parametrize("is_pipeline", [False, True], ids=["command", "pipeline"])
@@ -140,6 +146,7 @@ def test_a_command_says_how_often_it_was_sent(
     losses: int,
 ) -> None:
     """As often as the server has carried it out, with an event for each repeat."""
+    skip_if_given_up_early(is_pipeline, losses)
     retry = Retry(NoBackoff(), 3)
     with redis.Redis(**options_of(redis_url, relay, retry)) as client:
         relay.losses = losses
@@ -165,6 +172,7 @@ def test_in_asyncio(
     losses: int,
 ) -> None:
     """The same of asyncio's client; a command beside it has repeats of its own, none."""
+    skip_if_given_up_early(is_pipeline, losses)
 
     async def run() -> None:
         options = options_of(redis_url, relay, AsyncRetry(NoBackoff(), 3))
