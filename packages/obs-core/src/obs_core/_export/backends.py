@@ -22,36 +22,35 @@ Shown: TypeAlias = Callable[[ReadableSpan], ReadableSpan]
 _ATTRIBUTES: Mapping[
     str, Callable[[Mapping[str, Any], SpanKind], dict[str, Any] | None]
 ] = {"signoz": signoz_attributes}
+_NO_NAMES: Mapping[str, str] = {}
 
 
 def for_backend(name: str) -> Shown:
     """Return a function that returns an ended span as the backend `name` reads it. The function never raises."""
-    attributes_of = _ATTRIBUTES.get(name, _as_they_are)
+    attributes_of, label = _ATTRIBUTES.get(name), f"a span for {name}"
 
     def copied(span: ReadableSpan) -> ReadableSpan:
+        tracer = native_call(span)
+        names = tracer.names if tracer else _NO_NAMES
+        if attributes_of is None and not names:
+            return span
         given = span.attributes or {}
-        named = _in_the_conventions_words(span, given)
-        attributes = attributes_of(named or given, span.kind) or named
-        return span if attributes is None else _with_attributes(span, attributes)
+        found = _named(given, names)
+        if attributes_of is not None:
+            found = attributes_of(found or given, span.kind) or found
+        return span if found is None else _with_attributes(span, found)
 
     def shown(span: ReadableSpan) -> ReadableSpan:
-        return call_contained(f"a span for {name}", copied, span) or span
+        return call_contained(label, copied, span) or span
 
     return shown
 
 
-def _as_they_are(given: Mapping[str, Any], kind: SpanKind) -> None:
-    return None
-
-
-def _in_the_conventions_words(
-    span: ReadableSpan, given: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Return the attributes of a library that traces itself under the conventions' names; None: they are so already."""
-    tracer = native_call(span)
-    if tracer is None or tracer.names.keys().isdisjoint(given):
+def _named(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the attributes of a library that traces itself under the conventions' `names`; None: they are so already."""
+    if names.keys().isdisjoint(given):
         return None
-    return {tracer.names.get(name, name): value for name, value in given.items()}
+    return {names.get(name, name): value for name, value in given.items()}
 
 
 def _with_attributes(span: ReadableSpan, attributes: dict[str, Any]) -> ReadableSpan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 Call = Literal["request", "model", "query", "message", ""]
@@ -85,6 +86,7 @@ _JOINED, _COUNTED = "_obs_joined", "_obs_counted"
 _BY_SCOPE = tuple((each.scope, each) for each in NATIVE_TRACERS if each.scope)
 
 
+@lru_cache(maxsize=256)
 def native_tracer(scope: str) -> NativeTracer | None:
     """Return the library whose instrumentation scope is `scope`, or begins it before a dot."""
     for known, tracer in _BY_SCOPE:
@@ -110,4 +112,4 @@ def counts_tokens(span: Any) -> bool:
 def native_call(span: Any) -> NativeTracer | None:
     """Return the library that has opened `span` for a call of its own, or None."""
     scope = getattr(span, "instrumentation_scope", None)
-    return None if scope is None else native_tracer(scope.name)
+    return None if scope is None else native_tracer(str(scope.name))

@@ -231,7 +231,7 @@ class LightTracer(Tracer):
 
 
 def context_of(span: object) -> SpanContext | None:
-    """Return the ids of the span above, if valid."""
+    """Return the ids of the span above, if valid; raises as the SDK does where these are no ids, unlike `ids_of`."""
     if type(span) is LightSpan or type(span) is RecordedSpan:
         found: SpanContext | None = span._context
     elif type(span) is NonRecordingSpan or isinstance(span, Span):
