@@ -23,7 +23,7 @@ from obs_core._spans.light import LightSpan
 class BatchExportProcessor(SignalExport, SpanProcessor):
     """Hands finished spans to an exporter on a separate thread: see `SignalExport`.
 
-    No lock is taken where a span starts or ends. For spans that are open at a fork see `obs_core._export.fork`.
+    No lock is taken where a span starts or ends. For spans that are open at a fork see `obs_core._export.spans_at_fork`.
     """
 
     def __init__(

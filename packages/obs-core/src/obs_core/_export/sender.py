@@ -20,6 +20,8 @@ from obs_core._export.wakeup import start_thread, wait_until
 from obs_core._safety.containment import log_failure
 
 BuildExporter = Callable[[], Exporter]
+#: The part of the exit's time that is kept for closing the exporter, in seconds.
+CLOSE_RESERVE_S = 0.2
 
 
 class Sender:

@@ -13,7 +13,7 @@ from obs_core._export.flush_requests import FlushRequests
 from obs_core._export.options import BatchOptions
 from obs_core._export.outage import OutageLog
 from obs_core._export.queue import QueuedSpan, SpanQueue
-from obs_core._export.sender import Sender
+from obs_core._export.sender import CLOSE_RESERVE_S, Sender
 from obs_core._export.state import State
 from obs_core._export.stats import Counts
 from obs_core._export.wakeup import Signal, start_thread, wait_until
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: How often one batch is offered before it is given up, so that one the collector will never take cannot block the rest.
 MAX_ATTEMPTS = 3
-#: The part of the exit's time that is kept for closing the exporter, in seconds.
-_CLOSE_RESERVE_S = 0.2
 
 
 class ExportWorker:
@@ -230,7 +228,7 @@ class ExportWorker:
         deadline = time.monotonic() + timeout_s
         if not self._has_thread:
             self._sender.close_elsewhere(deadline)
-        elif not wait_until(lambda: self._is_finished, timeout_s - _CLOSE_RESERVE_S):
+        elif not wait_until(lambda: self._is_finished, timeout_s - CLOSE_RESERVE_S):
             self._abandon()
             self._outage.conclude()
             self._sender.close_elsewhere(deadline)

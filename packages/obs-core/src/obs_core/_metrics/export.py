@@ -13,13 +13,10 @@ from opentelemetry.sdk.resources import Resource
 
 from obs_core._export.flush_requests import FlushRequests
 from obs_core._export.outage import OutageLog
-from obs_core._export.sender import BuildExporter, Sender
+from obs_core._export.sender import CLOSE_RESERVE_S, BuildExporter, Sender
 from obs_core._export.signals import METRICS, Exporter
 from obs_core._export.wakeup import Signal, start_thread, wait_until
 from obs_core._metrics.buckets import views
-
-#: The part of the exit's time that is kept for closing the exporter, in seconds.
-_CLOSE_RESERVE_S = 0.2
 
 
 class PushReader(MetricReader):
@@ -122,6 +119,6 @@ class MetricExport:
         self._is_stopped = True
         deadline = time.monotonic() + timeout_s
         self.begin_stop()
-        if not wait_until(lambda: self._is_finished, timeout_s - _CLOSE_RESERVE_S):
+        if not wait_until(lambda: self._is_finished, timeout_s - CLOSE_RESERVE_S):
             self._outage.conclude()
             self._sender.close_elsewhere(deadline)
