@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from obs_core.integration import call_contained, suppress_http
+from obs_core.integration import (
+    call_contained,
+    context_with,
+    current_span,
+    suppress_http,
+)
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import (
     INVALID_SPAN,
     Span,
     SpanKind,
-    get_current_span,
-    set_span_in_context,
 )
 
 from obs_aws._attributes import Attributes, Params, response_attributes
@@ -64,7 +67,7 @@ class ApiCall:
         """Start the span, inject the context into the parameters, and make the span current."""
         if self.is_wanted():
             self.start()
-            self.enter(set_span_in_context(self.span))
+            self.enter(context_with(self.span))
         else:
             self.enter(None)
         return self
@@ -72,7 +75,7 @@ class ApiCall:
     def is_wanted(self) -> bool:
         """Whether a call in the current context gets a span."""
         policy = self.client.policy
-        if get_current_span().get_span_context().is_valid:
+        if current_span().get_span_context().is_valid:
             return policy.wants_child()
         return policy.wants_root()
 

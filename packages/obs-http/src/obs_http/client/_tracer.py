@@ -9,17 +9,20 @@ from obs_core.integration import (
     KEPT_HEADER,
     Globs,
     call_contained,
+    context_with,
     error_type,
     fail,
+    get_current,
     is_suppressed,
     keeping,
     native_call,
     note_kept,
     package_tracer,
     record_error,
+    span_of,
 )
-from opentelemetry import context, trace
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from obs_http._attributes import bounded_method
 from obs_http._environment import excluded_urls
@@ -113,19 +116,17 @@ class ClientTracer:
         return self._start(call, target, request)
 
     def _start(self, call: Call, target: Target, request: Any) -> ClientRequest:
-        outer = context.get_current()
-        if (
-            call.first is not None
-            and not trace.get_current_span(outer).get_span_context().is_valid
-        ):
-            outer = trace.set_span_in_context(call.first, outer)
-        native = native_call(trace.get_current_span(outer))
+        outer = get_current()
+        above = span_of(outer)
+        if call.first is not None and not above.get_span_context().is_valid:
+            above, outer = call.first, context_with(call.first, outer)
+        native = native_call(above)
         if native is not None and native.is_http:
             return self._only_measured(call, target, outer)
         attributes = span_attributes(target, self._redact, call.sent)
         name = bounded_method(target.method, "HTTP")
         span = self._tracer.start_span(name, outer, SpanKind.CLIENT, attributes)
-        inner = trace.set_span_in_context(span, outer)
+        inner = context_with(span, outer)
         call.first = call.first or span
         call.sent += 1
         headers: MutableMapping[str, str] = request.headers
@@ -136,12 +137,12 @@ class ClientTracer:
         return started
 
     def _only_measured(
-        self, call: Call, target: Target, outer: context.Context
+        self, call: Call, target: Target, outer: Context
     ) -> ClientRequest:
         """Leave span and headers of a request to the library whose call it is; its duration is still measured."""
         call.sent += 1
         stopwatch = self._stopwatch(target)
-        return ClientRequest(self, call, trace.INVALID_SPAN, outer, stopwatch)
+        return ClientRequest(self, call, INVALID_SPAN, outer, stopwatch)
 
     def _stopwatch(self, target: Target) -> Stopwatch | None:
         histogram = self._durations.histogram()
