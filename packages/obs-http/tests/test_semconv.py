@@ -18,9 +18,6 @@ from obs_http import (
     uninstrument_httpx,
     uninstrument_requests,
 )
-from opentelemetry.instrumentation._semconv import (
-    _OpenTelemetrySemanticConventionStability,
-)
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
@@ -29,6 +26,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+
+from tests import contrib_semconv
 
 OLDER = (
     "http.method",
@@ -50,20 +49,8 @@ QUERY = "page=2&token=s3cret"
 
 @pytest.fixture
 def opt_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Set the variable, for contrib as well, which reads it once."""
-
-    def choose(value: str) -> None:
-        monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", value)
-        monkeypatch.setattr(
-            _OpenTelemetrySemanticConventionStability, "_initialized", False
-        )
-        monkeypatch.setattr(
-            _OpenTelemetrySemanticConventionStability,
-            "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING",
-            {},
-        )
-
-    yield choose
+    """Set the variable, for contrib as well."""
+    yield lambda value: contrib_semconv.opt_in(monkeypatch, value)
     uninstrument_httpx()
     uninstrument_requests()
 

@@ -35,6 +35,8 @@ from starlette.staticfiles import StaticFiles
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.contrib_semconv import opt_in
+
 Serve = Callable[[Any], str]
 NATIVE_OFF: dict[str, Any] = (
     {"telemetry": {"tracing": False}}
@@ -288,20 +290,9 @@ def test_what_others_recorded_of_the_url_is_masked_in_either_convention(
     monkeypatch: pytest.MonkeyPatch, spans: SpanRecorder
 ) -> None:
     """Contrib's ``http.target`` and ``http.url``, and ``url.query``, lose the secrets that they were given."""
-    from opentelemetry.instrumentation._semconv import (
-        _OpenTelemetrySemanticConventionStability,
-    )
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
-    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http/dup")
-    monkeypatch.setattr(
-        _OpenTelemetrySemanticConventionStability, "_initialized", False
-    )
-    monkeypatch.setattr(
-        _OpenTelemetrySemanticConventionStability,
-        "_OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING",
-        {},
-    )
+    opt_in(monkeypatch, "http/dup")
     app = OpenTelemetryMiddleware(traced([Route("/items/{item_id}", plain)]))
 
     async def ask() -> None:
