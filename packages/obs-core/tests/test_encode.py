@@ -183,9 +183,18 @@ def span(
     )
 
 
+RESOURCE = Resource({"service.name": "shop"})
+
+
 def a_span(name: str = "span", **fields: Any) -> ReadableSpan:
-    """A span with the given fields."""
-    fields = {"context": INVALID_SPAN_CONTEXT, "start_time": 1, "end_time": 2, **fields}
+    """A span with the given fields, by default of the same resource: the SDK would look for detectors for each."""
+    fields = {
+        "context": INVALID_SPAN_CONTEXT,
+        "resource": RESOURCE,
+        "start_time": 1,
+        "end_time": 2,
+        **fields,
+    }
     return ReadableSpan(name, **fields)
 
 
