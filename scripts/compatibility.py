@@ -11,7 +11,7 @@ _HEAD = """# Compatibility
 
 Generated from `[tool.obs.matrix]` and the classifiers of each package (`python -m scripts.compatibility --write`): what is
 claimed is what `nox -s matrix` runs, and with `--sample` few cells that contain every pair of versions, which `.ci/run` begins
-for 22 minutes, each version first. Libraries that never meet go side by side, not combined. [What became of them](matrix.md).
+for 15 minutes, each version first. Libraries that never meet go side by side, not combined. [What became of them](matrix.md).
 
 Libraries that trace themselves, and the versions that were run: [self-traced.md](self-traced.md#what-was-run).
 """
