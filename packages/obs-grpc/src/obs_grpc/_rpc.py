@@ -92,6 +92,11 @@ class Rpc:
         except Exception:  # noqa: BLE001 - span processors are the user's
             log_failure("ending a gRPC span")
 
+    def hear_from(self, source: Any) -> None:
+        """Read the trailing metadata of a call, which has methods, or of a call's state, which has values."""
+        trailers = getattr(source, "trailing_metadata", None)
+        self.hear(trailers() if callable(trailers) else trailers)
+
     def hear(self, trailers: Iterable[Pair] | None) -> None:
         """Keep the unsampled request, if the server says in its trailing metadata that its part is kept."""
         for key, value in trailers or ():

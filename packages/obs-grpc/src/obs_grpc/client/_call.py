@@ -69,7 +69,7 @@ class RemoteMethod:
         """Call like `call`, by the method that returns the server's trailing metadata too."""
         function = self._multi_callable(rpc).with_call
         result, call = _invoke(rpc, function, args, kwargs)
-        call_contained("reading trailing metadata", rpc.hear, call.trailing_metadata())
+        call_contained("reading trailing metadata", rpc.hear_from, call)
         rpc.end(StatusCode.OK)
         return (result, call) if name == "with_call" else result
 

@@ -32,7 +32,7 @@ def watch(call: Any, rpc: Rpc) -> None:
         call = reference()
         source = state if call is None else call
         if keeping.is_on:
-            call_contained("reading trailing metadata", _hear, source, rpc)
+            call_contained("reading trailing metadata", rpc.hear_from, source)
         rpc.end(*_outcome(source))
 
     if add_callback(done):
@@ -41,12 +41,6 @@ def watch(call: Any, rpc: Rpc) -> None:
         end_with(rpc, error)
     else:
         done()
-
-
-def _hear(source: Any, rpc: Rpc) -> None:
-    """Read the trailing metadata of a call, which has methods, or of a call's state, which has values."""
-    trailers = getattr(source, "trailing_metadata", None)
-    rpc.hear(trailers() if callable(trailers) else trailers)
 
 
 def _interceptor_error(call: Any) -> BaseException | None:
