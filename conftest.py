@@ -1,8 +1,13 @@
 """Fixtures for the tests of every package."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.services"]
+
+# a test's processes share a pipe: unbuffered, print() writes a line in pieces, between which others write
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 # how long an example takes is the machine's affair; speed is measured in benchmarks/
 settings.register_profile(

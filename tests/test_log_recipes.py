@@ -47,12 +47,13 @@ def recipe(heading: str) -> str:
     return found[1]
 
 
-def exported(script: str, sink: OtlpSink) -> list[SinkLog]:
+def exported(script: str, sink: OtlpSink, folder: Path) -> list[SinkLog]:
     """Run `script` and return what it has logged."""
+    file = folder / "script.py"  # before Python 3.13 a stack trace has lines of files only
+    file.write_text(script)
     environment = {**os.environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink.url}
-    subprocess.run(
-        [sys.executable, "-c", script], env=environment, check=True, timeout=60
-    )
+    command = [sys.executable, str(file)]
+    subprocess.run(command, env=environment, check=True, timeout=60)
     return sink.wait_for_logs(2)
 
 
@@ -65,9 +66,9 @@ def exported(script: str, sink: OtlpSink) -> list[SinkLog]:
         pytest.param(recipe("loguru"), id="loguru"),
     ],
 )
-def test_recipe(script: str, otlp_sink: OtlpSink) -> None:
+def test_recipe(script: str, otlp_sink: OtlpSink, tmp_path: Path) -> None:
     """Message, level, what is bound as attributes, secrets masked, the exception as such and not in the message."""
-    placed, failed = exported(script, otlp_sink)
+    placed, failed = exported(script, otlp_sink, tmp_path)
     assert (placed.body, placed.severity, placed.severity_text) == (
         "placed today",
         9,

@@ -119,8 +119,7 @@ def test_a_worker_s_lines_arrive_with_its_spans_and_an_outage_is_quiet(
         working = {log["trace"]: log for log in lines(http, "working on")}
         assert failed["trace"] in working
         assert {log["service"] for log in working.values()} == {"worker"}
-        spans = {trace["id"] for trace in get(http, "/api/traces")["traces"]}
-        assert set(working) <= spans
+        wait_until(lambda: set(working) <= traces(http), 40, message=said.read_text)
         assert lines(http, "Task work")
         view.kill()
         view.wait()
@@ -140,6 +139,11 @@ def test_a_worker_s_lines_arrive_with_its_spans_and_an_outage_is_quiet(
         if _FOREIGN.search(line) and "does not take" not in line
     ]
     assert foreign == []
+
+
+def traces(http: int) -> set[str]:
+    """Return the ids of the traces that have a span."""
+    return {trace["id"] for trace in get(http, "/api/traces")["traces"]}
 
 
 def lines(http: int, text: str) -> list[dict[str, Any]]:
