@@ -365,3 +365,28 @@ def test_a_thread_pool_imported_after_setup_does_not_stop_the_children(
         SINK=otlp_sink.url,
     )
     assert finished.stdout.strip() == "0"
+
+
+@pytest.mark.promise("CORE-24")
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_the_first_export_imports_nothing(
+    run, otlp_sink: OtlpSink, grpc_sink, protocol: str
+) -> None:
+    """A child forked during an import would wait for ever for the module's lock, which a thread of the parent held."""
+    finished = run(
+        """
+        import logging
+        manager = setup_tracing(TracingConfig(
+            service_name="parent", collector_url=sys.argv[1], collector_protocol=sys.argv[2],
+            logs=True, metrics=sys.argv[2] == "http",
+        )).manager
+        before = set(sys.modules)
+        spans(1, "first")
+        logging.getLogger("shop").warning("first")
+        assert manager.flush(20)
+        print(sorted(set(sys.modules) - before))
+        """,
+        {"http": otlp_sink, "grpc": grpc_sink}[protocol].url,
+        protocol,
+    )
+    assert finished.stdout.strip() == "[]"

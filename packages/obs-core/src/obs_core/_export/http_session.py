@@ -6,6 +6,8 @@ OTLP's exporter takes any status below 400 for success. Before 1.45 the exporter
 
 from __future__ import annotations
 
+# requests imports it in its first request: a child forked meanwhile would wait for ever for the module's lock
+import netrc  # noqa: F401
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
