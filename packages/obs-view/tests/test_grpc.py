@@ -73,8 +73,3 @@ def test_half_a_character_costs_its_span_alone(receiver: Receiver) -> None:
     answer = ExportTraceServiceResponse.FromString(export(receiver, body))
     assert answer.partial_success.rejected_spans == 1
     assert [trace.root.name for trace in receiver.traces()] == ["buy"]
-
-
-def test_metrics_are_taken_in_silence(receiver: Receiver) -> None:
-    """The answer is an empty response."""
-    assert export(receiver, b"x", ("metrics", "Metrics")) == b""

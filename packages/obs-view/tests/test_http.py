@@ -513,20 +513,15 @@ def test_more_host_names_can_be_allowed() -> None:
         )
 
 
-def test_metrics_are_taken_in_silence(receiver: Receiver) -> None:
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_every_signal_is_taken(receiver: Receiver, signal: str) -> None:
     """A service that exports all signals to one endpoint sees no errors; what is no OTLP path is 404, a GET 405."""
-    answer = httpx.post(
-        receiver.http_url + "/v1/metrics",
-        content=b"x",
-        headers=PROTOBUF,
-        trust_env=False,
-    )
+    url = f"{receiver.http_url}/v1/{signal}"
+    answer = httpx.post(url, content=b"", headers=PROTOBUF, trust_env=False)
     assert (answer.status_code, answer.content) == (200, b"")
+    assert httpx.get(url, trust_env=False).status_code == 405
     assert (
         httpx.get(receiver.http_url + "/v1/other", trust_env=False).status_code == 404
-    )
-    assert (
-        httpx.get(receiver.http_url + "/v1/traces", trust_env=False).status_code == 405
     )
 
 

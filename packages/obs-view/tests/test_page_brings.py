@@ -10,6 +10,7 @@ import pytest
 from obs_view import Receiver
 
 from .test_logs import record, send_logs
+from .test_metrics import counter, point, send_metrics
 from .test_page import Page, count, page, texts
 from .test_web import MS, ONE, TWO, attribute, send, timed
 
@@ -270,6 +271,35 @@ def test_logs_and_spans_lead_to_each_other(receiver: Receiver, page: Page) -> No
     tab.keyboard.press("Escape")
     count(tab, ".log", 1)
     assert tab.input_value("#search") == "bank"
+
+
+MEAN = "4 \N{MULTIPLICATION SIGN} 12.5 ms"
+
+
+@EVERY_PAGE
+@pytest.mark.promise("VIEW-13")
+def test_metrics_lead_to_their_traces(receiver: Receiver, page: Page) -> None:
+    """The last value, live, in a row that stays where it is; an exemplar's id leads to its span."""
+    send(receiver, timed(1, 0, 0, 100, name="root"), timed(2, 1, 10, 90, name="work"))
+    place = {"traceId": ONE, "spanId": f"{2:016x}", "asInt": "1"}
+    web = [attribute("channel", stringValue="web")]
+    orders = point("12", attributes=web, exemplars=[place])
+    wait = {"count": "4", "sum": 0.05, "explicitBounds": [0.01], "bucketCounts": [3, 1]}
+    tab = page.open("metrics")
+    tab.wait_for_selector("text=No metrics have come")
+    waits = {"name": "wait", "unit": "s", "histogram": {"dataPoints": [wait]}}
+    send_metrics(receiver, counter("orders", orders), waits)
+    texts(tab, ".metric .what b", ["orders", "wait"])
+    texts(tab, ".metric .number", ["12", MEAN])
+    texts(tab, ".metric .labels span", ["channel=web"])
+    count(tab, ".metric .histogram rect", 2)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    send_metrics(receiver, counter("orders", {**orders, "asInt": "13"}))
+    texts(tab, ".metric .number", ["13", MEAN])
+    tab.fill("#search", "channel=web")
+    count(tab, ".metric .what", 1)
+    tab.click(f".exemplars >> text={ONE[:8]}")
+    tab.wait_for_selector(".row.selected >> text=work")
 
 
 @EVERY_PAGE

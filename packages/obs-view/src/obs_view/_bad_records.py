@@ -11,11 +11,15 @@ from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
 )
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
@@ -51,6 +55,9 @@ SPANS = Signal(
 )
 LOGS = Signal(
     ExportLogsServiceRequest, LogRecord, "resourceLogs", "scopeLogs", "logRecords"
+)
+METRICS = Signal(
+    ExportMetricsServiceRequest, Metric, "resourceMetrics", "scopeMetrics", "metrics"
 )
 
 
@@ -94,7 +101,7 @@ class Builder:
         return getattr(getattr(group, self._scopes).add(scope=scope), self._records)
 
     def add_record(self, records: Any, content: Any) -> None:
-        """Read a span or log record, or reject it."""
+        """Read a span, log record or metric, or reject it."""
         try:
             records.append(self._read(content, self._signal.record()))
         except UNREADABLE as error:

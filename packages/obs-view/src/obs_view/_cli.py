@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from obs_view._bad_records import LOGS, SPANS, BadRequestError, Parsed
+from obs_view._bad_records import LOGS, METRICS, SPANS, BadRequestError, Parsed
 from obs_view._console import print_line
 from obs_view._demo import run_demo
 from obs_view._fold import Folder
@@ -29,10 +29,11 @@ from obs_view._trace import Trace
 
 
 class Document(NamedTuple):
-    """The spans and log records of an OTLP-JSON document."""
+    """The spans, log records and metrics of an OTLP-JSON document."""
 
     spans: Parsed
     logs: Parsed
+    metrics: Parsed
 
 
 class NothingReadableError(OSError):
@@ -117,7 +118,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _read(file: Path) -> list[Document]:
-    """Read OTLP-JSON, spans and logs: a document a line, or a single document; report unreadable parts."""
+    """Read OTLP-JSON of all signals: a document a line, or a single document; report unreadable parts."""
     content = file.read_bytes()
     lines = content.strip().splitlines()
     one_a_line = all(
@@ -125,8 +126,11 @@ def _read(file: Path) -> list[Document]:
     )
     found = []
     for text in lines if lines and one_a_line else [content]:
-        document = Document(parse_json(text, SPANS), parse_json(text, LOGS))
-        for parsed, noun in zip(document, ("span", "log record"), strict=True):
+        document = Document(
+            *(parse_json(text, signal) for signal in (SPANS, LOGS, METRICS))
+        )
+        nouns = "span", "log record", "metric"
+        for parsed, noun in zip(document, nouns, strict=True):
             if parsed.rejected:
                 _say(
                     f"{file}: {plural(parsed.rejected, noun)} cannot be read: {parsed.reason:.300}"
@@ -139,6 +143,7 @@ def _take(documents: Iterable[Document], store: Store) -> None:
     for document in documents:
         store.add(document.spans.request)
         store.logs.add(document.logs.request)
+        store.metrics.add(document.metrics.request)
 
 
 def _print(item: Finished | str, store: Store, options: argparse.Namespace) -> None:

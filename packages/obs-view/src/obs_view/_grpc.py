@@ -7,7 +7,7 @@ from functools import partial
 
 import grpc
 
-from obs_view._bad_records import LOGS, SPANS, BadRequestError, Signal
+from obs_view._bad_records import LOGS, METRICS, SPANS, BadRequestError, Signal
 from obs_view._http import MAX_BODY_BYTES
 from obs_view._read_protobuf import parse_protobuf
 from obs_view._receive import receive
@@ -21,9 +21,7 @@ _SERVICE = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
 def start_server(store: Store, host: str, port: int) -> tuple[grpc.Server, int]:
-    """Start a gRPC server for traces and logs on `host` and `port` (0: any free port); return the server and the port.
-
-    Metrics are accepted and thrown away, as over HTTP.
+    """Start a gRPC server for all signals on `host` and `port` (0: any free port); return the server and the port.
 
     Raises:
         OSError: The port is in use.
@@ -33,7 +31,7 @@ def start_server(store: Store, host: str, port: int) -> tuple[grpc.Server, int]:
     handlers = (
         _handler("trace", "Trace", partial(_export, store, SPANS)),
         _handler("logs", "Logs", partial(_export, store, LOGS)),
-        _handler("metrics", "Metrics", lambda body, context: b""),
+        _handler("metrics", "Metrics", partial(_export, store, METRICS)),
     )
     server.add_generic_rpc_handlers(handlers)
     address = f"[{host}]" if ":" in host else host

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from obs_view._bad_records import LOGS, SPANS, BadRequestError, Signal
+from obs_view._bad_records import LOGS, METRICS, SPANS, BadRequestError, Signal
 from obs_view._otlp import ENCODINGS, JSON, PROTOBUF, decompress, parse, status_message
 from obs_view._receive import receive
 from obs_view._store import Store
@@ -21,14 +21,11 @@ _CODES = {413: _RESOURCE_EXHAUSTED}
 
 
 def otlp_routes(store: Store) -> list[Route]:
-    """Return the routes that OTLP exporters post to.
-
-    Metrics are accepted and dropped: a service that sends all three signals sees no errors.
-    """
+    """Return the routes that OTLP exporters post to."""
     return [
         Route("/v1/traces", _export(store, SPANS), methods=["POST"]),
         Route("/v1/logs", _export(store, LOGS), methods=["POST"]),
-        Route("/v1/metrics", _metrics, methods=["POST"]),
+        Route("/v1/metrics", _export(store, METRICS), methods=["POST"]),
     ]
 
 
@@ -52,13 +49,6 @@ def _refused(error: BadRequestError, content_type: str) -> Response:
     code = _CODES.get(error.status, _INVALID_ARGUMENT)
     message = status_message(code, str(error), answered)
     return Response(message, error.status, media_type=answered)
-
-
-async def _metrics(request: Request) -> Response:
-    content_type = request.headers.get("content-type", PROTOBUF)
-    return Response(
-        b"{}" if content_type.startswith(JSON) else b"", media_type=content_type
-    )
 
 
 async def _body(request: Request) -> bytes:

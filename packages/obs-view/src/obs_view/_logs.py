@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
-from weakref import WeakValueDictionary
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
@@ -19,7 +18,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from obs_view._database import Database
 from obs_view._model import Log
 from obs_view._otlp import to_log
-from obs_view._stored_trace import Origin
+from obs_view._stored_trace import Origin, Origins
 
 _T = TypeVar("_T")
 
@@ -55,9 +54,7 @@ class LogBook:
         self.sequence: int = 0
         self._logs: deque[StoredLog] = deque()
         self._by_trace: dict[bytes, list[StoredLog]] = {}
-        self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = (
-            WeakValueDictionary()
-        )
+        self._origins = Origins()
         self._changed = changed
         for request in database.load_logs(max_age_s) if database else ():
             self._take(request)
@@ -82,10 +79,7 @@ class LogBook:
         taken, now = [], time.monotonic()
         for group in request.resource_logs:
             for scope in group.scope_logs:
-                origin = Origin(group.resource, scope.scope)
-                origin = self._origins.setdefault(
-                    (origin.resource, origin.scope), origin
-                )
+                origin = self._origins.of(group.resource, scope.scope)
                 taken += [
                     self._stored(record, origin, now) for record in scope.log_records
                 ]

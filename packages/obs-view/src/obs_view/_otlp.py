@@ -197,9 +197,9 @@ def service_name(resource: Resource) -> str:
     return next(names, "unknown_service")
 
 
-def attributes_of(resource: Resource) -> dict[str, Any]:
-    """Decode a resource's attributes."""
-    return _attributes(resource.attributes)
+def attributes_of(holder: Any) -> dict[str, Any]:
+    """Decode the attributes of a resource or a point of a metric."""
+    return _attributes(holder.attributes)
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def page_data(
         "missing": trace.missing_parents,
         "kept": trace.kept,
         "linked": [_brief(other) for other in linked if other.trace_id != trace_id],
-        "resources": [_safe(resource) for resource in resources.values()],
+        "resources": [safe(resource) for resource in resources.values()],
         "rows": [_row(row, trace, path, back, numbers) for row in trace.rows],
         "logs": [log_data(log, trace.start_time) for log in logs],
         "map": store.read_some(ids if merged else ids[:1], topology),
@@ -187,12 +187,12 @@ def _link(link: Link, trace: Trace) -> dict[str, Any]:
     }
 
 
-def _safe(value: Any) -> Any:
+def safe(value: Any) -> Any:
     """Return `value` with integers that JavaScript cannot hold as strings."""
     if isinstance(value, dict):
-        return {key: _safe(item) for key, item in value.items()}
+        return {key: safe(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_safe(item) for item in value]
+        return [safe(item) for item in value]
     if _is_safe(value):
         return value
     return str(value)
@@ -208,5 +208,5 @@ def _safe_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         if type(value) is not str and (
             isinstance(value, (dict, list)) or not _is_safe(value)
         ):
-            return {key: _safe(item) for key, item in attributes.items()}
+            return {key: safe(item) for key, item in attributes.items()}
     return attributes

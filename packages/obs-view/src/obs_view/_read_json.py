@@ -73,12 +73,22 @@ def _attributes(holder: Any) -> list[Any]:
 
 def _read(document: Any, message: Message) -> Message:
     document = document or {}
-    for item in (document, *(document.get("links") or ())):
+    for item in _with_ids(document):
         for key in IDS:
             if key in item:
                 item[key] = _base64_id(item[key])
     json_format.ParseDict(document, message, ignore_unknown_fields=True)
     return message
+
+
+def _with_ids(record: dict[str, Any]) -> Iterator[Any]:
+    """Yield what may have ids: a record, the links of a span, the exemplars of a metric's points."""
+    yield record
+    yield from record.get("links") or ()
+    for data in record.values():
+        if isinstance(data, dict):
+            for point in data.get("dataPoints") or ():
+                yield from point.get("exemplars") or ()
 
 
 def _base64_id(value: Any) -> str:

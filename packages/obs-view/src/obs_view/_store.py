@@ -12,15 +12,14 @@ from weakref import WeakValueDictionary
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
-from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from obs_view._database import Database, Saved
 from obs_view._logs import LogBook
+from obs_view._metrics import MAX_STREAMS, MetricBook
 from obs_view._otlp import to_json, valid_ids
 from obs_view._peers import Peer, peer_of
-from obs_view._stored_trace import Operation, Origin, StoredSpan, StoredTrace
+from obs_view._stored_trace import Operation, Origin, Origins, StoredSpan, StoredTrace
 from obs_view._trace import Trace
 from obs_view._trace_links import TraceLinks
 
@@ -49,9 +48,7 @@ class Store:
         self.sequence: int = 0
         self._entries: OrderedDict[bytes, StoredTrace] = OrderedDict()
         self._links = TraceLinks()
-        self._origins: WeakValueDictionary[tuple[bytes, bytes], Origin] = (
-            WeakValueDictionary()
-        )
+        self._origins = Origins()
         self._operations: WeakValueDictionary[tuple[str, str, int, Peer], Operation] = (
             WeakValueDictionary()
         )
@@ -63,6 +60,7 @@ class Store:
         self._database = database
         self._evict()
         self.logs: LogBook = LogBook(max_spans, max_age_s, database, self._changed)
+        self.metrics: MetricBook = MetricBook(MAX_STREAMS, max_age_s, self._changed)
 
     def add(self, request: ExportTraceServiceRequest) -> int:
         """Keep the request's spans; return how many were rejected for an invalid trace or span id."""
@@ -77,7 +75,7 @@ class Store:
         rejected = 0
         for group in request.resource_spans:
             for scope in group.scope_spans:
-                origin = self._origin(group.resource, scope.scope)
+                origin = self._origins.of(group.resource, scope.scope)
                 for span in scope.spans:
                     rejected += not self._add(span, origin)
         return rejected
@@ -86,10 +84,6 @@ class Store:
         if self._database:
             self._database.save(self._unsaved)
             self._unsaved = []
-
-    def _origin(self, resource: Resource, scope: InstrumentationScope) -> Origin:
-        origin = Origin(resource, scope)
-        return self._origins.setdefault((origin.resource, origin.scope), origin)
 
     def _operation(self, service: str, span: ProtoSpan) -> Operation:
         peer = peer_of(span)
@@ -150,6 +144,7 @@ class Store:
                 self._remove(entry)
                 self._forget(entry, list(entry.spans))
             self.logs.clear()
+            self.metrics.clear()
             self.sequence += 1
             self._changed.notify_all()
 

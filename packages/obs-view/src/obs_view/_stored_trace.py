@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -35,6 +36,23 @@ class Origin:
         """Return the resource's attributes and the scope's name."""
         scope = InstrumentationScope.FromString(self.scope)
         return attributes_of(Resource.FromString(self.resource)), str(scope.name)
+
+
+class Origins:
+    """The origins of what is held: equal ones are one object, and forgotten with what came from there."""
+
+    def __init__(self) -> None:
+        self._held: WeakValueDictionary[tuple[bytes, bytes], Origin] = (
+            WeakValueDictionary()
+        )
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, resource: Resource, scope: InstrumentationScope) -> Origin:
+        """Return the origin of `resource` and `scope`."""
+        origin = Origin(resource, scope)
+        return self._held.setdefault((origin.resource, origin.scope), origin)
 
 
 class Operation:

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from obs_view._log_search import find_logs
+from obs_view._metric_search import find_metrics
 from obs_view._operations import operations
 from obs_view._page_data import page_data
 from obs_view._search import find
@@ -39,6 +40,7 @@ def web_routes(store: Store, grpc_port: Callable[[], int]) -> list[BaseRoute]:
         Route("/api/receiver", receiver, methods=["GET"]),
         Route("/api/operations", api.operations, methods=["GET"]),
         Route("/api/logs", api.logs, methods=["GET"]),
+        Route("/api/metrics", api.metrics, methods=["GET"]),
         Route("/api/traces/{trace_id}", api.trace, methods=["GET"]),
         Route("/api/traces/{trace_id}/otlp", api.otlp, methods=["GET"]),
         Route("/", _page, methods=["GET"]),
@@ -62,6 +64,10 @@ class _Api:
 
     async def logs(self, request: Request) -> Response:
         return await self._found(find_logs, request, str(self._store.logs.sequence))
+
+    async def metrics(self, request: Request) -> Response:
+        sequence = str(self._store.metrics.sequence)
+        return await self._found(find_metrics, request, sequence)
 
     async def _found(self, function: Find, request: Request, sequence: str) -> Response:
         if request.query_params.get("after") == sequence:

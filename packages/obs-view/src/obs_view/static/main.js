@@ -4,13 +4,14 @@ import { CompareView } from "./compare.js";
 import { plural } from "./dom.js";
 import { ListView } from "./list.js";
 import { LogsView } from "./logs.js";
+import { MetricsView } from "./metrics.js";
 import { OperationsView } from "./operations.js";
 import { TraceView } from "./trace.js";
 
 const main = document.getElementById("main");
 const keys = document.getElementById("keys");
 const state = document.getElementById("state");
-const LISTS = { "": ListView, operations: OperationsView, logs: LogsView };
+const LISTS = { "": ListView, operations: OperationsView, logs: LogsView, metrics: MetricsView };
 const kept = new Map();
 let view = null, last = "";
 
@@ -62,7 +63,7 @@ async function load(files) {
     const lines = text.split("\n");
     const documents = lines.every((line) => line.startsWith("{") && line.trimEnd().endsWith("}")) ? lines : [text];
     for (const document of documents) {
-      const problem = await post("traces", document) || (document.includes('"resourceLogs"') && await post("logs", document));
+      const problem = await post("traces", document) || (document.includes('"resourceLogs"') && await post("logs", document)) || (document.includes('"resourceMetrics"') && await post("metrics", document));
       if (problem) {
         state.textContent = `${file.name}: ${problem}`;
         return;

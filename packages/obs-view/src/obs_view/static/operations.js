@@ -1,7 +1,8 @@
 // Rates, errors and percentiles by operation, and the map of who calls whom.
 
-import { clock, dot, duration, el, logarithmic, plural, svg } from "./dom.js";
+import { clock, dot, duration, el, logarithmic, plural } from "./dom.js";
 import { Filters, select } from "./filters.js";
+import { histogram } from "./histogram.js";
 import { serviceMap } from "./map.js";
 import { remember, remembered } from "./settings.js";
 
@@ -65,14 +66,7 @@ export class OperationsView {
       el("span", { className: "number" }, row.count.toLocaleString("en")),
       el("span", { className: "number" }, row.rate === null ? "–" : rate(row.rate)),
       el("span", { className: row.errors ? "number cross" : "number" }, row.errors ? `${percent(row.share)} (${row.errors.toLocaleString("en")})` : "0"),
-      time("p50"), time("p95"), time("p99"), time("total"), this.histogram(row));
-  }
-
-  histogram({ counts, failures }) {
-    const most = Math.max(1, ...counts), width = 120, height = 24, step = width / counts.length;
-    const bar = (index, count, name) => svg("rect", { x: (index * step).toFixed(1), width: Math.max(1, step - 0.6).toFixed(1), y: (height - (count / most) * height).toFixed(1), height: ((count / most) * height).toFixed(1), class: name });
-    return svg("svg", { class: "histogram", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": "Spans over time" },
-      ...counts.flatMap((count, index) => (count ? [bar(index, count, "all"), ...(failures[index] ? [bar(index, failures[index], "bad")] : [])] : [])));
+      time("p50"), time("p95"), time("p99"), time("total"), histogram("Spans over time", row.counts, row.failures));
   }
 
   key(event) {
