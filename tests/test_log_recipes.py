@@ -49,7 +49,9 @@ def recipe(heading: str) -> str:
 
 def exported(script: str, sink: OtlpSink, folder: Path) -> list[SinkLog]:
     """Run `script` and return what it has logged."""
-    file = folder / "script.py"  # before Python 3.13 a stack trace has lines of files only
+    file = (
+        folder / "script.py"
+    )  # before Python 3.13 a stack trace has lines of files only
     file.write_text(script)
     environment = {**os.environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": sink.url}
     command = [sys.executable, str(file)]
