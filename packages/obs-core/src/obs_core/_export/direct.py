@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
+from obs_core._export import partial_success
 from obs_core._export.encode.encoder import Encoder
 from obs_core._export.encode.sdk import span_by_sdk
 from obs_core._export.signals import TRACES, Exporter, Signal
@@ -102,15 +103,25 @@ def _makes_stubs(exporter: type[Exporter]) -> bool:
 
 
 class _BytesChannel:
-    """A gRPC channel whose requests are bytes."""
+    """A gRPC channel whose requests are bytes, and whose answers are asked for a partial success."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
     def unary_unary(
-        self, method: str, request_serializer: object, **options: Any
+        self,
+        method: str,
+        request_serializer: object,
+        response_deserializer: Callable[[bytes], Any],
+        **options: Any,
     ) -> Any:
-        return self._channel.unary_unary(method, request_serializer=None, **options)
+        def read(answer: bytes) -> Any:
+            partial_success.note(answer)
+            return response_deserializer(answer)
+
+        return self._channel.unary_unary(
+            method, request_serializer=None, response_deserializer=read, **options
+        )
 
 
 def encoder_of(exporter: type[Exporter]) -> Encoder:

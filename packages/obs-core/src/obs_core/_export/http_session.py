@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 
 import requests
 
+from obs_core._export import partial_success
 from obs_core._safety.redaction import Redactor
 
 #: The redirects after which a POST is still one.
 _KEEP_POST = (307, 308)
 _MAX_REDIRECTS = 5
+_PROTOBUF = "application/x-protobuf"
 #: The headers that the exporter and requests set themselves.
 _PROTOCOL_HEADERS = frozenset(
     (
@@ -94,6 +96,8 @@ class CollectorSession(requests.Session):
 def check_answer(response: requests.Response, **_: object) -> None:
     """Raise for an answer that the exporter takes for success and that no collector gives; a response hook of requests.
 
+    Of a collector's answer, a partial success is noted.
+
     Raises:
         requests.HTTPError: A redirect, or a page for people.
     """
@@ -104,6 +108,8 @@ def check_answer(response: requests.Response, **_: object) -> None:
     elif response.ok and kind == "text/html":
         problem = "it answers with an HTML page, so it is no collector: check host, port and path"
     else:
+        if response.ok and kind == _PROTOBUF:
+            partial_success.note(response.content)
         return
     raise requests.HTTPError(problem, response=response)
 

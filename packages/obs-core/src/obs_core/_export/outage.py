@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from obs_core._export.stats import ExportStats
+from obs_core._safety.containment import warn_once
 
 _logger = logging.getLogger("obs_core.export")
 _EXPORTER_LOGGERS = "opentelemetry.exporter"
@@ -98,6 +99,14 @@ class OutageLog:
         self.is_down = self.is_suspected = not taken
         if taken:
             self._lost_before, self._reason = lost(), None
+
+    def report_rejected(self, rejected: int, reason: str) -> None:
+        """Log once that the collector takes batches but for some spans."""
+        warn_once(
+            f"{self._noun} rejected",
+            f"collector {self._destination} takes {self._noun}, but has rejected {rejected} of a batch "
+            f"({self._mask(reason) or 'it gave no reason'}); they are lost (said once)",
+        )
 
     def report_exit(self, stats: ExportStats) -> None:
         """Log a line for an exit that lost spans, or left spans to the spool."""

@@ -79,8 +79,8 @@ class SpanQueue:
         """Return the first `size` spans without removing the spans."""
         return [self._waiting[index][0] for index in range(size)]
 
-    def take_out(self, size: int, *, exported: bool) -> None:
-        """Remove the first `size` spans, exported or given up."""
+    def take_out(self, size: int, *, exported: bool, rejected: int = 0) -> None:
+        """Remove the first `size` spans, exported but for those `rejected`, or given up."""
         taken = self._pop(size)
         kept = (
             self._spool.settle(taken, exported=exported)
@@ -88,7 +88,7 @@ class SpanQueue:
             else 0
         )
         if exported:
-            self._counts.exported += len(taken)
+            self._counts.take(len(taken), rejected)
         else:
             self._counts.failed += len(taken) - kept
             self._counts.keep(kept)

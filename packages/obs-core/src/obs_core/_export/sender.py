@@ -10,6 +10,7 @@ from typing import Any, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from obs_core._export import partial_success
 from obs_core._export.backends import Shown
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
@@ -33,6 +34,9 @@ class Sender:
         exporter: Takes the batches.
         shown: Returns a span as the backend reads it.
         signal: What is exported.
+
+    Attributes:
+        rejected: How many spans of the last batch the collector has refused, though it has taken the batch.
     """
 
     def __init__(
@@ -49,10 +53,25 @@ class Sender:
         self._outage = outage
         self._exporter = exporter
         self._is_closed = False
+        self.rejected = 0
 
     def offer(self, batch: list[Any]) -> bool:
         """Export `batch`; return whether the batch was taken."""
         self._outage.begin()
+        partial_success.forget()
+        self.rejected = 0
+        taken = self._try(batch)
+        if taken:
+            self._note_rejected(len(batch))
+        return taken
+
+    def _note_rejected(self, offered: int) -> None:
+        rejected, reason = partial_success.rejected()
+        self.rejected = min(rejected, offered)
+        if rejected:
+            self._outage.report_rejected(rejected, reason)
+
+    def _try(self, batch: list[Any]) -> bool:
         with quiet_exporter_logs(self._outage.explain):
             try:
                 if self._exporter is None:

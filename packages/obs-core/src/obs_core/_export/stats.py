@@ -19,7 +19,7 @@ class ExportStats:
     Attributes:
         started: Begun.
         exported: Taken by the collector.
-        failed: Offered several times and not taken.
+        failed: Offered several times and not taken, or rejected by the collector in a batch that it has taken.
         dropped_queue_full: Ended while the queue was full and the collector up: more spans a second than can be exported.
         dropped_outage: Ended while the queue was full and the collector down, or not yet taken when tracing was stopped.
         spooled: On disk alone, for the replay by this process or the next (`spool_dir`).
@@ -87,13 +87,18 @@ class Counts:
         for _ in range(spans):
             self.spooled.add_one()
 
-    def replay(self, spans: int, *, own: bool) -> None:
-        """Note that the collector took spans from the disk."""
+    def take(self, spans: int, rejected: int) -> None:
+        """Note that the collector took a batch of so many spans, but for those `rejected`."""
+        self.exported += spans - rejected
+        self.failed += rejected
+
+    def replay(self, spans: int, *, own: bool, rejected: int = 0) -> None:
+        """Note that the collector took a batch from the disk, but for those `rejected`."""
         if own:
-            self.exported += spans
+            self.take(spans, rejected)
             self._unspooled += spans
         else:
-            self.replayed += spans
+            self.replayed += spans - rejected
 
     def give_up(self, spans: int) -> None:
         """Note that spans of this process were deleted from the disk."""

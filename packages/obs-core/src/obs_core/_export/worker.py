@@ -182,16 +182,19 @@ class ExportWorker:
         self._attempts += 1
         if taken or self._attempts >= MAX_ATTEMPTS:
             self._attempts = 0
-            self._queue.take_out(size, exported=taken)
+            rejected = self._sender.rejected
+            self._queue.take_out(size, exported=taken, rejected=rejected)
         if self._replay is not None:
             self._replay.note_live(taken=taken)
         if not self.is_stopping:
             self._outage.observe(taken, lambda: self.counts.lost)
         return taken
 
-    def _offer_again(self, batch: list[QueuedSpan]) -> bool:
+    def _offer_again(self, batch: list[QueuedSpan], *, own: bool) -> bool:
         taken = self._sender.offer(batch)
         if taken:
+            rejected = self._sender.rejected
+            self.counts.replay(len(batch), own=own, rejected=rejected)
             self._outage.observe(True, lambda: self.counts.lost)
         return taken
 

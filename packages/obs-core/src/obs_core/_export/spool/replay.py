@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
+from typing import Protocol
 
 from obs_core._export.queue import QueuedSpan
 from obs_core._export.spool.records import span_id_of
@@ -18,6 +19,12 @@ from obs_core._safety.containment import log_failure, warn_once
 MAX_FAILURES = 3
 
 
+class Offer(Protocol):
+    """Exports and counts a batch."""
+
+    def __call__(self, batch: list[QueuedSpan], *, own: bool) -> bool: ...
+
+
 class Replay:
     """Offers the spans that are in a spool and in no queue, oldest first, a batch at a time, beside the live spans.
 
@@ -28,7 +35,7 @@ class Replay:
         spool: Holds the spans.
         counts: Counts the spans.
         batch_size: Spans offered at once.
-        offer: Exports a batch; returns whether the batch was taken.
+        offer: Exports a batch, this process's own or another's, and counts; returns whether the batch was taken.
 
     Attributes:
         due_at: The time of the next batch (`time.monotonic`); infinite without a known batch.
@@ -39,7 +46,7 @@ class Replay:
         spool: Spool,
         counts: Counts,
         batch_size: int,
-        offer: Callable[[list[QueuedSpan]], bool],
+        offer: Offer,
     ) -> None:
         self.due_at = math.inf
         self._spool = spool
@@ -102,13 +109,12 @@ class Replay:
         if segment is None:
             return False
         batch = self._batch
-        if not self._offer(batch):
+        if not self._offer(batch, own=not segment.is_adopted):
             self._note_refusal(segment, batch)
             return False
         segment.drop(_ids(batch))
         segment.failures = 0
         self._note_taken()
-        self._counts.replay(len(batch), own=not segment.is_adopted)
         self._read_on(segment)
         return True
 
