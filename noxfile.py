@@ -337,6 +337,13 @@ def _run_cells(session: nox.Session, chosen: list[Cell]) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Let each fault begin and end under live traffic, and account for every span (``-- --rates 300``, ``-- redirect``)."""
+    install(session, PACKAGES, "test")
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure beside the peers and write docs/benchmarks.md (``-- export`` measures only that again)."""
     install(session, PACKAGES, "test", "demo", "bench")
