@@ -56,6 +56,10 @@ def test_a_recycled_child_s_tasks_are_counted_once(
         assert {point.resource["service.instance.id"] for point in durations} == set(
             by_instance
         )
+        points = [point for point in otlp_sink.metrics if point.name == name]
+        exemplars = {trace for point in points for trace in point.exemplars}
+        assert exemplars
+        assert exemplars <= {span.trace_id for span in otlp_sink.spans}
     active = last_points(otlp_sink.metrics, "celery.task.active")
     assert [point.value for point in active] == [0, 0, 0]
 

@@ -125,17 +125,25 @@ class Execution(Passage):
 
     def finish(self, state: str | None, result: object) -> None:
         """End the attempt as Celery says, or leave that to the main process when this process is being killed."""
-        super().finish(state, result)
+        try:
+            # while the span is current: the exemplars of metrics name its trace
+            outcome = self._counted(state, result)
+        finally:
+            super().finish(state, result)
+        if outcome is not None and self.span is not None:
+            call_contained("task span", self._end_span, self.span, outcome)
+
+    def _counted(self, state: str | None, result: object) -> Outcome | None:
+        """Record the end in the metrics; return the outcome, or None if this process is being killed."""
         raised = self._raised(is_unexplained=state == "FAILURE" and result is None)
         if self._is_counted:
             self.setup.metrics.active.add(-1, self.attempt.facts.labels)
         if self.supervised and _is_being_killed(state, raised):
-            return
+            return None
         outcome = outcome_of(self.task, state, result, raised)
         if self._is_counted:
             self._count(outcome)
-        if self.span is not None:
-            call_contained("task span", self._end_span, self.span, outcome)
+        return outcome
 
     def note_failure(self) -> None:
         """Keep the unsampled request of a task whose exception has left the body: its error callbacks are to be told."""
