@@ -11,11 +11,6 @@ import grpc
 import httpx
 import pytest
 from obs_view import Receiver
-from obs_view._metric_search import find_metrics
-from obs_view._store import Store
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
 
 from .test_grpc import export
 from .test_web import attribute, get
@@ -206,18 +201,22 @@ def test_metrics_are_bounded_and_forgotten(receiver: Receiver) -> None:
     assert receiver.store.metrics.count == 0
 
 
-def test_exemplars_have_the_latest_traces() -> None:
-    """Five at most, the latest first, those without a trace left out."""
-    request = ExportMetricsServiceRequest()
-    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="m")
-    last = metric.sum.data_points.add(as_int=1)
-    last.exemplars.add(time_unix_nano=99)
-    for moment in range(1, 8):
-        last.exemplars.add(time_unix_nano=moment, trace_id=bytes([moment] * 16))
-    store = Store()
-    store.metrics.add(request)
-    (found,) = find_metrics(store, {})["metrics"]
-    assert [place["time"] for place in found["exemplars"]] == [7, 6, 5, 4, 3]
+def test_exemplars_have_the_latest_traces(receiver: Receiver) -> None:
+    """Five at most, the latest first, those without a trace left out; also those of earlier points, which come once."""
+
+    def exemplar(moment: int, **ids: str) -> dict[str, str]:
+        return {"timeUnixNano": str(moment), "asInt": "1", **ids}
+
+    def named(moment: int) -> dict[str, str]:
+        return exemplar(moment, traceId=f"{moment:032x}", spanId=f"{moment:016x}")
+
+    early = [exemplar(99), *map(named, range(1, 5))]
+    send_metrics(receiver, counter("m", point(exemplars=early)))
+    send_metrics(receiver, counter("m", point(exemplars=[named(6), named(5)])))
+    send_metrics(receiver, counter("m", point()))
+    (found,) = get(receiver, "/api/metrics")["metrics"]
+    assert [place["time"] for place in found["exemplars"]] == [6, 5, 4, 3, 2]
+    assert found["exemplars"][0]["span"] == f"{6:016x}"
 
 
 def test_grpc_answers_bad_metrics_as_bad_spans(receiver: Receiver) -> None:

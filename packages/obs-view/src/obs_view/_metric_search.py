@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    Exemplar,
     ExponentialHistogramDataPoint,
     HistogramDataPoint,
     NumberDataPoint,
@@ -21,7 +22,7 @@ from obs_view._query import Term, terms
 from obs_view._search import offset_of
 from obs_view._store import Store
 
-LIMIT, MOST_EXEMPLARS = 200, 5
+LIMIT = 200
 PointTest = Callable[[StoredPoint], bool]
 _MESSAGES: dict[str, Any] = {
     "gauge": NumberDataPoint,
@@ -116,7 +117,7 @@ def _data(stored: StoredPoint) -> dict[str, Any]:
         "scope": scope,
         "time": stored.time,
         "attributes": attributes_of(point),
-        "exemplars": _exemplars(point),
+        "exemplars": [_exemplar(raw) for raw in stored.exemplars],
         **_VALUES[head.data](point),
     }
     return {key: safe(_finite(value)) for key, value in found.items()}
@@ -152,21 +153,14 @@ _VALUES: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def _exemplars(point: Any) -> list[dict[str, Any]]:
-    """Return the latest measurements that name a trace."""
-    named = [
-        exemplar for exemplar in getattr(point, "exemplars", ()) if exemplar.trace_id
-    ]
-    named.sort(key=lambda exemplar: -exemplar.time_unix_nano)
-    return [
-        {
-            "time": exemplar.time_unix_nano,
-            "trace": exemplar.trace_id.hex(),
-            "span": exemplar.span_id.hex(),
-            **_number(exemplar),
-        }
-        for exemplar in named[:MOST_EXEMPLARS]
-    ]
+def _exemplar(raw: bytes) -> dict[str, Any]:
+    exemplar = Exemplar.FromString(raw)
+    return {
+        "time": exemplar.time_unix_nano,
+        "trace": exemplar.trace_id.hex(),
+        "span": exemplar.span_id.hex(),
+        **_number(exemplar),
+    }
 
 
 def _finite(value: Any) -> Any:

@@ -11,11 +11,15 @@ from typing import Any, NamedTuple, TypeVar
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Metric
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    DataPointFlags,
+    Exemplar,
+    Metric,
+)
 
 from obs_view._stored_trace import Origin, Origins
 
-MAX_STREAMS = 10_000
+MAX_STREAMS, MOST_EXEMPLARS = 10_000, 5
 _DELTA = 1
 _NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 _KINDS = {
@@ -40,12 +44,16 @@ class Head(NamedTuple):
 
 
 class StoredPoint(NamedTuple):
-    """A point's bytes, and what searches need; `time` is nanoseconds since the epoch, `attributes` are sorted."""
+    """A point's bytes, and what searches need; `time` is nanoseconds since the epoch, `attributes` are sorted.
+
+    `exemplars` are the latest that name a trace, of all points of the stream: a sender has each in one point alone.
+    """
 
     raw: bytes
     head: Head
     origin: Origin
     attributes: tuple[bytes, ...]
+    exemplars: tuple[bytes, ...]
     time: int
     seen: float
 
@@ -92,13 +100,16 @@ class MetricBook:
             pairs = sorted(pair.SerializeToString() for pair in point.attributes)
             attributes = tuple(pairs)
             stream = origin.resource, origin.scope, head, attributes
-            self._points.pop(stream, None)
+            before = self._points.pop(stream, None)
             self.sequence += 1
             # the sender says so of a stream that has ended
             if point.flags & _NO_VALUE:
                 continue
+            exemplars = _take_exemplars(point, before)
             raw, when = point.SerializeToString(), point.time_unix_nano
-            self._points[stream] = StoredPoint(raw, head, origin, attributes, when, now)
+            self._points[stream] = StoredPoint(
+                raw, head, origin, attributes, exemplars, when, now
+            )
 
     def _evict(self) -> None:
         oldest = time.monotonic() - self.max_age_s
@@ -135,3 +146,16 @@ def _points(metric: Metric) -> Iterator[tuple[Head, Any]]:
     head = Head(metric.name, metric.unit, metric.description, kind, data)
     for point in held.data_points:
         yield head, point
+
+
+def _take_exemplars(point: Any, before: StoredPoint | None) -> tuple[bytes, ...]:
+    """Take the exemplars out of `point`; return the latest of them and of those from before."""
+    if "exemplars" not in point.DESCRIPTOR.fields_by_name:
+        return ()  # a summary
+    held = before.exemplars if before else ()
+    found = [Exemplar.FromString(raw) for raw in held]
+    found += (exemplar for exemplar in point.exemplars if exemplar.trace_id)
+    found.sort(key=lambda exemplar: -exemplar.time_unix_nano)
+    latest = tuple(item.SerializeToString() for item in found[:MOST_EXEMPLARS])
+    del point.exemplars[:]
+    return latest
