@@ -45,7 +45,8 @@ def _busy(retry_after: str = "") -> Answer:
     return Answer(status=503, code="UNAVAILABLE", headers=headers)
 
 
-_HTTP, _SPOOL = ("http",), {"is_spooled": True}
+_HTTP = ("http",)
+_SPOOL: dict[str, Any] = {"is_spooled": True}
 _ELSEWHERE = {"location": "/login"}
 _PAGE = {"content-type": "text/html"}
 

@@ -6,7 +6,7 @@ exporters encode as ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
-from obs_core._export import partial_success
+from obs_core._export import partial_success, request_size
 from obs_core._export.encode.encoder import Encoder
 from obs_core._export.encode.sdk import span_by_sdk
 from obs_core._export.signals import TRACES, Exporter, Signal
@@ -43,8 +43,8 @@ def direct_http(
 ) -> type[Exporter]:
     """Return the class `exporter` with `encoder`, or unchanged where the place to encode is not found."""
 
-    def encode(batch: Iterable[Any]) -> _Message:
-        return _Message(encoder.request(batch))
+    def encode(batch: Sequence[Any]) -> _Message:
+        return _Message(request_size.encode(encoder, batch))
 
     for name in _HTTP_METHODS:
         method = vars(exporter).get(name)
@@ -82,7 +82,7 @@ def direct_grpc(
         return exporter
 
     def translate(_: object, spans: Sequence[Any]) -> bytes:
-        return encoder.request(spans)
+        return request_size.encode(encoder, spans)
 
     # later exporters set the stub's class themselves, which is not kept
     def make_stub(channel: object) -> Any:

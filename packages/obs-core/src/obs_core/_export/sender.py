@@ -10,7 +10,7 @@ from typing import Any, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from obs_core._export import partial_success
+from obs_core._export import partial_success, request_size
 from obs_core._export.backends import Shown
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
@@ -36,6 +36,7 @@ class Sender:
         signal: What is exported.
 
     Attributes:
+        is_too_large: Whether the last batch was not sent, since it must be sent in parts.
         rejected: How many spans of the last batch the collector has refused, though it has taken the batch.
     """
 
@@ -54,6 +55,7 @@ class Sender:
         self._exporter = exporter
         self._is_closed = False
         self.rejected = 0
+        self.is_too_large = False
 
     def offer(self, batch: list[Any]) -> bool:
         """Export `batch`; return whether the batch was taken."""
@@ -61,6 +63,7 @@ class Sender:
         partial_success.forget()
         self.rejected = 0
         taken = self._try(batch)
+        self.is_too_large = request_size.take_verdict()
         if taken:
             self._note_rejected(len(batch))
         return taken

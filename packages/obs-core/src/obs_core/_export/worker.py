@@ -176,8 +176,7 @@ class ExportWorker:
         return not self._queue
 
     def _export_batch(self) -> bool:
-        size = min(len(self._queue), self._options.max_export_batch_size)
-        taken = self._sender.offer(self._queue.head(size))
+        size, taken = self._offer_head()
         self._due -= size
         self._attempts += 1
         if taken or self._attempts >= MAX_ATTEMPTS:
@@ -189,6 +188,15 @@ class ExportWorker:
         if not self.is_stopping:
             self._outage.observe(taken, lambda: self.counts.lost)
         return taken
+
+    def _offer_head(self) -> tuple[int, bool]:
+        """Offer the first spans of the queue, as many as one request may have; return how many, and whether they were taken."""
+        size = min(len(self._queue), self._options.max_export_batch_size)
+        while True:
+            taken = self._sender.offer(self._queue.head(size))
+            if not self._sender.is_too_large:
+                return size, taken
+            size //= 2
 
     def _offer_again(self, batch: list[QueuedSpan], *, own: bool) -> bool:
         taken = self._sender.offer(batch)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from obs_core._export.queue import QueuedSpan
+from obs_core._export.request_size import how_many_fit
 from obs_core._export.spool.records import span_id_of
 from obs_core._export.spool.segment import Segment
 from obs_core._export.spool.spool import Spool
@@ -128,9 +129,13 @@ class Replay:
     def _read_on(self, segment: Segment) -> None:
         """Read the next batch; after the last batch, delete the file."""
         try:
-            self._batch = list(islice(self._waiting, self._batch_size))
+            batch = list(islice(self._waiting, self._batch_size))
         except FileNotFoundError:  # deleted for its age, or by someone who cleaned up
-            self._batch = []
+            batch = []
+        fit = how_many_fit(batch)
+        self._batch, left = batch[:fit], batch[fit:]
+        if left:
+            self._waiting = chain(left, self._waiting)
         if not self._batch:
             self._segment = None
             self._counts.give_up(segment.left)
