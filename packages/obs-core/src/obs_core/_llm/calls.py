@@ -16,7 +16,8 @@ from obs_core._decorators.generator_span import GeneratorSpan
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.trace_function import WRAPPERS, Kind, Wrap
 from obs_core._integrations.native import counts_tokens
-from obs_core._llm.content import captures_content, output_messages, set_content
+from obs_core._llm.capture import OUTPUT_MESSAGES, captures_content
+from obs_core._llm.content import output_messages, set_content
 from obs_core._llm.fields import first_text
 from obs_core._llm.responses import Reading
 from obs_core._llm.streams import watched
@@ -32,9 +33,6 @@ RESPONSE_MODEL = "gen_ai.response.model"
 RESPONSE_ID = "gen_ai.response.id"
 FINISH_REASONS = "gen_ai.response.finish_reasons"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
-INPUT_TOKENS = "gen_ai.usage.input_tokens"
-OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
-OUTPUT_MESSAGES = "gen_ai.output.messages"
 
 MAX_MODEL_BYTES = 256
 _MODEL_ARGUMENTS = ("model", "model_id", "modelId")
@@ -99,12 +97,12 @@ class Answer:
 
     def end(self, first_after_s: float | None) -> None:
         reading = self._reading
+        usage = reading.usage.attributes()
         found: dict[str, AttributeValue | None] = {
             RESPONSE_MODEL: reading.model,
             RESPONSE_ID: reading.id,
             FINISH_REASONS: reading.finish_reasons or None,
-            INPUT_TOKENS: reading.input_tokens,
-            OUTPUT_TOKENS: reading.output_tokens,
+            **usage,
             OUTPUT_MESSAGES: output_messages(reading),
         }
         if first_after_s is not None:
@@ -112,7 +110,7 @@ class Answer:
         # an SDK that traces itself has joined the span, and knows this call better
         known = {*(getattr(self._span, "attributes", None) or ())}
         if not counts_tokens(self._span):
-            known |= {INPUT_TOKENS, OUTPUT_TOKENS}
+            known |= {*usage}
         self._span.set_attributes(
             {
                 key: value

@@ -1,31 +1,21 @@
-"""Capture the messages to and from a model, if the user has switched this on."""
+"""Capture the messages to and from a model."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.trace import Span
 
+from obs_core._llm.capture import INPUT_MESSAGES, SYSTEM_INSTRUCTIONS
 from obs_core._llm.fields import first_text, get
 from obs_core._llm.responses import Reading
 from obs_core._safety.text import exportable, truncate
 
-INPUT_MESSAGES = "gen_ai.input.messages"
-SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
-
-CAPTURE_CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 MAX_CONTENT_BYTES = 32 * 1024
-_SWITCHED_ON = ("true", "1", "span_only", "span_and_event")
 _MESSAGE_ARGUMENTS = ("messages", "input", "prompt", "contents")
 _SYSTEM_ARGUMENTS = ("system", "instructions")
-
-
-def captures_content() -> bool:
-    """Whether the user has switched the capture of messages on; read at each call."""
-    return os.environ.get(CAPTURE_CONTENT, "").strip().lower() in _SWITCHED_ON
 
 
 def set_content(span: Span, bound: Mapping[str, Any]) -> None:

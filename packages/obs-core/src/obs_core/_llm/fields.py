@@ -48,12 +48,15 @@ def raw_content(answer: Any) -> bytes | None:
 
 
 def decoded(piece: object) -> object:
-    """Return the JSON inside a raw response, or inside a chunk of Bedrock's ``invoke_model_with_response_stream``.
+    """Return what a piece wraps: a raw response's JSON, the chunk in an event of Mistral's, the JSON in a chunk of Bedrock's.
 
     Other pieces are returned unchanged.
     """
     if is_raw_response(piece):
         return _parsed(raw_content(piece), otherwise=None)
+    event_data = get(piece, "data")
+    if get(event_data, "choices") is not None:
+        return event_data
     return _parsed(get(get(piece, "chunk"), "bytes"), otherwise=piece)
 
 
