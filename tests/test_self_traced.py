@@ -40,11 +40,17 @@ def test_spans_are_exported_in_the_conventions_words(
     """Whatever the backend is; other libraries' spans stay as they are."""
     config = TracingConfig(service_name="a", collector_url=otlp_sink.url)
     manager, _ = setup_tracing(config, replace=True)
-    given = {"gen_ai.usage.cache_write.input_tokens": 4}
+    given = {
+        "gen_ai.usage.cache_write.input_tokens": 4,
+        "anthropic.message.stop_reason": "end_turn",
+    }
     for scope in ("com.anthropic.sdk.python", "com.anthropic.sdk.python.aws", "mine"):
         trace.get_tracer(scope).start_span(scope, attributes=given).end()
     assert manager.flush()
-    theirs = {"gen_ai.usage.cache_creation.input_tokens": 4}
+    theirs = {
+        "gen_ai.usage.cache_creation.input_tokens": 4,
+        "gen_ai.response.finish_reasons": ["end_turn"],
+    }
     assert [s.attributes for s in otlp_sink.spans] == [theirs, theirs, given]
     manager.shutdown()
 

@@ -1,4 +1,4 @@
-"""A server that speaks the protocols of OpenAI's and Anthropic's APIs."""
+"""A server that speaks the protocols of OpenAI's, Anthropic's, Gemini's and Mistral's APIs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL = "gpt-4o-mini-2024-07-18"
+GEMINI_MODEL = "gemini-2.5-flash-001"
+MISTRAL_MODEL = "mistral-small-2603"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 
 
@@ -133,14 +135,57 @@ def responses_events() -> list[dict[str, Any]]:
     return [{**event, "sequence_number": number} for number, event in enumerate(events)]
 
 
+def gemini(
+    text: str, *, candidates: int, finish_reason: str | None = None
+) -> dict[str, Any]:
+    """An answer of Gemini's, or a chunk: the counts of each chunk are those so far."""
+    candidate: dict[str, Any] = {
+        "index": 0,
+        "content": {"role": "model", "parts": [{"text": text}]},
+    }
+    if finish_reason:
+        candidate["finishReason"] = finish_reason
+    usage = {
+        "promptTokenCount": 9, "cachedContentTokenCount": 3, "candidatesTokenCount": candidates,
+        "thoughtsTokenCount": 2, "totalTokenCount": 11 + candidates,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 4}, {"modality": "AUDIO", "tokenCount": 5}],
+    }  # fmt: skip
+    return {
+        "candidates": [candidate],
+        "usageMetadata": usage,
+        "modelVersion": GEMINI_MODEL,
+        "responseId": "gemini-1",
+    }
+
+
+def mistral_chunks() -> list[dict[str, Any]]:
+    """The usage comes with the finish reason, in the last chunk."""
+    chunks = openai_chunks()[1:-1]
+    for chunk in chunks:
+        chunk["model"] = MISTRAL_MODEL
+    chunks[-1]["usage"] = {**USAGE, "prompt_tokens_details": {"cached_tokens": 3}}
+    return chunks
+
+
+def mistral_whole() -> dict[str, Any]:
+    usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 3}}
+    return {**openai_whole(), "model": MISTRAL_MODEL, "usage": usage}
+
+
 class Provider(BaseHTTPRequestHandler):
-    """Answers like OpenAI's and Anthropic's APIs, whole or as server-sent events, a chunk every few milliseconds."""
+    """Answers like these APIs, whole or as server-sent events, a chunk every few milliseconds."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if asked["model"] == "missing":
+        if self.path.endswith(":generateContent"):
+            answer = gemini("Hello", candidates=4, finish_reason="STOP")
+            self._whole(200, answer)
+        elif ":streamGenerateContent" in self.path:
+            last = gemini("lo", candidates=4, finish_reason="STOP")
+            self._events([gemini("Hel", candidates=1), last])
+        elif asked["model"] == "missing":
             self._whole(
                 404,
                 {
@@ -158,6 +203,11 @@ class Provider(BaseHTTPRequestHandler):
             self._events(anthropic_events(), named=True) if asked.get(
                 "stream"
             ) else self._whole(200, anthropic_whole())
+        elif self.path.startswith("/mistral/"):
+            if asked.get("stream"):
+                self._events(mistral_chunks(), done=True)
+            else:
+                self._whole(200, mistral_whole())
         elif asked.get("stream"):
             self._events(openai_chunks(), done=True)
         else:

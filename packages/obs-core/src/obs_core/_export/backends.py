@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from obs_core._export.signoz import signoz_attributes
-from obs_core._integrations.native import native_call
+from obs_core._integrations.native import in_conventions_words, native_call
 from obs_core._safety.containment import call_contained
 from obs_core._spans.light import LightSpan
 
@@ -50,7 +50,7 @@ def _named(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]
     """Return the attributes of a library that traces itself under the conventions' `names`; None: they are so already."""
     if names.keys().isdisjoint(given):
         return None
-    return {names.get(name, name): value for name, value in given.items()}
+    return dict(in_conventions_words(names, key, value) for key, value in given.items())
 
 
 def _with_attributes(span: ReadableSpan, attributes: dict[str, Any]) -> ReadableSpan:

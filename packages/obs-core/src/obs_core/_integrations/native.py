@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
+#: The conventions have a list where a library has one text.
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+
 Call = Literal["request", "model", "query", "message", ""]
 
 
@@ -45,7 +48,8 @@ NATIVE_TRACERS: tuple[NativeTracer, ...] = (
         call="model",
         is_http=True,
         names={
-            "gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens"
+            "gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens",
+            "anthropic.message.stop_reason": FINISH_REASONS,
         },
         off="ANTHROPIC_OPEN_TELEMETRY=false",
     ),
@@ -73,6 +77,7 @@ NATIVE_TRACERS: tuple[NativeTracer, ...] = (
         since="1.10",
         scope="mistralai_sdk_tracer",
         call="model",
+        names={"http.url": "url.full"},
     ),
     NativeTracer(distribution="redis", since="8.0"),
     NativeTracer(
@@ -93,6 +98,16 @@ def native_tracer(scope: str) -> NativeTracer | None:
         if scope == known or scope.startswith(f"{known}."):
             return tracer
     return None
+
+
+def in_conventions_words(
+    names: Mapping[str, str], key: str, value: Any
+) -> tuple[str, Any]:
+    """Return the attribute under the conventions' name, with a value of the conventions' type."""
+    name = names.get(key, key)
+    if name == FINISH_REASONS and isinstance(value, str):
+        return name, (value,)
+    return name, value
 
 
 def join_once(span: Any) -> bool:

@@ -16,7 +16,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from obs_core._integrations.native import join_once, native_tracer
+from obs_core._integrations.native import (
+    in_conventions_words,
+    join_once,
+    native_tracer,
+)
+from obs_core._llm.capture import CONTENT, captures_content
 
 _OPERATION, _OURS = "gen_ai.operation.name", "obs_core"
 
@@ -83,8 +88,13 @@ class JoinedSpan(Span):
         return recording
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
-        """Set what the owner has not set, by the conventions' name; whether it is an error is the owner's to say."""
-        key = self._names.get(key, key)
+        """Set what the owner has not set, by the conventions' name.
+
+        Whether it is an error is the owner's to say, and whether messages are recorded is the user's.
+        """
+        key, value = in_conventions_words(self._names, key, value)
+        if key in CONTENT and not captures_content():
+            return
         is_free = key != "error.type" and key not in self._opened.attributes
         if is_free and self.is_recording():
             self._opened.set_attribute(key, value)
