@@ -7,7 +7,7 @@ from obs_core import TracingConfig
 from obs_core._config.settings import Settings, resolve
 
 TRACES, LOGS = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
-ALL = "OTEL_EXPORTER_OTLP_ENDPOINT"
+ALL, PROTOCOL = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"
 
 
 def settings(environ: dict[str, str], **arguments: str) -> Settings:
@@ -26,6 +26,10 @@ def settings(environ: dict[str, str], **arguments: str) -> Settings:
         ({TRACES: "http://c:4318/v1/traces", LOGS: "http://l:4318/in"}, "http://l:4318/in"),
         ({ALL: "http://c:4317", LOGS: "http://l:4318"}, "http://l:4318/v1/logs"),
         ({"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http/protobuf"}, "http://localhost:4318/v1/logs"),
+        ({PROTOCOL: "http/protobuf", LOGS: "http://l:9000"}, "http://l:9000/v1/logs"),
+        ({PROTOCOL: "http/protobuf", LOGS: "http://l:4317"}, "l:4317"),
+        ({PROTOCOL: "grpc", LOGS: "http://l:4318"}, "http://l:4318/v1/logs"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf", LOGS: "http://l:9000"}, "l:9000"),
     ],
 )  # fmt: skip
 def test_where_the_environment_sends_log_records(

@@ -17,7 +17,7 @@ from obs_core._config.endpoint import (
     SignalName,
     parse_endpoint,
 )
-from obs_core._config.environment import TRACES_ENDPOINT, Variable
+from obs_core._config.environment import TRACES_ENDPOINT, Variable, otlp_of
 from obs_core._config.keep import Keep
 from obs_core._config.table import SETTINGS, Setting
 from obs_core._safety.redaction import Redactor
@@ -27,6 +27,7 @@ from obs_core.exceptions import ConfigurationError
 OTHER_SIGNALS: tuple[SignalName, ...] = ("logs", "metrics")
 DEFAULT = "default"
 ARGUMENT = "argument"
+_NOT_COMMON = (DEFAULT, otlp_of("traces", "PROTOCOL").name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +207,9 @@ class _Resolution:
         names = [f"{signal}_{part}" for part in ("url", "protocol", "headers")]
         url, protocol = self.found[names[0]], self.found[names[1]]
         general = self.found["collector_url"]
+        if protocol.source == DEFAULT != url.source:
+            protocol = self._common_protocol(url)
+            self.found[names[1]] = protocol
         wrong = None
         if url.source != DEFAULT or DEFAULT not in (protocol.source, general.source):
             wrong = _contradiction(url if url.value else general, protocol)
@@ -217,6 +221,13 @@ class _Resolution:
             )
         if wrong is not None or general.source == ARGUMENT:
             self.found |= dict.fromkeys(names, Found(None, DEFAULT))
+
+    def _common_protocol(self, url: Found) -> Found:
+        """Return the protocol of all signals where `url`, a signal's own address, does not contradict it."""
+        common = self.found["collector_protocol"]
+        if common.source in _NOT_COMMON or _contradiction(url, common):
+            return Found(None, DEFAULT)
+        return common
 
     def _reconcile_batch_size(self) -> None:
         batch, queue = (
