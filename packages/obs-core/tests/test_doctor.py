@@ -15,7 +15,7 @@ from obs_core import TracingConfig
 from obs_core._config.endpoint import Protocol
 from obs_core._config.settings import Settings, resolve
 from obs_core._doctor import probe as probing
-from opentelemetry.sdk.trace.export import SpanExporter
+from obs_core._export.signals import LOGS, METRICS, TRACES, Exporter, Signal
 
 Doctor = Callable[..., tuple[int, str]]
 
@@ -145,9 +145,9 @@ def test_the_probe_keeps_its_deadline(
     waited: list[float] = []
     build, wait = probing.build_exporter, threading.Event.wait
 
-    def building(settings: Settings) -> SpanExporter:
+    def building(settings: Settings, signal: Signal) -> Exporter:
         asked.append(settings.export_timeout_s)
-        return build(settings)
+        return build(settings, signal)
 
     def waiting(event: threading.Event, timeout: float | None = None) -> bool:
         if threading.current_thread() is threading.main_thread():
@@ -167,6 +167,77 @@ def test_the_probe_keeps_its_deadline(
     assert asked_first <= 1.0
     assert asked_then <= 0.5
     assert sum(waited) <= 1.0
+
+
+EVERY_SIGNAL = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"}
+
+
+@pytest.mark.promise("CORE-71")
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_each_signal_is_asked_for_where_it_goes(
+    doctor: Doctor, refusing_port: int, protocol: str
+) -> None:
+    """Spans and log records arrive, metrics do not: a line each; a signal that is not exported is not used."""
+    obs_view = pytest.importorskip("obs_view")
+    with obs_view.Receiver(0, 0) as receiver:
+        url = receiver.grpc_url if protocol == "grpc" else receiver.http_url
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        }
+        _, out = doctor("--timeout=30", **env)
+        assert "ok    logs: not used" in out
+        assert "ok    metrics: not used" in out
+        status, out = doctor("--timeout=30", **env, **EVERY_SIGNAL)
+        assert (status, out.count(" took a request in ")) == (0, 3), out
+        elsewhere = f"http://127.0.0.1:{refusing_port}"
+        env["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] = elsewhere
+        status, out = doctor("--timeout=30", **env, **EVERY_SIGNAL)
+    assert (status, out.count(" took a request in ")) == (1, 2), out
+    (line,) = (line for line in out.splitlines() if "  metrics: " in line)
+    refused = rf"  FAIL  metrics: \S*127.0.0.1:{refusing_port}\S* \({protocol}\) "
+    assert re.match(refused + "does not take metrics: Connection refused$", line)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_all_signals_have_one_deadline(protocol: Protocol, silent_port: int) -> None:
+    """They wait for a silent collector at the same time, not one after the other."""
+    url = f"http://127.0.0.1:{silent_port}"
+    config = TracingConfig(
+        service_name="s",
+        collector_url=url,
+        collector_protocol=protocol,
+        logs=True,
+        metrics=True,
+    )
+    began = time.monotonic()
+    answers = probing.probe_all(resolve(config), (TRACES, LOGS, METRICS), 2.0)
+    assert time.monotonic() - began < 4.0
+    assert [(name, answers[name].taken) for name in ("traces", "logs", "metrics")] == [
+        ("traces", False),
+        ("logs", False),
+        ("metrics", False),
+    ]
+    assert "does not take log records: no answer within" in answers["logs"].text
+
+
+@pytest.mark.promise("CORE-122")
+def test_a_library_that_traces_itself_is_known_by_the_table(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    """From the version on that does, unless a variable switches it off; one that makes metrics alone traces nothing."""
+    for name, number in (("anthropic", "2.1"), ("mcp", "1.9"), ("elasticsearch", "9")):
+        add_distribution(tmp_path, name, version=number)
+    add_distribution(tmp_path, "grpcio-observability", "opentelemetry-api")
+    off = {"OTEL_PYTHON_INSTRUMENTATION_ELASTICSEARCH_ENABLED": "false"}
+    found = {"PYTHONPATH": str(tmp_path), "OTEL_TRACES_EXPORTER": "none"}
+    _, out = doctor(**found, **off)
+    assert "  anthropic 2.1: itself" in out
+    assert "  mcp 1.9" not in out
+    assert "  grpcio-observability" not in out
+    assert "  elasticsearch 9: itself" not in out
+    _, out = doctor(**found)
+    assert "  elasticsearch 9: itself" in out
 
 
 @pytest.mark.soak

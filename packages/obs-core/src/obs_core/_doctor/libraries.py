@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -17,6 +18,7 @@ from obs_core._doctor.packages import (
 from obs_core._integrations.contrib import contrib_is_active
 from obs_core._integrations.discovery import find_instrumentors
 from obs_core._integrations.install import install_command, instrumented
+from obs_core._integrations.native import NATIVE_TRACERS, NativeTracer
 from obs_core._integrations.registry import active_instrumentations
 
 #: Our entry points by library, where the names differ.
@@ -78,12 +80,29 @@ def libraries(has_middleware: bool) -> Iterator[str]:
 
 
 def _add_self_traced(found: dict[str, Library]) -> None:
+    known = {each.distribution for each in NATIVE_TRACERS}
+    for each in NATIVE_TRACERS:
+        if _traces_itself(each):
+            found.setdefault(each.distribution, Library()).tracers.append("itself")
     for name, distribution in installed().items():
+        if name in known:
+            continue
         lines = [line for line in distribution.requires or () if "telemetry" in line]
         needed = {*map(_unconditional, lines)}
         # an SDK of its own makes it a tracing tool
         if needed & _TELEMETRY == {"opentelemetry-api"} and not is_telemetry(name):
             found.setdefault(name, Library()).tracers.append("itself")
+
+
+def _traces_itself(native: NativeTracer) -> bool:
+    """Whether a library that is known to trace itself is installed, makes spans, and is not switched off by a variable."""
+    from packaging.version import Version
+
+    present = version(native.distribution)
+    if not present or not native.scope or Version(present) < Version(native.since):
+        return False
+    variable, _, value = native.off.partition("=")
+    return os.environ.get(variable, "").lower() != value.lower() or not value
 
 
 def _unconditional(line: str) -> str:

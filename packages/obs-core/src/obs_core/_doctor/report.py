@@ -22,9 +22,10 @@ from obs_core._doctor.packages import (
     unmet_requirements,
     untested_libraries,
 )
-from obs_core._doctor.probe import probe
+from obs_core._doctor.probe import probe_all
 from obs_core._export.exporters import encoder_in_use, exporter_type
 from obs_core._export.grpc_fork_hazard import fork_hazard
+from obs_core._export.signals import LOGS, METRICS, TRACES
 from obs_core._provider.double_export import doubled_export
 from obs_core._provider.provider import SwitchableProvider
 from obs_core._provider.resource import ProcessResource
@@ -32,6 +33,7 @@ from obs_core._setup.manager import TracingManager, current_manager
 from obs_core._setup.status import describe
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
+_PROBES = {"traces": "collector", "logs": "logs", "metrics": "metrics"}
 _UWSGI = ("uwsgi", "pyuwsgi")
 
 
@@ -106,7 +108,7 @@ def examine(app: str | None = None, timeout_s: float = 2.0) -> Report:
     ]
     findings += _doubled_findings(manager, settings)
     findings += _version_findings()
-    findings += [*_fork_findings(settings), _probe_finding(settings, timeout_s)]
+    findings += [*_fork_findings(settings), *_probe_findings(settings, timeout_s)]
     has_middleware = ("middleware", OK) in {
         (each.topic, each.level) for each in findings
     }
@@ -225,8 +227,21 @@ def _by(prefork: list[str]) -> str:
     return f" (installed, and forks: {', '.join(prefork)})" if prefork else ""
 
 
-def _probe_finding(settings: Settings, timeout_s: float) -> Finding:
-    if settings.disabled or settings.exporter != "otlp":
-        return Finding(OK, "collector", "not used")
-    result = probe(settings, timeout_s)
-    return Finding(OK if result.taken else FAIL, "collector", result.text)
+def _probe_findings(settings: Settings, timeout_s: float) -> Iterator[Finding]:
+    """Yield for each signal whether it would arrive."""
+    exported = {
+        TRACES: settings.exporter == "otlp",
+        LOGS: settings.logs,
+        METRICS: settings.metrics,
+    }
+    asked = [signal for signal, is_on in exported.items() if is_on]
+    if settings.disabled:
+        asked = []
+    answers = probe_all(settings, asked, timeout_s)
+    for signal in exported:
+        topic = _PROBES[signal.name]
+        answer = answers.get(signal.name)
+        if answer is None:
+            yield Finding(OK, topic, "not used")
+        else:
+            yield Finding(OK if answer.taken else FAIL, topic, answer.text)
