@@ -81,7 +81,7 @@ def _core() -> None:
 
     # it says that the provider is ours; the export's own metrics are on all the same
     logging.disable(logging.WARNING)
-    config = TracingConfig(service_name="metrics", metrics=True)
+    config = TracingConfig(service_name="metrics", logs=True, metrics=True)
     setup_tracing(config, span_exporter=InMemorySpanExporter())
 
 

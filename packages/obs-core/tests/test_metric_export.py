@@ -90,6 +90,34 @@ def test_the_export_s_own_counts_are_metrics(run: Run, otlp_sink: OtlpSink) -> N
     assert processed.value == 1
 
 
+def test_the_counts_of_log_records_are_metrics(run: Run, otlp_sink: OtlpSink) -> None:
+    """A forked child counts its own."""
+    run(
+        """
+        manager = set_up(logs=True, max_queue_size=700)
+        for number in range(25):
+            logging.warning("line %d", number)
+        assert manager.flush(20)
+        if not os.fork():
+            logging.warning("of the child")
+            assert manager.flush(20) and manager.flush(20)  # the second counts what the first exports
+            os._exit(0)
+        os.wait()
+        """,
+        otlp_sink.url,
+        prelude=SET_UP,
+    )
+    name = "otel.sdk.processor.log."
+    counted: dict[int, float] = {}
+    for point in of(otlp_sink.metrics, f"{name}processed"):
+        counted[point.resource["process.pid"]] = point.value
+        assert (point.unit, point.kind) == ("{log_record}", "sum")
+        assert point.attributes["otel.component.type"] == "batching_log_processor"
+    assert sorted(counted.values()) == [1, 25]
+    capacity = of(otlp_sink.metrics, f"{name}queue.capacity")
+    assert {point.value for point in capacity} == {700}
+
+
 def test_a_forked_child_begins_at_zero_as_an_instance_of_its_own(
     run: Run, otlp_sink: OtlpSink
 ) -> None:

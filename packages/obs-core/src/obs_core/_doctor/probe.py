@@ -81,7 +81,9 @@ def probe(settings: Settings, timeout_s: float, signal: Signal = TRACES) -> Prob
     if not attempt.is_taken(began + timeout_s / 2) and _answers(
         settings, other, deadline, signal
     ):
-        reason = f"it speaks {other}: set {_protocol_setting(settings, signal)}={other!r}"
+        reason = (
+            f"it speaks {other}: set {_protocol_setting(settings, signal)}={other!r}"
+        )
     elif attempt.is_taken(deadline):
         took_ms = (time.monotonic() - began) * 1000
         return ProbeResult(True, f"{shown} took a request in {took_ms:.0f} ms")

@@ -1,95 +1,107 @@
-"""The metrics of the SDK's BatchSpanProcessor, for our processor, if ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`` is set.
+"""The metrics of the SDK's batch processors, for our export of spans and of log records.
 
-The exporters have separate metrics. Observed, not counted where spans end: a counter of the SDK takes a lock, which a
-signal handler may find taken by the thread that the handler interrupts.
+On with ``metrics=True``, or ``OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED``. The exporters have separate metrics. Observed, not
+counted where spans end: a counter of the SDK takes a lock, which a signal handler may find taken by the thread that the
+handler interrupts.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 
+from obs_core._export.signals import LOGS, TRACES, Signal
+
 if TYPE_CHECKING:
-    from obs_core._export.processor import BatchExportProcessor
+    from obs_core._config.settings import Settings
+    from obs_core._export.signal_export import SignalExport
 
 _VARIABLE = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
-_TYPE = "batching_span_processor"
-_NAME = "otel.sdk.processor.span"
+#: The component's type, the noun of the metrics' descriptions, and their unit, as the conventions have them.
+_WORDS = {
+    TRACES.name: ("batching_span_processor", "spans", "{span}"),
+    LOGS.name: ("batching_log_processor", "log records", "{log_record}"),
+}
 
 Attributes = dict[str, str]
-Observe = Callable[["BatchExportProcessor", Attributes], Iterator[Observation]]
+Observe = Callable[["SignalExport", Attributes], Iterator[Observation]]
 
-_numbers = count()
-_has_instruments = False
-_observed: WeakKeyDictionary[BatchExportProcessor, Attributes] = WeakKeyDictionary()
-
-
-def is_asked_for() -> bool:
-    """Whether the environment asks for the SDK's internal metrics."""
-    return os.environ.get(_VARIABLE, "").strip().lower() == "true"
+_numbers: Counter[str] = Counter()
+_observed: WeakKeyDictionary[SignalExport, Attributes] = WeakKeyDictionary()
 
 
-def observe(processor: BatchExportProcessor) -> None:
-    """Report the metrics of `processor` while the processor lives."""
-    global _has_instruments
-    name = f"{_TYPE}/obs-core-{next(_numbers)}"
-    _observed[processor] = {"otel.component.type": _TYPE, "otel.component.name": name}
-    if not _has_instruments:
-        _has_instruments = True
-        _create_instruments()
+def are_asked_for(settings: Settings) -> bool:
+    """Whether the settings export metrics, or the environment asks for the SDK's internal ones."""
+    is_on = os.environ.get(_VARIABLE, "").strip().lower() == "true"
+    return settings.metrics or is_on
 
 
-def _create_instruments() -> None:
-    meter = get_meter("obs_core")
+def observe(export: SignalExport) -> None:
+    """Report the metrics of `export`, of spans or of log records, while it lives."""
+    signal = export.signal
+    component = _WORDS[signal.name][0]
+    number = _numbers[signal.name]
+    _numbers[signal.name] += 1
+    _observed[export] = {
+        "otel.component.type": component,
+        "otel.component.name": f"{component}/obs-core-{number}",
+    }
+    if number == 0:
+        _create_instruments(signal)
+
+
+def _create_instruments(signal: Signal) -> None:
+    meter, name = get_meter("obs_core"), f"otel.sdk.processor.{signal.item}"
+    _, noun, unit = _WORDS[signal.name]
+    of_queue = f"queue of a given instance of an SDK {signal.item} processor"
     meter.create_observable_counter(
-        f"{_NAME}.processed",
-        [_callback(_processed)],
-        "{span}",
-        "The number of spans for which the processing has finished, either successful or failed.",
+        f"{name}.processed",
+        [_callback(signal, _processed)],
+        unit,
+        f"The number of {noun} for which the processing has finished, either successful or failed.",
     )
     meter.create_observable_up_down_counter(
-        f"{_NAME}.queue.size",
-        [_callback(_queue_size)],
-        "{span}",
-        "The number of spans in the queue of a given instance of an SDK span processor.",
+        f"{name}.queue.size",
+        [_callback(signal, _queue_size)],
+        unit,
+        f"The number of {noun} in the {of_queue}.",
     )
     meter.create_observable_up_down_counter(
-        f"{_NAME}.queue.capacity",
-        [_callback(_queue_capacity)],
-        "{span}",
-        "The maximum number of spans the queue of a given instance of an SDK span processor can hold.",
+        f"{name}.queue.capacity",
+        [_callback(signal, _queue_capacity)],
+        unit,
+        f"The maximum number of {noun} the {of_queue} can hold.",
     )
 
 
-def _callback(observe: Observe) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def _callback(
+    signal: Signal, observe: Observe
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda _: [
         found
-        for processor, attributes in list(_observed.items())
-        for found in observe(processor, attributes)
+        for export, attributes in list(_observed.items())
+        if export.signal is signal
+        for found in observe(export, attributes)
     ]
 
 
-def _processed(
-    processor: BatchExportProcessor, attributes: Attributes
-) -> Iterator[Observation]:
-    for error, spans in processor.processed().items():
+def _processed(export: SignalExport, attributes: Attributes) -> Iterator[Observation]:
+    for error, items in export.processed().items():
         found = {**attributes, "error.type": error} if error else attributes
-        if spans:
-            yield Observation(spans, found)
+        if items:
+            yield Observation(items, found)
 
 
-def _queue_size(
-    processor: BatchExportProcessor, attributes: Attributes
-) -> Iterator[Observation]:
-    yield Observation(processor.queue_size, attributes)
+def _queue_size(export: SignalExport, attributes: Attributes) -> Iterator[Observation]:
+    yield Observation(export.queue_size, attributes)
 
 
 def _queue_capacity(
-    processor: BatchExportProcessor, attributes: Attributes
+    export: SignalExport, attributes: Attributes
 ) -> Iterator[Observation]:
-    yield Observation(processor.queue_capacity, attributes)
+    yield Observation(export.queue_capacity, attributes)

@@ -166,7 +166,7 @@ def _exporting(
         exporting = _export_processor(settings, given, mask)
     except Exception as error:  # noqa: BLE001 - any exporter's any error
         return None, [cannot_be_built("span", settings, mask, error)]
-    if settings.metrics or sdk_metrics.is_asked_for():
+    if sdk_metrics.are_asked_for(settings):
         sdk_metrics.observe(exporting)
     return exporting, []
 

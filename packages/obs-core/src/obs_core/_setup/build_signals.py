@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from obs_core._config.secrets_in_logs import secret_mask
 from obs_core._config.validators import make_writable
+from obs_core._export import sdk_metrics
 from obs_core._export.exporters import build_exporter
 from obs_core._export.options import BatchOptions, SpoolOptions
 from obs_core._export.outage import OutageLog
@@ -49,6 +50,8 @@ def _add_logs(signals: Signals, settings: Settings, resource: Resource) -> None:
     except Exception as error:  # noqa: BLE001 - any exporter's any error
         signals.problems.append(cannot_be_built("log", settings, mask, error))
         return
+    if sdk_metrics.are_asked_for(settings):
+        sdk_metrics.observe(export)
     handler = ExportHandler(export, resource)
     signals.logs = Logs(export, handler, attach(handler))
 
