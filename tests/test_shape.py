@@ -60,8 +60,9 @@ FILES = frozenset(
 )
 #: In addition, by package: the nouns of its field.
 NOUNS = {
-    "obs-aws": {"_api_call", "_bedrock", "_dynamodb", "_events", "_lambda", "_message"}
-    | {"_messaging", "_process", "_scrub", "_services", "_streams"},
+    "obs-aws": {"_api_call", "_bedrock", "_dynamodb", "_eventbridge_kinesis", "_lambda"}
+    | {"_message", "_messaging", "_processing", "_response_streams", "_scrub"}
+    | {"_services"},
     "obs-celery": {
         "_arguments",
         "_attempt",
@@ -85,7 +86,8 @@ NOUNS = {
         "_repeats",
     }
     | {"_statement", "_tokens"},
-    "obs-grpc": {"_aio", "_call", "_channel", "_handlers", "_rpc", "_sync"},
+    "obs-grpc": {"_aio", "_call", "_channel", "_handlers", "_rpc", "_served_rpc"}
+    | {"_sync"},
     "obs-http": {
         "_entry",
         "_environment",
@@ -104,7 +106,7 @@ NOUNS = {
         "_native",
         "_opening",
     }
-    | {"_request", "_requests", "_response_headers", "_route", "_server_span"}
+    | {"_request", "_requests", "_response_headers", "_route", "_existing_span"}
     | {"_tracer", "_types"},
 }
 #: Test files of a whole package, or of several packages and services together; any other has the name of a source.

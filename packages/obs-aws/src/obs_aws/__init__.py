@@ -2,7 +2,7 @@
 
 from obs_aws._instrument import instrument_boto3, uninstrument_boto3
 from obs_aws._options import DEFAULT_EXPECTED, EndHook, StartHook
-from obs_aws._process import MessageScope, process_message
+from obs_aws._processing import MessageScope, process_message
 
 __all__ = [
     "DEFAULT_EXPECTED",

@@ -21,8 +21,8 @@ from opentelemetry.trace import (
 
 from obs_aws._attributes import Attributes, Params, response_attributes
 from obs_aws._outcome import record_failure
+from obs_aws._response_streams import Reading, RecordFailure, event_stream, follow
 from obs_aws._state import ClientState
-from obs_aws._streams import Reading, RecordFailure, event_stream, follow
 
 
 class ApiCall:

@@ -8,7 +8,7 @@ from obs_aws._api_call import ApiCall
 from obs_aws._attributes import Attributes, Params, text_attributes
 from obs_aws._bedrock import BEDROCK
 from obs_aws._dynamodb import DynamoDbCall
-from obs_aws._events import EventBridgeCall, KinesisCall
+from obs_aws._eventbridge_kinesis import EventBridgeCall, KinesisCall
 from obs_aws._lambda import LambdaCall
 from obs_aws._messaging import MESSAGING
 from obs_aws._state import ClientState

@@ -45,7 +45,7 @@ def count(version: str) -> tuple[str, dict[str, list[int]]]:
         subprocess.run(
             ["uv", "pip", "install", "-q", *wanted], check=True, env=environment
         )
-        code = COUNT.format(path=str(Path(__file__).with_name("test_server_span.py")))
+        code = COUNT.format(path=str(Path(__file__).with_name("test_existing_span.py")))
         printed = subprocess.run(
             [Path(folder) / "bin" / "python", "-c", code],
             check=True,

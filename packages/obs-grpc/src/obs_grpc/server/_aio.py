@@ -18,7 +18,12 @@ from grpc import StatusCode
 from opentelemetry.context import attach, detach
 
 from obs_grpc._state import Instrumentation
-from obs_grpc.server._rpc import Begin, ServerRpc, handler_of_method, handler_of_rpc
+from obs_grpc.server._served_rpc import (
+    Begin,
+    ServerRpc,
+    handler_of_method,
+    handler_of_rpc,
+)
 
 _END = object()
 

@@ -11,7 +11,7 @@ import grpc
 from grpc import StatusCode
 
 from obs_grpc._state import Instrumentation
-from obs_grpc.server._rpc import Begin, ServerRpc, handler_of_rpc
+from obs_grpc.server._served_rpc import Begin, ServerRpc, handler_of_rpc
 
 _NO_DEADLINE_S = 1e9  # grpc's "infinite" is some 9e18
 

@@ -24,17 +24,17 @@ from opentelemetry.metrics import MeterProvider
 
 from obs_http._metrics import SERVER, Durations
 from obs_http.server._entry import Entry, guard_entry
+from obs_http.server._existing_span import (
+    excluded_context,
+    keep_to_ourselves,
+    present_span,
+)
 from obs_http.server._identity import Identify
 from obs_http.server._lifespan import run_lifespan
 from obs_http.server._native import only_traces
 from obs_http.server._opening import Opening
 from obs_http.server._options import ServerOptions, Settings
 from obs_http.server._propagation import CARRIER, is_sampled
-from obs_http.server._server_span import (
-    excluded_context,
-    keep_to_ourselves,
-    present_span,
-)
 from obs_http.server._types import ENTRY, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
 

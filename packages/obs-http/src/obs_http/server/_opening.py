@@ -12,17 +12,17 @@ from obs_http._headers import by_name, first_by_name
 from obs_http._metrics import Durations, Stopwatch
 from obs_http.server._attributes import RequestAttributes, enrich, span_method
 from obs_http.server._entry import Entry
-from obs_http.server._identity import IdentityReader, without_identity
-from obs_http.server._options import Settings
-from obs_http.server._outcome import Outcome
-from obs_http.server._propagation import Carrier, propagation_fields, remote_context
-from obs_http.server._request import ServerRequest
-from obs_http.server._server_span import (
+from obs_http.server._existing_span import (
     claim,
     keep_to_ourselves,
     native_span,
     present_span,
 )
+from obs_http.server._identity import IdentityReader, without_identity
+from obs_http.server._options import Settings
+from obs_http.server._outcome import Outcome
+from obs_http.server._propagation import Carrier, propagation_fields, remote_context
+from obs_http.server._request import ServerRequest
 from obs_http.server._types import ENTRY, MARK, Receive, Scope, Send
 
 
