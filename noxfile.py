@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import nox
@@ -341,6 +342,17 @@ def faults(session: nox.Session) -> None:
     """Let each fault begin and end under live traffic, and account for every span (``-- --rates 300``, ``-- redirect``)."""
     install(session, PACKAGES, "test")
     session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try new inputs on all that reads what comes from outside, until ``-- --minutes=10`` (default 1) are over."""
+    install(session, PACKAGES, "test")
+    options = dict(argument[2:].split("=") for argument in session.posargs)
+    ends = time.monotonic() + 60 * float(options.get("minutes", 1))
+    while time.monotonic() < ends:
+        command = ("pytest", "-q", "--timeout=600", "tests/test_fuzz.py")
+        session.run(*command, env={"FUZZ_EXAMPLES": "2000"})
 
 
 @nox.session

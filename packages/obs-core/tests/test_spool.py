@@ -821,6 +821,18 @@ def test_a_record_that_is_damaged_or_cut_short_costs_its_span_alone() -> None:
     assert decoded(kept).name == "second"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b"[" * 100_000, b'["s",1', b'["d",7]', b'["r",1,[]]', b'["g",1,1]', b"1e999"],
+)
+def test_a_foreign_line_does_not_stop_the_reading(line: bytes) -> None:
+    """It would stop the replay of this file, and of all younger ones, for ever."""
+    span = Encoder().span(ended("sound"))
+    lines = [line, group_record(3, span.group)[1:], span_record(span, 3)[1:], line]
+    [kept] = spans_without(settled_ids(lines), lines)
+    assert decoded(kept).name == "sound"
+
+
 def oldest(spool: Spool) -> Segment:
     found = spool.oldest()
     assert found is not None

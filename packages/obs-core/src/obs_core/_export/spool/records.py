@@ -33,6 +33,8 @@ from obs_core._export.encode.encoder import EncodedItem, Group
 _RESOURCE, _SPAN, _GROUP, _SETTLED = "r", "s", "g", "d"
 _SETTLED_START, _ENCODED_START = b'["d",', b"e"
 _BYTES = "\0bytes"
+#: What a damaged or foreign line may raise: a value of another type than expected, or JSON that is nested too deeply.
+_UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 
 
 def group_record(number: int, group: Group) -> bytes:
@@ -58,7 +60,7 @@ def settled_ids(lines: Iterable[bytes]) -> set[int]:
     for line in lines:
         # the records of spans, nearly all of the file, are not parsed for this
         if line.startswith(_SETTLED_START):
-            with suppress(TypeError, ValueError):
+            with suppress(*_UNREADABLE):
                 _, span_ids = _parsed(line)
                 settled.update(span_ids)
     return settled
@@ -70,7 +72,7 @@ def spans_without(
     """Yield the spans of a file except those with a `settled` id; unreadable lines are left out."""
     origins: dict[int, Any] = {}
     for line in lines:
-        with suppress(TypeError, ValueError, LookupError):
+        with suppress(*_UNREADABLE):
             span = _encoded(line, origins) or _read(line, origins)
             if span is not None and span_id_of(span) not in settled:
                 yield span
