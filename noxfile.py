@@ -345,6 +345,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Let the demo's services run under load while the collector fails at random (``-- --minutes=30 --seed=20``)."""
+    install(session, PACKAGES, "test", "demo")
+    session.run("python", "benchmarks/soak.py", *session.posargs, interrupt_timeout=60)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try new inputs on all that reads what comes from outside, until ``-- --minutes=10`` (default 1) are over."""
     install(session, PACKAGES, "test")
