@@ -303,6 +303,41 @@ def test_children_of_multiprocessing_lose_nothing(
     assert sorted(names) == ["child", "child", "child", "parent"]
 
 
+SERVED = """
+    if __name__ == "__main__":
+        context = multiprocessing.get_context("{method}")
+        {use}
+        spans(1, "parent")
+"""
+SERVED_USES = {
+    "process": """process = context.Process(target=spans, args=(3, "child"))
+        process.start(); process.join()
+        assert process.exitcode == 0""",
+    "executor": """with ProcessPoolExecutor(1, mp_context=context) as pool:
+            pool.submit(spans, 3, "child").result()""",
+}
+
+
+@pytest.mark.promise("CORE-25")
+@pytest.mark.parametrize("use", SERVED_USES)
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_children_that_set_up_tracing_themselves_lose_nothing(
+    run, otlp_sink: OtlpSink, method: str, use: str
+) -> None:
+    """The default from Python 3.14 on: children of the fork server import the main module anew, and end by `os._exit`."""
+    done = run(
+        f"""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    manager, _ = setup_tracing(TracingConfig(service_name="s", collector_url="{otlp_sink.url}", exit_timeout_s=30))
+    """
+        + SERVED.format(method=method, use=SERVED_USES[use])
+    )
+    assert done.stderr == ""
+    names = sorted(span.name for span in otlp_sink.wait_for(4))
+    assert names == ["child", "child", "child", "parent"]
+
+
 @pytest.mark.promise("CORE-23")
 def test_a_fork_made_in_c_is_noticed(run, otlp_sink: OtlpSink) -> None:
     """No hook of Python's runs there: the child has a queue, counts, an instance and ids of its own all the same."""

@@ -1,4 +1,4 @@
-"""Opt-in hooks for ways to end a process that skip `atexit`: SIGTERM, and multiprocessing's ``os._exit``."""
+"""Hooks for ways to end a process that skip `atexit`: SIGTERM, and multiprocessing's ``os._exit``."""
 
 from __future__ import annotations
 
@@ -52,14 +52,20 @@ def flush_on_sigterm(flush: Flush) -> None:
     signal.signal(signal.SIGTERM, _FlushThenChain(flush, previous))
 
 
-def flush_in_children(flush: Callable[[], object], owner: object) -> None:
-    """Make multiprocessing's forked children call `flush` as the last step while `owner` lives.
+def flush_in_children(flush: Flush, owner: object) -> None:
+    """Make multiprocessing's forked children call `flush` as the last step while `owner` lives; this process too, if it is one.
 
-    Those children end by ``os._exit`` after multiprocessing's own finalizers; a finalizer is a public hook.
+    Those children end by ``os._exit`` after multiprocessing's own finalizers; a finalizer is a public hook. A child of the fork
+    server drops the finalizers of its main module's import, and then calls what is registered for after a fork.
     """
-    from multiprocessing import util
+    from multiprocessing import parent_process, util
+
+    added: list[util.Finalize] = []
 
     def add_finalizer(_: object) -> None:
-        util.Finalize(None, flush, exitpriority=0)
+        if not any(finalizer.still_active() for finalizer in added):
+            added.append(util.Finalize(None, flush, exitpriority=0))
 
     util.register_after_fork(owner, add_finalizer)
+    if parent_process() is not None:
+        add_finalizer(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import time
 import weakref
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from obs_core._config.in_force import put_in_force
 from obs_core._export.exporters import encoder_in_use
 from obs_core._export.grpc_fork_hazard import fork_hazard
-from obs_core._safety.containment import warn_once
+from obs_core._safety.containment import call_contained, warn_once
 from obs_core._setup.signals import Signals
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class TracingManager:
         if exporting:
             _watch_forks(self)
         atexit.register(self.shutdown)
+        if "multiprocessing.forkserver" in sys.modules:
+            # a child of the fork server, which imports the main module anew and ends by os._exit
+            call_contained("flushing at the end", self.flush_in_children)
 
     @property
     def status(self) -> Status:
