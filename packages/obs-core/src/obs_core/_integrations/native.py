@@ -43,7 +43,7 @@ class NativeTracer:
 NATIVE_TRACERS: tuple[NativeTracer, ...] = (
     NativeTracer(
         distribution="anthropic",
-        since="2.0",
+        since="1.14",
         scope="com.anthropic.sdk.python",
         call="model",
         is_http=True,
@@ -68,7 +68,7 @@ NATIVE_TRACERS: tuple[NativeTracer, ...] = (
         call="request",
         off='FastAPI(telemetry={"tracing": False})',
     ),
-    NativeTracer(distribution="grpcio-observability", since="1.63"),
+    NativeTracer(distribution="grpcio-observability", since="1.62"),
     NativeTracer(
         distribution="mcp", since="2.0", scope="mcp-python-sdk", call="message"
     ),
@@ -79,10 +79,10 @@ NATIVE_TRACERS: tuple[NativeTracer, ...] = (
         call="model",
         names={"http.url": "url.full"},
     ),
-    NativeTracer(distribution="redis", since="8.0"),
+    NativeTracer(distribution="redis", since="7.2"),
     NativeTracer(
         distribution="starlette",
-        since="1.10",
+        since="1.7",
         scope="starlette",
         call="request",
     ),
