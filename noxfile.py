@@ -21,6 +21,7 @@ from scripts.matrix import (  # noqa: E402
     cells,
     in_turn,
     lowest_cell,
+    newer_cells,
     pairwise,
     read_packages,
 )
@@ -294,6 +295,15 @@ def matrix(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run each suite on the oldest Python with the lowest direct dependencies that the package declares."""
     _run_cells(session, [lowest_cell(package) for package in _chosen(session)])
+
+
+@nox.session(venv_backend="none")
+def newer(session: nox.Session) -> None:
+    """Run each suite with the newest of everything on the Pythons that are newer than the matrix (``-- obs-db``)."""
+    _run_cells(
+        session,
+        [cell for package in _chosen(session) for cell in newer_cells(package)],
+    )
 
 
 def _chosen(session: nox.Session) -> list[Package]:

@@ -11,7 +11,8 @@ _HEAD = """# Compatibility
 
 Generated from `[tool.obs.matrix]` and the classifiers of each package (`python -m scripts.compatibility --write`): what is
 claimed is what `nox -s matrix` runs, and with `--sample` few cells that contain every pair of versions, which `.ci/run` begins
-for 15 minutes, each version first. Libraries that never meet go side by side, not combined. [What became of them](matrix.md).
+for 15 minutes, each version first. Libraries that never meet go side by side, not combined. Newer Pythons are run
+with the newest of everything (`nox -s newer`). [What became of them](matrix.md).
 
 Libraries that trace themselves, and the versions that were run: [self-traced.md](self-traced.md#what-was-run).
 """
@@ -23,6 +24,8 @@ def section(package: Package) -> str:
         "Python": package.pythons,
         **{axis: list(labels) for axis, labels in package.axes.items()},
     }
+    if package.newer_pythons:
+        axes["Python, with the newest of everything"] = package.newer_pythons
     rows = [f"| {axis} | {', '.join(labels)} |" for axis, labels in axes.items()]
     every, sample = (len(list(cells(package, choose))) for choose in (None, pairwise))
     ranges = package.project.get("optional-dependencies", {}).get("instruments", [])

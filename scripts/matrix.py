@@ -18,6 +18,8 @@ else:
 
 ROOT = Path(__file__).parent.parent
 _PYTHON = re.compile(r"Programming Language :: Python :: (3\.\d+)")
+# a minor version of Python 3: .ci/run has the Pythons up to this one
+_NEWEST_IN_MATRIX = 13
 _SPECIAL = ("apart", "unsupported")
 Value = TypeVar("Value")
 Axes = Mapping[str, Sequence[Value]]
@@ -57,12 +59,25 @@ class Package:
 
     @property
     def pythons(self) -> list[str]:
-        """The Python versions of the classifiers, oldest first."""
+        """The Python versions of the matrix, oldest first."""
+        return [each for each in self._claimed if _minor(each) <= _NEWEST_IN_MATRIX]
+
+    @property
+    def newer_pythons(self) -> list[str]:
+        """The Python versions that are tested with the newest of everything alone, oldest first."""
+        return [each for each in self._claimed if _minor(each) > _NEWEST_IN_MATRIX]
+
+    @property
+    def _claimed(self) -> list[str]:
         return [
             found[1]
             for found in map(_PYTHON.fullmatch, self.project.get("classifiers", ()))
             if found
         ]
+
+
+def _minor(python: str) -> int:
+    return int(python.partition(".")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +173,12 @@ def _axes(package: Package) -> dict[str, list[Labels]]:
 def lowest_cell(package: Package) -> Cell:
     """Return the cell of the oldest Python with the lowest direct dependencies that the package declares."""
     return Cell(package, package.pythons[0], resolution="lowest-direct")
+
+
+def newer_cells(package: Package) -> Iterator[Cell]:
+    """Yield a cell with the newest of everything for each Python that is newer than the matrix."""
+    for python in package.newer_pythons:
+        yield Cell(package, python)
 
 
 def product(axes: Axes[Value]) -> list[dict[str, Value]]:

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from scripts.cells import Result, recorded
-from scripts.matrix import ROOT, cells, lowest_cell, read_packages
+from scripts.matrix import ROOT, cells, lowest_cell, newer_cells, read_packages
 
 PAGE = ROOT / "docs" / "matrix.md"
 _ROW = re.compile(
@@ -17,7 +17,7 @@ _ROW = re.compile(
 )
 _HEAD = """# What became of the cells
 
-Written by `python -m scripts.matrix_page` from the records of `nox -s matrix` and `nox -s lowest`: each cell as it was run
+Written by `python -m scripts.matrix_page` from the records of `nox -s matrix`, `newer` and `lowest`: each cell as it was run
 last, and at which commit. Which versions there are: [compatibility](compatibility.md). The tests marked `soak`, whose subject
 no version changes, are left out of all cells; `nox -s tests` runs them.
 """
@@ -43,7 +43,7 @@ def render(results: dict[str, Result]) -> str:
     every = [
         cell
         for package in read_packages()
-        for cell in (*cells(package), lowest_cell(package))
+        for cell in (*cells(package), *newer_cells(package), lowest_cell(package))
     ]
     excluded = {
         str(cell): Result(str(cell), "unsupported", cell.unsupported, 0)

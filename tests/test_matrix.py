@@ -6,7 +6,16 @@ import itertools
 
 import pytest
 
-from scripts.matrix import cells, diagonal, in_turn, pairwise, read_packages
+from scripts.matrix import (
+    ROOT,
+    Package,
+    cells,
+    diagonal,
+    in_turn,
+    newer_cells,
+    pairwise,
+    read_packages,
+)
 
 AXES = {
     "python": ["3.10", "3.11", "3.13"],
@@ -88,3 +97,15 @@ def test_every_cell_names_requirements(package) -> None:
     """A label without requirements would test nothing."""
     for cell in cells(package):
         assert all(package.axes[axis][label] for axis, label in cell.labels), cell
+
+
+def test_newer_pythons_are_tested_with_the_newest_of_everything() -> None:
+    """A cell each, which the matrix and its sample, for machines without these Pythons, do not have."""
+    claimed = [f"Programming Language :: Python :: 3.{n}" for n in (13, 14, 15)]
+    project = {"name": "obs-x", "classifiers": claimed}
+    package = Package(ROOT, project, {"redis": {"7": [], "8": []}}, [], {})
+    assert [str(cell) for cell in newer_cells(package)] == [
+        "obs-x python=3.14",
+        "obs-x python=3.15",
+    ]
+    assert {cell.python for cell in cells(package)} == {"3.13"}

@@ -250,6 +250,7 @@ def test_init_holds_names_only(package: Package) -> None:
 def test_declares_its_matrix_and_its_entry_points(package: Package) -> None:
     """Pythons come from the classifiers, support claims from ``[tool.obs.matrix]``, versions are static."""
     assert package.pythons == ["3.10", "3.11", "3.12", "3.13"]
+    assert set(package.newer_pythons) <= {"3.14", "3.15"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", package.project["version"])
     groups = package.project.get("entry-points", {})
     for entries in groups.values():
