@@ -207,11 +207,13 @@ class Drill:
     def _account(self, outcome: Outcome, recovered_s: float | None) -> Account:
         made, taken = set(self._made()), Counter(self._taken())
         stats = outcome.stats
+        # of children, whose counts go with them
+        said = sum(one.lines.count("lost") for one in self._services)
         lost = ("failed", "dropped_queue_full", "dropped_outage")
         return Account(
             made=len(made),
             received=len(made & taken.keys()),
-            counted=sum(stats[name] for name in lost),
+            counted=sum(stats[name] for name in lost) + said,
             doubled=taken.total() - len(taken),
             recovered_s=recovered_s,
             errors=outcome.errors,

@@ -140,7 +140,7 @@ class LargeAttributes(Trouble):
 
 
 class Forks(Trouble):
-    """A child a tick, at most four at once, each of which makes a call, flushes and goes."""
+    """A child a tick, at most four at once, each of which makes a call, flushes, says if that was in vain, and goes."""
 
     def __init__(self) -> None:
         self._children: set[int] = set()
@@ -157,7 +157,8 @@ class Forks(Trouble):
             name = f"{os.getpid()}.0"
             self.call(name)
             os.write(1, f"{name}\n".encode())
-            self.manager.flush(20)
+            if not self.manager.flush(20):
+                os.write(1, b"lost\n")
         finally:
             os._exit(0)
 
