@@ -132,7 +132,7 @@ def silent_port() -> Iterator[int]:
 
 
 class GrpcSink:
-    """A real OTLP/gRPC receiver; `names` are those of the spans that came, `logs` the bodies of the log records."""
+    """A real OTLP/gRPC receiver, which answers after `delay_s`; `names` are of the spans that came, `logs` bodies of log records."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -140,6 +140,7 @@ class GrpcSink:
         self.names: list[str] = []
         self.logs: list[str] = []
         self.metadata: dict[str, str] = {}
+        self.delay_s = 0.0
         self._changed = threading.Condition()
 
     def take(self, names: list[str], metadata: dict[str, str]) -> None:
@@ -179,6 +180,7 @@ def serve_grpc() -> Iterator[GrpcSink]:
                 [span.name for spans in groups for span in spans],
                 dict(context.invocation_metadata()),
             )
+            time.sleep(sink.delay_s)
             return trace_service_pb2.ExportTraceServiceResponse()
 
     class LogsServicer(logs_service_pb2_grpc.LogsServiceServicer):

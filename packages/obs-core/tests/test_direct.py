@@ -79,9 +79,10 @@ def test_the_protobuf_encoder_is_not_asked(
 def test_the_sdk_s_encoder_is_used_if_asked_for(
     build: Any, sinks: Sinks, protocol: str
 ) -> None:
-    """The exporter is the SDK's own class."""
+    """The exporter is the SDK's own class, but for its channel."""
     exporter, settings = build(protocol, OBS_CORE_SPANS="sdk")
-    assert type(exporter).__mro__[1] is SpanExporter
+    assert SpanExporter in type(exporter).__mro__[1:3]
+    assert not hasattr(exporter, "direct_encoder")
     assert encoder_in_use(settings, type(exporter)) == ("sdk", "OBS_CORE_SPANS")
     assert exporter.export([SPAN]) is SpanExportResult.SUCCESS
     assert len(sinks[protocol].wait_for(1)) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from obs_core.testing import OtlpSink
 
@@ -425,3 +427,62 @@ def test_the_first_export_imports_nothing(
         protocol,
     )
     assert finished.stdout.strip() == "[]"
+
+
+@pytest.mark.promise("CORE-24")
+def test_no_request_of_grpc_is_under_way_at_a_fork(run, grpc_sink) -> None:
+    """While threads make spans all the time; gRPC would skip its preparation, and a child's export might never end."""
+    grpc_sink.delay_s = 0.03
+    finished = run(
+        """
+        import threading
+        from obs_core._export import grpc_at_fork
+        grpc_at_fork.LONGEST_WAIT_S = 20 # however busy the machine is
+        manager, _ = setup_tracing(TracingConfig(
+            service_name="parent", collector_url=sys.argv[1], collector_protocol="grpc", schedule_delay_s=0.1,
+        ))
+        is_over = False
+        def noise():
+            while not is_over:
+                spans(50, "noise")
+                time.sleep(0.01)
+        threads = [threading.Thread(target=noise) for _ in range(2)]
+        for thread in threads: thread.start()
+        children = []
+        for number in range(60):
+            time.sleep(0.02)
+            if not (child := os.fork()):
+                spans(1, "child")
+                os._exit(0 if manager.flush(20) else 1)
+            children.append(child)
+        codes = [os.waitpid(child, 0)[1] for child in children]
+        is_over = True
+        for thread in threads: thread.join()
+        assert codes == [0] * 60, codes
+        """,
+        grpc_sink.url,
+    )
+    assert "skipping fork()" not in finished.stderr
+    assert grpc_sink.names.count("child") == 60
+
+
+@pytest.mark.promise("CORE-29")
+def test_a_silent_collector_does_not_hold_up_a_fork(run) -> None:
+    """A tenth of a second, while the request waits for its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        finished = run(
+            """
+            setup_tracing(TracingConfig(
+                service_name="parent", collector_url=sys.argv[1], collector_protocol="grpc",
+                schedule_delay_s=0.1, exit_timeout_s=0.1,
+            ))
+            spans(1, "first")
+            time.sleep(1)
+            began = time.monotonic()
+            if not (child := os.fork()):
+                os._exit(0)
+            print(time.monotonic() - began)
+            """,
+            f"http://127.0.0.1:{silent.getsockname()[1]}",
+        )
+    assert float(finished.stdout) < 1

@@ -20,6 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from obs_core._export import partial_success, request_size
 from obs_core._export.encode.encoder import Encoder
 from obs_core._export.encode.sdk import span_by_sdk
+from obs_core._export.grpc_at_fork import with_channel
 from obs_core._export.signals import TRACES, Exporter, Signal
 
 #: The methods of the HTTP exporters that encode: of spans in 1.28, of later versions and other signals.
@@ -78,27 +79,18 @@ def direct_grpc(
     exporter: type[Exporter], encoder: Encoder, signal: Signal = TRACES
 ) -> type[Exporter]:
     """Return the class `exporter` with `encoder`, or unchanged where the place to encode is not found."""
-    if "_translate_data" not in vars(exporter) or not _makes_stubs(exporter):
+    if "_translate_data" not in vars(exporter):
         return exporter
 
     def translate(_: object, spans: Sequence[Any]) -> bytes:
         return request_size.encode(encoder, spans)
 
-    # later exporters set the stub's class themselves, which is not kept
-    def make_stub(channel: object) -> Any:
-        return signal.stub(_BytesChannel(channel))
-
-    stub = property(lambda _: make_stub, lambda *_: None)
-    return _subclass(exporter, encoder, _translate_data=translate, _stub=stub)
-
-
-def _makes_stubs(exporter: type[Exporter]) -> bool:
-    """Whether some method calls ``self._stub(…)``."""
-    return any(
-        isinstance(method, FunctionType)
-        and {"_stub", "_client"} <= set(method.__code__.co_names)
-        for base in exporter.__mro__
-        for method in vars(base).values()
+    return with_channel(
+        exporter,
+        signal,
+        _BytesChannel,
+        _translate_data=translate,
+        direct_encoder=encoder,
     )
 
 

@@ -76,12 +76,22 @@ def exporter_type(settings: Settings, signal: Signal = TRACES) -> type[Exporter]
     protocol = settings.endpoint_of(signal.name).protocol
     exporter = signal.exporter_type(protocol)
     if _is_for_the_sdk(settings, signal):
-        return exporter
+        return _sparing_forks(exporter, protocol, signal)
     from obs_core._export import direct
     from obs_core._export.encode.encoder import Encoder
 
     given_bytes = direct.direct_grpc if protocol == "grpc" else direct.direct_http
     return given_bytes(exporter, Encoder(), signal)
+
+
+def _sparing_forks(
+    exporter: type[Exporter], protocol: str, signal: Signal
+) -> type[Exporter]:
+    if protocol != "grpc":
+        return exporter
+    from obs_core._export.grpc_at_fork import with_channel
+
+    return with_channel(exporter, signal)
 
 
 def _is_console(settings: Settings, signal: Signal) -> bool:
