@@ -132,7 +132,7 @@ def silent_port() -> Iterator[int]:
 
 
 class GrpcSink:
-    """A real OTLP/gRPC receiver, which answers after `delay_s`; `names` are of the spans that came, `logs` bodies of log records."""
+    """A real OTLP/gRPC receiver, which answers after `delay_s`; `names` are of spans, `logs` bodies of log records."""
 
     def __init__(self, port: int) -> None:
         self.port = port

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from obs_core._export.encode.encoder import EncodedItem, Encoder
+if TYPE_CHECKING:
+    from obs_core._export.encode.encoder import Encoder
 
 #: What a gRPC server takes in a message unless it is told otherwise; the Collector's default too.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
@@ -48,6 +50,9 @@ def take_verdict() -> bool:
 
 def how_many_fit(batch: Sequence[object]) -> int:
     """Return how many of the first spans fit into a request, at least 1; spans that are not encoded count as nothing."""
+    # with the encoder come protobuf's messages, which a process without an exporter does not load
+    from obs_core._export.encode.encoder import EncodedItem
+
     left = MAX_REQUEST_BYTES
     for number, span in enumerate(batch):
         if isinstance(span, EncodedItem):
