@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -261,6 +263,10 @@ def test_in_a_cluster_in_asyncio(
 
     assert asyncio.run(run()) == str(losses + 1).encode()
     assert_repeats(spans, "PIPELINE" if is_pipeline else "INCRBY", losses + 1)
+    with warnings.catch_warnings():
+        # redis-py forgets a node's connections when it learns the cluster anew, and closes none
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.mark.promise("DB-24")

@@ -24,7 +24,8 @@ from .ways_in import HAS_NATIVE, Client
 
 OFF = {"telemetry": {"tracing": False}} if HAS_NATIVE else {}
 #: Calls that tracing may add, beside contrib and beside FastAPI's own tracing.
-BOUNDS = {"sampled": (0.9, 0.8), "unsampled": (0.55, 0.5)}
+#: Contrib makes fewer with OpenTelemetry 1.36 than with the newest: 0.56 of them there.
+BOUNDS = {"sampled": (0.9, 0.8), "unsampled": (0.6, 0.5)}
 
 
 def application(options: Any) -> FastAPI:
