@@ -52,7 +52,7 @@ def install(session: nox.Session, packages: list[Package], *groups: str) -> None
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every package's tests and those across packages, two files at a time, on the Python that runs nox."""
-    install(session, PACKAGES, "test", "demo")
+    install(session, PACKAGES, "test", "demo", "sdks")
     session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 

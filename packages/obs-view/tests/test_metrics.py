@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -64,6 +65,10 @@ def send_metrics(receiver: Receiver, *metrics: object, service: str = "shop") ->
     return answer.json()
 
 
+@pytest.mark.skipif(
+    version("opentelemetry-sdk") == "1.28.0",
+    reason="its exporter refuses a measurement outside of any trace",
+)
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_metrics_of_a_real_service_are_listed(
     receiver: Receiver, protocol: str
