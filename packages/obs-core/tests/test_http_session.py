@@ -253,3 +253,31 @@ def test_a_credential_provider_s_session_is_used_and_watched(
     assert json.loads(done.stdout) == [not redirects, 0 if redirects else 2, 0]
     assert gateway.requests[0].headers["authorization"] == "Bearer of-the-provider"
     assert ("it redirects (302)" in done.stderr) is redirects
+
+
+@pytest.mark.promise("CORE-24", "CORE-33")
+@pytest.mark.parametrize("signal", ["logs", "metrics"])
+def test_an_answer_is_read_without_an_import(
+    run, gateway: Gateway, signal: str
+) -> None:
+    """By a process that exports no span, too: a child forked during an import could never export."""
+    gateway.answers[f"/v1/{signal}"] = (200, OK[1], b"\x0a\x00")
+    finished = run(
+        """
+        import logging
+        from opentelemetry.metrics import get_meter
+        manager = setup_tracing(TracingConfig(
+            service_name="s", collector_url=sys.argv[1], collector_protocol="http", **{sys.argv[2]: True},
+        )).manager
+        before = set(sys.modules)
+        logging.getLogger("shop").warning("first")
+        get_meter("shop").create_counter("orders").add(1)
+        assert manager.flush(20)
+        print(sorted(set(sys.modules) - before))
+        """,
+        gateway.url(),
+        signal,
+        OTEL_TRACES_EXPORTER="none",
+    )
+    assert finished.stdout.strip() == "[]"
+    assert {request.path for request in gateway.requests} == {f"/v1/{signal}"}

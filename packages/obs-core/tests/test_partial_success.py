@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from obs_core._export import partial_success
+from obs_core._export.verdict import Verdict, take_verdict
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
@@ -24,23 +25,20 @@ for _response in (SPANS, LOGS, METRICS):
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    partial_success.forget()
+    take_verdict()
 
 
 @pytest.mark.parametrize("response", [SPANS, LOGS, METRICS])
 def test_what_was_rejected_is_read(response) -> None:
     """The number and the reason; until the next export, and for this thread alone."""
     partial_success.note(response.SerializeToString())
-    assert partial_success.rejected() == (3, "too old")
-    elsewhere: list[tuple[int, str]] = []
-    thread = threading.Thread(
-        target=lambda: elsewhere.append(partial_success.rejected())
-    )
+    elsewhere: list[Verdict] = []
+    thread = threading.Thread(target=lambda: elsewhere.append(take_verdict()))
     thread.start()
     thread.join()
-    assert elsewhere == [(0, "")]
-    partial_success.forget()
-    assert partial_success.rejected() == (0, "")
+    assert elsewhere == [Verdict()]
+    assert take_verdict() == Verdict(rejected=3, reason="too old")
+    assert take_verdict() == Verdict()
 
 
 WARNING = trace_service_pb2.ExportTraceServiceResponse()
@@ -61,4 +59,4 @@ SILENT = {
 def test_other_answers_say_nothing(answer: bytes) -> None:
     """Whatever a gateway in between makes up."""
     partial_success.note(answer)
-    assert partial_success.rejected() == (0, "")
+    assert take_verdict() == Verdict()

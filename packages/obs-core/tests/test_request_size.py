@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from obs_core._export import request_size
 from obs_core._export.encode.encoder import EncodedItem, Encoder
+from obs_core._export.verdict import take_verdict
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
@@ -78,12 +79,12 @@ def test_what_fits_makes_no_larger_request(batch: list[EncodedItem], fit: int) -
     """The first spans up to the bound, or a single one that is larger itself."""
     assert request_size.how_many_fit(batch) == fit
     request_size.encode(Encoder(), batch[:fit])
-    assert not request_size.take_verdict()
+    assert not take_verdict().is_too_large
 
 
 def test_a_request_that_is_too_large_is_not_made() -> None:
     """The verdict is for one batch."""
     with pytest.raises(request_size.TooLargeError):
         request_size.encode(Encoder(), [SMALL, WHOLE])
-    assert request_size.take_verdict()
-    assert not request_size.take_verdict()
+    assert take_verdict().is_too_large
+    assert not take_verdict().is_too_large

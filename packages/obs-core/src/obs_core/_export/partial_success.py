@@ -1,31 +1,16 @@
-"""OTLP's partial success: the collector has taken a batch but for some spans, which may not be sent again.
+"""OTLP's partial success: the collector has taken a batch but for some items, which may not be sent again.
 
 The exporters do not look at the answer's body, so it is read where it passes on the export thread.
 """
 
 from __future__ import annotations
 
-import threading
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceResponse,
+)
 
-
-class _Answers(threading.local):
-    """What the answers to this thread's export say."""
-
-    rejected: int = 0
-    reason: str = ""
-
-
-_answers = _Answers()
-
-
-def forget() -> None:
-    """Begin an export."""
-    _answers.rejected, _answers.reason = 0, ""
-
-
-def rejected() -> tuple[int, str]:
-    """Return how many spans of this thread's last export were rejected, and the collector's reason."""
-    return _answers.rejected, _answers.reason
+from obs_core._export.verdict import pending_verdict
 
 
 def note(answer: bytes) -> None:
@@ -35,13 +20,10 @@ def note(answer: bytes) -> None:
     """
     if not answer:
         return
-    from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-
     try:
-        response = trace_service_pb2.ExportTraceServiceResponse.FromString(answer)
+        found = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
         return
-    found = response.partial_success
     if found.rejected_spans > 0:
-        _answers.rejected, _answers.reason = found.rejected_spans, found.error_message
+        verdict = pending_verdict()
+        verdict.rejected, verdict.reason = found.rejected_spans, found.error_message

@@ -5,12 +5,10 @@ A refused request costs all its spans, and those of gRPC hold up the export, sin
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from obs_core._export.encode.encoder import Encoder
+from obs_core._export.encode.encoder import EncodedItem, Encoder
+from obs_core._export.verdict import pending_verdict
 
 #: What a gRPC server takes in a message unless it is told otherwise; the Collector's default too.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
@@ -18,14 +16,6 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 class TooLargeError(Exception):
     """A batch makes too large a request; nothing has been sent."""
-
-
-class _Last(threading.local):
-    was_too_large: bool = False
-
-
-# beside the exception, which the HTTP exporters catch from 1.45 on
-_last = _Last()
 
 
 def encode(encoder: Encoder, batch: Sequence[object]) -> bytes:
@@ -36,23 +26,15 @@ def encode(encoder: Encoder, batch: Sequence[object]) -> bytes:
         Exception: A span cannot be encoded, by the SDK either.
     """
     request = encoder.request(batch)  # type: ignore[arg-type] # the exporters give what they were given
-    _last.was_too_large = len(request) > MAX_REQUEST_BYTES and len(batch) > 1
-    if _last.was_too_large:
+    if len(request) > MAX_REQUEST_BYTES and len(batch) > 1:
+        # beside the exception, which the HTTP exporters catch from 1.45 on
+        pending_verdict().is_too_large = True
         raise TooLargeError(f"{len(request)} bytes")
     return request
 
 
-def take_verdict() -> bool:
-    """Return whether this thread's last request was too large, and forget it."""
-    found, _last.was_too_large = _last.was_too_large, False
-    return found
-
-
 def how_many_fit(batch: Sequence[object]) -> int:
     """Return how many of the first spans fit into a request, at least 1; spans that are not encoded count as nothing."""
-    # with the encoder come protobuf's messages, which a process without an exporter does not load
-    from obs_core._export.encode.encoder import EncodedItem
-
     left = MAX_REQUEST_BYTES
     for number, span in enumerate(batch):
         if isinstance(span, EncodedItem):

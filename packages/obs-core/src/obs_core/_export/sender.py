@@ -10,13 +10,13 @@ from typing import Any, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from obs_core._export import partial_success, request_size
 from obs_core._export.backends import Shown
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.queue import QueuedSpan
 from obs_core._export.signals import LOGS, METRICS, TRACES, Exporter, Signal, is_success
 from obs_core._export.utf8 import export_encodable
+from obs_core._export.verdict import take_verdict
 from obs_core._export.wakeup import start_thread, wait_until
 from obs_core._safety.containment import log_failure
 
@@ -60,19 +60,12 @@ class Sender:
     def offer(self, batch: list[Any]) -> bool:
         """Export `batch`; return whether the batch was taken."""
         self._outage.begin()
-        partial_success.forget()
-        self.rejected = 0
-        taken = self._try(batch)
-        self.is_too_large = request_size.take_verdict()
-        if taken:
-            self._note_rejected(len(batch))
+        taken, verdict = self._try(batch), take_verdict()
+        self.is_too_large, self.rejected = verdict.is_too_large, 0
+        if taken and verdict.rejected:
+            self.rejected = min(verdict.rejected, len(batch))
+            self._outage.report_rejected(verdict.rejected, verdict.reason)
         return taken
-
-    def _note_rejected(self, offered: int) -> None:
-        rejected, reason = partial_success.rejected()
-        self.rejected = min(rejected, offered)
-        if rejected:
-            self._outage.report_rejected(rejected, reason)
 
     def _try(self, batch: list[Any]) -> bool:
         with quiet_exporter_logs(self._outage.explain):
