@@ -21,7 +21,7 @@ from obs_core._export import partial_success, request_size
 from obs_core._export.encode.encoder import Encoder
 from obs_core._export.encode.sdk import span_by_sdk
 from obs_core._export.grpc_at_fork import with_channel
-from obs_core._export.signals import TRACES, Exporter, Signal
+from obs_core._export.signals import TRACES, Exporter, Signal, extended
 
 #: The methods of the HTTP exporters that encode: of spans in 1.28, of later versions and other signals.
 _HTTP_METHODS = ("_serialize_spans", "export")
@@ -54,15 +54,8 @@ def direct_http(
             and signal.encode in method.__code__.co_names
         ):
             rebound = _rebound(method, **{signal.encode: encode})
-            return _subclass(exporter, encoder, **{name: rebound})
+            return extended(exporter, direct_encoder=encoder, **{name: rebound})
     return exporter
-
-
-def _subclass(
-    exporter: type[Exporter], encoder: Encoder, **members: Any
-) -> type[Exporter]:
-    members.update(direct_encoder=encoder, __module__=exporter.__module__)
-    return type(exporter.__name__, (exporter,), members)
 
 
 def _rebound(method: FunctionType, **others: Callable[..., Any]) -> FunctionType:

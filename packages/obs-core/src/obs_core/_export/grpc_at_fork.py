@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
 
-from obs_core._export.signals import Exporter, Signal
+from obs_core._export.signals import Exporter, Signal, extended
 from obs_core._export.wakeup import original
 
 #: The longest that a fork waits for a request, and a request for a fork, in seconds. A collector that is well answers in
@@ -27,8 +28,8 @@ class _Requests:
         self._under_way: set[object] = set()
         self._is_forking = False
 
-    def make(self, request: Callable[[], Any]) -> Any:
-        """Make a request, not while the process forks."""
+    def make(self, request: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call `request`, not while the process forks."""
         me = object()
         self._under_way.add(me)
         if self._is_forking:
@@ -36,7 +37,7 @@ class _Requests:
             _wait_while(lambda: self._is_forking)
             self._under_way.add(me)
         try:
-            return request()
+            return request(*args, **kwargs)
         finally:
             self._under_way.discard(me)
 
@@ -81,7 +82,7 @@ class _Channel:
 
     def unary_unary(self, *args: Any, **options: Any) -> Any:
         call = self._channel.unary_unary(*args, **options)
-        return lambda *args, **kwargs: _requests.make(lambda: call(*args, **kwargs))
+        return partial(_requests.make, call)
 
 
 def with_channel(
@@ -102,8 +103,7 @@ def with_channel(
         return signal.stub(wrap(_Channel(channel)))
 
     stub = property(lambda _: make_stub, lambda *_: None)
-    members.update(_stub=stub, __module__=exporter.__module__)
-    return type(exporter.__name__, (exporter,), members)
+    return extended(exporter, _stub=stub, **members)
 
 
 def _makes_stubs(exporter: type[Exporter]) -> bool:

@@ -24,6 +24,12 @@ class Exporter(Protocol):
         """Close."""
 
 
+def extended(exporter: type[Exporter], **members: Any) -> type[Exporter]:
+    """Return a subclass of `exporter` with `members`, under the same name."""
+    members["__module__"] = exporter.__module__
+    return type(exporter.__name__, (exporter,), members)
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A signal of OpenTelemetry.

@@ -15,7 +15,7 @@ from obs_core._decorators.calls import span_starter
 from obs_core._decorators.generator_span import GeneratorSpan
 from obs_core._decorators.spec import AnyCallable, SpanSpec
 from obs_core._decorators.trace_function import WRAPPERS, Kind, Wrap
-from obs_core._integrations.native import counts_tokens
+from obs_core._integrations.native import FINISH_REASONS, counts_tokens
 from obs_core._llm.capture import OUTPUT_MESSAGES, captures_content
 from obs_core._llm.content import output_messages, set_content
 from obs_core._llm.fields import first_text
@@ -31,7 +31,6 @@ REQUEST_MODEL = "gen_ai.request.model"
 REQUEST_STREAM = "gen_ai.request.stream"
 RESPONSE_MODEL = "gen_ai.response.model"
 RESPONSE_ID = "gen_ai.response.id"
-FINISH_REASONS = "gen_ai.response.finish_reasons"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 
 MAX_MODEL_BYTES = 256
