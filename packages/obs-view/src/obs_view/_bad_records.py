@@ -8,15 +8,9 @@ from typing import Any, NamedTuple
 
 from google.protobuf.json_format import ParseError
 from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
-)
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-)
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
@@ -41,23 +35,58 @@ class BadRequestError(Exception):
 
 
 class Signal(NamedTuple):
-    """A kind of OTLP request: the messages of request and record, and the JSON names from the request down to the records."""
+    """A kind of OTLP request.
 
+    Attributes:
+        noun: A record, in messages.
+        request: The message of the request.
+        record: The message of a record.
+        response: The message of the answer.
+        rejected: The field of the answer's partial success that counts the records which were not taken.
+        groups: The JSON name of the groups in a request, by resource.
+        scopes: The JSON name of the groups in these, by scope.
+        records: The JSON name of the records in these.
+    """
+
+    noun: str
     request: Any
     record: Any
+    response: Any
+    rejected: str
     groups: str
     scopes: str
     records: str
 
 
 SPANS = Signal(
-    ExportTraceServiceRequest, ProtoSpan, "resourceSpans", "scopeSpans", "spans"
+    "span",
+    trace_service_pb2.ExportTraceServiceRequest,
+    ProtoSpan,
+    trace_service_pb2.ExportTraceServiceResponse,
+    "rejected_spans",
+    "resourceSpans",
+    "scopeSpans",
+    "spans",
 )
 LOGS = Signal(
-    ExportLogsServiceRequest, LogRecord, "resourceLogs", "scopeLogs", "logRecords"
+    "log record",
+    logs_service_pb2.ExportLogsServiceRequest,
+    LogRecord,
+    logs_service_pb2.ExportLogsServiceResponse,
+    "rejected_log_records",
+    "resourceLogs",
+    "scopeLogs",
+    "logRecords",
 )
 METRICS = Signal(
-    ExportMetricsServiceRequest, Metric, "resourceMetrics", "scopeMetrics", "metrics"
+    "metric",
+    metrics_service_pb2.ExportMetricsServiceRequest,
+    Metric,
+    metrics_service_pb2.ExportMetricsServiceResponse,
+    "rejected_data_points",
+    "resourceMetrics",
+    "scopeMetrics",
+    "metrics",
 )
 
 
@@ -78,7 +107,8 @@ class Builder:
         self._request = signal.request()
         self._rejected = 0
         self._reason = ""
-        self._groups, self._scopes, self._records = map(_snake, signal[2:])
+        names = signal.groups, signal.scopes, signal.records
+        self._groups, self._scopes, self._records = map(_snake, names)
 
     def finish(self) -> Parsed:
         """Return the readable records."""

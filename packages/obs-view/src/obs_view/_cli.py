@@ -27,6 +27,8 @@ from obs_view._store import Store
 from obs_view._text import plural
 from obs_view._trace import Trace
 
+_SIGNALS = (SPANS, LOGS, METRICS)
+
 
 class Document(NamedTuple):
     """The spans, log records and metrics of an OTLP-JSON document."""
@@ -126,15 +128,11 @@ def _read(file: Path) -> list[Document]:
     )
     found = []
     for text in lines if lines and one_a_line else [content]:
-        document = Document(
-            *(parse_json(text, signal) for signal in (SPANS, LOGS, METRICS))
-        )
-        nouns = "span", "log record", "metric"
-        for parsed, noun in zip(document, nouns, strict=True):
+        document = Document(*(parse_json(text, kind) for kind in _SIGNALS))
+        for parsed, kind in zip(document, _SIGNALS, strict=True):
             if parsed.rejected:
-                _say(
-                    f"{file}: {plural(parsed.rejected, noun)} cannot be read: {parsed.reason:.300}"
-                )
+                records = plural(parsed.rejected, kind.noun)
+                _say(f"{file}: {records} cannot be read: {parsed.reason:.300}")
         found.append(document)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -15,6 +16,7 @@ from obs_view._text import nanoseconds
 
 Test = Callable[[StoredTrace], bool]
 BytesTest = Callable[[bytes], bool]
+_T = TypeVar("_T")
 _INTEGER = re.compile(r"-?\d{1,18}")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 _NUMBERS: dict[str, Callable[[StoredTrace], float]] = {
@@ -36,10 +38,14 @@ def condition(term: Term) -> Test:
     Raises:
         QueryError: The values of the term cannot be compared.
     """
-    test = _test(term)
+    return as_asked(term, _test(term))
+
+
+def as_asked(term: Term, fits: Callable[[_T], bool]) -> Callable[[_T], bool]:
+    """Return the test `fits` of a term, or the opposite if the term is negated."""
     if term.negated:
-        return lambda entry: not test(entry)
-    return test
+        return lambda record: not fits(record)
+    return fits
 
 
 def _test(term: Term) -> Test:

@@ -6,12 +6,12 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from obs_view._conditions import attribute_test
+from obs_view._conditions import as_asked, attribute_test
 from obs_view._logs import StoredLog
 from obs_view._otlp import LEVELS
 from obs_view._page_data import log_data
 from obs_view._query import Term, terms
-from obs_view._search import moment, offset_of
+from obs_view._search import found_in, moment, offset_of
 from obs_view._store import Store
 
 LIMIT = 200
@@ -29,12 +29,8 @@ def find_logs(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: A part of the query cannot be understood; the message says which.
     """
-    logs = store.logs
-    sequence = logs.sequence
-    tests = _tests(query)
-    offset = offset_of(query.get("offset") or "0")
-    found = logs.read(lambda every: _find(every, tests, offset))
-    return {"sequence": sequence, "count": logs.count, **found}
+    tests, offset = _tests(query), offset_of(query.get("offset") or "0")
+    return found_in(store.logs, lambda logs: _find(logs, tests, offset))
 
 
 def _find(
@@ -78,10 +74,7 @@ def _severity_of(level: str) -> int:
 
 
 def _condition(term: Term) -> LogTest:
-    fits = _keyed(term) if term.key else _word(term.value)
-    if term.negated:
-        return lambda log: not fits(log)
-    return fits
+    return as_asked(term, _keyed(term) if term.key else _word(term.value))
 
 
 def _keyed(term: Term) -> LogTest:

@@ -14,12 +14,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     SummaryDataPoint,
 )
 
-from obs_view._conditions import attribute_test
+from obs_view._conditions import as_asked, attribute_test
 from obs_view._metrics import StoredPoint
 from obs_view._otlp import attributes_of
 from obs_view._page_data import safe
 from obs_view._query import Term, terms
-from obs_view._search import offset_of
+from obs_view._search import found_in, offset_of
 from obs_view._store import Store
 
 LIMIT = 200
@@ -43,12 +43,8 @@ def find_metrics(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: A part of the query cannot be understood; the message says which.
     """
-    metrics = store.metrics
-    sequence = metrics.sequence
-    tests = _tests(query)
-    offset = offset_of(query.get("offset") or "0")
-    found = metrics.read(lambda points: _find(points, tests, offset))
-    return {"sequence": sequence, "count": metrics.count, **found}
+    tests, offset = _tests(query), offset_of(query.get("offset") or "0")
+    return found_in(store.metrics, lambda points: _find(points, tests, offset))
 
 
 def _find(
@@ -78,10 +74,7 @@ def _tests(query: Mapping[str, str]) -> list[PointTest]:
 
 
 def _condition(term: Term) -> PointTest:
-    fits = _keyed(term) if term.key else _word(term.value)
-    if term.negated:
-        return lambda point: not fits(point)
-    return fits
+    return as_asked(term, _keyed(term) if term.key else _word(term.value))
 
 
 def _keyed(term: Term) -> PointTest:

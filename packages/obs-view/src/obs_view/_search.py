@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from obs_view._conditions import Test, condition
 from obs_view._query import terms
@@ -14,12 +14,29 @@ from obs_view._text import nanoseconds
 
 LIMIT = 200
 Query = Mapping[str, str]
+Found = dict[str, Any]
+_Records = TypeVar("_Records", covariant=True)
 _SORTS: dict[str, Callable[[StoredTrace], int]] = {
     "start": lambda entry: entry.summary.start,
     "duration": lambda entry: entry.summary.duration,
     "spans": lambda entry: len(entry.spans),
     "errors": lambda entry: entry.summary.errors,
 }
+
+
+class Book(Protocol[_Records]):
+    """Holds records of a kind; the store holds traces so."""
+
+    @property
+    def sequence(self) -> int:
+        """A number that grows with each record that comes."""
+
+    @property
+    def count(self) -> int:
+        """How many records are held."""
+
+    def read(self, function: Callable[[_Records], Found]) -> Found:
+        """Call `function` under the lock with the records; return the result."""
 
 
 def find(store: Store, query: Query) -> dict[str, Any]:
@@ -34,19 +51,21 @@ def find(store: Store, query: Query) -> dict[str, Any]:
     Raises:
         ValueError: A part of the query cannot be understood; the message says which.
     """
-    # before the traces are read: what comes meanwhile is news for the next request
-    sequence, tests = store.sequence, tests_of(query)
+    tests = tests_of(query)
     sort = _SORTS.get(query.get("sort") or "start")
     if sort is None:
         raise ValueError(f"cannot sort by {query['sort']!r}: {', '.join(_SORTS)}")
     offset = offset_of(query.get("offset") or "0")
-    found = store.read(lambda entries: _find(entries, tests, sort, offset))
-    return {
-        "sequence": sequence,
-        "count": store.count,
-        "evicted": store.evicted,
-        **found,
-    }
+    found = found_in(store, lambda entries: _find(entries, tests, sort, offset))
+    return {**found, "evicted": store.evicted}
+
+
+def found_in(book: Book[_Records], find: Callable[[_Records], Found]) -> Found:
+    """Return what `find` finds in the records of `book`, with the number and the sequence of these."""
+    # before the records are read: what comes meanwhile is news for the next request
+    sequence = book.sequence
+    found = book.read(find)
+    return {"sequence": sequence, "count": book.count, **found}
 
 
 def _find(
