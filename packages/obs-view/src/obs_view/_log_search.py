@@ -29,7 +29,8 @@ def find_logs(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: A part of the query cannot be understood; the message says which.
     """
-    tests, offset = _tests(query), offset_of(query.get("offset") or "0")
+    tests = _tests(query)
+    offset = offset_of(query.get("offset") or "0")
     return found_in(store.logs, lambda logs: _find(logs, tests, offset))
 
 

@@ -43,7 +43,8 @@ def find_metrics(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: A part of the query cannot be understood; the message says which.
     """
-    tests, offset = _tests(query), offset_of(query.get("offset") or "0")
+    tests = _tests(query)
+    offset = offset_of(query.get("offset") or "0")
     return found_in(store.metrics, lambda points: _find(points, tests, offset))
 
 

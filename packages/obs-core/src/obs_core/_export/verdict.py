@@ -1,4 +1,4 @@
-"""What comes out deep in an exporter during an export, for the sender: one verdict a thread, of its last export."""
+"""The verdict of an export, for the sender: facts that come out deep in an exporter, one verdict a thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Verdict:
-    """What the answer of an exporter does not say.
+    """Facts about an export that the exporter's answer leaves out.
 
     Attributes:
         is_too_large: The batch was not sent, since it must be sent in parts.
