@@ -21,7 +21,7 @@ from obs_core._export import partial_success, request_size
 from obs_core._export.encode.encoder import Encoder
 from obs_core._export.encode.sdk import span_by_sdk
 from obs_core._export.grpc_at_fork import with_channel
-from obs_core._export.signals import TRACES, Exporter, Signal, extended
+from obs_core._export.signals import TRACES, Exporter, Signal, extended, rebound
 
 #: The methods of the HTTP exporters that encode: of spans in 1.28, of later versions and other signals.
 _HTTP_METHODS = ("_serialize_spans", "export")
@@ -53,19 +53,9 @@ def direct_http(
             isinstance(method, FunctionType)
             and signal.encode in method.__code__.co_names
         ):
-            rebound = _rebound(method, **{signal.encode: encode})
-            return extended(exporter, direct_encoder=encoder, **{name: rebound})
+            with_encoder = rebound(method, **{signal.encode: encode})
+            return extended(exporter, direct_encoder=encoder, **{name: with_encoder})
     return exporter
-
-
-def _rebound(method: FunctionType, **others: Callable[..., Any]) -> FunctionType:
-    """Return `method` with other globals."""
-    names = {**method.__globals__, **others}
-    found = FunctionType(
-        method.__code__, names, method.__name__, method.__defaults__, method.__closure__
-    )
-    found.__kwdefaults__ = method.__kwdefaults__
-    return found
 
 
 def direct_grpc(

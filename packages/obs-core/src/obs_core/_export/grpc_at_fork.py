@@ -12,6 +12,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+from obs_core._export.availability import noting_code
 from obs_core._export.signals import Exporter, Signal, extended
 from obs_core._export.wakeup import original
 
@@ -75,14 +76,14 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Channel:
-    """A gRPC channel whose unary calls are not under way at a fork."""
+    """A gRPC channel whose unary calls are not under way at a fork, and tell whether the collector is available."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
     def unary_unary(self, *args: Any, **options: Any) -> Any:
         call = self._channel.unary_unary(*args, **options)
-        return partial(_requests.make, call)
+        return partial(_requests.make, noting_code(call))
 
 
 def with_channel(

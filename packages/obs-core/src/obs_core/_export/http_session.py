@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import requests
 
 from obs_core._export import partial_success
+from obs_core._export.availability import note_status, noting_silence
 from obs_core._safety.redaction import Redactor
 
 #: The redirects after which a POST is still one.
@@ -62,7 +63,8 @@ class CollectorSession(requests.Session):
             requests.RequestException: The request failed, or was answered by something that is no collector.
         """
         options.update(headers=self._only_ours(headers or {}), allow_redirects=True)
-        response = super().request(method, url, **options)
+        with noting_silence(requests.ConnectionError, requests.Timeout):
+            response = super().request(method, url, **options)
         check_answer(response)
         return response
 
@@ -96,11 +98,12 @@ class CollectorSession(requests.Session):
 def check_answer(response: requests.Response, **_: object) -> None:
     """Raise for an answer that the exporter takes for success and that no collector gives; a response hook of requests.
 
-    Of a collector's answer, a partial success is noted.
+    A partial success is noted, and whether the collector is available.
 
     Raises:
         requests.HTTPError: A redirect, or a page for people.
     """
+    note_status(response.status_code)
     location = Redactor().url(response.headers.get("location", ""))
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if 300 <= response.status_code < 400:

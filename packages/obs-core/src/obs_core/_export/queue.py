@@ -42,6 +42,11 @@ class SpanQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether further spans are turned away."""
+        return len(self._waiting) >= self._max_size
+
     def put(self, span: QueuedSpan, *, is_open: bool, is_outage: bool) -> int:
         """Queue `span` and return how many spans wait; 0 if the span is left to the spool, or dropped."""
         entry = (span, None) if self._spool is None else self._entry(span)

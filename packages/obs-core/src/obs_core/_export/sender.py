@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter
 
 from obs_core._export.backends import Shown
 from obs_core._export.exporters import is_direct
 from obs_core._export.outage import OutageLog, quiet_exporter_logs
 from obs_core._export.queue import QueuedSpan
+from obs_core._export.retry_pause import PauseCut, RetryPause, give_pause
 from obs_core._export.signals import LOGS, METRICS, TRACES, Exporter, Signal, is_success
 from obs_core._export.utf8 import export_encodable
 from obs_core._export.verdict import take_verdict
@@ -36,6 +37,7 @@ class Sender:
         signal: What is exported.
 
     Attributes:
+        is_unavailable: Whether the last batch was not taken since the collector takes nothing for now.
         is_too_large: Whether the last batch was not sent, since it must be sent in parts.
         rejected: How many spans of the last batch the collector has refused, though it has taken the batch.
     """
@@ -52,15 +54,17 @@ class Sender:
         self._signal = signal
         self._build = build
         self._outage = outage
-        self._exporter = exporter
+        self._pause = RetryPause()
+        self._exporter = exporter and give_pause(exporter, self._pause)
         self._is_closed = False
         self.rejected = 0
-        self.is_too_large = False
+        self.is_unavailable = self.is_too_large = False
 
     def offer(self, batch: list[Any]) -> bool:
         """Export `batch`; return whether the batch was taken."""
         self._outage.begin()
         taken, verdict = self._try(batch), take_verdict()
+        self.is_unavailable = not taken and verdict.is_unavailable
         self.is_too_large, self.rejected = verdict.is_too_large, 0
         if taken and verdict.rejected:
             self.rejected = min(verdict.rejected, len(batch))
@@ -71,7 +75,7 @@ class Sender:
         with quiet_exporter_logs(self._outage.explain):
             try:
                 if self._exporter is None:
-                    self._exporter = self._build()
+                    self._exporter = give_pause(self._build(), self._pause)
                 return self._export(self._exporter, self._as_read(batch))
             except Exception as error:  # noqa: BLE001 - any exporter's any error
                 self._outage.explain_error(error)
@@ -88,14 +92,26 @@ class Sender:
 
     def _export(self, exporter: Exporter, batch: list[QueuedSpan]) -> bool:
         if is_direct(type(exporter)):
-            return is_success(exporter.export(batch))
+            return self._attempt(exporter, batch)
         if self._signal is METRICS:
-            return all(is_success(exporter.export(data)) for data in batch)
+            return all(self._attempt(exporter, data) for data in batch)
         if self._signal is LOGS:
             from obs_core._export.encode.decode_log import decoded_log
 
-            return is_success(exporter.export([decoded_log(item) for item in batch]))
-        return export_encodable(cast(SpanExporter, exporter), _spans(batch))
+            return self._attempt(exporter, [decoded_log(item) for item in batch])
+        attempt = partial(self._attempt, exporter)
+        return export_encodable(attempt, _spans(batch))
+
+    def _attempt(self, exporter: Exporter, batch: Any) -> bool:
+        """Export `batch`, and anew where the exporter's pause was cut short."""
+        while True:
+            self._pause.begin()
+            with suppress(PauseCut):
+                return is_success(exporter.export(batch))
+
+    def hurry(self) -> None:
+        """Let the batch that is offered now wait no longer for its next attempt."""
+        self._pause.cut()
 
     def close(self) -> None:
         """Shut the exporter down, if built."""

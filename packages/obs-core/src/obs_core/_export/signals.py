@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from types import FunctionType
 from typing import Any, Protocol
 
 from obs_core._config.endpoint import Protocol as OtlpProtocol
@@ -28,6 +29,16 @@ def extended(exporter: type[Exporter], **members: Any) -> type[Exporter]:
     """Return a subclass of `exporter` with `members`, under the same name."""
     members["__module__"] = exporter.__module__
     return type(exporter.__name__, (exporter,), members)
+
+
+def rebound(method: FunctionType, **others: Callable[..., Any]) -> FunctionType:
+    """Return `method` with other globals."""
+    names = {**method.__globals__, **others}
+    found = FunctionType(
+        method.__code__, names, method.__name__, method.__defaults__, method.__closure__
+    )
+    found.__kwdefaults__ = method.__kwdefaults__
+    return found
 
 
 @dataclass(frozen=True, slots=True)

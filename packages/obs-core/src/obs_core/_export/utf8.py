@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status
@@ -17,19 +16,21 @@ from obs_core._safety.text import exportable
 _T = TypeVar("_T")
 
 
-def export_encodable(exporter: SpanExporter, batch: list[ReadableSpan]) -> bool:
+def export_encodable(
+    export: Callable[[list[ReadableSpan]], bool], batch: list[ReadableSpan]
+) -> bool:
     """Export `batch`, and again with replaced text if refused for invalid text; return whether the batch was taken.
 
     On invalid text the exporters raise, or (1.45) answer like a refusal of the collector; the whole batch would be lost.
     """
     refusal: Exception | None = None
     try:
-        if exporter.export(batch) is SpanExportResult.SUCCESS:
+        if export(batch):
             return True
     except (TypeError, ValueError) as error:
         refusal = error
     if (encodables := [encodable(span) for span in batch]) != batch:
-        return exporter.export(encodables) is SpanExportResult.SUCCESS
+        return export(encodables)
     if refusal is not None:
         raise refusal
     return False

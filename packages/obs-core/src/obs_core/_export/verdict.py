@@ -11,11 +11,13 @@ class Verdict:
     """Facts about an export that the exporter's answer leaves out.
 
     Attributes:
+        is_unavailable: The batch was not taken since the collector takes nothing for now.
         is_too_large: The batch was not sent, since it must be sent in parts.
         rejected: How many items the collector has refused of a batch that it has taken.
         reason: Why, in the collector's words.
     """
 
+    is_unavailable: bool = False
     is_too_large: bool = False
     rejected: int = 0
     reason: str = ""

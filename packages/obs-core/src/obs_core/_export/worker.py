@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from obs_core._export.spool.replay import Replay
     from obs_core._export.spool.spool import Spool
 
-#: How often one batch is offered before it is given up, so that one the collector will never take cannot block the rest.
+#: How often one batch is offered before it is given up, so that one the collector will never take cannot block the rest. While
+#: the collector takes nothing at all, that counts only where there is no room for more.
 MAX_ATTEMPTS = 3
 
 
@@ -30,8 +31,8 @@ class ExportWorker:
     """The queue and export thread of a process; the thread starts with the first span, or with spans to replay.
 
     `put` never waits: a span that finds the queue full is dropped and counted, or left to the spool. A batch that the
-    collector does not take stays at the head of the queue and is offered again, up to `MAX_ATTEMPTS` times. Under eventlet
-    the thread is a greenlet: see `obs_core._export.wakeup`.
+    collector does not take stays at the head of the queue and is offered again: see `MAX_ATTEMPTS`. Under eventlet the
+    thread is a greenlet: see `obs_core._export.wakeup`.
 
     Attributes:
         counts: Counts the end of each span.
@@ -178,7 +179,8 @@ class ExportWorker:
     def _export_batch(self) -> bool:
         size, taken = self._offer_head()
         self._due -= size
-        self._attempts += 1
+        if self._queue.is_full or not self._sender.is_unavailable:
+            self._attempts += 1
         if taken or self._attempts >= MAX_ATTEMPTS:
             self._attempts = 0
             rejected = self._sender.rejected
@@ -216,7 +218,7 @@ class ExportWorker:
             return lambda _: not self._queue
         if self.is_stopping:
             return self._is_all_taken
-        return self._flushes.ask(self._wake.send)
+        return self._flushes.ask(self._hurry)
 
     def _is_all_taken(self, timeout_s: float) -> bool:
         return wait_until(lambda: self._is_finished, timeout_s) and not (
@@ -228,7 +230,12 @@ class ExportWorker:
         if not self.is_stopping:
             self.state = State.STOPPING
             self._has_begun_to_stop = True
-            self._wake.send()
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Let the thread look at once for what is asked of it."""
+        self._wake.send()
+        self._sender.hurry()
 
     def stop(self, timeout_s: float) -> None:
         """Export the queued spans, close the exporter, and always return within `timeout_s`. A second call does nothing."""
