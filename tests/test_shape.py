@@ -50,6 +50,7 @@ FILES = frozenset(
     {
         "__init__",
         "_attributes",
+        "_contrib",
         "_instrument",
         "_metrics",
         "_options",

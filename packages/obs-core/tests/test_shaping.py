@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from obs_core.integration import ShapingTracerProvider, SpanShape, truncate
+from obs_core.integration import (
+    ShapingTracerProvider,
+    SpanPolicy,
+    SpanShape,
+    truncate,
+)
 from obs_core.testing import SpanRecorder
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
@@ -123,3 +128,86 @@ def test_a_provider_that_is_set_later_is_found(spans: SpanRecorder) -> None:
     provider = ShapingTracerProvider(SpanShape())
     provider.get_tracer("late").start_span("span").end()
     assert len(spans) == 1
+
+
+def test_sequences_and_names_are_cut(spans: SpanRecorder) -> None:
+    """A sequence keeps the items that have room; a later name is cut as well."""
+    tracer = shaped(max_value_bytes=20, max_name_bytes=5)
+    with tracer.start_as_current_span("a long name") as span:
+        span.set_attribute("texts", ["0123456789"] * 5)
+        span.set_attribute("numbers", [1] * 50)
+        span.set_attribute("long", ["x" * 50])
+        span.add_event("event", {"texts": ["0123456789"] * 5})
+        span.update_name("another name")
+    span = spans.one("an…")
+    assert dict(span.attributes) == {
+        "texts": ("0123456789", "0123456789"),
+        "numbers": (1, 1, 1),
+        "long": ("x" * 17 + "…",),
+    }
+    assert dict(span.events[0].attributes) == {"texts": ("0123456789", "0123456789")}
+
+
+def test_a_policy_decides(spans: SpanRecorder) -> None:
+    """An unwanted root leaves its children to the parent that it would have had: none."""
+    tracer = shaped(policy=SpanPolicy(roots=False), added={"peer.service": "db"})
+    with tracer.start_as_current_span("alone"):
+        pass
+    with (
+        trace.get_tracer("user").start_as_current_span("request"),
+        tracer.start_as_current_span("query"),
+    ):
+        pass
+    spans.assert_tree(
+        "request [INTERNAL]\n  query [INTERNAL] peer.service='db'",
+        attributes=("peer.service",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "events"),
+    [
+        (True, "outcome", [{"exception.type", "exception.stacktrace"}]),
+        (False, "outcome", []),
+        (
+            RuntimeError("broken"),
+            "ValueError",
+            [{"exception.type", "exception.stacktrace"}],
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_handled", [False, True])
+def test_an_outcome_is_recorded_in_place_of_the_message(
+    verdict: object, status: str, events: object, is_handled: bool, spans: SpanRecorder
+) -> None:
+    """Whether the exception leaves the span, or the instrumentation sets the status while it handles the exception."""
+
+    def outcome(span: trace.Span, error: BaseException) -> bool:
+        if isinstance(verdict, Exception):
+            raise verdict
+        span.set_status(StatusCode.ERROR, "outcome")
+        return bool(verdict)
+
+    tracer = shaped(outcome=outcome)
+    with pytest.raises(ValueError, match="secret"):
+        fail(tracer, is_handled)
+    span = spans.one("span")
+    assert (span.status.status_code, span.status.description) == (
+        StatusCode.ERROR,
+        status,
+    )
+    assert [set(event.attributes) for event in span.events] == events
+
+
+def fail(tracer: trace.Tracer, is_handled: bool) -> None:
+    if not is_handled:
+        with tracer.start_as_current_span("span"):
+            raise ValueError("secret")
+    span = tracer.start_span("span")
+    try:
+        raise ValueError("secret")
+    except ValueError as error:
+        span.record_exception(error)
+        span.set_status(StatusCode.ERROR, str(error))
+        span.end()
+        raise

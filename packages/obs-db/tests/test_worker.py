@@ -80,6 +80,19 @@ def test_a_worker_exports_its_tasks_alone(
     assert len(spans) == TASKS * (1 + len(asked))
 
 
+@pytest.mark.promise("DB-34")
+def test_a_worker_with_contribs_implementation(
+    otlp_sink: OtlpSink, sql_url: str | None
+) -> None:
+    """The same of contrib's spans: nothing but each task's span and what the task itself asked, in all processes."""
+    spans = spans_of_a_worker(otlp_sink, "shaped", sql_url)
+
+    roots = [span for span in spans if not span.parent_id]
+    assert [span.name for span in roots] == ["run count"] * TASKS
+    asked = 3 if sql_url else 1  # contrib has a span for each connect, too
+    assert len(spans) == TASKS * (1 + asked)
+
+
 @pytest.mark.soak
 @pytest.mark.promise("DB-23")
 def test_what_is_left_out_is_there(otlp_sink: OtlpSink, sql_url: str | None) -> None:

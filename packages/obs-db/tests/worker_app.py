@@ -1,7 +1,7 @@
 """A Celery application on instrumented Redis and PostgreSQL, run by ``celery --app worker_app worker``.
 
-It is told by environment: ``REDIS_URL``, ``SINK_URL``, ``TRACING``, which is ``obs-db`` or ``contrib``, and, where results go
-to PostgreSQL and the task asks it as well, ``SQL_URL``. The benchmark of the idle worker runs it, too.
+It is told by environment: ``REDIS_URL``, ``SINK_URL``, ``TRACING``: ``obs-db``, ``contrib`` or ``shaped``, and, where results
+go to PostgreSQL and the task asks it as well, ``SQL_URL``. The benchmark of the idle worker runs it, too.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import os
 from typing import Any
 
 import redis
+import sqlalchemy
 from celery import Celery, signals
 from obs_core import TracingConfig, setup_tracing
 from obs_core.integration import mark_worker_process
 from obs_db import instrument_redis, instrument_sqlalchemy
 from opentelemetry import trace
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.pool import NullPool
 
 URL, SQL_URL = os.environ["REDIS_URL"], os.environ.get("SQL_URL")
@@ -33,6 +34,11 @@ if os.environ["TRACING"] == "contrib":
 
     RedisInstrumentor().instrument()
     SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
+elif os.environ["TRACING"] == "shaped":
+    instrument_redis(implementation="contrib")
+    instrument_sqlalchemy(
+        implementation="contrib", contrib_options={"skip_dep_check": True}
+    )
 else:
     instrument_redis()
     instrument_sqlalchemy()
@@ -62,7 +68,9 @@ def count() -> int:
         number = int(client.incr("worker_app:count"))
         client.close()
         if SQL_URL:
-            with create_engine(SQL_URL, poolclass=NullPool).connect() as connection:
+            with sqlalchemy.create_engine(
+                SQL_URL, poolclass=NullPool
+            ).connect() as connection:
                 connection.execute(text("SELECT relname FROM pg_class LIMIT 1"))
     manager.flush()
     return number

@@ -1,7 +1,7 @@
 """The parts that integrations (``obs-yours``) are built on: public, documented, and versioned.
 
-- Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `otel_instrumentor`, `require`,
-  `install_command`.
+- Handles: `instrument_once`, `uninstrument`, `Targets`, `Patches`, `Contrib`, `ContribEngine`,
+  `choose_implementation`, `otel_instrumentor`, `require`, `install_command`.
 - Spans: `SpanPolicy`, `package_tracer`, `record_error`, `fail`, `FormerNames`, `use_span_id`, `SpanShape`,
   `keeping`, `kept_reason`, `kept_tracestate`, `note_kept`, `hold_request`, `native_call`, `NATIVE_TRACERS`.
 - Context: `attach`, `detach`, `get_current`, `current_span`, `span_of`, `context_with`, `unsampled_context`.
@@ -24,7 +24,13 @@ from obs_core._integrations.contrib import (
     contrib_is_active,
     warn_if_contrib_is_active,
 )
+from obs_core._integrations.contrib_engine import CONTRIB_PACKAGES, ContribEngine
 from obs_core._integrations.globs import Globs
+from obs_core._integrations.implementation import (
+    Implementation,
+    ImplementationName,
+    choose_implementation,
+)
 from obs_core._integrations.install import install_command
 from obs_core._integrations.native import (
     NATIVE_TRACERS,
@@ -91,9 +97,13 @@ from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import package_tracer
 
 __all__ = [
+    "CONTRIB_PACKAGES",
     "Contrib",
+    "ContribEngine",
     "FormerNames",
     "Globs",
+    "Implementation",
+    "ImplementationName",
     "InstrumentationHandle",
     "KEPT_HEADER",
     "NATIVE_TRACERS",
@@ -116,6 +126,7 @@ __all__ = [
     "check_choice",
     "check_names",
     "check_number",
+    "choose_implementation",
     "context_with",
     "contrib_is_active",
     "correlation_headers",

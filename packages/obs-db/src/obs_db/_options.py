@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from obs_core.integration import (
     FormerNames,
+    Implementation,
     Roots,
     check_choice,
     check_number,
@@ -16,6 +17,15 @@ from opentelemetry.trace import TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._semconv import REDIS, SQL
+
+#: The options that contrib's implementation honours too.
+_HONOURED = (
+    "service_name",
+    "roots",
+    "include_broker",
+    "tracer_provider",
+    "meter_provider",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +41,7 @@ class Options:
     roots: Roots = "auto"
     include_broker: bool = False
     tracer_provider: TracerProvider | None = None
+    implementation: Implementation = field(default_factory=Implementation)
     former_names: FormerNames = field(default_factory=REDIS.in_force, compare=False)
 
     def __post_init__(self) -> None:
@@ -39,6 +50,10 @@ class Options:
         if self.service_name is not None and not self.service_name.strip():
             fix = "name the database as your team calls it, or leave it out"
             raise option_error("service_name", self.service_name, fix)
+
+    def check_implementation(self) -> None:
+        """Refuse options that the chosen implementation does not have."""
+        self.implementation.check_options(self, type(self)(), honoured=_HONOURED)
 
     def peer_attributes(self) -> dict[str, AttributeValue]:
         """Return the attributes with the user's name of the database."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from weakref import WeakSet
 
 from obs_core._safety.containment import warn_once
 
@@ -18,36 +19,64 @@ class Contrib:
         package: Our distribution for the same library, for instance ``"obs-celery"``.
     """
 
-    __slots__ = ("_class_name", "_instrumentor", "_package", "module")
+    __slots__ = (
+        "_instrumentor",
+        "class_name",
+        "covers_all",
+        "module",
+        "package",
+        "singles",
+    )
 
     def __init__(self, instrumentor: str, *, package: str) -> None:
         module, _, class_name = instrumentor.partition(":")
         self.module: str = module
-        self._class_name = class_name
-        self._package = package
+        self.class_name = class_name
+        self.package = package
         self._instrumentor: Any = None
+        #: Whether our call has switched it on, for all of the library.
+        self.covers_all = False
+        #: The single targets that it traces at our request, which ours leaves out; None until the first.
+        self.singles: WeakSet[Any] | None = None
 
     def is_active(self) -> bool:
         """Whether it is switched on now; cheap enough to ask at each call."""
         if self._instrumentor is None:
             if self.module not in sys.modules:
                 return False
-            cls = getattr(sys.modules.get(self.module), self._class_name, None)
+            cls = getattr(sys.modules.get(self.module), self.class_name, None)
             if cls is None:
                 return False
             self._instrumentor = cls()  # contrib's instrumentors are singletons
         active: bool = self._instrumentor.is_instrumented_by_opentelemetry
         return active
 
-    def takes_over(self) -> bool:
-        """Whether it is switched on, so that it makes the spans; warns once and says how to stop the doubling."""
+    def trace_single(self, target: object) -> None:
+        """Note that it traces `target` at our request."""
+        self.singles = self.singles or WeakSet()
+        self.singles.add(target)
+
+    def release(self, target: object) -> None:
+        """Take `trace_single` back."""
+        if self.singles is not None:
+            self.singles.discard(target)
+            self.singles = self.singles or None
+
+    def takes_over(self, target: object = None) -> bool:
+        """Whether it is switched on, so that it makes the spans; warns once and says how to stop the doubling.
+
+        Args:
+            target: Also whether it traces this single target at our request, without a warning.
+        """
+        if self.singles and target in self.singles:
+            return True
         if not self.is_active():
             return False
-        name = self._class_name
+        name = self.class_name
         warn_once(
             f"contrib:{self.module}:{name}",
-            f"{name} is active as well as {self._package}: not instrumenting twice. Remove one "
-            f"of them, for instance by {name}().uninstrument() before calling {self._package}.",
+            f"{name} is active as well as {self.package}: not instrumenting twice. Remove one "
+            f"of them, for instance by {name}().uninstrument() before calling {self.package}.",
         )
         return True
 

@@ -6,7 +6,9 @@ spans on OpenTelemetry's public API.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -21,12 +23,17 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
 )
-from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from obs_core._integrations.span_shape import SpanShape
 from obs_core._safety.containment import call_contained
-from obs_core._spans.errors import record_error, record_exception_event
+from obs_core._spans.current import CurrentSpan
+from obs_core._spans.errors import (
+    error_type,
+    fail,
+    record_error,
+    record_exception_event,
+)
 
 
 class ShapingTracerProvider(trace.TracerProvider):
@@ -81,16 +88,16 @@ class _ShapingTracer(trace.Tracer):
     ) -> Span:
         shape, given = self._shape, attributes or {}
         parent = trace.get_current_span(context).get_span_context()
-        if shape.leaves_out(name, kind, given, parent):
+        if shape.leaves_out(name, kind, given, parent, context):
             return NonRecordingSpan(parent)
+        given = {**shape.added, **given}
         span = self._tracer.start_span(
             shape.name(name, kind, given), context, kind, shape.attributes(given), links, start_time,
             record_exception, set_status_on_exception,
         )  # fmt: skip
         return _ShapedSpan(span, shape) if span.is_recording() else span
 
-    @_agnosticcontextmanager
-    def start_as_current_span(
+    def start_as_current_span(  # type: ignore[override] # the SDK's is a generator
         self,
         name: str,
         context: Context | None = None,
@@ -101,21 +108,9 @@ class _ShapingTracer(trace.Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
-    ) -> Iterator[Span]:
-        span = self.start_span(
-            name,
-            context,
-            kind,
-            attributes,
-            links,
-            start_time,
-            record_exception,
-            set_status_on_exception,
-        )
-        with trace.use_span(
-            span, end_on_exit, record_exception, set_status_on_exception
-        ):
-            yield span
+    ) -> CurrentSpan:
+        start = (name, context, kind, attributes, links, start_time, record_exception)
+        return CurrentSpan(self, (*start, set_status_on_exception), end_on_exit)
 
 
 class _ShapedSpan(Span):
@@ -152,10 +147,10 @@ class _ShapedSpan(Span):
         self._span.add_event(name, self._shape.attributes(attributes), timestamp)
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        self._span.add_link(context, attributes)
+        self._span.add_link(context, self._shape.attributes(attributes))
 
     def update_name(self, name: str) -> None:
-        self._span.update_name(name)
+        self._span.update_name(self._shape.short_name(name))
 
     def is_recording(self) -> bool:
         return self._span.is_recording()
@@ -164,6 +159,10 @@ class _ShapedSpan(Span):
         self, status: Status | StatusCode, description: str | None = None
     ) -> None:
         code = status if isinstance(status, StatusCode) else status.status_code
+        error = sys.exc_info()[1]
+        if code is StatusCode.ERROR and self._shape.outcome and error is not None:
+            self._is_error(error)
+            return
         text = description if isinstance(status, StatusCode) else status.description
         if text is not None and self._shape.description is not None:
             text = call_contained("description", self._shape.description, text)
@@ -176,7 +175,11 @@ class _ShapedSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        record_exception_event(self, exception, attributes, timestamp)
+        if self._shape.outcome is None:
+            record_exception_event(self, exception, attributes, timestamp)
+        elif self._is_error(exception):
+            event = {**_without_message(exception), **(attributes or {})}
+            self.add_event("exception", event, timestamp)
 
     def __exit__(
         self,
@@ -185,5 +188,21 @@ class _ShapedSpan(Span):
         trace_back: TracebackType | None,
     ) -> None:
         if error is not None and self.is_recording():
-            record_error(self, error)
+            if self._shape.outcome is None:
+                record_error(self._span, error)
+            else:
+                self.record_exception(error)
         super().__exit__(kind, error, trace_back)
+
+    def _is_error(self, error: BaseException) -> bool:
+        """Record `error` as the shape says; where the shape fails, as an error without a message."""
+        assert self._shape.outcome is not None
+        verdict = call_contained("outcome", self._shape.outcome, self._span, error)
+        if verdict is None:
+            fail(self._span, error_type(error), type(error).__name__)
+        return verdict is not False
+
+
+def _without_message(error: BaseException) -> dict[str, str]:
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return {"exception.type": error_type(error), "exception.stacktrace": frames}

@@ -86,6 +86,14 @@ def _masked_unless_name(word: str) -> str:
     return word if _NAME.fullmatch(word) else MASK
 
 
+def mask_command(text: str) -> str:
+    """Return the command `text`, which may have arguments, with a ``?`` for each."""
+    words = text.split() or [MASK]
+    taken = 2 if words[0].upper() in _CONTAINERS else 1
+    name = " ".join(_masked_unless_name(word.upper()) for word in words[:taken])
+    return " ".join([name, *[MASK] * len(words[taken:])])
+
+
 def queued_commands(pipeline: Any) -> list[Any]:
     """Return the list in which `pipeline` keeps commands; resetting the pipeline leaves the list as is.
 

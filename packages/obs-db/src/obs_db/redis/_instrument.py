@@ -7,12 +7,14 @@ take a script-cache miss for an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from obs_core.integration import (
+    ImplementationName,
     InstrumentationHandle,
     Roots,
+    choose_implementation,
     instrument_once,
     require,
     uninstrument,
@@ -21,6 +23,7 @@ from obs_core.integration import (
 from opentelemetry.trace import TracerProvider
 
 from obs_db._options import Options
+from obs_db.redis import _contrib
 from obs_db.redis._patches import contrib, targets
 from obs_db.redis._state import TracedClients, key_of
 
@@ -47,6 +50,8 @@ def instrument_redis(
     roots: Roots = "auto",
     include_broker: bool = False,
     tracer_provider: TracerProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> InstrumentationHandle:
     """Record a span for each command of redis-py, named as the command; for a pipeline, ``PIPELINE``.
 
@@ -63,6 +68,10 @@ def instrument_redis(
             commands below ``publish``, the result backend's. Default False: the spans of the tasks say
             it. Outside any span it never is.
         tracer_provider: Default: the global provider.
+        implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra
+            ``obs-db[contrib]``, makes the spans, with these options and our limits around them; the other options
+            are then refused. Default: what ``OBS_IMPLEMENTATION`` says, or ``"obs"``.
+        contrib_options: Options and hooks of contrib's own instrumentor, for instance ``request_hook``.
 
     Returns:
         A handle; ``uninstrument()`` takes this call back. A second call for the same client changes
@@ -70,8 +79,9 @@ def instrument_redis(
 
     Raises:
         ConfigurationError: An option or `client` is of a wrong type or value.
-        AlreadyConfiguredError: The client is instrumented already, with other options.
-        MissingDependencyError: redis-py is not installed.
+        AlreadyConfiguredError: The client is instrumented already, with other options or by the other
+            implementation.
+        MissingDependencyError: redis-py or, for ``"contrib"``, its package is not installed.
 
     Thread-safe. Clients are held weakly.
     """
@@ -81,7 +91,9 @@ def instrument_redis(
         roots=roots,
         include_broker=include_broker,
         tracer_provider=tracer_provider,
+        implementation=choose_implementation(_NAME, implementation, contrib_options),
     )
+    options.check_implementation()
     warn_unsupported_version("obs-db", "redis")
     return instrument_once(
         _NAME,
@@ -102,6 +114,10 @@ def _target(client: Client | None) -> Any:
 
 
 def _install(client: Client | None, options: Options) -> Callable[[], None]:
+    if _contrib.engine.stand_back(options.implementation):
+        return lambda: None
+    if options.implementation.is_contrib:
+        return _contrib.install(client, options)
     if contrib.takes_over():
         return lambda: None
     return targets.add(_target(client), TracedClients(options))

@@ -63,7 +63,7 @@ class _Running:
         if clients is None or self.sent == []:
             return
         ended, context, traced = time_ns(), get_current(), clients.get(key)
-        if not traced.policy.wants_span(context) or contrib.takes_over():
+        if not traced.policy.wants_span(context) or contrib.takes_over(key):
             return
         span = self._start(Call(context), traced, traced.attributes(key))
         if span.is_recording():

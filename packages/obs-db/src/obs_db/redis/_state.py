@@ -11,7 +11,8 @@ from opentelemetry.util.types import AttributeValue
 from obs_db._call import Origin
 from obs_db._options import Options
 
-_LIBRARY = frozenset({"redis", "obs_db"})
+#: The packages between the client and the application: see `SpanPolicy`.
+LIBRARY = frozenset({"redis", "obs_db"})
 
 
 class TracedClient(Origin):
@@ -20,7 +21,7 @@ class TracedClient(Origin):
     __slots__ = ("_attributes", "former_names")
 
     def __init__(self, key: Any, options: Options) -> None:
-        super().__init__(options, _LIBRARY)
+        super().__init__(options, LIBRARY)
         self.former_names = options.former_names
         system: dict[str, AttributeValue] = {
             "db.system.name": "redis",

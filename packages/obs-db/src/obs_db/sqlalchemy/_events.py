@@ -137,7 +137,7 @@ def _record(
     traced, ended, current = running.traced, time_ns(), get_current()
     if not traced.policy.wants_span(current):
         return
-    if contrib.is_active() and _contrib_traces(context.engine):
+    if (contrib.singles or contrib.is_active()) and _contrib_traces(context.engine):
         return
     call = Call(current)
     statement = describe(running.sql, traced.dialect, traced.options.former_names)
@@ -172,7 +172,7 @@ def _contrib_traces(engine: Engine) -> bool:
         str(getattr(each, "__module__", "")).startswith(contrib.module)
         for each in listeners
     )
-    return listens and contrib.takes_over()
+    return listens and contrib.takes_over(engine.dialect)
 
 
 def _add_details(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from obs_core.integration import (
+    ImplementationName,
     InstrumentationHandle,
     Roots,
+    choose_implementation,
     instrument_once,
     option_error,
     require,
@@ -18,6 +20,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from obs_db._options import SqlOptions
+from obs_db.sqlalchemy import _contrib
 from obs_db.sqlalchemy._events import contrib, targets
 from obs_db.sqlalchemy._state import TracedEngines
 
@@ -41,6 +44,8 @@ def instrument_sqlalchemy(
     trace_comments: bool = False,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> InstrumentationHandle:
     """Record a span for each statement that SQLAlchemy runs, named ``{OPERATION} {table}``.
 
@@ -63,6 +68,10 @@ def instrument_sqlalchemy(
             False: each statement then has a different text, which fills prepared-statement caches.
         tracer_provider: Default: the global provider.
         meter_provider: For the pool gauges; default: the global provider.
+        implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra
+            ``obs-db[contrib]``, makes the spans, with these options and our limits around them; the other options
+            are then refused. Default: what ``OBS_IMPLEMENTATION`` says, or ``"obs"``.
+        contrib_options: Options and hooks of contrib's own instrumentor, for instance ``enable_commenter``.
 
     Returns:
         A handle; ``uninstrument()`` takes this call back. A second call for the same engine changes
@@ -70,8 +79,9 @@ def instrument_sqlalchemy(
 
     Raises:
         ConfigurationError: An option or `engine` is of a wrong type or value.
-        AlreadyConfiguredError: The engine is instrumented already, with other options.
-        MissingDependencyError: SQLAlchemy is not installed.
+        AlreadyConfiguredError: The engine is instrumented already, with other options or by the other
+            implementation.
+        MissingDependencyError: SQLAlchemy or, for ``"contrib"``, its package is not installed.
 
     Thread-safe. Engines are held weakly.
     """
@@ -86,7 +96,9 @@ def instrument_sqlalchemy(
         trace_comments=trace_comments,
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
+        implementation=choose_implementation(_NAME, implementation, contrib_options),
     )
+    options.check_implementation()
     warn_unsupported_version("obs-db", "sqlalchemy")
     inner = _sync_engine(engine)
     return instrument_once(
@@ -119,6 +131,10 @@ def _target(engine: Engine | None) -> Dialect | None:
 
 
 def _install(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
+    if _contrib.engine.stand_back(options.implementation):
+        return lambda: None
+    if options.implementation.is_contrib:
+        return _contrib.install(engine, options)
     if contrib.takes_over():
         return lambda: None
     mine = TracedEngines(options)

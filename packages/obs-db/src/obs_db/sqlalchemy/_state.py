@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect
 
 
-# asyncio drivers run in greenlets
-_LIBRARY = frozenset({"sqlalchemy", "greenlet", "obs_db"})
+#: The packages between an engine and the application: see `SpanPolicy`. asyncio drivers run in greenlets.
+LIBRARY = frozenset({"sqlalchemy", "greenlet", "obs_db"})
 
 
 class TracedEngine(Origin):
@@ -40,7 +40,7 @@ class TracedEngine(Origin):
     )
 
     def __init__(self, engine: Engine, options: SqlOptions, repeats: Repeats) -> None:
-        super().__init__(options, _LIBRARY)
+        super().__init__(options, LIBRARY)
         self.options = options
         #: Adds the former names of attributes, where those are wanted.
         self.named = options.former_names.added_to
