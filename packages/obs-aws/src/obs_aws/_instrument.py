@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 from obs_core.integration import (
+    ImplementationName,
     InstrumentationHandle,
     Roots,
+    choose_implementation,
     instrument_once,
     option_error,
     require,
@@ -15,6 +17,7 @@ from obs_core.integration import (
 )
 from opentelemetry.trace import TracerProvider
 
+from obs_aws import _contrib
 from obs_aws._options import DEFAULT_EXPECTED, EndHook, Options, Propagator, StartHook
 from obs_aws._patches import install
 from obs_aws._state import Clients
@@ -37,6 +40,8 @@ def instrument_boto3(
     kinesis_context: bool = False,
     on_start: StartHook | None = None,
     on_end: EndHook | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> InstrumentationHandle:
     """Trace the calls of boto3, botocore, aioboto3 and aiobotocore clients and resources, present and future.
 
@@ -60,12 +65,17 @@ def instrument_boto3(
         on_start: Called with (span, service, operation, parameters) before each recorded call.
         on_end: Called with (span, service, operation, response) after each recorded call; after a failure, with AWS's error
             response.
+        implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra ``obs-aws[contrib]``,
+            makes the spans of all sessions, with our limits around them; it honours `expected`, `roots`, `include_broker`,
+            `capture_error_messages` and `tracer_provider`, and other options are refused. Default: what
+            ``OBS_IMPLEMENTATION`` says, or ``"obs"``.
+        contrib_options: Options and hooks of contrib's own instrumentor, for instance ``request_hook``.
 
     Returns:
         The handle to undo it; a second call with the same options returns the same handle.
 
     Raises:
-        MissingDependencyError: botocore is not installed.
+        MissingDependencyError: botocore, or for ``"contrib"`` its package, is not installed.
         ConfigurationError: `session` is not a session, or an option has a value of the wrong kind.
         AlreadyConfiguredError: The session, or every session, is instrumented already, with other options.
 
@@ -85,16 +95,26 @@ def instrument_boto3(
         kinesis_context=kinesis_context,
         on_start=on_start,
         on_end=on_end,
+        implementation=choose_implementation(_NAME, implementation, contrib_options),
     )
+    options.check_implementation()
     loader = None if session is None else _loader(session)
     warn_unsupported_version("obs-aws", "botocore")
     return instrument_once(
         _NAME,
-        lambda: install(Clients(options), loader),
+        lambda: _install(loader, options),
         target=session,
         options=options,
         defaults=Options(),
     )
+
+
+def _install(loader: object | None, options: Options) -> Callable[[], None]:
+    if _contrib.engine.stand_back(options.implementation):
+        return lambda: None
+    if options.implementation.is_contrib:
+        return _contrib.install(loader, options)
+    return install(Clients(options), loader)
 
 
 def uninstrument_boto3(session: object | None = None) -> None:

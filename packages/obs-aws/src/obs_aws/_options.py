@@ -9,6 +9,7 @@ from typing import Any, Literal
 from obs_core.integration import (
     FormerNames,
     Globs,
+    Implementation,
     Roots,
     check_callable,
     check_choice,
@@ -25,6 +26,14 @@ EndHook = Callable[[Span, str, str, Mapping[str, Any]], None]
 
 #: Globs ``Service.Operation:ErrorCode`` of error responses that an application provokes on purpose.
 DEFAULT_EXPECTED = ("*:ConditionalCheckFailedException", "S3.Head*:404")
+#: The options that contrib's implementation honours too.
+_HONOURED = (
+    "expected",
+    "roots",
+    "include_broker",
+    "capture_error_messages",
+    "tracer_provider",
+)
 _SWITCHES = (
     *("include_broker", "include_empty_polls"),
     *("capture_s3_keys", "capture_error_messages"),
@@ -52,6 +61,7 @@ class Options:
     on_start: StartHook | None = None
     on_end: EndHook | None = None
     tracer_provider: TracerProvider | None = None
+    implementation: Implementation = field(default_factory=Implementation)
     former_names: FormerNames = field(
         default_factory=FORMER_NAMES.in_force, compare=False
     )
@@ -71,6 +81,10 @@ class Options:
             raise option_error("expected", self.expected, fix)
         object.__setattr__(self, "expected", names)
         object.__setattr__(self, "_expected", Globs(names))
+
+    def check_implementation(self) -> None:
+        """Refuse options that the chosen implementation does not have."""
+        self.implementation.check_options(self, Options(), honoured=_HONOURED)
 
     def expects(self, outcome: str) -> bool:
         """Whether ``Service.Operation:ErrorCode`` is no error."""

@@ -33,8 +33,10 @@ _EXCEPTIONS = {"ConditionalCheckFailed": "ConditionalCheckFailedException"}
 
 def record_failure(
     span: Span, error: BaseException, *, operation: str, options: Options
-) -> None:
+) -> bool:
     """Record `error` of ``Service.Operation``: by AWS's error code, or by the class of the exception.
+
+    Returns whether it is a failure, and no answer that is expected.
 
     AWS quotes keys and item values in error messages: a message is recorded on request only, scrubbed.
     The exception goes on to the caller unchanged.
@@ -46,13 +48,14 @@ def record_failure(
         if operation.startswith("DynamoDB."):
             span.set_attribute("db.response.status_code", code)
         if _is_answer(response) or _is_expected(operation, code, response, options):
-            return
+            return False
     kind = code or error_type(error)
     fail(
         span,
         kind,
         scrub(error_message(error)) if options.capture_error_messages else kind,
     )
+    return True
 
 
 def error_code(error: BaseException) -> str | None:

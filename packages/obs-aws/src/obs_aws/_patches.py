@@ -25,7 +25,7 @@ from obs_aws._services import api_call
 from obs_aws._state import Clients
 
 _CONTRIB = "opentelemetry.instrumentation.botocore"
-_INSTRUMENTORS = [
+INSTRUMENTORS = [
     Contrib(f"{_CONTRIB}:{name}Instrumentor", package="obs-aws")
     for name in ("Botocore", "Aiobotocore")
 ]
@@ -35,7 +35,7 @@ def contrib_takes_over() -> bool:
     """Whether contrib's instrumentation is active and makes the spans; warns once."""
     if _CONTRIB not in sys.modules:
         return False
-    return any(instrumentor.takes_over() for instrumentor in _INSTRUMENTORS)
+    return any(instrumentor.takes_over() for instrumentor in INSTRUMENTORS)
 
 
 def install(clients: Clients, loader: object | None) -> Callable[[], None]:
@@ -45,7 +45,7 @@ def install(clients: Clients, loader: object | None) -> Callable[[], None]:
     """
     if contrib_takes_over():
         return lambda: None
-    remove = _targets.add(loader, clients)
+    remove = targets.add(loader, clients)
 
     def undo() -> None:
         remove()
@@ -66,7 +66,7 @@ def _patch() -> Callable[[], None]:
 
 
 #: By the data loader, which a session shares with its clients.
-_targets: Targets[Clients] = Targets(_patch)
+targets: Targets[Clients] = Targets(_patch)
 
 
 def _make_api_call(
@@ -95,7 +95,7 @@ async def _make_aio_api_call(
 
 def _begin(client: Any, operation: str, params: Params) -> ApiCall | None:
     """Start the span of a call; None: the call is not traced."""
-    clients = _targets.find(client._loader)
+    clients = targets.find(client._loader)
     if clients is None or is_suppressed() or contrib_takes_over():
         return None
     return api_call(clients.state_of(client), operation, params).begin()

@@ -14,7 +14,7 @@ from obs_core.integration import call_contained
 from opentelemetry.trace import Span
 
 ReadEvent = Callable[[Span, Mapping[str, Any]], None]
-RecordFailure = Callable[[Span, BaseException], None]
+RecordFailure = Callable[[Span, BaseException], object]
 
 
 def event_stream(result: Mapping[str, Any]) -> Any:

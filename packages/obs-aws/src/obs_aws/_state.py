@@ -13,7 +13,8 @@ from obs_aws._options import Options
 from obs_aws._outcome import on_needs_retry
 from obs_aws._propagation import on_before_call
 
-_LIBRARY = frozenset(
+#: The packages between a client and the application: see `SpanPolicy`.
+LIBRARY = frozenset(
     {"aioboto3", "aiobotocore", "boto3", "botocore", "s3transfer", "obs_aws"}
 )
 
@@ -52,7 +53,7 @@ class Clients:
         self._policy = SpanPolicy(
             options.tracer_provider,
             roots=options.roots,
-            library=_LIBRARY,
+            library=LIBRARY,
             include_broker=options.include_broker,
         )
         self._states: WeakKeyDictionary[Any, ClientState] = WeakKeyDictionary()

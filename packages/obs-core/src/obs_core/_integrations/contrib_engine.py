@@ -21,7 +21,7 @@ from obs_core._integrations.policy import SpanPolicy
 from obs_core._integrations.requirements import version_conflicts
 from obs_core._integrations.semconv import stable_semconv
 from obs_core._integrations.shaping import ShapingTracerProvider
-from obs_core._integrations.span_shape import SpanShape
+from obs_core._integrations.span_shape import Outcome, SpanShape
 from obs_core._safety.redaction import REDACTED
 from obs_core.exceptions import (
     AlreadyConfiguredError,
@@ -64,6 +64,7 @@ class ContribEngine:
         provider: TracerProvider | None,
         policy: SpanPolicy | None,
         added: Mapping[str, AttributeValue],
+        outcome: Outcome | None = None,
     ) -> ShapingTracerProvider:
         """Return the provider for contrib: `provider` (default: the global one), its spans shaped.
 
@@ -71,10 +72,11 @@ class ContribEngine:
             provider: The provider behind.
             policy: Decides which calls get a span.
             added: Attributes of every span.
+            outcome: In place of the shape's, where it depends on options.
         """
-        return ShapingTracerProvider(
-            replace(self._shape, policy=policy, added=added), provider
-        )
+        outcome = outcome or self._shape.outcome
+        shape = replace(self._shape, policy=policy, added=added, outcome=outcome)
+        return ShapingTracerProvider(shape, provider)
 
     def trace_all(self, implementation: Implementation, **given: object) -> Undo:
         """Switch contrib's instrumentation on; return the undo.
@@ -89,8 +91,7 @@ class ContribEngine:
             ConfigurationError: It refuses to work, for instance with this version of the library.
         """
         instrumentors = self._instrumentors()
-        if self._is_ours_active() or self._contrib.singles:
-            raise self._in_the_way("a part of it is instrumented by an earlier call")
+        self._check_free()
         options = {**implementation.contained_options(), **given}
         undo = _Undo(self._contrib)
         for instrumentor in instrumentors:
@@ -105,6 +106,37 @@ class ContribEngine:
             undo.instrumentors.append(instrumentor)
         self._contrib.covers_all = True
         return undo
+
+    def trace_all_by(
+        self,
+        implementation: Implementation,
+        install: Callable[[Any, dict[str, object]], Undo],
+    ) -> Undo:
+        """Let `install` put contrib's parts into all of the library, where contrib's instrumentor cannot; return the undo.
+
+        Args:
+            implementation: With the options of the user for contrib.
+            install: Called with contrib's module and those options; returns the undo.
+
+        Raises:
+            Exception: As `trace_all`.
+        """
+        self._instrumentors()
+        self._check_free()
+        undo = install(
+            import_module(self._contrib.module), implementation.contained_options()
+        )
+        self._contrib.covers_all = True
+
+        def undo_both() -> None:
+            self._contrib.covers_all = False
+            undo()
+
+        return undo_both
+
+    def _check_free(self) -> None:
+        if self._is_ours_active() or self._contrib.singles:
+            raise self._in_the_way("a part of it is instrumented by an earlier call")
 
     def trace_single(
         self,
@@ -140,7 +172,7 @@ class ContribEngine:
         Raises:
             AlreadyConfiguredError: It does, and the call named its implementation.
         """
-        covers_all = self._contrib.covers_all and self._contrib.is_active()
+        covers_all = self._contrib.covers_all
         if covers_all:
             what = "contrib's instrumentation traces all of it, by an earlier call"
             implementation.refuse(self._in_the_way(what))

@@ -27,6 +27,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from obs_core._integrations.span_shape import SpanShape
 from obs_core._safety.containment import call_contained
+from obs_core._safety.text import truncate
 from obs_core._spans.current import CurrentSpan
 from obs_core._spans.errors import (
     error_type,
@@ -159,13 +160,15 @@ class _ShapedSpan(Span):
         self, status: Status | StatusCode, description: str | None = None
     ) -> None:
         code = status if isinstance(status, StatusCode) else status.status_code
-        error = sys.exc_info()[1]
+        error = sys.exc_info()[1] if self._shape.judges_status else None
         if code is StatusCode.ERROR and self._shape.outcome and error is not None:
             self._is_error(error)
             return
         text = description if isinstance(status, StatusCode) else status.description
         if text is not None and self._shape.description is not None:
             text = call_contained("description", self._shape.description, text)
+        if text is not None and self._shape.max_value_bytes is not None:
+            text = truncate(text, self._shape.max_value_bytes)
         self._span.set_status(Status(code, text if code is StatusCode.ERROR else None))
 
     def record_exception(

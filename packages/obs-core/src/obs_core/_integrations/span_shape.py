@@ -35,6 +35,8 @@ class SpanShape:
         outcome: Called with the span and the exception that the instrumentation records, or handles while it sets the status
             ERROR: sets status and ``error.type`` in place of it, and returns whether it is an error. The ``exception`` event
             is then without message, and left out where it is no error.
+        judges_status: Whether `outcome` also judges a status ERROR that is set while an exception is handled. Default True;
+            False where that may be an exception of the application.
         edit: Called with the still recording span just before its end.
         max_value_bytes: Longest UTF-8 size of a string attribute, or of a sequence in all; longer values are cut and end in
             ``…``. Default: no bound.
@@ -49,6 +51,7 @@ class SpanShape:
     added: Mapping[str, AttributeValue] = field(default_factory=dict)
     description: Callable[[str], str | None] | None = None
     outcome: Outcome | None = None
+    judges_status: bool = True
     edit: Edit | None = None
     max_value_bytes: int | None = None
     max_name_bytes: int | None = None
