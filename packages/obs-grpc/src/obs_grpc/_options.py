@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 
 from obs_core.integration import (
     Globs,
+    Implementation,
     call_contained,
     check_choice,
     check_names,
@@ -51,6 +52,7 @@ class Options:
     include_message_events: bool = False
     identity_from_baggage: bool = False
     tracer_provider: TracerProvider | None = None
+    implementation: Implementation = field(default_factory=Implementation)
     _excluded: Globs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +65,11 @@ class Options:
         from_environment = os.environ.get(_VARIABLE, "").replace(" ", "").split(",")
         patterns = [name.lstrip("/") for name in (*names, *from_environment) if name]
         object.__setattr__(self, "_excluded", Globs(patterns))
+
+    def check_implementation(self) -> None:
+        """Refuse options that the chosen implementation does not have."""
+        honoured = ("exclude", "tracer_provider")
+        self.implementation.check_options(self, Options(), honoured=honoured)
 
     def by_name(self) -> dict[str, object]:
         """Return the options by name, to compare with those of another call."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakSet
 
 from grpc import StatusCode
 from obs_core.integration import (
@@ -23,7 +25,7 @@ from obs_grpc._semconv import Names
 
 _MAX_METHODS = 1024  # on a server, the names are sent by the clients
 
-_CONTRIB = {
+CONTRIB = {
     (kind, is_aio): Contrib(
         f"opentelemetry.instrumentation.grpc:Grpc{'Aio' * is_aio}Instrumentor{kind.name.title()}",
         package="obs-grpc",
@@ -31,6 +33,18 @@ _CONTRIB = {
     for kind in (SpanKind.CLIENT, SpanKind.SERVER)
     for is_aio in (False, True)
 }
+
+
+#: The live instrumentations, of one channel or server or of all.
+_made: WeakSet[Instrumentation] = WeakSet()
+
+
+def active(kind: SpanKind) -> bool:
+    """Whether ours traces any channel, or any server. For set-up only: collects those that nobody has any more."""
+    if not any(each.active and each.kind is kind for each in list(_made)):
+        return False
+    gc.collect()  # an instrumentation's cache holds the instrumentation
+    return any(each.active and each.kind is kind for each in list(_made))
 
 
 class Method(NamedTuple):
@@ -62,6 +76,7 @@ class Instrumentation:
 
     def __init__(self, kind: SpanKind, options: Options) -> None:
         self.active = True
+        _made.add(self)
         self.kind = kind
         self.options = options
         self.names = Names()
@@ -89,7 +104,7 @@ class Instrumentation:
 
     def contrib_takes_over(self, is_aio: bool) -> bool:
         """Whether contrib's instrumentation of this side is active and makes the spans; warns once."""
-        return _CONTRIB[self.kind, is_aio].takes_over()
+        return CONTRIB[self.kind, is_aio].takes_over()
 
     def check_options(self, name: str, options: Options) -> None:
         """Raise `AlreadyConfiguredError` if `options` contradict those of this instrumentation, called `name`."""

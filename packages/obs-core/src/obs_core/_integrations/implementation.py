@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import wraps
 from typing import Any, Literal, NoReturn
 
 from obs_core._integrations.options import check_choice, option_error
@@ -138,4 +138,8 @@ def _is_hook(value: object) -> bool:
 
 
 def _contained(name: str, hook: Any) -> object:
-    return partial(call_contained, f"contrib_options[{name!r}]", hook)
+    @wraps(hook)  # contrib reads the name of a hook
+    def contained(*args: Any, **kwargs: Any) -> Any:
+        return call_contained(f"contrib_options[{name!r}]", hook, *args, **kwargs)
+
+    return contained

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar, overload
 
-from obs_core.integration import InstrumentationHandle, instrument_once, uninstrument
+from obs_core.integration import (
+    ImplementationName,
+    InstrumentationHandle,
+    choose_implementation,
+    instrument_once,
+    uninstrument,
+)
 from opentelemetry.trace import SpanKind, TracerProvider
 
 from obs_grpc._options import DEFAULT_EXCLUDE, Exclude, Options, check_installed
@@ -20,6 +27,8 @@ def instrument_grpc_client(
     exclude: Exclude = DEFAULT_EXCLUDE,
     include_message_events: bool = False,
     tracer_provider: TracerProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> InstrumentationHandle: ...
 @overload
 def instrument_grpc_client(
@@ -28,6 +37,8 @@ def instrument_grpc_client(
     exclude: Exclude = DEFAULT_EXCLUDE,
     include_message_events: bool = False,
     tracer_provider: TracerProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> T: ...
 def instrument_grpc_client(
     channel: object | None = None,
@@ -35,6 +46,8 @@ def instrument_grpc_client(
     exclude: Exclude = DEFAULT_EXCLUDE,
     include_message_events: bool = False,
     tracer_provider: TracerProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> object:
     """Trace the RPCs of `channel`, or of every channel created from now on; repeated calls have no further effect.
 
@@ -47,12 +60,16 @@ def instrument_grpc_client(
             The services in ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES`` are always excluded.
         include_message_events: Record an event ``rpc.message`` for every message.
         tracer_provider: The provider of the spans. Default: the global provider, also if set later.
+        implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra ``obs-grpc[contrib]``,
+            makes the spans of all channels, with our limits around them; it honours `exclude` and `tracer_provider`, and other
+            options are refused. Default: what ``OBS_IMPLEMENTATION`` says, or ``"obs"``.
+        contrib_options: Options and hooks of contrib's interceptors, for instance ``request_hook``.
 
     Returns:
         The channel to use from now on; without `channel`, a handle with ``.uninstrument()``.
 
     Raises:
-        MissingDependencyError: grpcio is not installed.
+        MissingDependencyError: grpcio, or for ``"contrib"`` its package, is not installed.
         ConfigurationError: `channel` is not a channel, or an option has a value of the wrong kind.
         AlreadyConfiguredError: The channel, or every channel, is instrumented already, with other options.
 
@@ -63,17 +80,30 @@ def instrument_grpc_client(
         exclude=exclude,
         include_message_events=include_message_events,
         tracer_provider=tracer_provider,
+        implementation=choose_implementation(_NAME, implementation, contrib_options),
     )
-    from obs_grpc import _patches
+    options.check_implementation()
+    from obs_grpc import _contrib, _patches
     from obs_grpc._state import Instrumentation
     from obs_grpc.client import _state
 
+    engine = _contrib.engines[SpanKind.CLIENT]
+    if channel is not None and engine.stand_back(options.implementation):
+        return channel
+    if options.implementation.is_contrib:
+        if channel is not None:
+            raise engine.unsupported("contrib traces all channels: leave it out")
+        return instrument_once(
+            _NAME,
+            lambda: _contrib.install(SpanKind.CLIENT, options),
+            options=options,
+            defaults=Options(),
+        )
     if channel is not None:
         return _state.traced_channel(channel, options)
-    instrumentation = Instrumentation(SpanKind.CLIENT, options)
     return instrument_once(
         _NAME,
-        lambda: _patches.patch_factories(instrumentation),
+        lambda: _patches.patch_factories(Instrumentation(SpanKind.CLIENT, options)),
         options=options,
         defaults=Options(),
     )

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar, overload
 
-from obs_core.integration import InstrumentationHandle, instrument_once, uninstrument
+from obs_core.integration import (
+    ImplementationName,
+    InstrumentationHandle,
+    choose_implementation,
+    instrument_once,
+    uninstrument,
+)
 from opentelemetry.trace import SpanKind, TracerProvider
 
 from obs_grpc._options import DEFAULT_EXCLUDE, Exclude, Options, check_installed
@@ -21,6 +28,8 @@ def instrument_grpc_server(
     include_message_events: bool = False,
     identity_from_baggage: bool = False,
     tracer_provider: TracerProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> InstrumentationHandle: ...
 @overload
 def instrument_grpc_server(
@@ -30,6 +39,8 @@ def instrument_grpc_server(
     include_message_events: bool = False,
     identity_from_baggage: bool = False,
     tracer_provider: TracerProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> T: ...
 def instrument_grpc_server(
     server: object | None = None,
@@ -38,6 +49,8 @@ def instrument_grpc_server(
     include_message_events: bool = False,
     identity_from_baggage: bool = False,
     tracer_provider: TracerProvider | None = None,
+    implementation: ImplementationName | None = None,
+    contrib_options: Mapping[str, object] | None = None,
 ) -> object:
     """Trace the RPCs that `server` serves, or every server created from now on; repeated calls have no further effect.
 
@@ -49,12 +62,16 @@ def instrument_grpc_server(
         identity_from_baggage: Record ``user.id`` or ``user.hash``, and ``tenant.id``, of the caller's baggage on the SERVER
             span. Default False, as every caller can write baggage: only for servers that no stranger can reach.
         tracer_provider: As for `instrument_grpc_client`.
+        implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra ``obs-grpc[contrib]``,
+            makes the spans of all servers, with our limits around them; it honours `exclude` and `tracer_provider`, and other
+            options are refused. Default: what ``OBS_IMPLEMENTATION`` says, or ``"obs"``.
+        contrib_options: Options and hooks of contrib's interceptors, for instance ``filter_``.
 
     Returns:
         `server`; without `server`, a handle with ``.uninstrument()``.
 
     Raises:
-        MissingDependencyError: grpcio is not installed.
+        MissingDependencyError: grpcio, or for ``"contrib"`` its package, is not installed.
         ConfigurationError: `server` is not a server, or an option has a value of the wrong kind.
         AlreadyConfiguredError: The server, or every server, is instrumented already, with other options.
 
@@ -66,18 +83,31 @@ def instrument_grpc_server(
         include_message_events=include_message_events,
         identity_from_baggage=identity_from_baggage,
         tracer_provider=tracer_provider,
+        implementation=choose_implementation(_NAME, implementation, contrib_options),
     )
-    from obs_grpc import _patches
+    options.check_implementation()
+    from obs_grpc import _contrib, _patches
     from obs_grpc._state import Instrumentation
     from obs_grpc.server import _state
 
+    engine = _contrib.engines[SpanKind.SERVER]
+    if server is not None and engine.stand_back(options.implementation):
+        return server
+    if options.implementation.is_contrib:
+        if server is not None:
+            raise engine.unsupported("contrib traces all servers: leave it out")
+        return instrument_once(
+            _NAME,
+            lambda: _contrib.install(SpanKind.SERVER, options),
+            options=options,
+            defaults=Options(),
+        )
     if server is not None:
         _state.trace_server(server, options)
         return server
-    instrumentation = Instrumentation(SpanKind.SERVER, options)
     return instrument_once(
         _NAME,
-        lambda: _patches.patch_factories(instrumentation),
+        lambda: _patches.patch_factories(Instrumentation(SpanKind.SERVER, options)),
         options=options,
         defaults=Options(),
     )
