@@ -7,6 +7,8 @@ import sys
 from scripts.matrix import ROOT, Package, cells, pairwise, read_packages
 
 PAGE = ROOT / "docs" / "compatibility.md"
+#: The heading of the section that `scripts.implementations` writes.
+RUN = "## Implementations"
 _HEAD = """# Compatibility
 
 Generated from `[tool.obs.matrix]` and the classifiers of each package (`python -m scripts.compatibility --write`): what is
@@ -45,8 +47,10 @@ def section(package: Package) -> str:
 
 
 def render() -> str:
-    """Return the whole page."""
-    return "\n".join([_HEAD, *(section(package) for package in read_packages())])
+    """Return the whole page; the section of what is run stays as it is."""
+    generated = "\n".join([_HEAD, *(section(package) for package in read_packages())])
+    _, heading, run = PAGE.read_text(encoding="utf-8").partition(RUN)
+    return f"{generated}\n{heading}{run}" if heading else generated
 
 
 def main(arguments: list[str]) -> int:
