@@ -16,6 +16,9 @@ claimed is what `nox -s matrix` runs, and with `--sample` few cells that contain
 for 15 minutes, each version first. Libraries that never meet go side by side, not combined. Newer Pythons are run
 with the newest of everything (`nox -s newer`). [What became of them](matrix.md).
 
+Python 3.15 is not claimed for obs-core itself: its suite needs langchain-core, whose zstandard 0.25 has no wheel for 3.15 yet
+(November 2026). The others, whose suites run obs-core too, pass there whole.
+
 Libraries that trace themselves, and the versions that were run: [self-traced.md](self-traced.md#what-was-run).
 """
 

@@ -95,4 +95,4 @@ def _base64_id(value: Any) -> str:
     """Return a hex id as base64; any other value becomes an empty id, which makes this record alone invalid."""
     if not isinstance(value, str) or not _HEX_ID.fullmatch(value):
         return ""
-    return base64.b64encode(bytes.fromhex(value)).decode()
+    return base64.urlsafe_b64encode(bytes.fromhex(value)).decode()
