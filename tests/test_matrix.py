@@ -75,7 +75,10 @@ def test_libraries_that_never_meet_are_not_combined() -> None:
     assert package.apart == ["sqlalchemy", "redis"]
     rows = [dict(cell.labels) for cell in cells(package)]
     beside = {(row["sqlalchemy"], row["redis"]) for row in rows}
-    assert beside == {("1.4", "5"), ("2.0", "6"), ("2.1", "7"), ("2.1", "8")}
+    assert beside == {
+        *(("1.4", "5"), ("2.0", "6"), ("2.0", "7")),
+        *(("2.1", "8.0"), ("2.1", "8.1")),
+    }
     assert len(rows) == len(beside) * len(package.axes["opentelemetry"]) * len(
         package.pythons
     )
