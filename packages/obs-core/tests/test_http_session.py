@@ -7,9 +7,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
+from obs_core._export.http_session import CollectorSession
 from obs_core.testing._received import decode
 
 Answer = tuple[int, Mapping[str, str], bytes]
@@ -281,3 +285,31 @@ def test_an_answer_is_read_without_an_import(
     )
     assert finished.stdout.strip() == "[]"
     assert {request.path for request in gateway.requests} == {f"/v1/{signal}"}
+
+
+@pytest.mark.promise("CORE-33")
+@pytest.mark.parametrize("configured", ["/the/collector/ca.pem", False, True])
+def test_a_configured_certificate_goes_before_that_of_requests(
+    monkeypatch: pytest.MonkeyPatch, configured: str | bool
+) -> None:
+    """``OTEL_EXPORTER_OTLP_CERTIFICATE`` is the session's from OpenTelemetry 1.45 on; ``REQUESTS_CA_BUNDLE`` is of others."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/company.pem")
+    seen: list[object] = []
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def send(
+            self, request: Any, *_: object, verify: object = None, **__: object
+        ) -> requests.Response:
+            seen.append(verify)
+            answer = requests.Response()
+            answer.status_code, answer.request = 200, request
+            answer.raw = BytesIO()
+            return answer
+
+    with CollectorSession({}) as session:
+        session.verify = configured
+        session.mount("https://", Adapter())
+        session.request("POST", "https://collector/v1/traces", data=b"")
+        session.request("POST", "https://collector/v1/traces", verify="/given.pem")
+    by_default = "/etc/ssl/company.pem" if configured is True else configured
+    assert seen == [by_default, "/given.pem"]

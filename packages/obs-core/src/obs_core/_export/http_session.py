@@ -63,6 +63,9 @@ class CollectorSession(requests.Session):
             requests.RequestException: The request failed, or was answered by something that is no collector.
         """
         options.update(headers=self._only_ours(headers or {}), allow_redirects=True)
+        if self.verify is not True:
+            # requests prefers REQUESTS_CA_BUNDLE to what its session is told: https://github.com/psf/requests/issues/3829
+            options.setdefault("verify", self.verify)
         with noting_silence(requests.ConnectionError, requests.Timeout):
             response = super().request(method, url, **options)
         check_answer(response)
