@@ -968,3 +968,28 @@ def test_a_disk_without_locks_is_left_clean(
     assert [spool.write(ended("span")) for _ in range(3)] == [None] * 3
     assert list(tmp_path.iterdir()) == []
     assert "No locks available" in caplog.text
+
+
+def test_a_file_that_cannot_be_deleted_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The directory has become read-only: what was exported of each of its files is not there for the next process."""
+    spool, batch = Spool(tmp_path, 10**6, FAR), []
+    for name in ("first", "second"):
+        written = spool.write(ended(name))
+        assert written is not None
+        batch.append(written)
+        spool.seal()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "unlink", refuse)
+        spool.settle(batch, exported=True)
+        spool.close()
+    assert "Read-only file system" in caplog.text
+    adopted = [Segment.adopted(path) for path in tmp_path.iterdir()]
+    assert [names_in(found) for found in adopted if found] == [[], []]
+    for found in filter(None, adopted):
+        found.remove()

@@ -171,9 +171,18 @@ class Segment:
             yield from spans_without(gone, lines)
 
     def remove(self) -> None:
-        """Delete the file and release the lock."""
-        self.path.unlink(missing_ok=True)
-        self._file.close()
+        """Delete the file and release the lock.
+
+        Raises:
+            OSError: The directory has become read-only; the file is empty then, so that nobody sends its spans again.
+        """
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            os.ftruncate(self._file.fileno(), 0)
+            raise
+        finally:
+            self._file.close()
 
     def close(self) -> None:
         """Leave the file to the next process."""

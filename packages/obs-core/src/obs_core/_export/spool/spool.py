@@ -93,13 +93,13 @@ class Spool:
         for span, segment in batch:
             if segment is not None:
                 by_segment.setdefault(segment, []).append(span_id_of(span))
-        try:
-            for segment, span_ids in by_segment.items():
+        for segment, span_ids in by_segment.items():
+            try:
                 segment.settle(span_ids, exported=exported)
                 if segment.is_done:
                     self.remove(segment)
-        except (OSError, ValueError):
-            log_failure(f"settling the spool {self._directory.path}")
+            except (OSError, ValueError):
+                log_failure(f"settling the spool {self._directory.path}")
         return 0 if exported else sum(map(len, by_segment.values()))
 
     def seal(self) -> None:
@@ -107,15 +107,15 @@ class Spool:
         # all of them: two threads that began one at the same moment left one behind that is not the current one
         for segment in list(self._own):
             segment.is_sealed = True
-        try:
-            self._remove_done()
-        except OSError:
-            log_failure(f"deleting files of the spool {self._directory.path}")
-
-    def _remove_done(self) -> None:
         for segment in list(self._own):
             if segment.is_done:
-                self.remove(segment)
+                self._remove_or_log(segment)
+
+    def _remove_or_log(self, segment: Segment) -> None:
+        try:
+            self.remove(segment)
+        except OSError:
+            log_failure(f"deleting files of the spool {self._directory.path}")
 
     def survey(self) -> None:
         """Look after the directory's bounds."""
