@@ -154,3 +154,20 @@ def test_sigterm_that_an_event_loop_handles(
     assert printed_by_us(run, library, done.stderr) == []
     if library == "gevent":
         otlp_sink.wait_for(lambda spans: "late" in {span.name for span in spans})
+
+
+@pytest.mark.promise("CORE-29")
+def test_a_thread_that_has_no_memory_to_begin_holds_up_nobody(run) -> None:
+    """CPython's `Thread.start` waits for its first word, which never comes: a call and a flush go on all the same."""
+    done = run(
+        """
+    def die(_):
+        raise MemoryError
+    config = TracingConfig(service_name="s", collector_protocol="http", exit_timeout_s=0.5)
+    manager, _ = setup_tracing(config)
+    threading.Thread._bootstrap = die
+    spans(1)
+    print(manager.flush(0.1), manager.stats().started)
+    """
+    )
+    assert done.stdout.splitlines()[0] == "False 1"

@@ -18,6 +18,8 @@ from typing import Any
 
 #: The longest pause between two looks at a condition, in seconds.
 _LONGEST_PAUSE_S = 0.05
+#: How long a thread is waited for that does not begin, in seconds.
+_LONGEST_START_S = 0.5
 
 
 def original(module: str, name: str) -> Any:
@@ -61,9 +63,18 @@ def start_thread(run: Callable[[], None], name: str) -> None:
     if _is_patched_by_gevent():
         original("_thread", "start_new_thread")(run, ())
     else:
-        threading.Thread(
+        thread = threading.Thread(
             target=_run_until_forgotten, args=(run,), name=name, daemon=True
-        ).start()
+        )
+        thread._started = _Started()  # type: ignore[attr-defined] # `start` waits for it
+        thread.start()
+
+
+class _Started(threading.Event):
+    """Not waited for without an end: a thread that has no memory to begin never says that it has begun."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(_LONGEST_START_S if timeout is None else timeout)
 
 
 def _run_until_forgotten(run: Callable[[], None]) -> None:
