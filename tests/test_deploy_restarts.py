@@ -14,7 +14,7 @@ import pytest
 import yaml
 from obs_core.testing import wait_until
 
-from tests.faults.drill import Process, start_service
+from tests.faults.processes import Process, start_service
 from tests.faults.service import Load
 from tests.services import free_port, wait_for_port
 from tests.test_docs_deploy import load, without_contrib

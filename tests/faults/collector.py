@@ -1,6 +1,8 @@
 """A collector that fails on command: a process that takes OTLP over HTTP or gRPC, and prints the name of every span taken.
 
-    python -m tests.faults.collector http|grpc PORT
+    python -m tests.faults.collector http|grpc [HOST:]PORT [CERTIFICATE]
+
+With the path of a certificate and its key, without their endings, it takes TLS alone.
 
 Each line of standard input is an `Answer` as JSON, in force until the next line. The names of a request are printed before
 the request is answered, so that a killed collector has printed all that was acknowledged.
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -20,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 #: Longer than what a service waits for one export.
@@ -164,12 +168,20 @@ def _parse(body: bytes) -> Any:
     return trace_service_pb2.ExportTraceServiceRequest.FromString(body)
 
 
-def _serve_http(port: int, current: Current) -> None:
+def _serve_http(host: str, port: int, certificate: str, current: Current) -> None:
     _Handler.current = current
-    _Server(("127.0.0.1", port), _Handler).serve_forever()
+    server = _Server((host, port), _Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{certificate}.pem", f"{certificate}.key")
+        # by the connection's own thread, with the first byte that is read
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    server.serve_forever()
 
 
-def _serve_grpc(port: int, current: Current) -> None:
+def _serve_grpc(host: str, port: int, certificate: str, current: Current) -> None:
     import grpc
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
@@ -185,16 +197,23 @@ def _serve_grpc(port: int, current: Current) -> None:
 
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Servicer(), server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    if certificate:
+        parts = (Path(f"{certificate}.{end}").read_bytes() for end in ("key", "pem"))
+        credentials = grpc.ssl_server_credentials([tuple(parts)])
+        server.add_secure_port(f"{host}:{port}", credentials)
+    else:
+        server.add_insecure_port(f"{host}:{port}")
     server.start()
     server.wait_for_termination()
 
 
-def main(protocol: str, port: str) -> None:
+def main(protocol: str, address: str, certificate: str = "") -> None:
     """Serve until the input ends."""
     current = Current()
+    host, _, port = address.rpartition(":")
     serve = _serve_grpc if protocol == "grpc" else _serve_http
-    threading.Thread(target=serve, args=(int(port), current), daemon=True).start()
+    told = (host or "127.0.0.1", int(port), certificate, current)
+    threading.Thread(target=serve, args=told, daemon=True).start()
     current.follow()
 
 

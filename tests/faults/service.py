@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.faults import troubles
+from tests.faults.trouble import Trouble
+from tests.faults.troubles import TROUBLES
 
 TICK_S = 0.01
 
@@ -66,7 +67,7 @@ class Service:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._trouble = troubles.TROUBLES.get(load.trouble, troubles.Trouble)()
+        self._trouble = TROUBLES.get(load.trouble, Trouble)()
         self._outcome = Outcome()
         self._durations: list[float] = []
         self._is_over = False

@@ -18,7 +18,8 @@ class Fault:
         name: In the table and in the tests.
         answer: How the collector answers meanwhile.
         process: What is done to a process: the collector is ``killed`` and started again, or ``stopped`` and continued; the
-            ``service`` is killed, and another started in its place.
+            ``service`` is killed, and another started in its place; the collector comes back with another ``certificate``, or
+            at another address (``moved``); the spool is made ``read-only``.
         trouble: What goes wrong in the service, by its name in `tests.faults.troubles`.
         protocols: The protocols that can have the fault.
         is_spooled: With a spool.
@@ -38,6 +39,11 @@ class Fault:
     may_lose: bool = False
     loses: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def needs_own_mounts(self) -> bool:
+        """Whether the service must be given mounts of its own."""
+        return self.process in ("moved", "read-only")
 
 
 def _busy(retry_after: str = "") -> Answer:
@@ -68,8 +74,16 @@ FAULTS = (
     Fault("cut in the answer", Answer(cut="answer"), may_double=True),
     Fault("refused, with a spool", process="killed", may_double=True, **_SPOOL),
     Fault("silent, with a spool", process="stopped", may_double=True, **_SPOOL),
+    Fault("TLS expires", process="certificate", may_double=True),
+    Fault(
+        "TLS expires, with a spool", process="certificate", may_double=True, **_SPOOL
+    ),
+    Fault("DNS changes", process="moved", may_double=True),
+    Fault("DNS changes, with a spool", process="moved", may_double=True, **_SPOOL),
     Fault("service killed", process="service", may_double=True, **_SPOOL),
     Fault("disk full", trouble="DiskFull", **_SPOOL),
+    Fault("read-only spool", process="read-only", **_SPOOL),
+    Fault("spool without locks", trouble="NoLocks", **_SPOOL),
     Fault("processor raises", trouble="ProcessorRaises"),
     Fault("processor hangs", trouble="ProcessorHangs"),
     Fault("exporter raises", trouble="ExporterRaises", loses=True),
@@ -77,6 +91,8 @@ FAULTS = (
     Fault("flood, ten times the load", trouble="Flood"),
     Fault("attributes of 1 MB", trouble="LargeAttributes"),
     Fault("fork storm", trouble="Forks"),
+    Fault("children killed", trouble="ChildrenKilled", may_double=True, **_SPOOL),
+    Fault("children without memory", trouble="NoMemory", may_lose=True, **_SPOOL),
     # gRPC asks the kernel for the time as well, which cannot be made to leap for one process
     Fault("clock jumps", trouble="ClockJumps", protocols=_HTTP),
 )

@@ -1,52 +1,20 @@
-"""What goes wrong within a loaded service, each by its name: code that raises or hangs, floods, forks, clocks, the disk."""
+"""What goes wrong within a loaded service, each by its name: code that raises or hangs, floods, clocks, the disk."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import resource
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
-
-class Trouble:
-    """No trouble; the base of the others.
-
-    Attributes:
-        factor: Multiplies the load's rate.
-        factor_meant: The factor while the trouble is on.
-        is_on: Whether the trouble is under way.
-        manager: The service's `TracingManager`, once set up.
-        call: Makes a call of the service, with a span of the given name.
-    """
-
-    factor = factor_meant = 1
-    is_on = False
-    manager: Any = None
-    call: Callable[[str], None]
-
-    def begin(self) -> None:
-        """Begin; called by a signal handler."""
-        self.is_on = True
-
-    def end(self) -> None:
-        """End; called by a signal handler."""
-        self.is_on = False
-
-    def setup(self) -> dict[str, Any]:
-        """Return options of `setup_tracing`."""
-        return {}
-
-    def attributes(self) -> dict[str, Any]:
-        """Return attributes of the next span."""
-        return {}
-
-    def tick(self) -> None:
-        """Do what is done a hundred times a second."""
+from tests.faults.children import ChildrenKilled, Forks, NoMemory
+from tests.faults.trouble import Trouble
 
 
 class ProcessorRaises(Trouble):
@@ -139,39 +107,6 @@ class LargeAttributes(Trouble):
         return {}
 
 
-class Forks(Trouble):
-    """A child a tick, at most four at once, each of which makes a call, flushes, says if that was in vain, and goes."""
-
-    def __init__(self) -> None:
-        self._children: set[int] = set()
-
-    def tick(self) -> None:
-        self._reap(0 if self.is_on else 20.0)
-        if not self.is_on or len(self._children) >= 4:
-            return
-        child = os.fork()
-        if child:
-            self._children.add(child)
-            return
-        try:
-            name = f"{os.getpid()}.0"
-            self.call(name)
-            os.write(1, f"{name}\n".encode())
-            if not self.manager.flush(20):
-                os.write(1, b"lost\n")
-        finally:
-            os._exit(0)
-
-    def _reap(self, wait_s: float) -> None:
-        deadline = time.monotonic() + wait_s
-        while self._children:
-            for child in list(self._children):
-                if os.waitpid(child, os.WNOHANG)[0]:
-                    self._children.discard(child)
-            if time.monotonic() >= deadline:
-                return
-
-
 class ClockJumps(Trouble):
     """The wall clock leaps an hour ahead, and two hours back, as after a correction; replaced in this process alone."""
 
@@ -200,11 +135,31 @@ class DiskFull(Trouble):
         )
 
 
+class NoLocks(Trouble):
+    """The file system has no locks, as some network mounts have none; replaced in this process alone."""
+
+    _flock = staticmethod(fcntl.flock)
+
+    def begin(self) -> None:
+        fcntl.flock = self._refuse  # type: ignore[assignment] # never returns
+
+    def end(self) -> None:
+        fcntl.flock = self._flock
+
+    def _refuse(self, *_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
 def _raise_if(is_on: bool) -> None:
     if is_on:
         raise RuntimeError("as asked")
 
 
 TROUBLES: dict[str, type[Trouble]] = {
-    kind.__name__: kind for kind in Trouble.__subclasses__()
+    kind.__name__: kind
+    for kind in (
+        *(ProcessorRaises, ProcessorHangs, ExporterRaises, ExporterHangs),
+        *(Flood, LargeAttributes, Forks, ChildrenKilled, NoMemory),
+        *(ClockJumps, DiskFull, NoLocks),
+    )
 }
