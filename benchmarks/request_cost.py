@@ -2,10 +2,11 @@
 
 A request goes through FastAPI and makes five calls of decorated functions, two SQL statements (SQLite), an HTTP call (httpx,
 answered in the process) and a Celery publish (a broker in memory). Figures are the CPU time of the whole process, all threads,
-until everything is flushed to a collector on loopback. A round's spans fit into everybody's queue. Each contestant has its own
-process; they take turns round by round.
+until everything is flushed to a collector on loopback. A round's spans fit into everybody's queue. Each contestant, at each
+rate, has its own process; all take turns round by round, with a single untraced one. Who is sampled is drawn: of 100 requests
+at 1 %, the least round has none.
 
-    python benchmarks/request_cost.py [--rounds 15] [--requests 100]
+    python benchmarks/request_cost.py [--rounds 15] [--requests 100] [--only ours,1.0 contrib,1.0 …]
 """
 
 from __future__ import annotations
@@ -19,11 +20,19 @@ from collections.abc import Callable
 from typing import Any
 
 from sink import sink
-from table import head, row
+from table import head, ratio, row
 from turns import Measure, answer, contend
 
 RATES = (0.01, 0.1, 1.0)
-CONTESTANTS = ("bare", "ours", "keep", "contrib", "logfire", "ddtrace", "sentry")
+CONTESTANTS = ("ours", "keep", "contrib", "logfire", "ddtrace", "sentry")
+#: Contestants at a rate, whose added cost is compared, and the ratio that is wanted.
+RATIOS = (
+    ("ours,0.01", "contrib,0.01", 0.4),
+    ("ours,0.1", "contrib,0.1", 0.5),
+    ("ours,1.0", "contrib,1.0", 0.55),
+    ("ours,1.0", "ddtrace,1.0", 0.8),
+    ("keep,0.01", "contrib,1.0", 0.45),
+)
 SCOPE: dict[str, Any] = {
     "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
     "path": "/orders/7", "raw_path": b"/orders/7", "query_string": b"", "root_path": "",
@@ -212,9 +221,10 @@ async def requests(app: Any, count: int) -> None:
     assert statuses == [200] * count, statuses[:3]
 
 
-def work(contestant: str, rate: float, port: int, count: int) -> Measure:
+def work(contestant: str, port: int, count: int) -> Measure:
     """Set a contestant up; return what measures a round: its CPU time a request, in µs."""
-    decorate, instrument, flush = globals()[contestant](rate, port)
+    name, _, rate = contestant.partition(",")
+    decorate, instrument, flush = globals()[name](float(rate or 0), port)
     app, celery = service(decorate, instrument)
     loop = asyncio.new_event_loop()
 
@@ -230,40 +240,45 @@ def work(contestant: str, rate: float, port: int, count: int) -> Measure:
     return measure
 
 
+def report(rounds: list[dict[str, float]]) -> None:
+    """Print a line for each rate, and the ratios of `RATIOS`."""
+    print(head("µs added to a request, sampled", CONTESTANTS))
+    for rate in RATES:
+        names = {"bare": "bare", **{name: f"{name},{rate}" for name in CONTESTANTS}}
+        taken = [
+            {name: each[full] for name, full in names.items() if full in each}
+            for each in rounds
+        ]
+        print(row(f"{rate:.0%}", CONTESTANTS, taken))
+    print()
+    for one, other, wanted in RATIOS:
+        if one in rounds[0] and other in rounds[0]:
+            print(f"- {one} / {other}: {ratio(rounds, one, other)}; wanted {wanted}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--requests", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=1.0)
+    everybody = [f"{name},{rate}" for rate in RATES for name in CONTESTANTS]
+    parser.add_argument("--only", nargs="*", default=everybody)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--worker")
     options = parser.parse_args()
     if options.worker:
-        return answer(
-            lambda: work(options.worker, options.rate, options.port, options.requests)
-        )
-    print(head("µs added to a request, sampled", CONTESTANTS[1:]))
+        return answer(lambda: work(options.worker, options.port, options.requests))
+    command = [sys.executable, __file__, "--requests", str(options.requests)]
+    settings = {"LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
     with sink() as port:
-        for rate in RATES:
-            command = [
-                sys.executable,
-                __file__,
-                "--requests",
-                str(options.requests),
-                "--rate",
-                str(rate),
-                "--port",
-                str(port),
-            ]
-            settings = {"LOGFIRE_IGNORE_NO_CONFIG": "1", "DD_TRACE_LOG_LEVEL": "ERROR"}
-            figures = contend(
-                [*command, "--worker"], CONTESTANTS, options.rounds, **settings
-            )
-            taken = [
-                {name: each[number][0] for name, each in figures.items()}
-                for number in range(options.rounds)
-            ]
-            print(row(f"{rate:.0%}", CONTESTANTS[1:], taken), flush=True)
+        command += ["--port", str(port), "--worker"]
+        names = ["bare", *options.only]
+        figures = contend(command, names, options.rounds, **settings)
+    report(
+        [
+            {name: each[number][0] for name, each in figures.items()}
+            for number in range(options.rounds)
+        ]
+    )
     return None
 
 

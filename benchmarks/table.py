@@ -30,10 +30,23 @@ def row(
     typical = {name: of([each[name] for each in rounds]) for name in rounds[0]}
     added = {name: figure - typical["bare"] for name, figure in typical.items()}
     cells = [f"{added[name]:.1f}" if name in added else "no" for name in contestants]
+    beside, spread = "no", "no"
+    if {"ours", "contrib"} <= added.keys():
+        beside = f"{added['ours'] / added['contrib']:.2f}"
+        spread = _spread(rounds, "ours", "contrib")
+    return f"| {title} | {' | '.join(cells)} | {beside} | {spread} | {typical['bare']:.1f} |"
+
+
+def ratio(rounds: Sequence[Round], one: str, other: str) -> str:
+    """Return what `one` adds to the untraced operation as a share of what `other` adds, and the spread: see `row`."""
+    least = {name: min(each[name] for each in rounds) for name in (one, other, "bare")}
+    found = (least[one] - least["bare"]) / (least[other] - least["bare"])
+    return f"{found:.2f} ({_spread(rounds, one, other)})"
+
+
+def _spread(rounds: Sequence[Round], one: str, other: str) -> str:
     ratios = [
-        (each["ours"] - each["bare"]) / (each["contrib"] - each["bare"])
-        for each in rounds
+        (each[one] - each["bare"]) / (each[other] - each["bare"]) for each in rounds
     ]
     low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    ratio = added["ours"] / added["contrib"]
-    return f"| {title} | {' | '.join(cells)} | {ratio:.2f} | {low:.2f} to {high:.2f} | {typical['bare']:.1f} |"
+    return f"{low:.2f} to {high:.2f}"
