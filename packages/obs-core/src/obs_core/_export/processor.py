@@ -18,6 +18,7 @@ from obs_core._export.signals import TRACES
 from obs_core._export.spans_at_fork import Fork
 from obs_core._safety.fork_watch import fork_mark, fork_watch
 from obs_core._spans.light import LightSpan
+from obs_core._spans.recorded import RecordedSpan
 
 
 class BatchExportProcessor(SignalExport, SpanProcessor):
@@ -42,6 +43,8 @@ class BatchExportProcessor(SignalExport, SpanProcessor):
         """Count the span."""
         if not fork_mark[0]:
             fork_watch.notice()
+        if type(span) is RecordedSpan:  # never sampled
+            return
         if type(span) is LightSpan:  # its properties only read these
             ids, start_time = span._context, span._start_time
         else:
@@ -56,6 +59,8 @@ class BatchExportProcessor(SignalExport, SpanProcessor):
         """Queue the span for export, or drop and count the span; never waits, never raises."""
         if not fork_mark[0]:
             fork_watch.notice()
+        if type(span) is RecordedSpan:
+            return
         if type(span) is LightSpan:
             ids, start_time = span._context, span._start_time
         else:

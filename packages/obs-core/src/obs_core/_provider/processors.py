@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import (
@@ -36,28 +37,17 @@ class Pipeline(SynchronousMultiSpanProcessor):
     @processors.setter
     def processors(self, processors: tuple[SpanProcessor, ...]) -> None:
         self._processors = processors
-        self._starting = _having("on_start", processors)
-        self._ending = _having("_on_ending", processors)
-        self._ended = _having("on_end", processors)
+        # on the instance: a span calls what is in force, with no step between
+        vars(self).update(
+            on_start=_on_start(_methods("on_start", processors)),
+            _on_ending=_on_end(_methods("_on_ending", processors)),
+            on_end=_on_end(_methods("on_end", processors)),
+        )
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Append a processor, fenced."""
         with self._lock:
             self.processors += (FencedProcessor(span_processor, self.exit_timeout_s),)
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Forward."""
-        for processor in self._starting:
-            processor.on_start(span, parent_context)
-
-    def _on_ending(self, span: Span) -> None:
-        for processor in self._ending:
-            processor._on_ending(span)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Forward."""
-        for processor in self._ended:
-            processor.on_end(span)
 
     def shutdown(self, timeout_s: float | None = None) -> None:
         """Shut down and remove all processors, within `timeout_s` in all (default `exit_timeout_s`)."""
@@ -95,13 +85,29 @@ class Pipeline(SynchronousMultiSpanProcessor):
         ]
 
 
-def _having(
+def _methods(
     hook: str, processors: tuple[SpanProcessor, ...]
-) -> tuple[SpanProcessor, ...]:
-    """Return the processors whose class defines `hook`; the SDK's hook does nothing."""
+) -> tuple[Callable[..., None], ...]:
+    """Return `hook` of the processors whose class defines `hook`; the SDK's hook does nothing."""
     idle = getattr(SpanProcessor, hook, None)
     return tuple(
-        processor
+        getattr(processor, hook)
         for processor in processors
         if getattr(type(processor), hook, idle) is not idle
     )
+
+
+def _on_start(methods: tuple[Callable[..., None], ...]) -> Callable[..., None]:
+    def on_start(span: Span, parent_context: Context | None = None) -> None:
+        for method in methods:
+            method(span, parent_context)
+
+    return methods[0] if len(methods) == 1 else on_start
+
+
+def _on_end(methods: tuple[Callable[..., None], ...]) -> Callable[..., None]:
+    def on_end(span: ReadableSpan) -> None:
+        for method in methods:
+            method(span)
+
+    return methods[0] if len(methods) == 1 else on_end

@@ -37,6 +37,7 @@ _SAMPLED, _RANDOM, _MAX_SPAN_ID = 1, 2, (1 << 64) - 1
 _FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 _KNOWS_RANDOM_IDS = hasattr(IdGenerator, "is_trace_id_random")
 _KEPT_FLAGS = _SAMPLED | _RANDOM if _KNOWS_RANDOM_IDS else _SAMPLED
+_OURS = frozenset({LightSpan, RecordedSpan})
 _NONE: Mapping[str, Any] = {}
 
 
@@ -95,7 +96,7 @@ class LightTracer(Tracer):
                 *(name, context, kind, attributes, links),
                 *(start_time, record_exception, set_status_on_exception),
             )
-        is_ours = type(above) is LightSpan and above._context[5]
+        is_ours = type(above) in _OURS and above._context[5]
         parent = above._context if is_ours else context_of(above)
         kept: Attributes = _NONE if attributes is None else attributes
         if (
