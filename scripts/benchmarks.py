@@ -1,6 +1,7 @@
 """Run the benchmarks and write docs/benchmarks.md from what they print: ``python -m scripts.benchmarks [NAME …]``.
 
-With names, only those run, and only their parts of the page are written.
+With names, only those run, and only their parts of the page are written. A part that is written by hand is never overwritten:
+its script only prints.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ PEERS = (
     "sentry-sdk",
     "traceloop-sdk",
 )
+#: Whose part of the page is written by hand, from several runs.
+BY_HAND = frozenset({"request_instructions"})
 _HEAD = """# Benchmarks
 
 Written by `nox -s bench`; every table is one run of the named script, with the peers in the same run, round by round in turn.
@@ -102,8 +105,12 @@ def _versions() -> list[str]:
 def main(names: list[str]) -> int:
     """Run all, or the named ones, and write what they printed into the page."""
     chosen = [script for script in benchmarks() if not names or script.stem in names]
-    parts = {} if not names else _present()
-    parts |= {script.stem: section(script, run(script)) for script in chosen}
+    present = _present()
+    parts = present if names else {name: present[name] for name in BY_HAND & {*present}}
+    for script in chosen:
+        printed = run(script)
+        if script.stem not in BY_HAND:
+            parts[script.stem] = section(script, printed)
     PAGE.write_text(
         _HEAD.format(where=where()) + "\n".join(parts[name] for name in sorted(parts)),
         encoding="utf-8",
