@@ -53,6 +53,21 @@ def tree(output: str, request: str) -> str:
     return str(found)
 
 
+def test_contribs_spans_are_in_the_same_whole_trace() -> None:
+    """By the environment alone: Redis in genymotion, DynamoDB in the enricher."""
+    done = subprocess.run(
+        [sys.executable, str(DEMO)],
+        env={**ENVIRONMENT, "OBS_IMPLEMENTATION": "redis=contrib,boto3=contrib"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "each request is one whole trace" in done.stdout
+    for library in ("redis", "botocore"):
+        assert f"opentelemetry.instrumentation.{library}" in done.stdout
+
+
 def test_each_request_is_one_whole_trace(output: str) -> None:
     """Three requests, three traces, all services."""
     assert "3 requests → 3 traces" in output
