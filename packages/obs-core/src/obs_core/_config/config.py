@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import Protocol, parse_endpoint
 from obs_core._config.keep import Keep
 from obs_core._config.keywords import explain_unknown_options
 from obs_core.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.sdk.trace.sampling import Sampler
 
 Backend = Literal["signoz", "none"]
 
@@ -31,6 +35,8 @@ class TracingConfig:
         collector_protocol: ``"grpc"`` or ``"http"``. Default: what the port and path of `collector_url` say, else grpc.
         headers: Sent with every export, for instance an ingestion key. Never shown.
         sampling_rate: Share of new traces to record, 0 … 1, by trace id; a parent's decision always wins. Default 1.0.
+        sampler: An object that decides for each span, in place of `sampling_rate`. Default None.
+        id_generator: An object that draws trace and span ids. Default None: random ones.
         keep: Export unsampled requests too that fail, are slow or are asked for: see `Keep`. Default None: off.
         environment: ``deployment.environment.name``.
         resource_attributes: More attributes of the resource; they win over detected ones.
@@ -62,6 +68,8 @@ class TracingConfig:
     collector_protocol: Protocol | None = None
     headers: Mapping[str, str] | None = None
     sampling_rate: float | None = None
+    sampler: Sampler | None = None
+    id_generator: IdGenerator | None = None
     keep: Keep | None = None
     environment: str | None = None
     resource_attributes: Mapping[str, Any] | None = None
@@ -93,7 +101,14 @@ class TracingConfig:
                 )
         if self.collector_url is not None:
             parse_endpoint(self.collector_url, self.collector_protocol)
+        self._check_samplers()
         self._check_batch_size()
+
+    def _check_samplers(self) -> None:
+        if self.sampler is not None and self.sampling_rate is not None:
+            raise ConfigurationError(
+                f"sampler and sampling_rate={self.sampling_rate} are two answers to one question: leave one out"
+            )
 
     def _check_batch_size(self) -> None:
         queue, batch = self.max_queue_size, self.max_export_batch_size

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from obs_core._config.config import TracingConfig, needs_service_name
 from obs_core._config.correlation import CorrelationConfig
@@ -22,6 +22,10 @@ from obs_core._config.keep import Keep
 from obs_core._config.table import SETTINGS, Setting
 from obs_core._safety.redaction import Redactor
 from obs_core.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.sdk.trace.sampling import Sampler
 
 #: The signals besides traces.
 OTHER_SIGNALS: tuple[SignalName, ...] = ("logs", "metrics")
@@ -41,6 +45,8 @@ class Settings:
     collector_protocol: Protocol | None
     headers: Mapping[str, str]
     sampling_rate: float
+    sampler: Sampler | None
+    id_generator: IdGenerator | None
     keep: Keep | None
     environment: str | None
     resource_attributes: Mapping[str, Any]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from obs_core._config import environment as env
+from obs_core._config import objects
 from obs_core._config import validators as check
 from obs_core._config.correlation import CorrelationConfig
 from obs_core._config.endpoint import DEFAULT_URL, SignalName
@@ -110,6 +111,13 @@ SETTINGS: Mapping[str, Setting] = {
             env.SamplerVariable("OTEL_TRACES_SAMPLER"),
             Variable("SAMPLING_RATE", env.number),
         ),
+    ),
+    "sampler": Setting(objects.sampler, masked=objects.shown_sampler),
+    "id_generator": Setting(
+        objects.id_generator,
+        None,
+        (Variable("OTEL_PYTHON_ID_GENERATOR", objects.named_id_generator),),
+        objects.shown_id_generator,
     ),
     "keep": Setting(check.instance(Keep), None, (Variable("OBS_CORE_KEEP", env.keep),)),
     "environment": Setting(

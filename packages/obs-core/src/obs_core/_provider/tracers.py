@@ -48,13 +48,15 @@ class SpansInForce:
         is_light: Light spans; else the SDK's.
         reason: Why spans cannot be light, or None.
         keeper: Makes the spans of unsampled requests that may be kept; None: such spans do not record.
+        follow_unsampled: Whether the sampler is known to keep the decision of an unsampled parent.
     """
 
-    __slots__ = ("is_light", "keeper", "reason")
+    __slots__ = ("follow_unsampled", "is_light", "keeper", "reason")
 
     def __init__(self, reason: str | None) -> None:
         self.reason: str | None = reason
         self.keeper: Keeper | None = None
+        self.follow_unsampled: bool = True
         self.choose("light")
 
     def choose(self, kind: str) -> None:
@@ -86,7 +88,7 @@ class LightTracer(Tracer):
     ) -> Span:
         """Start a span like the SDK."""
         above: Any = (get_current() if context is None else context).get(SPAN_KEY)
-        if type(above) is NonRecordingSpan:
+        if type(above) is NonRecordingSpan and self._spans.follow_unsampled:
             below = unsampled_below(above, kind, self.id_generator)
             if below is not None:
                 return below

@@ -36,6 +36,7 @@ from obs_core._setup.existing_provider import (
     existing_provider,
     join,
     skip,
+    without_effect,
 )
 from obs_core._setup.manager import TracingManager
 from obs_core.exceptions import ConfigurationError
@@ -76,6 +77,7 @@ def _attach(
     pipeline = Pipeline()
     _fill(pipeline, settings, exporting, span_processors)
     problems += join(foreign, pipeline, settings)
+    problems += without_effect(settings)
     if settings.keep is not None:
         problems += _off("another TracerProvider makes the spans")
     resource = getattr(foreign, "resource", None) or _resource(settings)[0]
@@ -96,7 +98,8 @@ def _install(
     own.make_spans(settings.spans)
     keeper, keep_problems = _keeper(settings, exporting, own.provider.spans)
     _fill(own.pipeline, settings, exporting, span_processors, keeper)
-    own.sample(settings.sampling_rate)
+    own.sample(settings.sampling_rate, settings.sampler)
+    own.draw_ids(settings.id_generator)
     own.keep(keeper)
     signals = build_signals(settings, own.resource)
     problems += [*export_problems, *keep_problems, *signals.problems]

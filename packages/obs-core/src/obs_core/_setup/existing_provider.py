@@ -50,3 +50,14 @@ def join(
         warn_once(doubled, doubled)
     foreign.add_span_processor(pipeline)
     return []
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """Return the problem of objects that are the provider's own; warn once."""
+    names = ("sampler", "id_generator")
+    given = [name for name in names if getattr(settings, name) is not None]
+    if not given:
+        return []
+    problem = f"{', '.join(given)}: no effect, another TracerProvider makes the spans"
+    warn_once(problem, problem)
+    return [problem]
