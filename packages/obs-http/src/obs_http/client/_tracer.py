@@ -27,6 +27,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from obs_http._attributes import bounded_method
 from obs_http._environment import excluded_urls
 from obs_http._headers import HeaderCapture, RawHeaders
+from obs_http._hooks import Hook
 from obs_http._metrics import CLIENT as METRIC
 from obs_http._metrics import Durations, Stopwatch
 from obs_http._semconv import CLIENT, add_former_names
@@ -37,10 +38,11 @@ from obs_http.client._attributes import (
     scrubber,
     span_attributes,
 )
-from obs_http.client._hooks import Hook
 from obs_http.client._options import ClientOptions
 from obs_http.client._propagation import Propagation
 from obs_http.client._request import Call, ClientRequest, current_call
+
+_OR_ASYNCHRONOUS = ", or instrument an asynchronous client"
 
 
 class Library(Protocol):
@@ -87,8 +89,9 @@ class ClientTracer:
     def __init__(self, library: Library, options: ClientOptions) -> None:
         self._library = library
         name, awaits = library.name, library.awaits
-        self.on_start = Hook(f"{name} on_start", options.on_start, awaits=awaits)
-        self.on_end = Hook(f"{name} on_end", options.on_end, awaits=awaits)
+        can: dict[str, Any] = {"awaits": awaits, "also": _OR_ASYNCHRONOUS}
+        self.on_start = Hook(f"{name} on_start", options.on_start, **can)
+        self.on_end = Hook(f"{name} on_end", options.on_end, **can)
         self._redact = tuple(options.redact)
         self._scrub = scrubber(self._redact)
         self._request_capture = HeaderCapture(

@@ -17,7 +17,7 @@ from opentelemetry.metrics import MeterProvider
 
 from obs_http.server._identity import Identify
 from obs_http.server._middleware import RequestTracingMiddleware
-from obs_http.server._options import ServerOptions
+from obs_http.server._options import OnEnd, OnStart, ServerOptions
 from obs_http.server._patches import NAME, add_to, add_to_all, check_application
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def instrument_fastapi(
     response_headers: bool = True,
     traceresponse: bool = False,
     legacy_attributes: bool = False,
+    on_start: OnStart | None = None,
+    on_end: OnEnd | None = None,
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> InstrumentationHandle:
@@ -75,6 +77,8 @@ def instrument_fastapi(
         response_headers=response_headers,
         traceresponse=traceresponse,
         legacy_attributes=legacy_attributes,
+        on_start=on_start,
+        on_end=on_end,
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )

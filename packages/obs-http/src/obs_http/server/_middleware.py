@@ -33,7 +33,7 @@ from obs_http.server._identity import Identify
 from obs_http.server._lifespan import run_lifespan
 from obs_http.server._native import only_traces
 from obs_http.server._opening import Opening
-from obs_http.server._options import ServerOptions, Settings
+from obs_http.server._options import OnEnd, OnStart, ServerOptions, Settings
 from obs_http.server._propagation import CARRIER, is_sampled
 from obs_http.server._types import ENTRY, MARK, TRACED, ASGIApp, Receive, Scope, Send
 
@@ -69,6 +69,10 @@ class RequestTracingMiddleware:
         traceresponse: Set the W3C ``traceresponse`` header. Default False.
         legacy_attributes: Also record the correlation id as distributed-observability-tools 1.0 did. Default
             False.
+        on_start: Called with the span, which is current, and the scope, before the application, for each request
+            that is recorded. What it raises is logged.
+        on_end: Called with the span, the scope and the first message of the answer (``http.response.start``, of a
+            WebSocket session ``websocket.accept`` or its refusal) before that is sent.
         tracer_provider: Default: the global provider.
         meter_provider: For ``http.server.request.duration``. Default: the global provider; without a provider,
             nothing is measured.
@@ -95,6 +99,8 @@ class RequestTracingMiddleware:
         response_headers: bool = True,
         traceresponse: bool = False,
         legacy_attributes: bool = False,
+        on_start: OnStart | None = None,
+        on_end: OnEnd | None = None,
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
@@ -114,6 +120,8 @@ class RequestTracingMiddleware:
             response_headers=response_headers,
             traceresponse=traceresponse,
             legacy_attributes=legacy_attributes,
+            on_start=on_start,
+            on_end=on_end,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
         )
@@ -226,6 +234,7 @@ class RequestTracingMiddleware:
         # a background task runs after the span has ended
         let_go = hold_request(request.outcome.span) if keeping.is_on else None
         token = attach(inner)
+        request.tell_start()
         try:
             await self.app(scope, receive, request.send)
         except BaseException as error:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from obs_core import CorrelationConfig, TracingManager
 from obs_core.exceptions import ConfigurationError
-from obs_core.integration import Redactor, check_choice, redactor
+from obs_core.integration import Redactor, check_callable, check_choice, redactor
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import Span, TracerProvider
 
 from obs_http._headers import HeaderCapture
+from obs_http._hooks import Hook
 from obs_http._options import check_common
 from obs_http._semconv import SERVER
 from obs_http.server._exclusion import Exclusion
@@ -23,6 +24,10 @@ _FLAGS = (
     "identity_in_baggage", "identity_from_baggage", "trust_remote_context", "response_headers", "traceresponse",
     "legacy_attributes",
 )  # fmt: skip
+
+
+OnStart = Callable[[Span, Any], None]
+OnEnd = Callable[[Span, Any, Any], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +52,27 @@ class ServerOptions:
     response_headers: bool = True
     traceresponse: bool = False
     legacy_attributes: bool = False
+    on_start: OnStart | None = None
+    on_end: OnEnd | None = None
     tracer_provider: TracerProvider | None = None
     meter_provider: MeterProvider | None = None
 
     def __post_init__(self) -> None:
         check_common(self.redact, self.correlation)
+        for name in ("on_start", "on_end"):
+            check_callable(name, getattr(self, name))
+            self.hook(name)
         for name in _FLAGS:
             check_choice(name, getattr(self, name), (True, False))
         if self.identity_from_baggage and not self.trust_remote_context:
             raise ConfigurationError(
                 "identity_from_baggage=True contradicts trust_remote_context=False: leave one of them out"
             )
+
+    def hook(self, name: str) -> Hook | None:
+        """Return ``on_start`` or ``on_end``, contained; None: not given."""
+        function = getattr(self, name)
+        return function and Hook(f"server {name}", function, awaits=False)
 
 
 class Settings:
@@ -69,6 +84,8 @@ class Settings:
         "excludes",
         "former_names",
         "identity",
+        "on_end",
+        "on_start",
         "options",
         "request_capture",
         "response_capture",
@@ -85,6 +102,7 @@ class Settings:
             "response", options.capture_response_headers
         )
         self.identity = _identity(options)
+        self.on_start, self.on_end = options.hook("on_start"), options.hook("on_end")
         self.former_names = SERVER.in_force()
         self.response_headers = ResponseHeaders(
             self.correlation,

@@ -51,6 +51,11 @@ class ServerRequest:
         self._trailers = False
         self._received = self._sent = 0
 
+    def tell_start(self) -> None:
+        """Call the user's hook, in the context of the application. Never raises."""
+        if (hook := self._settings.on_start) is not None:
+            hook.call(self.outcome.span, self._scope)
+
     async def receive(self) -> Message:
         """Forward a message of the client; record disconnects and count messages."""
         message = await self._server_receive()
@@ -99,6 +104,11 @@ class ServerRequest:
         capture = self._settings.response_capture
         if capture and span.is_recording():
             span.set_attributes(capture.attributes(message.get("headers", ())))
+        self._tell_end(message)
+
+    def _tell_end(self, message: Message) -> None:
+        if (hook := self._settings.on_end) is not None:
+            hook.call(self.outcome.span, self._scope, message)
 
     def _routed(self) -> None:
         """Name a span that other code ends, because that span ends before `finish`."""
@@ -110,6 +120,8 @@ class ServerRequest:
 
     def _handshake(self, kind: str, message: Message) -> None:
         outcome = self.outcome
+        if outcome.status is None:
+            self._tell_end(message)
         if kind == "websocket.http.response.start":
             outcome.status = message["status"]
         elif outcome.status is None and kind == "websocket.accept":

@@ -1,4 +1,4 @@
-"""The user's hooks of HTTP clients: functions and, for asynchronous clients, coroutine functions."""
+"""The user's hooks: functions and, for asynchronous clients, coroutine functions."""
 
 from __future__ import annotations
 
@@ -18,27 +18,33 @@ class Hook:
         name: For messages, for instance ``"httpx on_start"``.
         function: The user's function; None: no hook.
         awaits: Whether any of the clients can await a coroutine.
+        also: For messages, what else would help.
 
     Raises:
-        ConfigurationError: `function` is not callable, or is a coroutine function without an asynchronous client.
+        ConfigurationError: `function` is a coroutine function, and nothing can await it.
     """
 
     __slots__ = ("_function", "_is_async", "_name")
 
     def __init__(
-        self, name: str, function: Callable[..., Any] | None, *, awaits: bool
+        self,
+        name: str,
+        function: Callable[..., Any] | None,
+        *,
+        awaits: bool,
+        also: str = "",
     ) -> None:
         self._is_async = function is not None and _is_coroutine_function(function)
         if self._is_async and not awaits:
             raise ConfigurationError(
                 f"{name}={function!r} is a coroutine function, and nothing here can await it: "
-                "pass a plain function, or instrument an asynchronous client"
+                f"pass a plain function{also}"
             )
         self._name = name
         self._function = function
 
     def call(self, span: Span, *given: Any) -> None:
-        """Call the hook for a request of a synchronous client, unless a coroutine function."""
+        """Call the hook for a request, unless a coroutine function."""
         if self._function is None or self._is_async:
             return
         if span.is_recording():
