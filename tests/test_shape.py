@@ -108,6 +108,7 @@ NOUNS = {
         "_opening",
     }
     | {"_request", "_requests", "_response_headers", "_route", "_existing_span"}
+    | {"_measurement"}
     | {"_tracer", "_types"},
 }
 #: Test files of a whole package, or of several packages and services together; any other has the name of a source.

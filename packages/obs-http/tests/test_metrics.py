@@ -18,7 +18,7 @@ from obs_http import (
     uninstrument_httpx,
     uninstrument_requests,
 )
-from obs_http._metrics import SERVER, Durations
+from obs_http._metrics import Metrics
 from opentelemetry import metrics
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.metrics import NoOpMeterProvider
@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-CLIENT = "http.client.request.duration"
+SERVER, CLIENT = "http.server.request.duration", "http.client.request.duration"
 HAS_TELEMETRY = "telemetry" in FastAPI.__init__.__annotations__
 UNSAMPLED = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
 
@@ -111,11 +111,11 @@ def test_a_request_is_measured_whether_sampled_or_not(
     get = {**same, "http.request.method": "GET"}
     found = {
         route["http.route"]: route
-        for *_, route in meter.measured(SERVER[0])
+        for *_, route in meter.measured(SERVER)
         if "http.route" in route
     }
     assert set(found) == {"/items/{item_id}"}
-    series = meter.measured(SERVER[0])
+    series = meter.measured(SERVER)
     assert {scope for scope, *_ in series} == {"obs_http"}
     route = {"http.route": "/items/{item_id}"}
     expected = [
@@ -176,7 +176,7 @@ def test_what_fastapi_measures_is_not_measured_again(
         raise HTTPException(404)
 
     ask(app, "/items/1")
-    found = meter.measured(SERVER[0])
+    found = meter.measured(SERVER)
     assert [scope for scope, *_ in found] == scopes
     assert all(
         (count, attributes["http.route"]) == (1, "/items/{item_id}")
@@ -189,11 +189,11 @@ def test_a_meter_provider_may_come_late_and_none_costs_nothing(
 ) -> None:
     """The API's own providers, which measure nothing, are never used; one that is set later is found within 100 requests."""
     for nothing in (metrics._internal._ProxyMeterProvider, NoOpMeterProvider):
-        durations = Durations(*SERVER, None)
+        made = Metrics("server", None)
         monkeypatch.setattr(metrics, "get_meter_provider", nothing)
-        assert durations.histogram() is None
+        assert made.instruments() is None
         monkeypatch.setattr(metrics, "get_meter_provider", lambda: meter.provider)
-        found = [durations.histogram() for _ in range(101)]
+        found = [made.instruments() for _ in range(101)]
         assert found[-1] is not None
         assert found[-2:] == [found[-1]] * 2
 
@@ -211,6 +211,11 @@ def test_a_broken_meter_provider_is_not_felt(spans: SpanRecorder) -> None:
 
         def create_histogram(self, *_: Any) -> Any:
             return self
+
+        create_up_down_counter = create_histogram
+
+        def add(self, *_: Any) -> None:
+            raise RuntimeError("no count")
 
         def record(self, *_: Any) -> None:
             raise RuntimeError("no record")

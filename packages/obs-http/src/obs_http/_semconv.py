@@ -40,6 +40,11 @@ CLIENT = FormerNames(
         "url.full": "http.url",
     },
 )
+#: Of a server's measurement: contrib's target was the route, too.
+SERVER_METRICS = FormerNames(
+    "http/dup",
+    {**_BOTH_SIDES, "url.scheme": "http.scheme", "http.route": "http.target"},
+)
 _URL_PARTS = ("url.scheme", "server.address", "server.port", "url.path", "url.query")
 
 

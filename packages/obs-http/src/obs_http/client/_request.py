@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
-from obs_http._metrics import Stopwatch
+from obs_http._measurement import Measurement
 
 if TYPE_CHECKING:
     from obs_http.client._tracer import ClientTracer
@@ -51,7 +51,7 @@ class ClientRequest:
         is_told: Whether the server has been sent the trace context: then its word on the trace counts.
     """
 
-    __slots__ = ("_call", "_token", "_tracer", "is_told", "span", "stopwatch")
+    __slots__ = ("_call", "_token", "_tracer", "is_told", "measurement", "span")
 
     def __init__(
         self,
@@ -59,12 +59,12 @@ class ClientRequest:
         call: Call,
         span: Span,
         inner: Context,
-        stopwatch: Stopwatch | None,
+        measurement: Measurement | None,
     ) -> None:
         self._tracer = tracer
         self._call = call
         self.span = span
-        self.stopwatch = stopwatch
+        self.measurement = measurement
         self.is_told = False
         self._token: Token[Context] = context.attach(inner)
         call.busy = True
@@ -72,8 +72,8 @@ class ClientRequest:
     def note(self, name: str, value: AttributeValue) -> None:
         """Record an attribute on the span and the measurement."""
         self.span.set_attribute(name, value)
-        if self.stopwatch is not None:
-            self.stopwatch.attributes[name] = value
+        if self.measurement is not None:
+            self.measurement.attributes[name] = value
 
     def __enter__(self) -> ClientRequest:
         return self
@@ -83,8 +83,8 @@ class ClientRequest:
         if error is not None:
             self._tracer.failed(self, error)
         self._call.busy = False
-        if self.stopwatch is not None:
-            self.stopwatch.stop()
+        if self.measurement is not None:
+            self.measurement.stop()
         context.detach(self._token)
         self._tracer.end(self.span)
 

@@ -28,8 +28,8 @@ from obs_http._attributes import bounded_method
 from obs_http._environment import excluded_urls
 from obs_http._headers import HeaderCapture, RawHeaders
 from obs_http._hooks import Hook
-from obs_http._metrics import CLIENT as METRIC
-from obs_http._metrics import Durations, Stopwatch
+from obs_http._measurement import Measurement, body_length
+from obs_http._metrics import Metrics
 from obs_http._semconv import CLIENT, add_former_names
 from obs_http.client._attributes import (
     Answer,
@@ -103,8 +103,8 @@ class ClientTracer:
         self._excludes = _excludes(name, options.exclude)
         self._propagation = Propagation(options.propagate_to, options.correlation)
         self._tracer = package_tracer("obs-http", options.tracer_provider)
-        self._durations = Durations(*METRIC, options.meter_provider)
         self._former_names = CLIENT.in_force()
+        self._metrics = Metrics("client", options.meter_provider, self._former_names)
 
     def start(self, request: Any) -> ClientRequest | None:
         """Start the span of `request` and write its context into the headers; None: `request` is not traced."""
@@ -125,7 +125,7 @@ class ClientTracer:
             above, outer = call.first, context_with(call.first, outer)
         native = native_call(above)
         if native is not None and native.is_http:
-            return self._only_measured(call, target, outer)
+            return self._only_measured(call, target, outer, request)
         attributes = span_attributes(target, self._redact, call.sent)
         name = bounded_method(target.method, "HTTP")
         span = self._tracer.start_span(name, outer, SpanKind.CLIENT, attributes)
@@ -135,23 +135,31 @@ class ClientTracer:
         headers: MutableMapping[str, str] = request.headers
         is_told = self._propagation.inject(headers, target.host, inner)
         self._capture(self._request_capture, span, request)
-        started = ClientRequest(self, call, span, inner, self._stopwatch(target))
+        measurement = self._measurement(target, headers)
+        started = ClientRequest(self, call, span, inner, measurement)
         started.is_told = is_told
         return started
 
     def _only_measured(
-        self, call: Call, target: Target, outer: Context
+        self, call: Call, target: Target, outer: Context, request: Any
     ) -> ClientRequest:
         """Leave span and headers of a request to the library whose call it is; its duration is still measured."""
         call.sent += 1
-        stopwatch = self._stopwatch(target)
-        return ClientRequest(self, call, INVALID_SPAN, outer, stopwatch)
+        measurement = self._measurement(target, request.headers)
+        return ClientRequest(self, call, INVALID_SPAN, outer, measurement)
 
-    def _stopwatch(self, target: Target) -> Stopwatch | None:
-        histogram = self._durations.histogram()
-        if histogram is None:
+    def _measurement(
+        self, target: Target, headers: MutableMapping[str, str]
+    ) -> Measurement | None:
+        made = self._metrics.instruments()
+        if made is None:
             return None
-        return Stopwatch(histogram, metric_attributes(target))
+        attributes = metric_attributes(target)
+        measurement = Measurement(made, attributes, attributes)
+        measurement.request_bytes = body_length(headers.get("content-length"))
+        if measurement.has_former:
+            measurement.former = {"http.scheme": target.url.partition(":")[0]}
+        return measurement
 
     def _capture(self, capture: HeaderCapture, span: Span, message: Any) -> None:
         if capture and span.is_recording():
@@ -159,9 +167,13 @@ class ClientTracer:
 
     def answered(self, request: ClientRequest, response: Any) -> None:
         """Record `response`; 4xx and 5xx are errors of the client's span."""
-        if request.stopwatch is None and not request.span.is_recording():
+        measurement = request.measurement
+        if measurement is None and not request.span.is_recording():
             return
         status, version, resends = self._library.answer(response)
+        if measurement is not None:
+            length = response.headers.get("content-length")
+            measurement.begin_response(status, length)
         if resends:
             request.span.set_attribute("http.request.resend_count", resends)
         if version is not None:

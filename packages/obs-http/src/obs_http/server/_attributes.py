@@ -32,14 +32,26 @@ def span_method(scope: Scope) -> str:
     return bounded_method(scope.get("method", ""), "HTTP")
 
 
+def active_attributes(scope: Scope) -> dict[str, AttributeValue]:
+    """Return the attributes of a request in progress: of low cardinality, for any request."""
+    return {
+        "http.request.method": bounded_method(scope.get("method", "")),
+        "url.scheme": scope.get("scheme") or "http",
+    }
+
+
+def former_metric_attributes(scope: Scope) -> dict[str, AttributeValue]:
+    """Return the former attributes without a stable name: the server's own address, not what a caller says it is."""
+    host, port = scope.get("server") or (None, None)
+    found = {"http.host": host, "net.host.port": port}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def metric_attributes(
     scope: Scope, route: str | None, status: int | None, error_type: str | None
 ) -> dict[str, AttributeValue]:
     """Return the attributes of the measurement: of low cardinality, for any request."""
-    attributes: dict[str, AttributeValue] = {
-        "http.request.method": bounded_method(scope.get("method", "")),
-        "url.scheme": scope.get("scheme") or "http",
-    }
+    attributes = active_attributes(scope)
     if "http_version" in scope:
         attributes["network.protocol.version"] = scope["http_version"]
     if route is not None:

@@ -22,7 +22,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
-from obs_http._metrics import SERVER, Durations
+from obs_http._metrics import Metrics
+from obs_http._semconv import SERVER_METRICS
 from obs_http.server._entry import Entry, guard_entry
 from obs_http.server._existing_span import (
     excluded_context,
@@ -126,7 +127,8 @@ class RequestTracingMiddleware:
             meter_provider=meter_provider,
         )
         self._tracer = package_tracer("obs-http", tracer_provider)
-        self._durations = Durations(*SERVER, meter_provider)
+        former = SERVER_METRICS.in_force()
+        self._metrics = Metrics("server", meter_provider, former)
         self._is_known = False
         self._follow(current_manager())
 
@@ -134,7 +136,7 @@ class RequestTracingMiddleware:
         """Prepare the options, with defaults of the set-up of `manager`."""
         self._settings = Settings(self._options, manager)
         self._manager = manager
-        self._open = Opening(self._settings, self._tracer, self._durations)
+        self._open = Opening(self._settings, self._tracer, self._metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI scope."""

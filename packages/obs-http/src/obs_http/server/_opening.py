@@ -9,8 +9,15 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind
 
 from obs_http._headers import by_name, first_by_name
-from obs_http._metrics import Durations, Stopwatch
-from obs_http.server._attributes import RequestAttributes, enrich, span_method
+from obs_http._measurement import Measurement, body_length
+from obs_http._metrics import Metrics
+from obs_http.server._attributes import (
+    RequestAttributes,
+    active_attributes,
+    enrich,
+    former_metric_attributes,
+    span_method,
+)
 from obs_http.server._entry import Entry
 from obs_http.server._existing_span import (
     claim,
@@ -83,15 +90,15 @@ def headers_of(
 class Opening:
     """Opens the requests of a middleware; keeps no state of a request."""
 
-    __slots__ = ("_durations", "_fields", "_names", "_settings", "_tracer", "_wanted")
+    __slots__ = ("_fields", "_metrics", "_names", "_settings", "_tracer", "_wanted")
 
     def __init__(
-        self, settings: Settings, tracer: trace.Tracer, durations: Durations
+        self, settings: Settings, tracer: trace.Tracer, metrics: Metrics
     ) -> None:
         self._settings = settings
         self._tracer = tracer
-        self._durations = durations
-        names = (*settings.correlation.headers, "host", "user-agent")
+        self._metrics = metrics
+        names = (*settings.correlation.headers, "host", "user-agent", "content-length")
         self._names = {name.lower().encode(): name.lower() for name in names}
         self._fields: dict[bytes, str] = {}
         self._wanted = self._names
@@ -107,7 +114,7 @@ class Opening:
             span,
             owned=arrival.present is None,
             records_errors=arrival.records_errors,
-            stopwatch=self._stopwatch(arrival),
+            measurement=self._measurement(arrival),
             former_names=self._settings.former_names,
         )
         correlation_id = get_correlation_id(arrival.context)
@@ -143,15 +150,22 @@ class Opening:
             arrival.links,
         )
 
-    def _stopwatch(self, arrival: Arrival) -> Stopwatch | None:
-        # FastAPI measures even with tracing switched off
-        measured = arrival.scope.get("fastapi.telemetry") is not None
-        if arrival.present is not None or measured or arrival.scope["type"] != "http":
+    def _measurement(self, arrival: Arrival) -> Measurement | None:
+        # FastAPI measures even with tracing switched off, but no sizes; contrib measures everything
+        scope = arrival.scope
+        by_fastapi = scope.get("fastapi.telemetry") is not None
+        by_others = arrival.present is not None and not by_fastapi
+        if by_others or scope["type"] != "http":
             return None
-        histogram = self._durations.histogram()
-        if histogram is None:
+        made = self._metrics.instruments(beside_native=by_fastapi)
+        if made is None:
             return None
-        return Stopwatch(histogram, {})
+        measurement = Measurement(made, {}, active_attributes(scope))
+        length = arrival.headers.get("content-length")
+        measurement.request_bytes = body_length(length[0]) if length else None
+        if measurement.has_former:
+            measurement.former = former_metric_attributes(scope)
+        return measurement
 
     def _with_identity(self, span: Span, arrival: Arrival) -> Context:
         reader = self._settings.identity

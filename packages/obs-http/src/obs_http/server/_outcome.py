@@ -17,7 +17,7 @@ from obs_core.integration import (
 )
 from opentelemetry.trace import Span
 
-from obs_http._metrics import Stopwatch
+from obs_http._measurement import Measurement
 from obs_http._semconv import add_former_names
 from obs_http.server._attributes import metric_attributes, span_method
 from obs_http.server._exceptions import has_left, raised_in_background
@@ -56,15 +56,16 @@ class Outcome:
         span: The request's SERVER span.
         owned: Whether our middleware opened `span`, and therefore names the span, sets the status and ends it.
         records_errors: Whether to record an escaping exception; False if other code records exceptions on `span`.
-        stopwatch: Measures the request, if a MeterProvider is set and FastAPI does not measure.
+        measurement: Measures the request, if a MeterProvider is set; see `measurement` below.
         former_names: The former attribute names to record too.
 
     Attributes:
         status: The response's status code, once known.
+        measurement: What is measured of the request until it is over; None: nothing, or by other code.
     """
 
     __slots__ = (
-        "_ended_ns", "_failure", "_former_names", "_path", "_root_path", "_scope", "_stopwatch", "owned",
+        "_ended_ns", "_failure", "_former_names", "_path", "_root_path", "_scope", "measurement", "owned",
         "records_errors", "span", "state", "status",
     )  # fmt: skip
 
@@ -75,7 +76,7 @@ class Outcome:
         *,
         owned: bool,
         records_errors: bool,
-        stopwatch: Stopwatch | None,
+        measurement: Measurement | None,
         former_names: FormerNames,
     ) -> None:
         self._scope = scope
@@ -84,7 +85,7 @@ class Outcome:
         self.span = span
         self.owned = owned
         self.records_errors = records_errors
-        self._stopwatch = stopwatch
+        self.measurement = measurement
         self._former_names = former_names
         self.state = State.RUNNING
         self.status: int | None = None
@@ -123,8 +124,8 @@ class Outcome:
             self.finish()
             return
         self._ended_ns = time_ns()
-        if self._stopwatch is not None:
-            self._stopwatch.hold()
+        if self.measurement is not None:
+            self.measurement.hold()
 
     def is_late(self, error: BaseException) -> bool:
         """Whether `error` belongs to a background task, after the request was answered."""
@@ -140,9 +141,9 @@ class Outcome:
 
     def finish(self) -> None:
         """Record the outcome; end an owned span. A second call does nothing. Never raises."""
-        if self._stopwatch is not None:
-            self._measure(self._stopwatch)
-            self._stopwatch = None
+        if self.measurement is not None:
+            self._measure(self.measurement)
+            self.measurement = None
         if not self.owned or not self.span.is_recording():
             return
         try:
@@ -153,12 +154,12 @@ class Outcome:
             log_failure("finishing a request's span")
         call_contained("ending a request's span", self.span.end, self._ended_ns)
 
-    def _measure(self, stopwatch: Stopwatch) -> None:
+    def _measure(self, measurement: Measurement) -> None:
         route = call_contained("finding a request's route", self.route)
-        stopwatch.attributes = metric_attributes(
+        measurement.attributes = metric_attributes(
             self._scope, route, self.status, self._error_type()
         )
-        stopwatch.stop()
+        measurement.stop()
 
     def add_former_names(self) -> None:
         """Record the former attribute names too, if selected."""

@@ -7,6 +7,7 @@ from time import perf_counter
 from obs_core.integration import call_contained, keeping, log_failure
 from opentelemetry import trace
 
+from obs_http._headers import RawHeaders
 from obs_http.server._exceptions import error_being_answered, record_late
 from obs_http.server._native import is_on_task_span, note_natively
 from obs_http.server._options import Settings
@@ -75,6 +76,8 @@ class ServerRequest:
             self._sent += 1
         elif kind.startswith("websocket."):
             self._handshake(kind, message)
+        elif (measurement := self.outcome.measurement) is not None:
+            measurement.count(message.get("body"))
         await self._send(message)
         if is_last(message, trailers=self._trailers):
             self.outcome.answer()
@@ -90,6 +93,9 @@ class ServerRequest:
     def _start_response(self, message: Message, status: int) -> None:
         outcome, span = self.outcome, self.outcome.span
         outcome.status = status
+        if outcome.measurement is not None:
+            length = _stated_length(message.get("headers", ()))
+            outcome.measurement.begin_response(status, length)
         self._trailers = bool(message.get("trailers"))
         self._routed()
         if status >= 500 and (error := error_being_answered(self._scope)) is not None:
@@ -183,3 +189,9 @@ class ServerRequest:
             }
             self.outcome.span.set_attributes(counts)
         self.outcome.finish()
+
+
+def _stated_length(headers: RawHeaders) -> bytes | None:
+    return next(
+        (value for name, value in headers if name.lower() == b"content-length"), None
+    )
