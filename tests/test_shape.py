@@ -117,7 +117,7 @@ ACROSS = {
     "obs-celery": {"backend", "brokers", "canvas", "cost", "keep", "lifecycle"}
     | {"memory", "peers"},
     "obs-db": {"commands", "cost", "redis", "sqlalchemy", "worker"},
-    "obs-grpc": {"chain", "cost", "keep", "seams"},
+    "obs-grpc": {"chain", "cost", "hooks", "keep", "seams"},
     "obs-http": {
         "client_cost",
         "cost",

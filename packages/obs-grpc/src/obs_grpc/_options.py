@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from obs_core.integration import (
     Globs,
     Implementation,
     call_contained,
+    check_callable,
     check_choice,
     check_names,
+    option_error,
     require,
     warn_unsupported_version,
 )
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import Span, TracerProvider
 
 #: Services that are not traced by default: health checks and development tools.
 DEFAULT_EXCLUDE = (
@@ -38,6 +42,7 @@ class RpcDetails:
 
 
 Exclude = Collection[str] | Callable[[RpcDetails], bool]
+Hook = Callable[[Span, Any], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,8 @@ class Options:
     exclude: Exclude = DEFAULT_EXCLUDE
     include_message_events: bool = False
     identity_from_baggage: bool = False
+    on_start: Hook | None = None
+    on_end: Hook | None = None
     tracer_provider: TracerProvider | None = None
     implementation: Implementation = field(default_factory=Implementation)
     _excluded: Globs = field(init=False, repr=False, compare=False)
@@ -62,6 +69,8 @@ class Options:
             object.__setattr__(self, "exclude", names)
         for name in ("include_message_events", "identity_from_baggage"):
             check_choice(name, getattr(self, name), (True, False))
+        for name in ("on_start", "on_end"):
+            _check_hook(name, getattr(self, name))
         from_environment = os.environ.get(_VARIABLE, "").replace(" ", "").split(",")
         patterns = [name.lstrip("/") for name in (*names, *from_environment) if name]
         object.__setattr__(self, "_excluded", Globs(patterns))
@@ -86,6 +95,12 @@ class Options:
         if not callable(self.exclude):
             return False
         return bool(call_contained("exclude", self.exclude, RpcDetails(full_method)))
+
+
+def _check_hook(name: str, hook: object) -> None:
+    check_callable(name, hook)
+    if inspect.iscoroutinefunction(hook):
+        raise option_error(name, hook, "give a plain function: nothing awaits it")
 
 
 def check_installed() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from grpc import StatusCode
 from obs_core.integration import (
     KEPT_HEADER,
+    call_contained,
     context_with,
     log_failure,
     note_kept,
@@ -23,6 +24,7 @@ from obs_grpc._state import Instrumentation, Method
 
 Codec = Callable[[Any], Any]
 _NO_ATTRIBUTES: Attributes = {}
+_NO_RESPONSE = object()
 
 
 class Rpc:
@@ -33,12 +35,15 @@ class Rpc:
         requests: The number of requests serialized (client) or deserialized (server), if counted.
         responses: The number of responses, likewise.
         attributes: Further attributes, recorded at the end of the span.
+        ends_with_response: Whether the end waits for the response to be read, after the code is known.
     """
 
     __slots__ = (
         "_open",
+        "_response",
         "attributes",
         "context",
+        "ends_with_response",
         "instrumentation",
         "requests",
         "responses",
@@ -53,6 +58,8 @@ class Rpc:
         self.span: Span = INVALID_SPAN
         self.context = Context()
         self._open: list[bool] = []
+        self._response: object = _NO_RESPONSE
+        self.ends_with_response = False
 
     def start(self, method: Method, parent: Context) -> None:
         """Start the span below `parent`."""
@@ -87,6 +94,7 @@ class Rpc:
             return
         try:
             self._record(code)
+            self._tell_end(code)
             record_outcome(self.span, self.instrumentation.errors, code, details, error)
             self.span.end()
         except Exception:  # noqa: BLE001 - span processors are the user's
@@ -112,6 +120,21 @@ class Rpc:
         if self.responses is not None:
             attributes[RESPONSES] = self.responses
         self.span.set_attributes(attributes)
+
+    def _tell_end(self, code: StatusCode | None) -> None:
+        response, self._response = self._response, _NO_RESPONSE
+        hook = self.instrumentation.options.on_end
+        if hook is not None and code is StatusCode.OK and response is not _NO_RESPONSE:
+            call_contained("gRPC on_end", hook, self.span, response)
+
+    def kept(self, codec: Codec | None) -> Codec:
+        """Return `codec` (of a single response), keeping the message for the user's hook until the end."""
+
+        def keeping_response(message: Any) -> Any:
+            self._response = message if codec is None else codec(message)
+            return self._response
+
+        return keeping_response
 
     def counted(
         self, codec: Codec | None, *, responses: bool, count: bool = True

@@ -28,8 +28,8 @@ def watch(call: Any, rpc: Rpc) -> None:
     inner = getattr(call, "_cython_call", None)
     intercepting = getattr(call, "_interceptors_task", None)
     if inner is not None:
-        inner.add_done_callback(lambda: _end(rpc, _inner_outcome(inner)))
         _watch_start(call, rpc)
+        inner.add_done_callback(lambda: _end(rpc, _inner_outcome(inner)))
     elif intercepting is not None:
         intercepting.add_done_callback(lambda task: _watch_intercepted(task, rpc))
     elif call.done():  # an interceptor of the user answered in place of the server
@@ -43,9 +43,14 @@ def _watch_start(call: Any, rpc: Rpc) -> None:
 
     https://github.com/grpc/grpc/pull/34148 makes the call done for some errors of three of the shapes.
     """
-    start = getattr(call, "_call_response", None) or getattr(call, "_preparation", None)
+    response = getattr(call, "_call_response", None)
+    start = response or getattr(call, "_preparation", None)
     if start is not None:
         start.add_done_callback(lambda task: _end_if_failed(task, rpc))
+    if response is not None and rpc.instrumentation.options.on_end is not None:
+        # the code is known before the response is read, which the hook is to see
+        rpc.ends_with_response = True
+        response.add_done_callback(lambda task: _end_with_response(task, rpc))
 
 
 def _watch_intercepted(task: asyncio.Task[Any], rpc: Rpc) -> None:
@@ -67,6 +72,13 @@ def _end_if_failed(task: asyncio.Task[Any], rpc: Rpc) -> None:
         end_with(rpc, error)
 
 
+def _end_with_response(task: asyncio.Task[Any], rpc: Rpc) -> None:
+    if task.cancelled():
+        rpc.end(StatusCode.CANCELLED)
+    else:
+        rpc.end(StatusCode.OK)  # has ended, if the task has failed
+
+
 def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
     # exception() would mark the error as retrieved, and asyncio would not log an error that the user ignores
     return getattr(task, "_exception", None)
@@ -86,7 +98,9 @@ def _end(rpc: Rpc, outcome: Coroutine[Any, Any, Outcome]) -> None:
         code, details, trailers = _now(outcome) or (None, None, None)
         if keeping.is_on:
             rpc.hear(trailers)
-        rpc.end(as_status_code(code), details)
+        known = as_status_code(code)
+        if not (rpc.ends_with_response and known is StatusCode.OK):
+            rpc.end(known, details)
     except Exception as error:  # noqa: BLE001 - the exception of an interceptor of the user
         end_with(rpc, error)
 

@@ -53,6 +53,9 @@ class RemoteMethod:
         self.plain = self.make(*self.codecs, *self.args, **self.kwargs)
         self._has_events = self.instrumentation.options.include_message_events
         self._counts = self._has_events or any(self.streams)
+        options = self.instrumentation.options
+        self._on_start = options.on_start
+        self._keeps_response = options.on_end is not None and not self.streams[1]
 
     def call(self, name: str, args: Args, kwargs: KwArgs) -> Any:
         """Call the multi-callable's method `name`, which blocks until the RPC is done."""
@@ -61,14 +64,16 @@ class RemoteMethod:
             return getattr(self.plain, name)(*args, **kwargs)
         if keeping.is_on:
             return self._call_and_hear(rpc, name, args, kwargs)
-        result = _invoke(rpc, getattr(self._multi_callable(rpc), name), args, kwargs)
+        result = self._invoke(
+            rpc, getattr(self._multi_callable(rpc), name), args, kwargs
+        )
         rpc.end(StatusCode.OK)
         return result
 
     def _call_and_hear(self, rpc: Rpc, name: str, args: Args, kwargs: KwArgs) -> Any:
         """Call like `call`, by the method that returns the server's trailing metadata too."""
         function = self._multi_callable(rpc).with_call
-        result, call = _invoke(rpc, function, args, kwargs)
+        result, call = self._invoke(rpc, function, args, kwargs)
         call_contained("reading trailing metadata", rpc.hear_from, call)
         rpc.end(StatusCode.OK)
         return (result, call) if name == "with_call" else result
@@ -85,7 +90,7 @@ class RemoteMethod:
         rpc = self._start()
         if rpc is None:
             return getattr(self.plain, name)(*args, **kwargs)
-        call = _invoke(rpc, getattr(self._multi_callable(rpc), name), args, kwargs)
+        call = self._invoke(rpc, getattr(self._multi_callable(rpc), name), args, kwargs)
         if rpc.is_open:
             call_contained("watching a gRPC call", watch, call, rpc)
         return call
@@ -102,9 +107,31 @@ class RemoteMethod:
             rpc.start(self.method, current)
         return rpc
 
+    def _invoke(
+        self, rpc: Rpc, function: Callable[..., Any], args: Args, kwargs: KwArgs
+    ) -> Any:
+        """Call `function` with the span current, and the trace context in the metadata."""
+        request = args[0] if args else kwargs.get("request")
+        if len(args) > 2:  # the third argument of every multi-callable is the metadata
+            args = (*args[:2], with_context(args[2], rpc.context), *args[3:])
+        else:
+            kwargs["metadata"] = with_context(kwargs.get("metadata"), rpc.context)
+        token = attach(rpc.context)
+        try:
+            if self._on_start is not None and rpc.span.is_recording():
+                told = None if self.streams[0] else request
+                call_contained("gRPC on_start", self._on_start, rpc.span, told)
+            return function(*args, **kwargs)
+        except BaseException as error:
+            end_with(rpc, error)
+            raise
+        finally:
+            detach(token)
+
     def _multi_callable(self, rpc: Rpc) -> Any:
         """Return grpc's multi-callable; a stream's messages go through codecs that count for `rpc`."""
-        if not self._counts or not rpc.span.is_recording():
+        is_plain = not (self._counts or self._keeps_response)
+        if is_plain or not rpc.span.is_recording():
             return self.plain
         serializer, deserializer = self.codecs
         requests, responses = self.streams
@@ -112,23 +139,9 @@ class RemoteMethod:
             serializer = rpc.counted(serializer, responses=False, count=requests)
         if responses or self._has_events:
             deserializer = rpc.counted(deserializer, responses=True, count=responses)
+        if self._keeps_response:
+            deserializer = rpc.kept(deserializer)
         return self.make(serializer, deserializer, *self.args, **self.kwargs)
-
-
-def _invoke(rpc: Rpc, function: Callable[..., Any], args: Args, kwargs: KwArgs) -> Any:
-    """Call `function` with the span current, and the trace context in the metadata."""
-    if len(args) > 2:  # the third argument of every multi-callable is the metadata
-        args = (*args[:2], with_context(args[2], rpc.context), *args[3:])
-    else:
-        kwargs["metadata"] = with_context(kwargs.get("metadata"), rpc.context)
-    token = attach(rpc.context)
-    try:
-        return function(*args, **kwargs)
-    except BaseException as error:
-        end_with(rpc, error)
-        raise
-    finally:
-        detach(token)
 
 
 def end_with(rpc: Rpc, error: BaseException) -> None:

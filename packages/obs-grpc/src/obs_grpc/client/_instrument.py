@@ -14,7 +14,7 @@ from obs_core.integration import (
 )
 from opentelemetry.trace import SpanKind, TracerProvider
 
-from obs_grpc._options import DEFAULT_EXCLUDE, Exclude, Options, check_installed
+from obs_grpc._options import DEFAULT_EXCLUDE, Exclude, Hook, Options, check_installed
 
 T = TypeVar("T")
 _NAME = "grpc_client"
@@ -26,6 +26,8 @@ def instrument_grpc_client(
     *,
     exclude: Exclude = DEFAULT_EXCLUDE,
     include_message_events: bool = False,
+    on_start: Hook | None = None,
+    on_end: Hook | None = None,
     tracer_provider: TracerProvider | None = None,
     implementation: ImplementationName | None = None,
     contrib_options: Mapping[str, object] | None = None,
@@ -36,6 +38,8 @@ def instrument_grpc_client(
     *,
     exclude: Exclude = DEFAULT_EXCLUDE,
     include_message_events: bool = False,
+    on_start: Hook | None = None,
+    on_end: Hook | None = None,
     tracer_provider: TracerProvider | None = None,
     implementation: ImplementationName | None = None,
     contrib_options: Mapping[str, object] | None = None,
@@ -45,6 +49,8 @@ def instrument_grpc_client(
     *,
     exclude: Exclude = DEFAULT_EXCLUDE,
     include_message_events: bool = False,
+    on_start: Hook | None = None,
+    on_end: Hook | None = None,
     tracer_provider: TracerProvider | None = None,
     implementation: ImplementationName | None = None,
     contrib_options: Mapping[str, object] | None = None,
@@ -59,6 +65,9 @@ def instrument_grpc_client(
             `RpcDetails` that returns True for an excluded RPC, in addition to the default; called once for each method.
             The services in ``OTEL_PYTHON_GRPC_EXCLUDED_SERVICES`` are always excluded.
         include_message_events: Record an event ``rpc.message`` for every message.
+        on_start: Called with the span, which is current, and the request, before each RPC that is recorded; None in
+            place of a stream of requests. What it raises is logged.
+        on_end: Called with the span and the response of each RPC that succeeds with a single response.
         tracer_provider: The provider of the spans. Default: the global provider, also if set later.
         implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra ``obs-grpc[contrib]``,
             makes the spans of all channels, with our limits around them; it honours `exclude` and `tracer_provider`, and other
@@ -79,6 +88,8 @@ def instrument_grpc_client(
     options = Options(
         exclude=exclude,
         include_message_events=include_message_events,
+        on_start=on_start,
+        on_end=on_end,
         tracer_provider=tracer_provider,
         implementation=choose_implementation(_NAME, implementation, contrib_options),
     )
