@@ -116,7 +116,7 @@ ACROSS = {
     "obs-aws": {"celery", "cost", "example"},
     "obs-celery": {"backend", "brokers", "canvas", "cost", "keep", "lifecycle"}
     | {"memory", "peers"},
-    "obs-db": {"commands", "cost", "redis", "sqlalchemy", "worker"},
+    "obs-db": {"commands", "cost", "hooks", "redis", "sqlalchemy", "worker"},
     "obs-grpc": {"chain", "cost", "hooks", "keep", "seams"},
     "obs-http": {
         "client_cost",

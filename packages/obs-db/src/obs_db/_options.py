@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from obs_core.integration import (
     FormerNames,
     Implementation,
     Roots,
+    check_callable,
     check_choice,
     check_number,
     option_error,
 )
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import Span, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._semconv import REDIS, SQL
@@ -30,7 +34,7 @@ _HONOURED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of a call of `instrument_redis`; those of `instrument_sqlalchemy` begin with the same.
+    """The options that `instrument_redis` and `instrument_sqlalchemy` share.
 
     Raises:
         ConfigurationError: `roots` is not ``"auto"``, True or False, `include_broker` is no bool, or
@@ -63,6 +67,31 @@ class Options:
             "service.peer.name": self.service_name,
             "peer.service": self.service_name,
         }
+
+
+RedisHook = Callable[[Span, Any, Any], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions(Options):
+    """The options of a call of `instrument_redis`.
+
+    Raises:
+        ConfigurationError: A hook is no plain function.
+    """
+
+    on_start: RedisHook | None = None
+    on_end: RedisHook | None = None
+
+    def __post_init__(self) -> None:
+        Options.__post_init__(self)
+        for name in ("on_start", "on_end"):
+            hook = getattr(self, name)
+            check_callable(name, hook)
+            if inspect.iscoroutinefunction(hook):
+                raise option_error(
+                    name, hook, "give a plain function: nothing awaits it"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from obs_core.integration import (
 )
 from opentelemetry.trace import TracerProvider
 
-from obs_db._options import Options
+from obs_db._options import RedisHook, RedisOptions
 from obs_db.redis import _contrib
 from obs_db.redis._patches import contrib, targets
 from obs_db.redis._state import TracedClients, key_of
@@ -49,6 +49,8 @@ def instrument_redis(
     service_name: str | None = None,
     roots: Roots = "auto",
     include_broker: bool = False,
+    on_start: RedisHook | None = None,
+    on_end: RedisHook | None = None,
     tracer_provider: TracerProvider | None = None,
     implementation: ImplementationName | None = None,
     contrib_options: Mapping[str, object] | None = None,
@@ -67,6 +69,9 @@ def instrument_redis(
         include_broker: Whether what Celery itself asks within a request is recorded too: the broker's
             commands below ``publish``, the result backend's. Default False: the spans of the tasks say
             it. Outside any span it never is.
+        on_start: Called with the span, the client and the arguments of each command that is recorded; not for a
+            pipeline. A span is made when its call has ended, so this too is called then. What it raises is logged.
+        on_end: Called with the span, the client or pipeline, and the response of each call that has succeeded.
         tracer_provider: Default: the global provider.
         implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra
             ``obs-db[contrib]``, makes the spans, with these options and our limits around them; the other options
@@ -86,10 +91,12 @@ def instrument_redis(
     Thread-safe. Clients are held weakly.
     """
     require("redis", package="obs-db")
-    options = Options(
+    options = RedisOptions(
         service_name=service_name,
         roots=roots,
         include_broker=include_broker,
+        on_start=on_start,
+        on_end=on_end,
         tracer_provider=tracer_provider,
         implementation=choose_implementation(_NAME, implementation, contrib_options),
     )
@@ -100,7 +107,7 @@ def instrument_redis(
         lambda: _install(client, options),
         target=_target(client),
         options=options,
-        defaults=Options(),
+        defaults=RedisOptions(),
     )
 
 
@@ -113,7 +120,7 @@ def _target(client: Client | None) -> Any:
     return None if client is None else key_of(client)
 
 
-def _install(client: Client | None, options: Options) -> Callable[[], None]:
+def _install(client: Client | None, options: RedisOptions) -> Callable[[], None]:
     if _contrib.engine.stand_back(options.implementation):
         return lambda: None
     if options.implementation.is_contrib:

@@ -36,17 +36,19 @@ contrib = Contrib(
 class _Running:
     """A command (its arguments, a tuple) or a pipeline (its commands, a list) under way."""
 
-    __slots__ = ("_client", "_outer", "_started", "failures", "sent")
+    __slots__ = ("_client", "_outer", "_started", "failures", "response", "sent")
 
     def __init__(self, client: Any, sent: Any) -> None:
         self._client = client
         self.sent = sent
         self._started = time_ns()
         self.failures: Failures | None = None
+        self.response: Any = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Running:
         self._outer = sending.get()
         sending.set(self)
+        return self
 
     def __exit__(
         self, kind: object, error: BaseException | None, trace: object
@@ -68,7 +70,18 @@ class _Running:
         span = self._start(Call(context), traced, traced.attributes(key))
         if span.is_recording():
             self._record_outcome(span, error)
+            self._tell(span, traced, error)
         span.end(ended)
+
+    def _tell(
+        self, span: Span, traced: TracedClient, error: BaseException | None
+    ) -> None:
+        """Call the user's hooks."""
+        client = self._client
+        if traced.on_start is not None and isinstance(self.sent, tuple):
+            call_contained("redis on_start", traced.on_start, span, client, self.sent)
+        if traced.on_end is not None and error is None:
+            call_contained("redis on_end", traced.on_end, span, client, self.response)
 
     def _record_outcome(self, span: Span, error: BaseException | None) -> None:
         if self.failures is not None:
@@ -92,27 +105,31 @@ class _Running:
 
 
 def _command(call: Callable[..., R], client: Any, *args: Any, **options: Any) -> R:
-    with _Running(client, args):
-        return call(client, *args, **options)
+    with _Running(client, args) as running:
+        response = running.response = call(client, *args, **options)
+        return response
 
 
 async def _command_async(
     call: Callable[..., Awaitable[R]], client: Any, *args: Any, **options: Any
 ) -> R:
-    with _Running(client, args):
-        return await call(client, *args, **options)
+    with _Running(client, args) as running:
+        response = running.response = await call(client, *args, **options)
+        return response
 
 
 def _pipeline(call: Callable[..., R], pipeline: Any, *args: Any, **options: Any) -> R:
-    with _Running(pipeline, queued_commands(pipeline)):
-        return call(pipeline, *args, **options)
+    with _Running(pipeline, queued_commands(pipeline)) as running:
+        response = running.response = call(pipeline, *args, **options)
+        return response
 
 
 async def _pipeline_async(
     call: Callable[..., Awaitable[R]], pipeline: Any, *args: Any, **options: Any
 ) -> R:
-    with _Running(pipeline, queued_commands(pipeline)):
-        return await call(pipeline, *args, **options)
+    with _Running(pipeline, queued_commands(pipeline)) as running:
+        response = running.response = await call(pipeline, *args, **options)
+        return response
 
 
 def _silent(call: Callable[..., Any], *args: Any, **options: Any) -> Any:

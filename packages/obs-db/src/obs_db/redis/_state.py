@@ -9,7 +9,7 @@ from obs_core.integration import option_error
 from opentelemetry.util.types import AttributeValue
 
 from obs_db._call import Origin
-from obs_db._options import Options
+from obs_db._options import RedisHook, RedisOptions
 
 #: The packages between the client and the application: see `SpanPolicy`.
 LIBRARY = frozenset({"redis", "obs_db"})
@@ -18,11 +18,13 @@ LIBRARY = frozenset({"redis", "obs_db"})
 class TracedClient(Origin):
     """A client's options, and the parts of spans that never change."""
 
-    __slots__ = ("_attributes", "former_names")
+    __slots__ = ("_attributes", "former_names", "on_end", "on_start")
 
-    def __init__(self, key: Any, options: Options) -> None:
+    def __init__(self, key: Any, options: RedisOptions) -> None:
         super().__init__(options, LIBRARY)
         self.former_names = options.former_names
+        self.on_start: RedisHook | None = options.on_start
+        self.on_end: RedisHook | None = options.on_end
         system: dict[str, AttributeValue] = {
             "db.system.name": "redis",
             **_pool_attributes(key),
@@ -43,7 +45,7 @@ class TracedClient(Origin):
 class TracedClients:
     """The clients of a call of `instrument_redis`, by their key: see `key_of`. Held weakly. Thread-safe."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: RedisOptions) -> None:
         self._options = options
         self._traced: WeakKeyDictionary[Any, TracedClient] = WeakKeyDictionary()
 
