@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import sqlalchemy
+from obs_core.exceptions import ConfigurationError
 from obs_core.testing import SpanRecorder
 from obs_db import instrument_sqlalchemy
 from obs_db.sqlalchemy._comment import add_comment
@@ -114,3 +116,80 @@ def test_where_the_comment_stands(sql: str, form: str, spans: SpanRecorder) -> N
     with trace.get_tracer("test").start_as_current_span("request") as request:
         assert add_comment(sql) == form.format(expected(request))
     assert add_comment(sql) == sql
+
+
+FRAMEWORK = f"db_framework='sqlalchemy-{sqlalchemy.__version__}'"
+
+
+@pytest.mark.promise("DB-36")
+@pytest.mark.parametrize(
+    ("chosen", "fields"),
+    [
+        ({}, ["db_driver='psycopg'", FRAMEWORK, "trace"]),
+        ({"db_driver": False}, [FRAMEWORK, "trace"]),
+        ({"db_framework": False, "db_driver": False}, ["trace"]),
+        ({"opentelemetry_values": False}, ["db_driver='psycopg'", FRAMEWORK]),
+        (
+            dict.fromkeys(["db_driver", "db_framework", "opentelemetry_values"], False),
+            [],
+        ),
+    ],
+    ids=str,
+)
+def test_commenter_options_choose_the_fields(
+    chosen: dict[str, bool], fields: list[str], spans: SpanRecorder, psycopg_url: str
+) -> None:
+    """As contrib's: each is there unless it is False; the database sees them, sorted by name."""
+    engine = create_engine(psycopg_url)
+    instrument_sqlalchemy(engine, trace_comments=True, commenter_options=chosen)
+    with (
+        trace.get_tracer("test").start_as_current_span("request") as request,
+        engine.connect() as connection,
+    ):
+        seen = str(
+            connection.execute(text(SHOW + " AND 5 % 3 = 2"), {"like": "%"}).scalar()
+        )
+    engine.dispose()
+
+    ids = expected(request).removeprefix("/*").removesuffix("*/")
+    wanted = ",".join(ids if each == "trace" else each for each in fields)
+    assert seen.endswith(f" = 2 /*{wanted}*/" if wanted else " = 2")
+
+
+@pytest.mark.promise("DB-36")
+@pytest.mark.parametrize("paramstyle", ["qmark", "named"])
+def test_the_fields_hold_no_placeholder(paramstyle: str, spans: SpanRecorder) -> None:
+    """Outside any span too, where there is no traceparent."""
+    engine = create_engine("sqlite://", paramstyle=paramstyle)
+    instrument_sqlalchemy(engine, trace_comments=True, commenter_options={})
+    sent: list[str] = []
+    event.listen(
+        engine,
+        "after_cursor_execute",
+        lambda conn, cursor, statement, *_: sent.append(statement),
+    )
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT :a, '100%'"), {"a": 1}).one()
+    engine.dispose()
+
+    assert tuple(row) == (1, "100%")
+    assert sent[0].endswith(f" /*db_driver='pysqlite',{FRAMEWORK}*/")
+
+
+@pytest.mark.promise("DB-36")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"commenter_options": {"db_driver": 1}}, "give True or False for db_driver"),
+        ({"commenter_options": {"route": True}}, "use db_driver, db_framework"),
+        ({"commenter_options": "db_driver"}, "give a dict"),
+        ({"trace_comments": False, "commenter_options": {}}, "set trace_comments=True"),
+    ],
+    ids=str,
+)
+def test_wrong_commenter_options_are_an_error_at_set_up(
+    options: dict[str, object], message: str
+) -> None:
+    """The message says the fix."""
+    with pytest.raises(ConfigurationError, match=message):
+        instrument_sqlalchemy(**{"trace_comments": True, **options})  # type: ignore[arg-type]

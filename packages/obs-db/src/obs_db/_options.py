@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,7 @@ class Options:
         }
 
 
+_COMMENT_FIELDS = ("db_driver", "db_framework", "opentelemetry_values")
 RedisHook = Callable[[Span, Any, Any], None]
 
 
@@ -99,13 +100,15 @@ class SqlOptions(Options):
     """The options of a call of `instrument_sqlalchemy`.
 
     Raises:
-        ConfigurationError: A threshold is negative, or `n_plus_one_threshold` is below 2.
+        ConfigurationError: A threshold is negative, `n_plus_one_threshold` is below 2, or `commenter_options`
+            name an unknown field, or no comments are sent.
     """
 
     slow_threshold_s: float | None = 0.5
     n_plus_one_threshold: int | None = 10
     capture_parameters: bool = False
     trace_comments: bool = False
+    commenter_options: Mapping[str, bool] | None = None
     meter_provider: MeterProvider | None = None
     former_names: FormerNames = field(default_factory=SQL.in_force, compare=False)
 
@@ -116,3 +119,20 @@ class SqlOptions(Options):
             "slow_threshold_s", slow, at_least=0, unit="seconds", optional=True
         )
         check_number("n_plus_one_threshold", repeated, at_least=2, optional=True)
+        self._check_comments()
+
+    def _check_comments(self) -> None:
+        name, given = "commenter_options", self.commenter_options
+        if given is None:
+            return
+        if not isinstance(given, Mapping):
+            raise option_error(
+                name, given, "give a dict, for instance {'db_driver': False}"
+            )
+        if any(key not in _COMMENT_FIELDS for key in given):
+            raise option_error(name, given, f"use {', '.join(_COMMENT_FIELDS)}")
+        for key, value in given.items():
+            if not isinstance(value, bool):
+                raise option_error(name, given, f"give True or False for {key}")
+        if not self.trace_comments:
+            raise option_error(name, given, "set trace_comments=True, or leave it out")

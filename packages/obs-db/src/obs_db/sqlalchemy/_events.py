@@ -68,7 +68,9 @@ def _before(
         return statement, parameters
     sent = statement
     if traced.options.trace_comments:
-        sent = call_contained("trace comment", add_comment, statement) or statement
+        chosen = traced.options.commenter_options
+        given = statement, conn, chosen
+        sent = call_contained("trace comment", add_comment, *given) or statement
     context._obs_db = _Running(traced, statement, parameters, executemany, time_ns())
     return sent, parameters
 

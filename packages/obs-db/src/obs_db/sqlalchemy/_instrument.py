@@ -42,6 +42,7 @@ def instrument_sqlalchemy(
     n_plus_one_threshold: int | None = 10,
     capture_parameters: bool = False,
     trace_comments: bool = False,
+    commenter_options: Mapping[str, bool] | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     implementation: ImplementationName | None = None,
@@ -66,6 +67,9 @@ def instrument_sqlalchemy(
             Default False.
         trace_comments: Send the current span's ``traceparent`` to the database in a comment. Default
             False: each statement then has a different text, which fills prepared-statement caches.
+        commenter_options: Send more in the comment, or less, as contrib's option of the same name does:
+            ``db_driver``, ``db_framework``, ``opentelemetry_values`` (``traceparent``), each unless it is False.
+            Default None: ``traceparent`` alone.
         tracer_provider: Default: the global provider.
         meter_provider: For the pool gauges; default: the global provider.
         implementation: ``"obs"``, or ``"contrib"``: OpenTelemetry's own instrumentation, of the extra
@@ -94,6 +98,7 @@ def instrument_sqlalchemy(
         n_plus_one_threshold=n_plus_one_threshold,
         capture_parameters=capture_parameters,
         trace_comments=trace_comments,
+        commenter_options=commenter_options,
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
         implementation=choose_implementation(_NAME, implementation, contrib_options),
