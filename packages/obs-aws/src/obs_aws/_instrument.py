@@ -51,6 +51,7 @@ def instrument_boto3(
         tracer_provider: The provider of the spans. Default: the global provider, also if set later.
         propagator: ``"w3c"``: the context travels in message attributes, in the format of the global propagator (W3C unless
             you changed it). ``"xray"``: as ``AWSTraceHeader`` of SQS messages and ``X-Amzn-Trace-Id`` of every request.
+            An object of a class of ``TextMapPropagator``: as ``"w3c"``, and the object writes headers of every request.
         expected: Globs ``Service.Operation:ErrorCode`` of error responses that are no errors. Default: `DEFAULT_EXPECTED`,
             which your globs replace.
         roots: Whether a call outside any span starts a trace. ``"auto"``: yes, except in a queue worker's main process.

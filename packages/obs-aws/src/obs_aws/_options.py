@@ -16,11 +16,12 @@ from obs_core.integration import (
     check_names,
     option_error,
 )
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Span, TracerProvider
 
 from obs_aws._semconv import FORMER_NAMES
 
-Propagator = Literal["w3c", "xray"]
+Propagator = Literal["w3c", "xray"] | TextMapPropagator
 StartHook = Callable[[Span, str, str, Mapping[str, Any]], None]
 EndHook = Callable[[Span, str, str, Mapping[str, Any]], None]
 
@@ -68,7 +69,8 @@ class Options:
     _expected: Globs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_choice("propagator", self.propagator, ("w3c", "xray"))
+        if not isinstance(self.propagator, TextMapPropagator):
+            check_choice("propagator", self.propagator, ("w3c", "xray"))
         check_choice("roots", self.roots, ("auto", True, False))
         for name in _SWITCHES:
             check_choice(name, getattr(self, name), (True, False))

@@ -5,7 +5,8 @@ The caller's objects are never changed: a copy carries the context.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from obs_core.integration import (
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.aws import AwsXRayPropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import get_current_span
 
 #: SQS delivers at most ten attributes of an SNS message, and accepts at most ten.
@@ -27,6 +29,7 @@ XRAY_ATTRIBUTE = "AWSTraceHeader"
 #: The size in bytes, attributes included, that AWS limits a message and a batch to: formerly, and now.
 _SIZE_LIMITS = (262_144, 1_048_576)
 _XRAY = AwsXRayPropagator()
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _XRAY_HEADER = "X-Amzn-Trace-Id"
 
 Headers = Mapping[str, str]
@@ -53,6 +56,28 @@ def on_before_call(params: dict[str, Any], **_: Any) -> None:
     """Set the X-Ray header of a request: a handler of botocore's event ``before-call``."""
     if header := call_contained("X-Ray propagator", xray_header, None):
         params["headers"][_XRAY_HEADER] = header
+
+
+def on_before_send(propagator: TextMapPropagator) -> Callable[..., None]:
+    """Return a handler of botocore's event ``before-send``, after the signature: proxies may change what is not signed."""
+
+    def handler(request: Any, **_: Any) -> None:
+        headers: dict[str, Any] = {}
+        call_contained("propagator of boto3", propagator.inject, headers)
+        for name, value in headers.items():
+            if not _is_header(name, value):
+                problem = f"the propagator of boto3 writes {name!r}, whose name or value no header can hold: left out"
+                warn_once(f"obs-aws:header {name!r}", problem)
+            elif name not in request.headers:
+                request.headers[name] = value
+
+    return handler
+
+
+def _is_header(name: object, value: object) -> bool:
+    if not (isinstance(name, str) and isinstance(value, str)):
+        return False
+    return bool(_TOKEN.fullmatch(name)) and value.isascii() and value.isprintable()
 
 
 def with_headers(entry: Entry, headers: Headers) -> Entry:

@@ -11,7 +11,7 @@ from opentelemetry.trace import Tracer
 from obs_aws._attributes import Attributes, client_attributes
 from obs_aws._options import Options
 from obs_aws._outcome import on_needs_retry
-from obs_aws._propagation import on_before_call
+from obs_aws._propagation import on_before_call, on_before_send
 
 #: The packages between a client and the application: see `SpanPolicy`.
 LIBRARY = frozenset(
@@ -65,6 +65,9 @@ class Clients:
             self._handlers.append(
                 ("before-call", on_before_call, "obs-aws-before-call")
             )
+        elif not isinstance(options.propagator, str):
+            handler = on_before_send(options.propagator)
+            self._handlers.append(("before-send", handler, "obs-aws-before-send"))
 
     def state_of(self, client: Any) -> ClientState:
         """Return the state of `client`; the first call adds the event handlers."""
