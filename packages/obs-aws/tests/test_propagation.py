@@ -117,7 +117,7 @@ def seen_headers(client: Any) -> list[dict[str, str]]:
     return headers
 
 
-@pytest.mark.promise("AWS-12")
+@pytest.mark.promise("AWS-13")
 def test_a_propagator_of_ones_own_writes_each_request_s_headers(
     make_client: MakeClient, queue_url: str, name: str, spans: SpanRecorder
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_propagator_of_ones_own_writes_each_request_s_headers(
     assert "traceparent" not in headers[-1]
 
 
-@pytest.mark.promise("AWS-12")
+@pytest.mark.promise("AWS-13")
 def test_contribs_own_default_as_an_object(
     make_client: MakeClient, queue_url: str, spans: SpanRecorder
 ) -> None:
@@ -154,7 +154,7 @@ def test_contribs_own_default_as_an_object(
     assert headers[0]["x-amzn-trace-id"].startswith("Root=1-")
 
 
-@pytest.mark.promise("AWS-12")
+@pytest.mark.promise("AWS-13")
 def test_aiobotocore_too(aws_url: str, spans: SpanRecorder) -> None:
     """Asynchronous clients send the same headers."""
     handle = instrument_boto3(propagator=Own(**{"x-own": "1"}))
@@ -171,7 +171,7 @@ def test_aiobotocore_too(aws_url: str, spans: SpanRecorder) -> None:
     assert sent["x-own"] == "1"
 
 
-@pytest.mark.promise("AWS-12")
+@pytest.mark.promise("AWS-13")
 @pytest.mark.parametrize(
     "headers",
     [{}, {"x-own": "a\r\nx-evil: 1"}, {"x-own": 7}, {"x-own": "ä"}, {"x own": "1"}],
@@ -190,7 +190,7 @@ def test_one_that_fails_costs_no_call(
     assert not {"x-own", "x own", "x-evil"} & sent[0].keys()
 
 
-@pytest.mark.promise("AWS-12")
+@pytest.mark.promise("AWS-13")
 def test_a_header_that_is_there_stays(
     make_client: MakeClient, spans: SpanRecorder
 ) -> None:

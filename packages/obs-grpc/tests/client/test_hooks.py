@@ -15,7 +15,7 @@ from obs_grpc import instrument_grpc_client
 from obs_grpc_servers import TIMEOUT_S, handlers, path, serving, wait_for_spans
 from opentelemetry.trace import Span, SpanKind, get_current_span
 
-pytestmark = pytest.mark.promise("RPC-12")
+pytestmark = pytest.mark.promise("RPC-13")
 
 
 def echo(request: bytes, context: Any) -> bytes:
