@@ -5,7 +5,11 @@ each service is killed (SIGKILL) and another started in its place. Timed is how 
 came back take to arrive, while the traffic goes on. The collector and the services write down what they took and what they
 ended, so that lost and doubled spans are counted span by span.
 
+With ``--no-spool`` no service is killed, and what is lost is held against what `stats()` counts. With ``--otelcol PATH`` the
+services export to a real OpenTelemetry Collector, which goes away and comes back in place of the one behind it.
+
     python benchmarks/spool_drill.py [--rate 300] [--outage 60] [--protocol grpc|http …] [--processes 1 3 …] [--json]
+        [--no-spool] [--otelcol PATH]
 """
 
 from __future__ import annotations
@@ -47,7 +51,18 @@ class Figures:
     drain_s: float
     bytes_left: int
     lost: int
+    counted: int
     doubled: int
+
+
+CONFIG = """
+receivers: {{otlp: {{protocols: {{{protocol}: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
+processors: {{memory_limiter: {{check_interval: 1s, limit_mib: 400}}, batch: {{timeout: 1s, send_batch_size: 1024}}}}
+exporters: {{otlp: {{endpoint: "127.0.0.1:{behind}", tls: {{insecure: true}}}}}}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines: {{traces: {{receivers: [otlp], processors: [memory_limiter, batch], exporters: [otlp]}}}}
+"""
 
 
 class Journal:
@@ -141,7 +156,7 @@ def serve(url: str, protocol: str, spool: str, rate: float, journal: Journal) ->
             service_name="drill",
             collector_url=url,
             collector_protocol=protocol,  # type: ignore[arg-type] # one of the two that the command line takes
-            spool_dir=spool,
+            spool_dir=spool or None,
             exit_timeout_s=30.0,
         )
     )
@@ -162,6 +177,9 @@ def serve(url: str, protocol: str, spool: str, rate: float, journal: Journal) ->
             write([name])
             ended += 1
     manager.shutdown()
+    found = manager.stats()
+    counted = found.failed + found.dropped_queue_full + found.dropped_outage
+    print(counted, flush=True)
 
 
 def wait_for_end() -> None:
@@ -193,6 +211,44 @@ def end(process: subprocess.Popen[str]) -> None:
     assert process.wait(PATIENCE_S) == 0
 
 
+def counted(service: subprocess.Popen[str]) -> int:
+    """Ask a service to end, and return how many spans it counts as lost."""
+    service.terminate()
+    said, _ = service.communicate(timeout=PATIENCE_S)
+    assert service.returncode == 0
+    return int(said)
+
+
+@contextmanager
+def running_otelcol(
+    path: str, folder: Path, protocol: str, port: int, behind: int
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a real Collector for the block, which sends on to the port `behind` by gRPC."""
+    file = folder / "collector.yaml"
+    told = CONFIG.format(protocol=protocol, port=port, behind=behind)
+    file.write_text(told, encoding="utf-8")
+    with (folder / "collector.log").open("a") as log:
+        process = subprocess.Popen(
+            [path, f"--config={file}"], text=True, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_listening(port):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
@@ -204,14 +260,25 @@ class Drill:
     """A collector, services and a spool in a folder of its own."""
 
     def __init__(
-        self, folder: Path, stack: ExitStack, protocol: str, rate: float
+        self,
+        folder: Path,
+        stack: ExitStack,
+        protocol: str,
+        rate: float,
+        otelcol: str | None,
+        *,
+        is_spooled: bool,
     ) -> None:
-        self._stack = stack
+        self._stack, self._folder = stack, folder
         self._protocol = protocol
         self._rate = rate
+        self._otelcol, self._behind = otelcol, free_port()
         self._port = free_port()
+        self._is_spooled = is_spooled
         self._spool = folder / "spool"
         self._ended, self._taken = Journal(folder / "ended"), Journal(folder / "taken")
+        if otelcol:
+            self._collect("grpc", self._behind)
 
     def run(self, processes: int, outage_s: float) -> Figures:
         """Let the collector go and come back; return what came of the spans."""
@@ -220,19 +287,23 @@ class Drill:
         self._wait_until(lambda: len(self._taken.read()) > self._rate)
         end(collector)
         time.sleep(outage_s / 2)
-        for service in services:
-            service.kill()
-        services = [self._start_service() for _ in range(processes)]
+        if self._is_spooled:
+            for service in services:
+                service.kill()
+            services = [self._start_service() for _ in range(processes)]
         time.sleep(outage_s / 2)
-        waiting = set(self._ended.read()) - set(self._taken.read())
+        ended_at_return = self._ended.read()
+        waiting = set(ended_at_return) - set(self._taken.read())
         bytes_at_return, back_at = self._bytes(), time.monotonic()
         collector = self._start_collector()
-        self._wait_until(lambda: waiting <= set(self._taken.read()))
+        expected = waiting if self._is_spooled else set(ended_at_return[-1:])
+        self._wait_until(lambda: self._has_arrived(expected))
         drain_s = time.monotonic() - back_at
-        for service in services:
-            end(service)
-        self._let_the_next_take_over()
+        lost_by_count = sum(map(counted, services))
+        if self._is_spooled:
+            self._let_the_next_take_over()
         end(collector)
+        self._wait_until(lambda: self._is_whole(lost_by_count))
         ended, taken = set(self._ended.read()), Counter(self._taken.read())
         return Figures(
             protocol=self._protocol,
@@ -245,11 +316,32 @@ class Drill:
             drain_s=drain_s,
             bytes_left=self._bytes(),
             lost=len(ended - taken.keys()),
+            counted=lost_by_count,
             doubled=taken.total() - len(taken),
         )
 
+    def _has_arrived(self, expected: set[str]) -> bool:
+        """Whether the spans are taken; without a spool, whether one that ended after the outage is."""
+        taken = set(self._taken.read())
+        if self._is_spooled:
+            return expected <= taken
+        after = self._ended.read()
+        last = max(map(after.index, expected), default=0)
+        return bool(taken & set(after[last + 1 :]))
+
+    def _is_whole(self, lost: int) -> bool:
+        """Whether a Collector that ends has sent all on."""
+        return len(set(self._taken.read())) + lost >= len(set(self._ended.read()))
+
     def _start_collector(self) -> subprocess.Popen[str]:
-        role = running("collect", self._protocol, self._port, self._taken.path)
+        if not self._otelcol:
+            return self._collect(self._protocol, self._port)
+        told = (self._protocol, self._port, self._behind)
+        role = running_otelcol(self._otelcol, self._folder, *told)
+        return self._stack.enter_context(role)
+
+    def _collect(self, protocol: str, port: int) -> subprocess.Popen[str]:
+        role = running("collect", protocol, port, self._taken.path)
         return self._stack.enter_context(role)
 
     def _start_service(self, rate: float | None = None) -> subprocess.Popen[str]:
@@ -258,7 +350,12 @@ class Drill:
             self._rate if rate is None else rate,
         )
         role = running(
-            "serve", self._protocol, url, self._spool, rate, self._ended.path
+            "serve",
+            self._protocol,
+            url,
+            self._spool if self._is_spooled else "",
+            rate,
+            self._ended.path,
         )
         return self._stack.enter_context(role)
 
@@ -277,10 +374,13 @@ class Drill:
         return sum(path.stat().st_size for path in self._spool.glob("*.spans"))
 
 
-def drill(protocol: str, processes: int, rate: float, outage_s: float) -> Figures:
+def drill(
+    protocol: str, processes: int, asked: argparse.Namespace, *, is_spooled: bool
+) -> Figures:
     """Run one drill."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        return Drill(Path(folder), stack, protocol, rate).run(processes, outage_s)
+        told = (Path(folder), stack, protocol, asked.rate, asked.otelcol)
+        return Drill(*told, is_spooled=is_spooled).run(processes, asked.outage)
 
 
 def row(figures: Figures) -> str:
@@ -299,6 +399,7 @@ def row(figures: Figures) -> str:
         f"{figures.drain_s:.1f}",
         f"{figures.bytes_left}",
         f"{figures.lost}",
+        f"{figures.counted}",
         f"{figures.doubled}",
     )
     return f"| {' | '.join(cells)} |"
@@ -306,7 +407,7 @@ def row(figures: Figures) -> str:
 
 HEAD = (
     "| traffic | outage, s | waiting at its end | bytes | grew, spans/s | drained, spans/s | drained in, s "
-    "| bytes left | lost | doubled |\n|---|" + "---:|" * 9
+    "| bytes left | lost | counted | doubled |\n|---|" + "---:|" * 10
 )
 
 
@@ -320,12 +421,14 @@ def main() -> None:
     )
     parser.add_argument("--processes", nargs="+", type=int, default=(1, 3))
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--no-spool", action="store_true")
+    parser.add_argument("--otelcol")
     asked = parser.parse_args()
     if not asked.json:
         print(HEAD, flush=True)
     for protocol in asked.protocol:
         for processes in asked.processes:
-            figures = drill(protocol, processes, asked.rate, asked.outage)
+            figures = drill(protocol, processes, asked, is_spooled=not asked.no_spool)
             print(
                 json.dumps(asdict(figures)) if asked.json else row(figures), flush=True
             )
