@@ -239,7 +239,7 @@ def test_a_later_setup_goes_without_them() -> None:
             "sampler and sampling_rate=0.5 are two answers to one question: leave one out",
         ),
     ],
-    ids=str,
+    ids=["no sampler", "its class", "a name", "a class", "two answers"],
 )
 def test_a_wrong_object_is_an_error_that_says_the_fix(
     given: dict[str, Any], message: str
