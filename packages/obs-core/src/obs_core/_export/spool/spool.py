@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from obs_core._safety.containment import log_failure
 
 #: A file gathers spans up to about this size before the next one is begun.
 SEGMENT_BYTES = 1 << 20
+#: How long a disk is not asked again that has refused a new file, in seconds.
+_REFUSED_S = 1.0
 
 
 class Spool:
@@ -47,12 +50,13 @@ class Spool:
         self._current: Segment | None = None
         self._own: set[Segment] = set()
         self._is_closed = False
+        self._refused_until = 0.0
 
     def write(
         self, span: ReadableSpan | EncodedItem
     ) -> tuple[EncodedItem, Segment] | None:
         """Write `span` to disk; return it encoded, and the segment, or None if the disk does not take the span."""
-        if self._directory.is_full or self._is_closed:
+        if self._directory.is_full or self._is_closed or self._is_refused():
             return None
         try:
             if self._shown is not None and isinstance(span, ReadableSpan):
@@ -77,8 +81,17 @@ class Spool:
                 segment.is_sealed = True
             return segment
 
+    def _is_refused(self) -> bool:
+        """Whether the disk has just refused a new file; asked again at each span, it would hold up each caller."""
+        return bool(self._refused_until) and time.monotonic() < self._refused_until
+
     def _begin(self) -> Segment:
-        segment = Segment.begin(self._directory.path)
+        try:
+            segment = Segment.begin(self._directory.path)
+        except OSError:
+            self._refused_until = time.monotonic() + _REFUSED_S
+            raise
+        self._refused_until = 0.0
         self._own.add(segment)
         return segment
 
