@@ -1,4 +1,4 @@
-"""What the demo shows: each request's trace, and whether it is whole."""
+"""The report of the demo: each request's trace, and whether it is whole."""
 
 from collections import Counter
 from typing import NamedTuple

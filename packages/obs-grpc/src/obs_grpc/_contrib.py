@@ -77,7 +77,9 @@ def install(kind: SpanKind, options: Options) -> Callable[[], None]:
 def _traces(options: Options, filter_: Any, details: Any) -> bool:
     method = getattr(details, "full_method", None) or details.method
     name = method.decode() if isinstance(method, bytes) else str(method)
-    return not options.excludes(name) and (filter_ is None or bool(filter_(details)))
+    if options.excludes(name):
+        return False
+    return filter_ is None or bool(filter_(details))
 
 
 def _channel(module: Any, parts: Any, original: Any, *args: Any, **kwargs: Any) -> Any:

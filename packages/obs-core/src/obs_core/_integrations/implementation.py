@@ -1,4 +1,4 @@
-"""Which instrumentation makes the spans of a library: ours, or OpenTelemetry's own (contrib) with its spans shaped."""
+"""The instrumentation that makes the spans of a library: ours, or OpenTelemetry's own (contrib) with its spans shaped."""
 
 from __future__ import annotations
 

@@ -88,10 +88,11 @@ def _masked_unless_name(word: str) -> str:
 
 def mask_command(text: str) -> str:
     """Return the command `text`, which may have arguments, with a ``?`` for each."""
-    words = text.split() or [MASK]
-    taken = 2 if words[0].upper() in _CONTAINERS else 1
-    name = " ".join(_masked_unless_name(word.upper()) for word in words[:taken])
-    return " ".join([name, *[MASK] * len(words[taken:])])
+    words = text.upper().split() or [MASK]
+    taken = 1 + (words[0] in _CONTAINERS)
+    names = map(_masked_unless_name, words[:taken])
+    masks = [MASK] * len(words[taken:])
+    return " ".join([*names, *masks])
 
 
 def queued_commands(pipeline: Any) -> list[Any]:
