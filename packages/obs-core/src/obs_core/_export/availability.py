@@ -1,4 +1,4 @@
-"""Whether an attempt that failed says that the collector takes nothing for now, or that this batch is not wanted.
+"""The two kinds of a failed attempt: the collector takes nothing for now, or this batch is not wanted.
 
 The exporters tell both by the same answer, so it is noted where the collector's answer passes.
 """

@@ -1,4 +1,4 @@
-"""Whether messages to and from a model are recorded: only if the user has switched this on."""
+"""Messages to and from a model: recorded only if the user has switched this on."""
 
 from __future__ import annotations
 
