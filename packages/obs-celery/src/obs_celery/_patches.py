@@ -126,12 +126,13 @@ class Installation:
         self._mark_worker(False)
 
     def _on_child_shutdown(self, **_: Any) -> None:
-        self._flush()
+        self._flush(is_end=True)
 
-    def _flush(self) -> None:
-        flush_within(
-            max((setup.options.flush_timeout_s for setup in self._setups), default=0.0)
+    def _flush(self, *, is_end: bool = False) -> None:
+        longest_s = max(
+            (setup.options.flush_timeout_s for setup in self._setups), default=0.0
         )
+        flush_within(longest_s, is_end=is_end)
 
 
 def _test_worker_stopped() -> Any:

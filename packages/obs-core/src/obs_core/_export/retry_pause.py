@@ -15,6 +15,8 @@ from obs_core._export.wakeup import Signal
 
 #: Between two cuts, in seconds: flushes in a row must not make a storm of attempts.
 _LEAST_BETWEEN_CUTS_S = 1.0
+#: The pause after the attempt that follows a cut: a gRPC channel that backs off fails it at once, and is then made anew.
+_SECOND_TRY_S = 0.1
 _EVENTS = ("_shutdown_in_progress", "_shutdown_event")
 
 
@@ -26,7 +28,7 @@ class RetryPause:
     """Stands in for the event that an exporter waits for. Any thread cuts and sets; the export thread waits."""
 
     def __init__(self) -> None:
-        self._is_set = self._is_cut = False
+        self._is_set = self._is_cut = self._was_cut = False
         self._next_cut = 0.0
         self._signal: Signal | None = None
 
@@ -58,20 +60,23 @@ class RetryPause:
         Raises:
             PauseCut: The pause was cut short.
         """
-        ends = time.monotonic() + timeout
+        ends = time.monotonic() + (_SECOND_TRY_S if self._was_cut else timeout)
+        self._was_cut = False
         self._signal = signal = Signal()
         while not self._is_set:
-            if self._is_cut:
-                ends = min(ends, self._next_cut)
-            left_s = ends - time.monotonic()
-            if left_s > 0:
-                signal.wait(left_s)
-            elif self._is_cut:
-                self._next_cut = time.monotonic() + _LEAST_BETWEEN_CUTS_S
-                raise PauseCut
-            else:
+            now = time.monotonic()
+            if now >= ends:
                 return False
+            if self._is_cut:
+                self._cut_if_due(now)
+            signal.wait((min(ends, self._next_cut) if self._is_cut else ends) - now)
         return True
+
+    def _cut_if_due(self, now: float) -> None:
+        if now >= self._next_cut:
+            self._next_cut = now + _LEAST_BETWEEN_CUTS_S
+            self._was_cut = True
+            raise PauseCut
 
 
 def give_pause(exporter: Exporter, pause: RetryPause) -> Exporter:

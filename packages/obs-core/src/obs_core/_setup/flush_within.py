@@ -11,13 +11,17 @@ from obs_core._safety.containment import call_contained
 from obs_core._setup.manager import current_manager
 
 
-def flush_within(timeout_s: float) -> None:
+def flush_within(timeout_s: float, *, is_end: bool = False) -> None:
     """Flush spans and metrics; return after `timeout_s` seconds at the latest, even if provider or collector hang.
 
     For the hooks of a worker that is stopping. Works with any provider; never raises.
+
+    Args:
+        timeout_s: Seconds.
+        is_end: Whether the process ends without exit hooks after this: then the export is shut down, and says what is lost.
     """
     flushing = threading.Thread(
-        target=_flush, args=(timeout_s,), name="obs-flush", daemon=True
+        target=_flush, args=(timeout_s, is_end), name="obs-flush", daemon=True
     )
     try:
         flushing.start()
@@ -26,10 +30,11 @@ def flush_within(timeout_s: float) -> None:
     flushing.join(timeout_s)
 
 
-def _flush(timeout_s: float) -> None:
+def _flush(timeout_s: float, is_end: bool) -> None:
     manager = current_manager()
     if manager is not None:
-        call_contained("flush", manager.flush, timeout_s)
+        export = manager.shutdown if is_end else manager.flush
+        call_contained("flush", export, timeout_s)
     else:
         _force_flush(trace.get_tracer_provider(), timeout_s)
     _force_flush(metrics.get_meter_provider(), timeout_s)
