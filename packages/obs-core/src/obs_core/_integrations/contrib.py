@@ -31,11 +31,11 @@ class Contrib:
     def __init__(self, instrumentor: str, *, package: str) -> None:
         module, _, class_name = instrumentor.partition(":")
         self.module: str = module
-        self.class_name = class_name
-        self.package = package
+        self.class_name: str = class_name
+        self.package: str = package
         self._instrumentor: Any = None
         #: Whether our call has switched it on, for all of the library.
-        self.covers_all = False
+        self.covers_all: bool = False
         #: The single targets that it traces at our request, which ours leaves out; None until the first.
         self.singles: WeakSet[Any] | None = None
 
