@@ -6,7 +6,8 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 from obs_core._export.signals import METRICS, TRACES, Exporter, Signal
 from obs_core._safety.redaction import REDACTED
@@ -58,6 +59,7 @@ def build_exporter(settings: Settings, signal: Signal = TRACES) -> Exporter:
             insecure=endpoint.insecure,
             headers=_Headers(headers.items()),
             timeout=settings.export_timeout_s,
+            **_own_connection(exporter),
         )
     return exporter(
         endpoint=endpoint.target,
@@ -65,6 +67,17 @@ def build_exporter(settings: Settings, signal: Signal = TRACES) -> Exporter:
         session=_http_session(headers),
         timeout=settings.export_timeout_s,
     )
+
+
+def _own_connection(exporter: Callable[..., Exporter]) -> dict[str, Any]:
+    """Return the options for a connection of this exporter alone, where OpenTelemetry (from 1.35) takes any.
+
+    Otherwise gRPC lets all channels of the process share the pause before it connects anew: a signal, and a child forked in an
+    outage, would wait for the pause that another signal, or the parent, has grown to up to two minutes.
+    """
+    if "channel_options" not in signature(exporter).parameters:
+        return {}
+    return {"channel_options": (("grpc.use_local_subchannel_pool", 1),)}
 
 
 def exporter_type(settings: Settings, signal: Signal = TRACES) -> type[Exporter]:
