@@ -86,7 +86,10 @@ def export() -> Iterator[Export]:
             serve = {"http": http_collector, "grpc": grpc_collector}[protocol]
             url = ended.enter_context(serve(answers))
             config = TracingConfig(
-                service_name="s", collector_url=url, collector_protocol=protocol
+                service_name="s",
+                collector_url=url,
+                collector_protocol=protocol,
+                export_timeout_s=0.75,  # less than the first pause
             )
             settings = resolve(config, {})
             processor = BatchExportProcessor(

@@ -59,8 +59,10 @@ def test_a_signal_does_not_wait_for_another_one_s_pause() -> None:
         pytest.skip("this version of OpenTelemetry takes no options for the channel")
     ours = dict(exporter._channel_options)
     assert ours.pop("grpc.use_local_subchannel_pool")
+    plain = grpc.Compression.NoCompression
+    compression = getattr(exporter, "_compression", plain)
     with grpc.insecure_channel(
-        f"127.0.0.1:{port}", list(ours.items()), exporter._compression
+        f"127.0.0.1:{port}", list(ours.items()), compression
     ) as other:
         states: list[grpc.ChannelConnectivity] = []
         other.subscribe(states.append, try_to_connect=True)
