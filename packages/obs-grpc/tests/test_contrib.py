@@ -17,6 +17,7 @@ from obs_core.exceptions import (
 )
 from obs_core.testing import SpanRecorder
 from obs_grpc import (
+    _state,
     instrument_grpc_client,
     instrument_grpc_server,
     uninstrument_grpc_client,
@@ -34,6 +35,12 @@ FACTORIES = [
     for module in (grpc, grpc.aio)
     for name in ("insecure_channel", "secure_channel", "server")
 ]
+
+
+@pytest.fixture(autouse=True)
+def _only_ours() -> None:
+    """Forget channels and servers that other tests have left to the collector of garbage."""
+    _state._made.clear()
 
 
 def answer(request: bytes, context: Any) -> bytes:
