@@ -10,6 +10,8 @@ import pytest
 from celery import Celery
 from obs_celery import instrument_celery, uninstrument_celery
 from obs_core.testing import OtlpSink, SinkPoint
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.trace import TracerProvider
 
 from tests.services import celery_worker
 
@@ -74,13 +76,17 @@ def run_tasks(
     app = Celery("app", broker=redis_url, backend=redis_url, set_as_current=False)
     app.conf.task_default_queue = "metrics"
     pids = set()
-    instrument_celery(app)  # the time of sending goes with the message
+    # the time of sending goes with the message, and a trace that is sampled whatever other tests have left
+    sampled = TracerProvider(shutdown_on_exit=False)
+    instrument_celery(app, tracer_provider=sampled)
+    token = attach(Context())
     try:
         with app, celery_worker("app", *options, folder=folder, **told):
             for number in numbers:
                 with suppress(ValueError):
                     pids.add(app.send_task("work", args=[number]).get(timeout=40))
     finally:
+        detach(token)
         uninstrument_celery(app)
     return pids
 

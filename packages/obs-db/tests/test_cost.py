@@ -28,6 +28,13 @@ from tests.call_counts import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_single_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that another test has let contrib trace alone costs every other one a look."""
+    for module in ("obs_db.redis._patches", "obs_db.sqlalchemy._events"):
+        monkeypatch.setattr(f"{module}.contrib.singles", None)
+
+
 @contextmanager
 def contrib(provider: TracerProvider) -> Iterator[None]:
     SQLAlchemyInstrumentor().instrument(tracer_provider=provider, skip_dep_check=True)
