@@ -182,6 +182,8 @@ def test_a_collector_that_is_not_there_takes_nothing_for_now(
     refusing_port: int, protocol: str
 ) -> None:
     """Nobody has refused the batch."""
+    if protocol == "grpc" and not _gives_up_early():
+        pytest.skip("one offer takes a minute")
     config = TracingConfig(
         service_name="s",
         collector_url=f"http://127.0.0.1:{refusing_port}",
@@ -190,10 +192,7 @@ def test_a_collector_that_is_not_there_takes_nothing_for_now(
     )
     exporter = build_exporter(resolve(config, {}))
     take_verdict()
-    thread = threading.Timer(2, exporter.shutdown)
-    thread.start()
     with suppress(OSError):  # the exporter of HTTP raises in older versions
         exporter.export([])
     assert take_verdict().is_unavailable
-    thread.cancel()
     exporter.shutdown()

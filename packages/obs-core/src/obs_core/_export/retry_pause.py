@@ -7,10 +7,10 @@ is set at their shutdown (from OpenTelemetry 1.36), or sleep.
 from __future__ import annotations
 
 import time
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any
 
-from obs_core._export.signals import Exporter, rebound
+from obs_core._export.signals import Exporter, extended, rebound
 from obs_core._export.wakeup import Signal
 
 #: Between two cuts, in seconds: flushes in a row must not make a storm of attempts.
@@ -87,9 +87,13 @@ def give_pause(exporter: Exporter, pause: RetryPause) -> Exporter:
         for name in _EVENTS:
             if hasattr(getattr(owner, name, None), "wait"):
                 setattr(owner, name, pause)
-    for name, method in _sleeping(type(exporter)).items():
-        own = rebound(method, sleep=pause.wait)
-        setattr(exporter, name, MethodType(own, exporter))
+    sleeping = _sleeping(type(exporter))
+    if sleeping:
+        # by its class: a method of its own would keep the exporter, and its channel, until the interpreter is gone
+        own = {
+            name: rebound(found, sleep=pause.wait) for name, found in sleeping.items()
+        }
+        exporter.__class__ = extended(type(exporter), **own)
     return exporter
 
 
