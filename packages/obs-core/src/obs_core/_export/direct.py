@@ -21,7 +21,14 @@ from obs_core._export import partial_success, request_size
 from obs_core._export.encode.encoder import Encoder
 from obs_core._export.encode.sdk import span_by_sdk
 from obs_core._export.grpc_at_fork import with_channel
-from obs_core._export.signals import TRACES, Exporter, Signal, extended, rebound
+from obs_core._export.signals import (
+    TRACES,
+    Exporter,
+    Signal,
+    extended,
+    is_otlp,
+    rebound,
+)
 
 #: The methods of the HTTP exporters that encode: of spans in 1.28, of later versions and other signals.
 _HTTP_METHODS = ("_serialize_spans", "export")
@@ -104,7 +111,7 @@ def encoder_of(exporter: type[Exporter]) -> Encoder:
     own: Encoder | None = getattr(exporter, "direct_encoder", None)
     if own is not None:
         return own
-    if exporter.__module__.startswith("opentelemetry.exporter.otlp") or disagreement():
+    if is_otlp(exporter) or disagreement():
         return Encoder(span_by_sdk)
     return Encoder()
 

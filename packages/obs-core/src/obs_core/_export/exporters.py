@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from obs_core._export.signals import METRICS, TRACES, Exporter, Signal
+from obs_core._export.signals import METRICS, TRACES, Exporter, Signal, is_otlp
 from obs_core._safety.redaction import REDACTED
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def encoder_in_use(settings: Settings, exporter: type[Exporter]) -> tuple[str, s
     """Return which encoder writes the spans, ``direct`` or ``sdk``, and why."""
     if is_direct(exporter):
         return "direct", "default"
-    if not exporter.__module__.startswith("opentelemetry.exporter.otlp"):
+    if not is_otlp(exporter):
         return "sdk", f"{exporter.__qualname__} is given spans"
     if settings.spans == "sdk":
         return "sdk", settings.sources["spans"]

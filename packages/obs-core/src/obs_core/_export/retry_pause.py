@@ -10,7 +10,7 @@ import time
 from types import FunctionType
 from typing import Any
 
-from obs_core._export.signals import Exporter, extended, rebound
+from obs_core._export.signals import Exporter, extended, is_otlp, rebound
 from obs_core._export.wakeup import Signal
 
 #: Between two cuts, in seconds: flushes in a row must not make a storm of attempts.
@@ -81,7 +81,7 @@ class RetryPause:
 
 def give_pause(exporter: Exporter, pause: RetryPause) -> Exporter:
     """Let `exporter` make its pauses by `pause`; unchanged if it is not OTLP's, or pauses in a way that is not known."""
-    if not type(exporter).__module__.startswith("opentelemetry.exporter.otlp"):
+    if not is_otlp(type(exporter)):
         return exporter
     for owner in (exporter, getattr(exporter, "_client", None)):
         for name in _EVENTS:

@@ -25,6 +25,11 @@ class Exporter(Protocol):
         """Close."""
 
 
+def is_otlp(exporter: type[Exporter]) -> bool:
+    """Whether `exporter` is OpenTelemetry's for OTLP, or derived from it here."""
+    return exporter.__module__.startswith("opentelemetry.exporter.otlp")
+
+
 def extended(exporter: type[Exporter], **members: Any) -> type[Exporter]:
     """Return a subclass of `exporter` with `members`, under the same name."""
     members["__module__"] = exporter.__module__
