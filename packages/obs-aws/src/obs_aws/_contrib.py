@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from obs_core.integration import (
-    CONTRIB_PACKAGES,
     ContribEngine,
-    SpanPolicy,
     SpanShape,
 )
 from opentelemetry.util.types import AttributeValue
@@ -39,6 +37,7 @@ engine = ContribEngine(
     {_botocore: None, _aiobotocore: "aiobotocore"},
     shape=SpanShape(attribute=_attribute),
     is_ours_active=lambda: bool(targets),
+    library=LIBRARY,
 )
 
 
@@ -51,12 +50,6 @@ def install(loader: object | None, options: Options) -> Callable[[], None]:
     if loader is not None:
         what = "contrib traces all sessions or none: leave the session out"
         raise engine.unsupported(what)
-    policy = SpanPolicy(
-        options.tracer_provider,
-        roots=options.roots,
-        library=LIBRARY | CONTRIB_PACKAGES,
-        include_broker=options.include_broker,
-    )
 
     def outcome(span: Any, error: BaseException) -> bool:
         attributes = span.attributes or {}
@@ -65,5 +58,5 @@ def install(loader: object | None, options: Options) -> Callable[[], None]:
         )
         return record_failure(span, error, operation=".".join(words), options=options)
 
-    provider = engine.provider(options.tracer_provider, policy, {}, outcome)
+    provider = engine.provider(options, outcome=outcome)
     return engine.trace_all(options.implementation, tracer_provider=provider)

@@ -111,11 +111,11 @@ def instrument_boto3(
 
 
 def _install(loader: object | None, options: Options) -> Callable[[], None]:
-    if _contrib.engine.stand_back(options.implementation):
-        return lambda: None
-    if options.implementation.is_contrib:
-        return _contrib.install(loader, options)
-    return install(Clients(options), loader)
+    return _contrib.engine.install(
+        options.implementation,
+        contrib=lambda: _contrib.install(loader, options),
+        ours=lambda: install(Clients(options), loader),
+    )
 
 
 def uninstrument_boto3(session: object | None = None) -> None:

@@ -24,7 +24,7 @@ from obs_core._integrations.contrib import (
     contrib_is_active,
     warn_if_contrib_is_active,
 )
-from obs_core._integrations.contrib_engine import CONTRIB_PACKAGES, ContribEngine
+from obs_core._integrations.contrib_engine import ContribEngine
 from obs_core._integrations.globs import Globs
 from obs_core._integrations.implementation import (
     Implementation,
@@ -97,7 +97,6 @@ from obs_core._spans.runtime_context import attach, detach, get_current
 from obs_core._spans.tracer import package_tracer
 
 __all__ = [
-    "CONTRIB_PACKAGES",
     "Contrib",
     "ContribEngine",
     "FormerNames",

@@ -47,6 +47,7 @@ def _server_outcome(span: Any, error: BaseException) -> bool:
     return True
 
 
+_TARGETS = {SpanKind.CLIENT: "channels", SpanKind.SERVER: "servers"}
 _OUTCOMES = {SpanKind.CLIENT: _client_outcome, SpanKind.SERVER: _server_outcome}
 engines = {
     kind: ContribEngine(
@@ -58,13 +59,27 @@ engines = {
 }
 
 
+def traces_all(kind: SpanKind, options: Options) -> bool:
+    """Whether contrib traces all channels, or all servers, so that a single one cannot have another way.
+
+    Raises:
+        ConfigurationError: Contrib was chosen for a single one.
+    """
+    engine = engines[kind]
+    if engine.stand_back(options.implementation):
+        return True
+    if options.implementation.is_contrib:
+        raise engine.unsupported(f"contrib traces all {_TARGETS[kind]}: leave it out")
+    return False
+
+
 def install(kind: SpanKind, options: Options) -> Callable[[], None]:
     """Let contrib trace every channel, or every server, made from now on; return the undo."""
     engine = engines[kind]
-    provider = engine.provider(options.tracer_provider, None, {})
+    provider = engine.provider(options)
 
     def place(module: Any, given: dict[str, Any]) -> Callable[[], None]:
-        given["filter_"] = partial(_traces, options, given.get("filter_"))
+        given["filter_"] = partial(_is_included, options, given.get("filter_"))
         patches = Patches()
         for target, name, create in _FACTORIES[kind]:
             make = partial(create, module, {"tracer_provider": provider, **given})
@@ -74,7 +89,7 @@ def install(kind: SpanKind, options: Options) -> Callable[[], None]:
     return engine.trace_all_by(options.implementation, place)
 
 
-def _traces(options: Options, filter_: Any, details: Any) -> bool:
+def _is_included(options: Options, filter_: Any, details: Any) -> bool:
     method = getattr(details, "full_method", None) or details.method
     name = method.decode() if isinstance(method, bytes) else str(method)
     if options.excludes(name):

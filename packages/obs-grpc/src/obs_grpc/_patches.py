@@ -12,12 +12,21 @@ import grpc.aio
 from obs_core.integration import Patches, call_contained
 from opentelemetry.trace import SpanKind
 
+from obs_grpc import _contrib
+from obs_grpc._options import Options
 from obs_grpc._state import Instrumentation
 from obs_grpc.client._state import wrap_channel
 from obs_grpc.server import _aio, _sync
 from obs_grpc.server._state import instrumented
 
 Original = Callable[..., Any]
+
+
+def install(kind: SpanKind, options: Options) -> Callable[[], None]:
+    """Trace every channel, or every server, made from now on, by the implementation that was chosen; return the undo."""
+    if options.implementation.is_contrib:
+        return _contrib.install(kind, options)
+    return patch_factories(Instrumentation(kind, options))
 
 
 def patch_factories(instrumentation: Instrumentation) -> Callable[[], None]:

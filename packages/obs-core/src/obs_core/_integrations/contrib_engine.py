@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from typing import Any
 from weakref import ref
 
-from opentelemetry.trace import TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from obs_core._config.in_force import redactor
@@ -30,8 +29,8 @@ from obs_core.exceptions import (
 )
 
 Undo = Callable[[], None]
-#: The packages between a client and the application, for `SpanPolicy`.
-CONTRIB_PACKAGES = frozenset({"opentelemetry", "wrapt"})
+#: The packages of contrib's between a client and the application, for `SpanPolicy`.
+_LIBRARY = frozenset({"opentelemetry", "wrapt"})
 _MAX_VALUE_BYTES = 4096
 _MAX_NAME_BYTES = 255
 
@@ -44,6 +43,7 @@ class ContribEngine:
             must be there for it, or None. An instrumentor that an older contrib does not have is left out.
         shape: What the package changes of contrib's spans; size limits and masking by name are added.
         is_ours_active: Whether our own instrumentation traces any target.
+        library: The packages between a client and the application: see `SpanPolicy`. None: every call has its span.
     """
 
     def __init__(
@@ -52,31 +52,61 @@ class ContribEngine:
         *,
         shape: SpanShape,
         is_ours_active: Callable[[], bool],
+        library: frozenset[str] | None = None,
     ) -> None:
         self._contribs = contribs
         self._contrib = next(iter(contribs))
         self._distribution = "-".join(self._contrib.module.split("."))
         self._is_ours_active = is_ours_active
         self._shape = _with_limits(shape)
+        self._library = library
+
+    def install(
+        self,
+        implementation: Implementation,
+        *,
+        contrib: Callable[[], Undo],
+        ours: Callable[[], Undo],
+    ) -> Undo:
+        """Install the implementation that was chosen, by `contrib` or by `ours`; return the undo.
+
+        Where contrib traces all of the library already, nothing is installed: see `stand_back`.
+        """
+        if self.stand_back(implementation):
+            return lambda: None
+        return contrib() if implementation.is_contrib else ours()
 
     def provider(
         self,
-        provider: TracerProvider | None,
-        policy: SpanPolicy | None,
-        added: Mapping[str, AttributeValue],
+        options: Any,
+        added: Mapping[str, AttributeValue] | None = None,
         outcome: Outcome | None = None,
     ) -> ShapingTracerProvider:
-        """Return the provider for contrib: `provider` (default: the global one), its spans shaped.
+        """Return the provider for contrib: that of the options (default: the global one), its spans shaped.
 
         Args:
-            provider: The provider behind.
-            policy: Decides which calls get a span.
+            options: Those of the call: `tracer_provider`, and for the policy `roots` and `include_broker`.
             added: Attributes of every span.
             outcome: In place of the shape's, where it depends on options.
         """
-        outcome = outcome or self._shape.outcome
-        shape = replace(self._shape, policy=policy, added=added, outcome=outcome)
-        return ShapingTracerProvider(shape, provider)
+        shape = replace(
+            self._shape,
+            policy=self._policy(options),
+            added=added or {},
+            outcome=outcome or self._shape.outcome,
+        )
+        return ShapingTracerProvider(shape, options.tracer_provider)
+
+    def _policy(self, options: Any) -> SpanPolicy | None:
+        """Return what decides which calls get a span."""
+        if self._library is None:
+            return None
+        return SpanPolicy(
+            options.tracer_provider,
+            roots=options.roots,
+            library=self._library | _LIBRARY,
+            include_broker=options.include_broker,
+        )
 
     def trace_all(self, implementation: Implementation, **given: object) -> Undo:
         """Switch contrib's instrumentation on; return the undo.

@@ -8,9 +8,7 @@ from typing import Any
 from weakref import ref
 
 from obs_core.integration import (
-    CONTRIB_PACKAGES,
     ContribEngine,
-    SpanPolicy,
     SpanShape,
 )
 from opentelemetry.trace import Span
@@ -69,20 +67,13 @@ engine = ContribEngine(
         rename=_rename, attribute=_attribute, edit=_name_pipeline, outcome=_outcome
     ),
     is_ours_active=lambda: bool(targets),
+    library=LIBRARY,
 )
 
 
 def install(client: Any, options: Options) -> Callable[[], None]:
     """Let contrib trace `client`, or with None every client; return the undo."""
-    policy = SpanPolicy(
-        options.tracer_provider,
-        roots=options.roots,
-        library=LIBRARY | CONTRIB_PACKAGES,
-        include_broker=options.include_broker,
-    )
-    provider = engine.provider(
-        options.tracer_provider, policy, options.peer_attributes()
-    )
+    provider = engine.provider(options, options.peer_attributes())
     if client is None:
         return engine.trace_all(options.implementation, tracer_provider=provider)
 

@@ -121,10 +121,14 @@ def _target(client: Client | None) -> Any:
 
 
 def _install(client: Client | None, options: RedisOptions) -> Callable[[], None]:
-    if _contrib.engine.stand_back(options.implementation):
-        return lambda: None
-    if options.implementation.is_contrib:
-        return _contrib.install(client, options)
+    return _contrib.engine.install(
+        options.implementation,
+        contrib=lambda: _contrib.install(client, options),
+        ours=lambda: _install_ours(client, options),
+    )
+
+
+def _install_ours(client: Client | None, options: RedisOptions) -> Callable[[], None]:
     if contrib.takes_over():
         return lambda: None
     return targets.add(_target(client), TracedClients(options))

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from obs_core.integration import (
-    CONTRIB_PACKAGES,
     REDACTED,
     ContribEngine,
-    SpanPolicy,
     SpanShape,
     call_contained,
 )
@@ -69,20 +67,13 @@ engine = ContribEngine(
     {contrib: None},
     shape=SpanShape(rename=_rename, attribute=_attribute, edit=_mask, outcome=_outcome),
     is_ours_active=lambda: bool(targets),
+    library=LIBRARY,
 )
 
 
 def install(single: Engine | None, options: SqlOptions) -> Callable[[], None]:
     """Let contrib trace the engine `single`, or with None every engine made from now on; return the undo."""
-    policy = SpanPolicy(
-        options.tracer_provider,
-        roots=options.roots,
-        library=LIBRARY | CONTRIB_PACKAGES,
-        include_broker=options.include_broker,
-    )
-    provider = engine.provider(
-        options.tracer_provider, policy, options.peer_attributes()
-    )
+    provider = engine.provider(options, options.peer_attributes())
     if single is None:
         return engine.trace_all(
             options.implementation,

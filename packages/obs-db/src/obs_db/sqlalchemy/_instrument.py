@@ -136,10 +136,14 @@ def _target(engine: Engine | None) -> Dialect | None:
 
 
 def _install(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
-    if _contrib.engine.stand_back(options.implementation):
-        return lambda: None
-    if options.implementation.is_contrib:
-        return _contrib.install(engine, options)
+    return _contrib.engine.install(
+        options.implementation,
+        contrib=lambda: _contrib.install(engine, options),
+        ours=lambda: _install_ours(engine, options),
+    )
+
+
+def _install_ours(engine: Engine | None, options: SqlOptions) -> Callable[[], None]:
     if contrib.takes_over():
         return lambda: None
     mine = TracedEngines(options)

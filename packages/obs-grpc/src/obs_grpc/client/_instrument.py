@@ -95,29 +95,18 @@ def instrument_grpc_client(
     )
     options.check_implementation()
     from obs_grpc import _contrib, _patches
-    from obs_grpc._state import Instrumentation
     from obs_grpc.client import _state
 
-    engine = _contrib.engines[SpanKind.CLIENT]
-    if channel is not None and engine.stand_back(options.implementation):
-        return channel
-    if options.implementation.is_contrib:
-        if channel is not None:
-            raise engine.unsupported("contrib traces all channels: leave it out")
+    if channel is None:
         return instrument_once(
             _NAME,
-            lambda: _contrib.install(SpanKind.CLIENT, options),
+            lambda: _patches.install(SpanKind.CLIENT, options),
             options=options,
             defaults=Options(),
         )
-    if channel is not None:
-        return _state.traced_channel(channel, options)
-    return instrument_once(
-        _NAME,
-        lambda: _patches.patch_factories(Instrumentation(SpanKind.CLIENT, options)),
-        options=options,
-        defaults=Options(),
-    )
+    if _contrib.traces_all(SpanKind.CLIENT, options):
+        return channel
+    return _state.traced_channel(channel, options)
 
 
 def uninstrument_grpc_client(channel: T | None = None) -> T | None:

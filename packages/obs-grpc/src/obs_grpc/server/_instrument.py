@@ -87,30 +87,19 @@ def instrument_grpc_server(
     )
     options.check_implementation()
     from obs_grpc import _contrib, _patches
-    from obs_grpc._state import Instrumentation
     from obs_grpc.server import _state
 
-    engine = _contrib.engines[SpanKind.SERVER]
-    if server is not None and engine.stand_back(options.implementation):
-        return server
-    if options.implementation.is_contrib:
-        if server is not None:
-            raise engine.unsupported("contrib traces all servers: leave it out")
+    if server is None:
         return instrument_once(
             _NAME,
-            lambda: _contrib.install(SpanKind.SERVER, options),
+            lambda: _patches.install(SpanKind.SERVER, options),
             options=options,
             defaults=Options(),
         )
-    if server is not None:
-        _state.trace_server(server, options)
+    if _contrib.traces_all(SpanKind.SERVER, options):
         return server
-    return instrument_once(
-        _NAME,
-        lambda: _patches.patch_factories(Instrumentation(SpanKind.SERVER, options)),
-        options=options,
-        defaults=Options(),
-    )
+    _state.trace_server(server, options)
+    return server
 
 
 def uninstrument_grpc_server(server: T | None = None) -> T | None:
