@@ -7,7 +7,8 @@
 - Context: `attach`, `detach`, `get_current`, `current_span`, `span_of`, `context_with`, `unsampled_context`.
 - Propagation: `outgoing_context`, `suppress_all`, `suppress_http`, `attach_correlation`, `correlation_headers`.
 - Containment: `call_contained`, `warn_once`, `redactor`, `truncate`, `flush_within`.
-- Options: `check_choice`, `check_names`, `check_number`, `check_callable`, `option_error`, `Globs`.
+- Options: `check_choice`, `check_names`, `check_number`, `check_callable`, `check_plain_function`,
+  `option_error`, `Globs`.
 
 See ``docs/writing-an-integration.md``.
 """
@@ -42,6 +43,7 @@ from obs_core._integrations.options import (
     check_choice,
     check_names,
     check_number,
+    check_plain_function,
     option_error,
 )
 from obs_core._integrations.otel import OtelInstrumentor, otel_instrumentor
@@ -125,6 +127,7 @@ __all__ = [
     "check_choice",
     "check_names",
     "check_number",
+    "check_plain_function",
     "choose_implementation",
     "context_with",
     "contrib_is_active",

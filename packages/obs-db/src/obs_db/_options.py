@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +10,9 @@ from obs_core.integration import (
     FormerNames,
     Implementation,
     Roots,
-    check_callable,
     check_choice,
     check_number,
+    check_plain_function,
     option_error,
 )
 from opentelemetry.metrics import MeterProvider
@@ -87,12 +86,7 @@ class RedisOptions(Options):
     def __post_init__(self) -> None:
         Options.__post_init__(self)
         for name in ("on_start", "on_end"):
-            hook = getattr(self, name)
-            check_callable(name, hook)
-            if inspect.iscoroutinefunction(hook):
-                raise option_error(
-                    name, hook, "give a plain function: nothing awaits it"
-                )
+            check_plain_function(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
@@ -12,10 +11,9 @@ from obs_core.integration import (
     Globs,
     Implementation,
     call_contained,
-    check_callable,
     check_choice,
     check_names,
-    option_error,
+    check_plain_function,
     require,
     warn_unsupported_version,
 )
@@ -70,7 +68,7 @@ class Options:
         for name in ("include_message_events", "identity_from_baggage"):
             check_choice(name, getattr(self, name), (True, False))
         for name in ("on_start", "on_end"):
-            _check_hook(name, getattr(self, name))
+            check_plain_function(name, getattr(self, name))
         from_environment = os.environ.get(_VARIABLE, "").replace(" ", "").split(",")
         patterns = [name.lstrip("/") for name in (*names, *from_environment) if name]
         object.__setattr__(self, "_excluded", Globs(patterns))
@@ -95,12 +93,6 @@ class Options:
         if not callable(self.exclude):
             return False
         return bool(call_contained("exclude", self.exclude, RpcDetails(full_method)))
-
-
-def _check_hook(name: str, hook: object) -> None:
-    check_callable(name, hook)
-    if inspect.iscoroutinefunction(hook):
-        raise option_error(name, hook, "give a plain function: nothing awaits it")
 
 
 def check_installed() -> None:

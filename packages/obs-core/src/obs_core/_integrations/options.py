@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Collection, Iterable
 
@@ -12,6 +13,7 @@ __all__ = [
     "check_choice",
     "check_names",
     "check_number",
+    "check_plain_function",
     "option_error",
 ]
 
@@ -80,3 +82,10 @@ def check_callable(name: str, value: object) -> None:
     """Raise `ConfigurationError` unless `value` is None or can be called."""
     if value is not None and not callable(value):
         raise option_error(name, value, "give a function, or None")
+
+
+def check_plain_function(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless `value` is None or can be called and is no coroutine function."""
+    check_callable(name, value)
+    if inspect.iscoroutinefunction(value):
+        raise option_error(name, value, "give a plain function: nothing awaits it")
