@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 import grpc
 import pytest
@@ -18,60 +15,21 @@ from obs_core._export.processor import BatchExportProcessor
 from obs_core._export.verdict import take_verdict
 from opentelemetry.sdk.trace import TracerProvider
 
+from .answering import grpc_collector, http_collector
+
 pytestmark = pytest.mark.promise("CORE-37")
 
 #: More than an exporter has for a batch, in seconds: it gives up at once.
-_LONG = "120"
-_RETRY_INFO = b"\x0a\x02\x08\x78"
+_LONG_S = 120
 WELL = {"http": "200", "grpc": "OK"}
 Answers = dict[str, str]
-Serve = Callable[[Answers], str]
 
 
-@contextmanager
-def http_collector(answers: Answers) -> Iterator[str]:
-    """Answer with the status in `answers`, whatever it is by then; yield the URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(int(answers["status"]))
-            self.send_header("retry-after", _LONG)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-@contextmanager
-def grpc_collector(answers: Answers) -> Iterator[str]:
-    """Answer with the status code in `answers`, whatever it is by then; yield the URL."""
-
-    def take(_: bytes, context: grpc.ServicerContext) -> bytes:
-        if answers["status"] != "OK":
-            metadata = (("google.rpc.retryinfo-bin", _RETRY_INFO),)
-            context.set_trailing_metadata(metadata)
-            context.abort(grpc.StatusCode[answers["status"]], "not now, or never")
-        return b""
-
-    class AnyService(grpc.GenericRpcHandler):
-        def service(self, _: object) -> grpc.RpcMethodHandler:
-            return grpc.unary_unary_rpc_method_handler(take)
-
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[AnyService()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop(None).wait(5)
+def collector(protocol: str, answers: Answers) -> AbstractContextManager[str]:
+    """Answer with the status in `answers`, whatever it is by then; the URL is given."""
+    if protocol == "http":
+        return http_collector(lambda: int(answers["status"]), _LONG_S)
+    return grpc_collector(lambda: grpc.StatusCode[answers["status"]], _LONG_S)
 
 
 Export = Callable[[str, Answers], BatchExportProcessor]
@@ -83,8 +41,7 @@ def export() -> Iterator[Export]:
     with ExitStack() as ended:
 
         def begin(protocol: str, answers: Answers) -> BatchExportProcessor:
-            serve = {"http": http_collector, "grpc": grpc_collector}[protocol]
-            url = ended.enter_context(serve(answers))
+            url = ended.enter_context(collector(protocol, answers))
             config = TracingConfig(
                 service_name="s",
                 collector_url=url,

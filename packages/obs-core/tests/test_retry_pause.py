@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import grpc
 import pytest
+from grpc import StatusCode
 from obs_core import TracingConfig
 from obs_core._config.settings import resolve
 from obs_core._export.exporters import build_exporter
@@ -20,10 +18,12 @@ from obs_core._export.retry_pause import PauseCut, RetryPause
 from obs_core.testing import wait_until
 from opentelemetry.sdk.trace import TracerProvider
 
+from .answering import grpc_collector, http_collector
+
 pytestmark = pytest.mark.promise("CORE-38")
 
-#: google.rpc.RetryInfo of 9 s, less than the exporters have for a batch.
-_RETRY_INFO = b"\x0a\x02\x08\x09"
+#: Less than the exporters have for a batch, in seconds.
+_PAUSE_S = 9
 
 
 class Collector:
@@ -42,50 +42,19 @@ class Collector:
 @pytest.fixture
 def over_http() -> Iterator[Collector]:
     """A collector over HTTP."""
-    collector = Collector()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(503 if collector.is_busy() else 200)
-            self.send_header("retry-after", "9")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        collector.url = f"http://127.0.0.1:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield collector
-        server.shutdown()
+    found = Collector()
+    with http_collector(lambda: 503 if found.is_busy() else 200, _PAUSE_S) as found.url:
+        yield found
 
 
 @pytest.fixture
 def over_grpc() -> Iterator[Collector]:
     """A collector over gRPC."""
-    collector = Collector()
-
-    def take(_: bytes, context: grpc.ServicerContext) -> bytes:
-        if collector.is_busy():
-            metadata = (("google.rpc.retryinfo-bin", _RETRY_INFO),)
-            context.set_trailing_metadata(metadata)
-            context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
-        return b""
-
-    class AnyService(grpc.GenericRpcHandler):
-        def service(self, _: object) -> grpc.RpcMethodHandler:
-            return grpc.unary_unary_rpc_method_handler(take)
-
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[AnyService()])
-    collector.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield collector
-    server.stop(None).wait(5)
+    found, busy, well = Collector(), StatusCode.UNAVAILABLE, StatusCode.OK
+    with grpc_collector(
+        lambda: busy if found.is_busy() else well, _PAUSE_S
+    ) as found.url:
+        yield found
 
 
 @pytest.fixture(params=["http", "grpc"])
