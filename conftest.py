@@ -13,8 +13,8 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 
 
 @pytest.fixture(autouse=True)
-def _own_log_lines() -> None:
-    """What another test has logged in the last minute is logged again."""
+def log_anew() -> None:
+    """A failure is logged once a minute: each test begins a minute of its own."""
     containment = sys.modules.get("obs_core._safety.containment")
     if containment is not None:
         containment._limit._last.clear()

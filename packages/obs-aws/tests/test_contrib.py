@@ -90,10 +90,8 @@ def test_roots_and_hooks(
     table: str,
     spans: SpanRecorder,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No roots in a worker; a hook that raises is logged; secrets and long values of a hook are not exported."""
-    monkeypatch.setattr("obs_core._safety.containment._limit._last", {})
 
     def on_request(span: trace.Span, *_: object) -> None:
         span.set_attribute("url", "https://ada:secret@example.org/")

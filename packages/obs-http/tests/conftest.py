@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import uvicorn
-from obs_core._safety import containment
+from obs_http import uninstrument_httpx, uninstrument_requests
 from opentelemetry import propagate
 from opentelemetry.propagators.textmap import TextMapPropagator
+
+from .meter import Meter
 
 TIMEOUT_S = 30.0
 
@@ -39,10 +41,14 @@ def running(app: Any) -> Iterator[str]:
         thread.join(TIMEOUT_S)
 
 
-@pytest.fixture(autouse=True)
-def log_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure is logged once a minute: each test begins a minute of its own."""
-    monkeypatch.setattr(containment._limit, "_last", {})
+@pytest.fixture
+def meter() -> Iterator[Meter]:
+    """A MeterProvider of the test's own; the clients that measure on it are let go at the end."""
+    made = Meter()
+    yield made
+    uninstrument_httpx()
+    uninstrument_requests()
+    made.provider.shutdown()
 
 
 class BrokenPropagator(TextMapPropagator):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -15,18 +15,15 @@ from obs_http import (
     RequestTracingMiddleware,
     instrument_httpx,
     instrument_requests,
-    uninstrument_httpx,
-    uninstrument_requests,
 )
 from opentelemetry import metrics
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from .meter import Meter
 from .server.ways_in import HAS_NATIVE
 from .server.ways_in import _start as start
 
@@ -34,37 +31,6 @@ pytestmark = pytest.mark.promise("HTTP-18")
 ACTIVE = "http.server.active_requests"
 REQUEST, RESPONSE = "http.server.request.body.size", "http.server.response.body.size"
 OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
-
-
-class Meter:
-    """A real MeterProvider and its points: (scope, value or sum, attributes) of a metric."""
-
-    def __init__(self) -> None:
-        self._reader = InMemoryMetricReader()
-        self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
-
-    def points(self, name: str) -> list[tuple[str, Any, dict[str, Any]]]:
-        data = self._reader.get_metrics_data()
-        return [
-            (scope.scope.name, point.sum if hasattr(point, "sum") else point.value, dict(point.attributes or {}))
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]  # fmt: skip
-
-    def sums(self, name: str) -> list[Any]:
-        return [value for _, value, _ in self.points(name)]
-
-
-@pytest.fixture
-def meter() -> Iterator[Meter]:
-    made = Meter()
-    yield made
-    uninstrument_httpx()
-    uninstrument_requests()
-    made.provider.shutdown()
 
 
 async def echo(request: Request) -> Response:

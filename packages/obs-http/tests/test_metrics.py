@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -16,14 +16,11 @@ from obs_http import (
     instrument_httpx,
     instrument_requests,
     uninstrument_httpx,
-    uninstrument_requests,
 )
 from obs_http._metrics import Metrics
 from opentelemetry import metrics
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from starlette.applications import Starlette
@@ -31,38 +28,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from .meter import Meter
+
 SERVER, CLIENT = "http.server.request.duration", "http.client.request.duration"
 HAS_TELEMETRY = "telemetry" in FastAPI.__init__.__annotations__
 UNSAMPLED = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
-
-
-class Meter:
-    """A real MeterProvider, and what it has measured: (metric, scope) → [(count, attributes)]."""
-
-    def __init__(self) -> None:
-        self._reader = InMemoryMetricReader()
-        self.provider = MeterProvider([self._reader], shutdown_on_exit=False)
-
-    def measured(self, name: str) -> list[tuple[str, int, dict[str, Any]]]:
-        """Return scope, count and attributes of each of the metric's series."""
-        data = self._reader.get_metrics_data()
-        return [
-            (scope.scope.name, point.count, dict(point.attributes or {}))
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
-
-
-@pytest.fixture
-def meter() -> Iterator[Meter]:
-    made = Meter()
-    yield made
-    uninstrument_httpx()
-    uninstrument_requests()
-    made.provider.shutdown()
 
 
 async def item(request: Request) -> Response:
